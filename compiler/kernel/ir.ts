@@ -1,0 +1,180 @@
+/**
+ * The kernel IR: how one thread computes it. Structured code that every target prints.
+ *
+ * Values are SSA and scalar; a wide access has several destinations. What changes over time is a `Register`
+ * (declared by `var`, read by `get`, written by `set`): loops carry nothing else, so an accumulator is one named
+ * register from its first use to its last. Control is `for` and `if`; both have no results.
+ *
+ * Barriers stand in uniform control flow only. Indices into a buffer count elements of its `dtype`, never bytes.
+ * A kernel is legal for a target when its ops are among the target's caps; `legalize` rewrites the rest.
+ */
+import type { Dim } from "../types/dim.ts";
+import type { DType } from "../types/dtype.ts";
+
+/**
+ * Types of values in registers. `f16` and `bf16` are 16-bit patterns on their way to or from memory or a matrix
+ * fragment; `b8` likewise for e4m3, e5m2, i8 and u8; arithmetic is in the other types. `h2` is two 16-bit
+ * halves in 32 bits (low half first), `b8x4` four bytes: what matrix instructions take.
+ */
+export type ValueType = "bool" | "i32" | "u32" | "i64" | "f32" | "f16" | "bf16" | "b8" | "h2" | "b8x4";
+
+export interface Value {
+  readonly id: number;
+  readonly type: ValueType;
+  /** For the reader of the output: `row`, `x`, `acc`. Emitters make it unique and legal. */
+  readonly hint: string;
+}
+
+export interface Register {
+  readonly id: number;
+  readonly type: ValueType;
+  readonly hint: string;
+}
+
+/** A kernel's parameter in device memory, or an array of a block in shared memory. */
+export interface Buffer {
+  readonly id: number;
+  readonly name: string;
+  readonly space: "global" | "shared";
+  /** Storage dtype of an element. */
+  readonly dtype: DType;
+  /** Elements; a shared buffer's is a constant. */
+  readonly length: Dim;
+  /** For a global buffer. A buffer that is written is not read through a read-only path. */
+  readonly access: "read" | "write" | "read-write";
+  /** Bytes that its start is a multiple of. */
+  readonly align: number;
+}
+
+/** A size that stays symbolic, handed over at launch as an i32 (i64 where the caps have it and the size needs it). */
+export interface SizeParam {
+  readonly name: string;
+  readonly dim: Dim;
+}
+
+export interface Kernel {
+  readonly name: string;
+  readonly buffers: readonly Buffer[];
+  readonly sizes: readonly SizeParam[];
+  /** Blocks along x, y, z. */
+  readonly grid: readonly [Dim, Dim, Dim];
+  /** Threads of a block; a multiple of the caps' subgroup size unless it is 1. */
+  readonly threads: number;
+  readonly body: readonly Op[];
+  /** What it does, for a reader: `rmsnorm: y = x * rsqrt(..)`; one line. */
+  readonly summary: string;
+  /** .dsl files of `line` ops. */
+  readonly files: readonly string[];
+}
+
+export type BinaryFn =
+  /** Arithmetic; integer `div` truncates and `rem` has the dividend's sign; float `div` is IEEE division. */
+  | "add" | "sub" | "mul" | "div" | "rem" | "min" | "max"
+  /** Integers and bools. */
+  | "and" | "or" | "xor"
+  /** Integers; `shr` is arithmetic on i32 and i64, logical on u32. Shift counts are u32 below the width. */
+  | "shl" | "shr"
+  /** Comparisons give bool. On floats they are ordered, but `ne` is true on NaN. */
+  | "eq" | "ne" | "lt" | "le" | "gt" | "ge";
+
+export type UnaryFn =
+  | "neg" | "not" | "abs"
+  /** f32 only. The approximate ones are within 2 ulp of f32, or 2^-21 absolutely near a zero of sin and cos (for |x| <= 2^15; beyond, the argument is reduced first by legalize). */
+  | "exp2" | "log2" | "sin" | "cos" | "sqrt" | "rsqrt" | "rcp" | "tanh"
+  | "floor" | "ceil" | "trunc" | "round-even"
+  /** u32: number of set bits, leading zeros. */
+  | "popcount" | "clz";
+
+/** One op a kind; see `Op`. */
+interface Kinds {
+  const: { readonly dst: Value; readonly value: number | bigint | boolean };
+  /** A `SizeParam` by position. */
+  size: { readonly dst: Value; readonly param: number };
+  /** Thread in block (x only), lane in subgroup, block in grid; i32. */
+  thread: { readonly dst: Value };
+  lane: { readonly dst: Value };
+  block: { readonly dst: Value; readonly axis: 0 | 1 | 2 };
+  unary: { readonly dst: Value; readonly fn: UnaryFn; readonly a: Value };
+  binary: { readonly dst: Value; readonly fn: BinaryFn; readonly a: Value; readonly b: Value };
+  /** a * b + c, rounded once on floats. */
+  fma: { readonly dst: Value; readonly a: Value; readonly b: Value; readonly c: Value };
+  select: { readonly dst: Value; readonly condition: Value; readonly a: Value; readonly b: Value };
+  /** Numeric conversion. `storage` names the format of a `b8` side (e4m3, e5m2, i8, u8). To a float: nearest even; e4m3 and e5m2 saturate; float to integer truncates and saturates, NaN to 0. */
+  convert: { readonly dst: Value; readonly a: Value; readonly storage: DType | undefined };
+  /** The same bits: i32, u32, f32 among each other; f16, bf16 with the low half of a u32; b8 with the low byte. */
+  bitcast: { readonly dst: Value; readonly a: Value };
+  /** Two 16-bit values into h2, four b8 into b8x4, low part first; and back. */
+  pack: { readonly dst: Value; readonly parts: readonly Value[] };
+  unpack: { readonly dst: readonly Value[]; readonly a: Value };
+
+  var: { readonly register: Register; readonly init: Value };
+  get: { readonly dst: Value; readonly register: Register };
+  set: { readonly register: Register; readonly value: Value };
+
+  /**
+   * Reads `dst.length` neighbouring elements (1, 2, 4, 8 or 16; at most 16 bytes) starting at `index`; a wide access is aligned to its own
+   * size. Element types: f32 i32 u32 i64 as themselves, f16 and bf16 as such, e4m3 e5m2 i8 u8 as b8, bool as bool.
+   * Where `guard` is there and false, nothing is read and every destination is `otherwise` (zero if undefined).
+   */
+  load: { readonly dst: readonly Value[]; readonly buffer: Buffer; readonly index: Value; readonly guard: Value | undefined; readonly otherwise: Value | undefined };
+  store: { readonly buffer: Buffer; readonly index: Value; readonly values: readonly Value[]; readonly guard: Value | undefined };
+  /** Read-modify-write of one u32 or i32 element; the old value is not returned. */
+  atomic: { readonly buffer: Buffer; readonly index: Value; readonly fn: "add" | "and" | "or" | "min" | "max"; readonly value: Value; readonly guard: Value | undefined };
+
+  /** All threads of the block; shared memory written before is seen after. */
+  barrier: object;
+  /** Value of the lane whose number is this lane's xor `mask`. */
+  "shuffle-xor": { readonly dst: Value; readonly value: Value; readonly mask: number };
+  /** Value of the lane `lane` (any i32 below the subgroup size). */
+  "shuffle-index": { readonly dst: Value; readonly value: Value; readonly lane: Value };
+
+  /** A hardware instruction of `kernel/instructions.ts`, by name. */
+  instruction: { readonly name: string; readonly dst: readonly (Value | Register)[]; readonly operands: readonly Operand[] };
+
+  /** `index` runs from `from` while below `to`, by `step` (a positive constant). Same trip count in every thread where the body holds a barrier. */
+  for: { readonly index: Value; readonly from: Value; readonly to: Value; readonly step: number; readonly unroll: boolean; readonly body: readonly Op[] };
+  if: { readonly condition: Value; readonly then: readonly Op[]; readonly else: readonly Op[] };
+
+  /** What follows comes from this line of `files[file]`. */
+  line: { readonly file: number; readonly line: number; readonly column: number };
+  comment: { readonly text: string };
+}
+
+export type Kind = keyof Kinds;
+export type Op<K extends Kind = Kind> = { [P in K]: { readonly kind: P } & Kinds[P] }[K];
+
+export type Operand = Value | { readonly buffer: Buffer; readonly index: Value };
+
+/** What a target can do; lowering and legalize ask, emitters do not. */
+export interface Caps {
+  /** For messages and file names: `ptx:sm_90a`, `wgsl`. */
+  readonly target: string;
+  /** Threads of a block at most; 1 means that blocks are serial code. */
+  readonly maxThreads: number;
+  /** Threads that run in lockstep and shuffle; 1 for none. */
+  readonly subgroup: number;
+  readonly sharedBytes: number;
+  /** 32-bit registers of a thread that a schedule may plan with. */
+  readonly registers: number;
+  /** Blocks of `threads` that run at once on the whole device, about; for cost. */
+  readonly units: number;
+  /** Bytes/s and FLOP/s ceilings, for cost and roofline; measured where that could be done. */
+  readonly bandwidth: number;
+  readonly flops: { readonly f32: number; readonly matrix16: number; readonly matrix8: number };
+  readonly int64: boolean;
+  /** Storage dtypes that `load` and `store` take as they are; the rest is packed in u32 by legalize. */
+  readonly storage: readonly DType[];
+  /** Widest single access in bytes. */
+  readonly vectorBytes: number;
+  /** `convert` pairs that exist, as "from>to" over ValueType and storage names ("f32>e4m3"); the rest is bits by legalize. */
+  readonly converts: readonly string[];
+  /** Unary functions that exist as such; the rest is expanded by legalize. */
+  readonly unary: readonly UnaryFn[];
+  /** Names in `kernel/instructions.ts`. */
+  readonly instructions: readonly string[];
+  readonly maxGrid: readonly [number, number, number];
+  /** Global buffers that a kernel may have. */
+  readonly maxBuffers: number;
+  /** Elements of a buffer beyond which its indices must be i64 (Infinity where they never are). */
+  readonly index32Limit: number;
+}

@@ -1,0 +1,58 @@
+/**
+ * One interface for everything that runs a plan: `reference` and `simulate` are devices too.
+ *
+ * A device owns its memory. `load` prepares a plan once (modules, pipelines); `run` may then be called any number
+ * of times, with tensors on the host (they are copied) or already on this device (they are not).
+ */
+import type { Artifact } from "../compiler/plan/plan.ts";
+import type { HostTensor } from "./tensor/tensor.ts";
+
+export interface DeviceTensor {
+  readonly device: Device;
+  readonly dtype: HostTensor["dtype"];
+  readonly shape: readonly number[];
+  /** Copies to the host. */
+  read(): Promise<HostTensor>;
+  free(): void;
+}
+
+export interface KernelTiming {
+  readonly kernel: string;
+  /** Seconds on the device's own clock where it has one, else on the host's. */
+  readonly seconds: number;
+}
+
+export interface RunOptions {
+  /** Keep results on the device. */
+  readonly keep: boolean;
+  /** Time each launch (it waits after each). */
+  readonly time: boolean;
+}
+
+export interface RunResult {
+  /** By result name; a state's new parts by `kv.pages`, ... */
+  readonly outputs: ReadonlyMap<string, HostTensor | DeviceTensor>;
+  readonly timings: readonly KernelTiming[];
+}
+
+export interface LoadedPlan {
+  /** `inputs` by plan name. Throws `DeviceError` for a missing or misshapen input, a failed size check, or the device's own error. */
+  run(inputs: ReadonlyMap<string, HostTensor | DeviceTensor>, options: RunOptions): Promise<RunResult>;
+  free(): void;
+}
+
+export interface Device {
+  readonly name: "reference" | "js" | "webgpu" | "cuda" | "simulate";
+  /** `NVIDIA H200, driver 580.159`, for people. */
+  readonly description: string;
+  /** Targets whose plans it loads, best first: `ptx:sm_90a`. */
+  readonly targets: readonly string[];
+  upload(tensor: HostTensor): Promise<DeviceTensor>;
+  load(artifact: Artifact): Promise<LoadedPlan>;
+  close(): Promise<void>;
+}
+
+/** The device's own words, with the kernel's name and source line where one is to blame. */
+export class DeviceError extends Error {
+  override readonly name = "DeviceError";
+}
