@@ -26,6 +26,8 @@ export interface Value {
 }
 
 export interface Register {
+  /** Tells it from a value where an instruction may define either. */
+  readonly register: true;
   readonly id: number;
   readonly type: ValueType;
   readonly hint: string;
@@ -68,7 +70,7 @@ export interface Kernel {
 }
 
 export type BinaryFn =
-  /** Arithmetic; integer `div` truncates and `rem` has the dividend's sign; float `div` is IEEE division. */
+  /** Arithmetic; integer `div` truncates and `rem` has the dividend's sign; float `div` is IEEE division. Float `min` and `max` of a NaN and a number may give either, of zeros of two signs either. */
   | "add" | "sub" | "mul" | "div" | "rem" | "min" | "max"
   /** Integers and bools. */
   | "and" | "or" | "xor"
@@ -99,7 +101,7 @@ interface Kinds {
   /** a * b + c, rounded once on floats. */
   fma: { readonly dst: Value; readonly a: Value; readonly b: Value; readonly c: Value };
   select: { readonly dst: Value; readonly condition: Value; readonly a: Value; readonly b: Value };
-  /** Numeric conversion. `storage` names the format of a `b8` side (e4m3, e5m2, i8, u8). To a float: nearest even; e4m3 and e5m2 saturate; float to integer truncates and saturates, NaN to 0. */
+  /** Numeric conversion. `storage` names the format of a `b8` side (e4m3, e5m2, i8, u8). To a float: nearest even; e4m3 and e5m2 saturate; float to integer truncates and saturates, NaN to 0. Between integers: i32 and u32 keep each other's bits, i32 to i64 extends the sign, a narrower target saturates. To bool is `!= 0`. */
   convert: { readonly dst: Value; readonly a: Value; readonly storage: DType | undefined };
   /** The same bits: i32, u32, f32 among each other; f16, bf16 with the low half of a u32; b8 with the low byte. */
   bitcast: { readonly dst: Value; readonly a: Value };
