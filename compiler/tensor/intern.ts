@@ -1,0 +1,90 @@
+/**
+ * Hash-consing of structures written as words: equal word sequences get equal dense ids.
+ *
+ * One table serves scalars, nodes and types. A structure is written into the shared scratch by `begin` and `word`,
+ * then `id` gives the number of the equal structure that was there before, or the next free one.
+ */
+const startSlots = 1024;
+
+export class Interner {
+  #slots = new Int32Array(startSlots).fill(-1);
+  #hashes = new Int32Array(startSlots);
+  /** Where each entry's words begin in the pool; one more than there are entries. */
+  #starts = new Int32Array(startSlots);
+  #pool = new Int32Array(startSlots * 8);
+  #scratch = new Int32Array(64);
+  #length = 0;
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  begin(): void {
+    this.#length = 0;
+  }
+
+  word(value: number): void {
+    if (this.#length === this.#scratch.length) this.#scratch = grow(this.#scratch);
+    this.#scratch[this.#length++] = value;
+  }
+
+  /** Ids below the former `size` are old entries; the id equal to the former `size` is new. */
+  id(): number {
+    let hash = 0x811c9dc5 | 0;
+    for (let i = 0; i < this.#length; i++) {
+      hash = Math.imul(hash ^ (this.#scratch[i] ?? 0), 0x01000193);
+      hash ^= hash >>> 15;
+    }
+    const mask = this.#slots.length - 1;
+    let slot = hash & mask;
+    for (;;) {
+      const entry = this.#slots[slot] ?? -1;
+      if (entry < 0) break;
+      if (this.#hashes[entry] === hash && this.#equals(entry)) return entry;
+      slot = (slot + 1) & mask;
+    }
+    return this.#insert(hash, slot);
+  }
+
+  #equals(entry: number): boolean {
+    const start = this.#starts[entry] ?? 0;
+    if ((this.#starts[entry + 1] ?? 0) - start !== this.#length) return false;
+    for (let i = 0; i < this.#length; i++) {
+      if (this.#pool[start + i] !== this.#scratch[i]) return false;
+    }
+    return true;
+  }
+
+  #insert(hash: number, slot: number): number {
+    const id = this.#size++;
+    if (id + 2 > this.#starts.length) {
+      this.#starts = grow(this.#starts);
+      this.#hashes = grow(this.#hashes);
+    }
+    const start = this.#starts[id] ?? 0;
+    while (start + this.#length > this.#pool.length) this.#pool = grow(this.#pool);
+    this.#pool.set(this.#scratch.subarray(0, this.#length), start);
+    this.#starts[id + 1] = start + this.#length;
+    this.#hashes[id] = hash;
+    this.#slots[slot] = id;
+    if (this.#size * 2 > this.#slots.length) this.#rehash();
+    return id;
+  }
+
+  #rehash(): void {
+    this.#slots = new Int32Array(this.#slots.length * 2).fill(-1);
+    const mask = this.#slots.length - 1;
+    for (let id = 0; id < this.#size; id++) {
+      let slot = (this.#hashes[id] ?? 0) & mask;
+      while ((this.#slots[slot] ?? -1) >= 0) slot = (slot + 1) & mask;
+      this.#slots[slot] = id;
+    }
+  }
+}
+
+function grow(words: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
+  const wider = new Int32Array(words.length * 2);
+  wider.set(words);
+  return wider;
+}

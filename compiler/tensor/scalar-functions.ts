@@ -1,0 +1,231 @@
+/**
+ * The scalar functions: one row each. Whatever is said about a function elsewhere is derived from its row.
+ *
+ * Floats are computed in f64 by `float`; i32 and u32 by `int`, on JS numbers, wrapped to the type by the caller;
+ * i64 by `big`. Bools are the numbers 0 and 1. Integer arithmetic wraps (two's complement); `floordiv` and `mod`
+ * floor, and by zero both give 0, so that nothing traps. Comparisons are false where an operand is NaN, except
+ * `ne`. `min`, `max` and `clamp` ignore a NaN operand when the other is a number (IEEE minimumNumber: PTX
+ * `max.f32`, C `fmaxf`; WGSL and JS write `a > b || b != b ? a : b`). The sign of zero is not kept by `min` and
+ * `max`. Subnormals may be flushed by a target.
+ */
+import type { ScalarType } from "./ir.ts";
+import { errorFunction } from "./error-function.ts";
+import { derivatives, type Derivative } from "./derivatives.ts";
+import { boolTypes, floatTypes, intTypes, numericTypes, scalarTypes, signedTypes } from "./scalar-types.ts";
+
+/** What a rewrite may rely on, and a property test holds. `exact` laws hold bit for bit on finite f64, NaN apart. */
+export type FunctionLaw =
+  | { readonly law: "commutative" }
+  /** On floats only up to rounding, unless the row is `min`, `max`, `and` or `or`. */
+  | { readonly law: "associative" }
+  | { readonly law: "idempotent" }
+  /** f(x, identity) = x. */
+  | { readonly law: "identity"; readonly value: number }
+  /** f(from(x, y)) = to(f(x), f(y)), up to rounding. */
+  | { readonly law: "homomorphism"; readonly from: string; readonly to: string }
+  /** f(over(x, y), z) = over(f(x, z), f(y, z)), up to rounding; with `sign`, for z of that sign only. */
+  | { readonly law: "distributes"; readonly over: string; readonly sign: "any" | "positive" }
+  /** f(-x) = -f(x), f(-x) = f(x). */
+  | { readonly law: "odd" }
+  | { readonly law: "even" }
+  /** x <= y implies f(x) <= f(y) over the domain. */
+  | { readonly law: "increasing" };
+
+export interface ScalarFunction {
+  readonly name: string;
+  readonly arity: 1 | 2 | 3;
+  /** The types that the operands share; `select` has a bool before them. */
+  readonly types: readonly ScalarType[];
+  readonly result: "same" | "bool";
+  /** FLOPs that one evaluation counts as in a roofline. */
+  readonly cost: number;
+  readonly float: (a: number, b: number, c: number) => number;
+  readonly int: (a: number, b: number, c: number) => number;
+  readonly big: (a: bigint, b: bigint, c: bigint) => bigint | boolean;
+  readonly laws: readonly FunctionLaw[];
+  /** Undefined where the derivative is zero wherever it exists, or the function has no float form. */
+  readonly derivative: Derivative | undefined;
+  /** How the bound on a target's f32 result follows; see `error-bound.ts`. */
+  readonly accuracy: Accuracy;
+}
+
+/** Relative error of one f32 evaluation in units of 2^-24, plus an absolute part; the widest that a target has. */
+export interface Accuracy {
+  readonly relative: number;
+  readonly absolute: number;
+}
+
+type Row = Omit<ScalarFunction, "name" | "derivative">;
+
+const exact: Accuracy = { relative: 0, absolute: 0 };
+const rounded: Accuracy = { relative: 1, absolute: 0 };
+
+const commutative: FunctionLaw = { law: "commutative" };
+const associative: FunctionLaw = { law: "associative" };
+const idempotent: FunctionLaw = { law: "idempotent" };
+
+function noInt(): number {
+  return Number.NaN;
+}
+function noBig(): bigint {
+  return 0n;
+}
+
+function unary(cost: number, accuracy: Accuracy, float: (a: number) => number, laws: readonly FunctionLaw[] = []): Row {
+  return { arity: 1, types: floatTypes, result: "same", cost, float, int: noInt, big: noBig, laws, accuracy };
+}
+
+function comparison(
+  types: readonly ScalarType[],
+  test: (a: number, b: number) => boolean,
+  big: (a: bigint, b: bigint) => boolean,
+  laws: readonly FunctionLaw[] = [],
+): Row {
+  const number = (a: number, b: number): number => (test(a, b) ? 1 : 0);
+  return { arity: 2, types, result: "bool", cost: 1, float: number, int: number, big, laws, accuracy: exact };
+}
+
+function maximum(a: number, b: number): number {
+  return a > b || b !== b ? a : b;
+}
+function minimum(a: number, b: number): number {
+  return a < b || b !== b ? a : b;
+}
+
+/** Nearest integer, ties to even. */
+export function roundEven(x: number): number {
+  const floor = Math.floor(x);
+  const rest = x - floor;
+  if (rest < 0.5) return floor;
+  if (rest > 0.5) return floor + 1;
+  return floor % 2 === 0 ? floor : floor + 1;
+}
+
+function floorDivide(a: number, b: number): number {
+  return b === 0 ? 0 : Math.floor(a / b);
+}
+function floorModulo(a: number, b: number): number {
+  if (b === 0) return 0;
+  const rest = a % b;
+  return rest !== 0 && rest < 0 !== b < 0 ? rest + b : rest;
+}
+function floorDivideBig(a: bigint, b: bigint): bigint {
+  if (b === 0n) return 0n;
+  const quotient = a / b;
+  return a % b !== 0n && a < 0n !== b < 0n ? quotient - 1n : quotient;
+}
+
+const rows = {
+  add: {
+    arity: 2, types: numericTypes, result: "same", cost: 1, accuracy: rounded,
+    float: (a, b) => a + b, int: (a, b) => a + b, big: (a, b) => a + b,
+    laws: [commutative, associative, { law: "identity", value: 0 }],
+  },
+  sub: {
+    arity: 2, types: numericTypes, result: "same", cost: 1, accuracy: rounded,
+    float: (a, b) => a - b, int: (a, b) => a - b, big: (a, b) => a - b,
+    laws: [{ law: "identity", value: 0 }],
+  },
+  mul: {
+    arity: 2, types: numericTypes, result: "same", cost: 1, accuracy: rounded,
+    float: (a, b) => a * b, int: Math.imul, big: (a, b) => a * b,
+    laws: [commutative, associative, { law: "identity", value: 1 }, { law: "distributes", over: "add", sign: "any" },
+      { law: "distributes", over: "max", sign: "positive" }, { law: "distributes", over: "min", sign: "positive" }],
+  },
+  div: {
+    arity: 2, types: floatTypes, result: "same", cost: 1, accuracy: { relative: 6, absolute: 0 },
+    float: (a, b) => a / b, int: noInt, big: noBig,
+    laws: [{ law: "identity", value: 1 }, { law: "distributes", over: "add", sign: "any" }],
+  },
+  floordiv: {
+    arity: 2, types: intTypes, result: "same", cost: 1, accuracy: exact,
+    float: floorDivide, int: floorDivide, big: floorDivideBig, laws: [{ law: "identity", value: 1 }],
+  },
+  mod: {
+    arity: 2, types: intTypes, result: "same", cost: 1, accuracy: exact,
+    float: floorModulo, int: floorModulo, big: (a, b) => (b === 0n ? 0n : a - floorDivideBig(a, b) * b), laws: [],
+  },
+  neg: {
+    arity: 1, types: signedTypes, result: "same", cost: 1, accuracy: exact,
+    float: (a) => -a, int: (a) => -a, big: (a) => -a, laws: [{ law: "odd" }, { law: "homomorphism", from: "add", to: "add" }],
+  },
+  abs: {
+    arity: 1, types: signedTypes, result: "same", cost: 1, accuracy: exact,
+    float: Math.abs, int: Math.abs, big: (a) => (a < 0n ? -a : a), laws: [{ law: "even" }, { law: "homomorphism", from: "mul", to: "mul" }],
+  },
+  min: {
+    arity: 2, types: numericTypes, result: "same", cost: 1, accuracy: exact,
+    float: minimum, int: minimum, big: (a, b) => (a < b ? a : b),
+    laws: [commutative, associative, idempotent, { law: "identity", value: Infinity }],
+  },
+  max: {
+    arity: 2, types: numericTypes, result: "same", cost: 1, accuracy: exact,
+    float: maximum, int: maximum, big: (a, b) => (a > b ? a : b),
+    laws: [commutative, associative, idempotent, { law: "identity", value: -Infinity }],
+  },
+  clamp: {
+    arity: 3, types: numericTypes, result: "same", cost: 2, accuracy: exact,
+    float: (x, low, high) => minimum(maximum(x, low), high), int: (x, low, high) => minimum(maximum(x, low), high),
+    big: (x, low, high) => (x < low ? (low < high ? low : high) : x < high ? x : high), laws: [],
+  },
+  exp: unary(8, { relative: 8, absolute: 0 }, Math.exp, [{ law: "homomorphism", from: "add", to: "mul" }, { law: "increasing" }]),
+  exp2: unary(4, { relative: 8, absolute: 0 }, (a) => 2 ** a, [{ law: "homomorphism", from: "add", to: "mul" }, { law: "increasing" }]),
+  log: unary(8, { relative: 8, absolute: 2 ** -21 }, Math.log, [{ law: "homomorphism", from: "mul", to: "add" }, { law: "increasing" }]),
+  log2: unary(4, { relative: 8, absolute: 2 ** -21 }, Math.log2, [{ law: "homomorphism", from: "mul", to: "add" }, { law: "increasing" }]),
+  sqrt: unary(4, { relative: 6, absolute: 0 }, Math.sqrt, [{ law: "homomorphism", from: "mul", to: "mul" }, { law: "increasing" }]),
+  rsqrt: unary(4, { relative: 4, absolute: 0 }, (a) => 1 / Math.sqrt(a), [{ law: "homomorphism", from: "mul", to: "mul" }]),
+  sin: unary(8, { relative: 8, absolute: 2 ** -20 }, Math.sin, [{ law: "odd" }]),
+  cos: unary(8, { relative: 8, absolute: 2 ** -20 }, Math.cos, [{ law: "even" }]),
+  tanh: unary(12, { relative: 16, absolute: 0 }, Math.tanh, [{ law: "odd" }, { law: "increasing" }]),
+  sigmoid: unary(10, { relative: 24, absolute: 0 }, (a) => 1 / (1 + Math.exp(-a)), [{ law: "increasing" }]),
+  silu: unary(11, { relative: 28, absolute: 0 }, (a) => a / (1 + Math.exp(-a))),
+  gelu: unary(20, { relative: 16, absolute: 2 ** -21 }, (a) => a * 0.5 * (1 + errorFunction(a * Math.SQRT1_2))),
+  erf: unary(16, { relative: 16, absolute: 0 }, errorFunction, [{ law: "odd" }, { law: "increasing" }]),
+  floor: unary(1, exact, Math.floor, [idempotent, { law: "increasing" }]),
+  ceil: unary(1, exact, Math.ceil, [idempotent, { law: "increasing" }]),
+  round: unary(1, exact, roundEven, [idempotent, { law: "odd" }, { law: "increasing" }]),
+  eq: comparison(scalarTypes, (a, b) => a === b, (a, b) => a === b, [commutative]),
+  ne: comparison(scalarTypes, (a, b) => a !== b, (a, b) => a !== b, [commutative]),
+  lt: comparison(numericTypes, (a, b) => a < b, (a, b) => a < b),
+  le: comparison(numericTypes, (a, b) => a <= b, (a, b) => a <= b),
+  gt: comparison(numericTypes, (a, b) => a > b, (a, b) => a > b),
+  ge: comparison(numericTypes, (a, b) => a >= b, (a, b) => a >= b),
+  and: {
+    arity: 2, types: boolTypes, result: "bool", cost: 1, accuracy: exact,
+    float: (a, b) => a & b, int: (a, b) => a & b, big: noBig, laws: [commutative, associative, idempotent, { law: "identity", value: 1 }],
+  },
+  or: {
+    arity: 2, types: boolTypes, result: "bool", cost: 1, accuracy: exact,
+    float: (a, b) => a | b, int: (a, b) => a | b, big: noBig, laws: [commutative, associative, idempotent, { law: "identity", value: 0 }],
+  },
+  not: {
+    arity: 1, types: boolTypes, result: "bool", cost: 1, accuracy: exact,
+    float: (a) => 1 - a, int: (a) => 1 - a, big: noBig, laws: [],
+  },
+  select: {
+    arity: 3, types: scalarTypes, result: "same", cost: 1, accuracy: exact,
+    float: (c, a, b) => (c !== 0 ? a : b), int: (c, a, b) => (c !== 0 ? a : b), big: (c, a, b) => (c !== 0n ? a : b), laws: [],
+  },
+} satisfies Record<string, Row>;
+
+export const scalarFunctions: ReadonlyMap<string, ScalarFunction> = new Map(
+  Object.entries(rows).map(([name, row]: [string, Row]): [string, ScalarFunction] => [
+    name,
+    { ...row, name, derivative: derivatives.get(name) },
+  ]),
+);
+
+/** The type of `fn` applied to operands of these types, or a sentence that says what is wrong. */
+export function inferApply(fn: string, operands: readonly ScalarType[]): ScalarType | { readonly problem: string } {
+  const row = scalarFunctions.get(fn);
+  if (row === undefined) return { problem: `there is no scalar function '${fn}'` };
+  if (operands.length !== row.arity) return { problem: `'${fn}' takes ${row.arity} operands, not ${operands.length}` };
+  const first = fn === "select" ? 1 : 0;
+  if (first === 1 && operands[0] !== "bool") return { problem: `the condition of 'select' is ${operands[0]}` };
+  const type = operands[first] ?? "f32";
+  if (!row.types.includes(type)) return { problem: `'${fn}' does not take ${type}` };
+  for (let i = first + 1; i < operands.length; i++) {
+    if (operands[i] !== type) return { problem: `'${fn}' of ${operands.join(", ")}` };
+  }
+  return row.result === "bool" ? "bool" : type;
+}

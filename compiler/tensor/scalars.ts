@@ -1,0 +1,108 @@
+/**
+ * Walking and rewriting the scalar bodies of nodes.
+ *
+ * A scalar's operands have lower ids than it has, so ascending ids are an order in which operands come first: no
+ * function here recurses, whatever the depth of a body.
+ */
+import type { Arena } from "./arena.ts";
+import type { Node, Scalar } from "./ir.ts";
+
+const none: readonly Scalar[] = [];
+
+export function operandsOf(scalar: Scalar): readonly Scalar[] {
+  switch (scalar.kind) {
+    case "const":
+    case "dim":
+    case "axis":
+    case "carrier":
+      return none;
+    case "read":
+      return scalar.otherwise === undefined ? scalar.index : [...scalar.index, scalar.otherwise];
+    case "apply":
+      return scalar.args;
+    case "round":
+    case "cast":
+      return [scalar.arg];
+  }
+}
+
+/** Every scalar that the roots use, themselves included, operands first. */
+export function reachable(roots: readonly Scalar[]): Scalar[] {
+  const seen = new Set<Scalar>();
+  const stack = [...roots];
+  for (let scalar = stack.pop(); scalar !== undefined; scalar = stack.pop()) {
+    if (seen.has(scalar)) continue;
+    seen.add(scalar);
+    for (const operand of operandsOf(scalar)) stack.push(operand);
+  }
+  return [...seen].sort((a, b) => a.id - b.id);
+}
+
+/** The scalar over other operands, given in the order of `operandsOf`. */
+export function withOperands(arena: Arena, scalar: Scalar, operands: readonly Scalar[]): Scalar {
+  switch (scalar.kind) {
+    case "const":
+    case "dim":
+    case "axis":
+    case "carrier":
+      return scalar;
+    case "read": {
+      const index = operands.slice(0, scalar.index.length);
+      return arena.readAt(scalar.input, scalar.type, index, scalar.bounds, operands[scalar.index.length]);
+    }
+    case "apply":
+      return arena.apply(scalar.fn, ...operands);
+    case "round":
+      return arena.round(scalar.to, operands[0] ?? scalar.arg);
+    case "cast":
+      return arena.cast(scalar.to, operands[0] ?? scalar.arg);
+  }
+}
+
+/** Every scalar that the roots use, as a reader meets them: an operand after its user, left to right. */
+export function inReadingOrder(roots: readonly Scalar[]): Iterable<Scalar> {
+  const seen = new Set<Scalar>();
+  const stack = [...roots].reverse();
+  for (let scalar = stack.pop(); scalar !== undefined; scalar = stack.pop()) {
+    if (seen.has(scalar)) continue;
+    seen.add(scalar);
+    const operands = operandsOf(scalar);
+    for (let i = operands.length - 1; i >= 0; i--) {
+      const operand = operands[i];
+      if (operand !== undefined) stack.push(operand);
+    }
+  }
+  return seen;
+}
+
+/**
+ * Rewrites bodies bottom-up: `rule` sees each scalar over rewritten operands. It does not see a scalar that folds
+ * into one of its operands, since it has seen that one already.
+ */
+export function rewriteScalars(arena: Arena, roots: readonly Scalar[], rule: (scalar: Scalar) => Scalar): readonly Scalar[] {
+  const result = new Map<Scalar, Scalar>();
+  for (const scalar of reachable(roots)) {
+    const operands = operandsOf(scalar);
+    let changed = false;
+    for (const operand of operands) if (result.get(operand) !== operand) changed = true;
+    const rebuilt = changed ? withOperands(arena, scalar, operands.map((o) => result.get(o) ?? o)) : scalar;
+    result.set(scalar, rebuilt.kind === scalar.kind ? rule(rebuilt) : rebuilt);
+  }
+  return roots.map((root) => result.get(root) ?? root);
+}
+
+/** The scalars that a node's bodies begin at: lifts, then results; targets, value and keep of a scatter. */
+export function rootsOf(node: Node): readonly Scalar[] {
+  switch (node.kind) {
+    case "loop":
+      return [...node.carriers.map((c) => c.lift), ...node.results.map((r) => r.value)];
+    case "scatter":
+      return [...node.target, node.value, node.keep];
+    case "input":
+    case "topk":
+    case "scan":
+    case "sort":
+    case "dispatch":
+      return none;
+  }
+}
