@@ -1,0 +1,26 @@
+/**
+ * The hardware instructions that an `instruction` op names: one record each, in `instructions/`.
+ * A target's caps list the names that it has.
+ */
+import { invariant } from "../diagnostics/diagnostic.ts";
+import { cpAsyncInstructions } from "./instructions/cp-async.ts";
+import type { Instruction } from "./instructions/instruction.ts";
+import { ldmatrixInstructions } from "./instructions/ldmatrix.ts";
+import { mmaInstructions } from "./instructions/mma.ts";
+
+export { AsyncCopies } from "./instructions/async-copies.ts";
+export type { Instruction, Memory, OperandType, Pointer, Warp } from "./instructions/instruction.ts";
+
+export const instructions: ReadonlyMap<string, Instruction> = new Map(
+  [...mmaInstructions, ...ldmatrixInstructions, ...cpAsyncInstructions].map((record) => [record.name, record]),
+);
+
+export function instructionOf(name: string): Instruction {
+  const found = instructions.get(name);
+  invariant(found !== undefined, `no instruction ${name}`);
+  return found;
+}
+
+export function isInstruction(name: string): boolean {
+  return instructions.has(name);
+}

@@ -1,0 +1,58 @@
+/**
+ * What a hardware instruction is: operands, precondition, meaning and spelling in one record, so that an emitter
+ * and the kernel interpreter cannot disagree about it.
+ *
+ * An instruction belongs to a whole warp. Its meaning is a body over the warp's 32 lanes; the interpreter lends it
+ * the lanes' operands through `Warp`. Values are as the interpreter keeps them: an f32 as a number, an `h2`, `b8x4`
+ * or `u32` as its 32 bits unsigned.
+ */
+import type { ValueType } from "../ir.ts";
+import type { AsyncCopies } from "./async-copies.ts";
+
+/** A buffer's memory as bytes; out of bounds is the interpreter's to report. */
+export interface Memory {
+  read(byte: number, length: number): Uint8Array;
+  write(byte: number, bytes: Uint8Array): void;
+}
+
+export interface Pointer {
+  readonly memory: Memory;
+  /** Offset in `memory`. */
+  readonly byte: number;
+}
+
+/** One warp at one instruction. Positions count an op's `dst` and `operands`. */
+export interface Warp {
+  /** Lanes that execute it, ascending; all 32 unless the instruction says otherwise. */
+  readonly active: readonly number[];
+  operand(position: number, lane: number): number;
+  pointer(position: number, lane: number): Pointer;
+  /** Value of an in-place destination before the instruction. */
+  current(position: number, lane: number): number;
+  define(position: number, lane: number, value: number): void;
+  readonly copies: AsyncCopies;
+}
+
+/** A value's type, or the space of a buffer with an index. */
+export type OperandType = ValueType | "shared" | "global";
+
+export interface Instruction {
+  readonly name: string;
+  /** Where the PTX ISA manual describes it. */
+  readonly section: string;
+  readonly results: readonly ValueType[];
+  /** `in-place`: destinations are registers, read before they are written. */
+  readonly destinations: "defined" | "in-place";
+  readonly operands: readonly OperandType[];
+  /** What must hold beside the operand types, for a reader. The body checks what it can. */
+  readonly precondition: string;
+  /** `warp`: all 32 lanes execute it together. `thread`: each lane for itself. */
+  readonly scope: "warp" | "thread";
+  /** Bytes that a pointer operand must be a multiple of. */
+  readonly align: number;
+  readonly evaluate: (warp: Warp) => void;
+  /** PTX without the semicolon, from operands already spelled (an address as `[register+4]`). CUDA C++ takes it as inline assembly. */
+  readonly ptx: (dst: readonly string[], operands: readonly string[]) => string;
+  /** Compute capability (80 is 8.0) and PTX version that have it first. */
+  readonly needs: { readonly sm: number; readonly isa: readonly [number, number] };
+}
