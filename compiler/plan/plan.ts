@@ -4,6 +4,13 @@
  *
  * Sizes are strings in a small expression syntax over the dims that stay dynamic, for example
  * `"ceildiv(B * S, 4)"`: names, integers, `+ - *`, and `floordiv ceildiv mod min max` as calls.
+ *
+ * How a kernel is called, its buffers and sizes in the plan's order:
+ *
+ *   ptx, cuda   a `void` entry: one 64-bit pointer a buffer, then the sizes, each of its own type
+ *   wgsl        group 0: binding k is buffer k, `read` or `read_write` as `access` says; where there are sizes,
+ *               the uniform at the next binding is a struct of them, each an i32
+ *   js          an ES module that exports the entry; see the js target
  */
 import type { DType } from "../types/dtype.ts";
 
@@ -20,7 +27,12 @@ export interface Plan {
   readonly target: string;
   /** Dims bound at compile time, and the dynamic ones in order of the kernels' size parameters. */
   readonly dims: { readonly bound: Readonly<Record<string, number>>; readonly dynamic: readonly string[] };
-  readonly checks: readonly { readonly left: SizeExpr; readonly relation: "==" | "<" | "<=" | "!="; readonly right: SizeExpr; readonly message: string }[];
+  readonly checks: readonly {
+    readonly left: SizeExpr;
+    readonly relation: "==" | "<" | "<=" | "!=";
+    readonly right: SizeExpr;
+    readonly message: string;
+  }[];
   readonly inputs: readonly PlanTensor[];
   readonly outputs: readonly PlanTensor[];
   /**
@@ -62,14 +74,20 @@ export interface PlanLaunch {
 
 export interface PlanKernel {
   readonly name: string;
+  /** Name to launch it by in the text; differs from `name` where the target reserves that word. */
+  readonly entry: string;
   readonly summary: string;
   /** File beside the plan. */
   readonly file: string;
   readonly sha256: string;
   readonly threads: number;
   readonly sharedBytes: number;
-  readonly buffers: readonly { readonly name: string; readonly dtype: DType; readonly access: "read" | "write" | "read-write" }[];
-  readonly sizes: readonly string[];
+  readonly buffers: readonly {
+    readonly name: string;
+    readonly dtype: DType;
+    readonly access: "read" | "write" | "read-write";
+  }[];
+  readonly sizes: readonly { readonly name: string; readonly type: "i32" | "i64" }[];
   /** WGSL features that the kernel's text enables: `subgroups`, `shader-f16`. */
   readonly features: readonly string[];
   /** Counted from the IR, with the time that the target's ceilings allow, in seconds. */
