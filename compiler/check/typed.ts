@@ -8,6 +8,7 @@
  * stay reductions by name, parentheses, argument defaults (they are filled in), untyped literals (they have
  * the dtype they met), implicit integer casts (they are `cast`).
  */
+import type { PipelineDecl } from "../../grammar/ast.ts";
 import type { Place } from "../diagnostics/diagnostic.ts";
 import type { Dim } from "../types/dim.ts";
 import type { DType } from "../types/dtype.ts";
@@ -38,10 +39,14 @@ export interface TensorType {
   readonly dtype: DTypeRef;
   /** Empty for a scalar. */
   readonly axes: readonly Axis[];
+  /** Also on the scalar that a read of a block-scaled tensor gives: its value is code times scale. */
   readonly scale: BlockScaling | undefined;
   /** False for a float that no type was written for: it carries f32 and a contraction may round it. */
   readonly written: boolean;
-  /** True where each element carries a keep bit, from `where`. */
+  /**
+   * True where each element carries a keep bit, from `where`. In a generic body this is what the body alone says:
+   * a parameter `A[..]` may carry keep bits that its argument brings. A function's result never does.
+   */
   readonly masked: boolean;
 }
 
@@ -112,8 +117,10 @@ export interface TypedFn {
   readonly freeDims: readonly string[];
   readonly params: readonly TypedParam[];
   readonly result: Type;
-  /** `where` clauses and the facts of the dims: the caller must satisfy them. */
+  /** `where` clauses and the facts of the signature's dims: a call's bindings must satisfy them, at run time where the checker could not tell. */
   readonly requires: readonly DimCheck[];
+  /** What the body claims by `as`, by a rename or by a built-in's `where`, and the checker could not prove: in the function's own dims. */
+  readonly checks: readonly DimCheck[];
   readonly body: TypedBody | { readonly kind: "derived"; readonly from: TypedFn; readonly steps: readonly DeriveStep[] };
   readonly place: Place;
 }
@@ -172,12 +179,21 @@ export interface TypedProgram {
   readonly schedules: readonly TypedSchedule[];
   /** Constant dims and facts of the file's `dim` declarations, which bound symbols everywhere. */
   readonly dimValues: ReadonlyMap<string, Dim>;
+  /** Names checked; `compiler/pipeline` proves the rest. */
+  readonly pipelines: readonly PipelineDecl[];
 }
 
-/** What a call gives the callee's rigid names. */
+/**
+ * What a call gives the callee's rigid names. `dims` has the signature's dims, the callee's module's, its free
+ * dims (but for those that it renames into being itself) and the dims to which its file gives a value.
+ */
 export interface Bindings {
   readonly dims: ReadonlyMap<string, Dim>;
   readonly dtypes: ReadonlyMap<string, DTypeRef>;
+  /** Type parameters bound to a float that no type was written for: a cast to one of them does not round. */
+  readonly unwritten: ReadonlySet<string>;
+  /** Type parameters bound to a block-scaled type. */
+  readonly scales: ReadonlyMap<string, BlockScaling>;
   /** Axes of `...`: the union by name over the arguments. Undefined where the signature has no pack. */
   readonly pack: readonly Axis[] | undefined;
   /** Ragged instances: the callee's to the caller's. */
