@@ -1,0 +1,93 @@
+/** Walking and rebuilding graphs. A node's inputs have lower ids than it has, so ascending ids are a topological order. */
+import { invariant } from "../diagnostics/diagnostic.ts";
+import type { Arena } from "./arena.ts";
+import type { Graph, Node, Ref } from "./ir.ts";
+
+/** Every node that the results and updates need, and every input of the graph, inputs of nodes first. */
+export function topological(graph: Graph): Node[] {
+  const seen = new Set<Node>(graph.inputs);
+  const stack: Node[] = [...graph.inputs];
+  const push = (node: Node): void => {
+    if (seen.has(node)) return;
+    seen.add(node);
+    stack.push(node);
+  };
+  for (const { value } of graph.results) push(value.node);
+  for (const { value } of graph.updates) push(value.node);
+  for (let node = stack.pop(); node !== undefined; node = stack.pop()) for (const ref of node.inputs) push(ref.node);
+  return [...seen].sort((a, b) => a.id - b.id);
+}
+
+/** The refs that a graph hands out: results, then updates. */
+export function outputsOf(graph: Graph): Ref[] {
+  return [...graph.results.map((r) => r.value), ...graph.updates.map((u) => u.value)];
+}
+
+/** The same node over other inputs, given for each position; bodies are not touched. */
+export function withInputs(arena: Arena, node: Node, inputs: readonly Ref[]): Node {
+  const [first, second] = inputs;
+  switch (node.kind) {
+    case "input":
+      return node;
+    case "loop":
+      return arena.loop({ axes: node.axes, over: node.over, carriers: node.carriers, results: node.results, inputs });
+    case "scatter":
+      return arena.scatter({ axes: node.axes, target: node.target, value: node.value, keep: node.keep, inputs });
+    case "topk":
+      invariant(first !== undefined, "topk has an input");
+      return arena.topk(first, node.axis, node.k, second);
+    case "scan":
+      invariant(first !== undefined, "scan has an input");
+      return arena.scan(first, node.axis);
+    case "sort":
+      invariant(first !== undefined, "sort has an input");
+      return arena.sort(first, node.axis);
+    case "dispatch":
+      invariant(first !== undefined, "dispatch has an input");
+      return arena.dispatch(first, node.experts, node.align);
+  }
+}
+
+/**
+ * Rebuilds a graph bottom-up. `rule` gets each node over its rewritten inputs and gives the refs that stand for its
+ * outputs, or undefined to keep it. Returns the same graph when nothing changed. Hints and places follow.
+ */
+export function rewriteGraph(arena: Arena, graph: Graph, rule: (node: Node) => readonly Ref[] | undefined): Graph {
+  const replaced = new Map<Node, readonly Ref[]>();
+  const find = (ref: Ref): Ref => replaced.get(ref.node)?.[ref.output] ?? ref;
+  for (const node of topological(graph)) {
+    let moved = false;
+    for (const ref of node.inputs) if (find(ref) !== ref) moved = true;
+    const rebuilt = moved ? withInputs(arena, node, node.inputs.map(find)) : node;
+    const refs = rule(rebuilt) ?? (moved ? rebuilt.types.map((_, i) => arena.ref(rebuilt, i)) : undefined);
+    if (refs === undefined) continue;
+    replaced.set(node, refs);
+    carryNames(arena, node, refs);
+  }
+  return replaceOutputs(arena, graph, find);
+}
+
+/** Gives the new refs the names and the place of the node that they stand for, unless they have some. */
+export function carryNames(arena: Arena, from: Node, to: readonly Ref[]): void {
+  const place = arena.place(from);
+  for (let i = 0; i < to.length; i++) {
+    const ref = to[i];
+    if (ref === undefined || ref.node.kind === "input") continue;
+    const hint = arena.hint(arena.ref(from, i));
+    if (hint !== undefined) arena.setHint(ref, hint);
+    if (place !== undefined) arena.setPlace(ref.node, place);
+  }
+}
+
+/** The graph with each result and update replaced; the same graph when none is. */
+export function replaceOutputs(arena: Arena, graph: Graph, find: (ref: Ref) => Ref): Graph {
+  let changed = false;
+  const take = (ref: Ref): Ref => {
+    const found = find(ref);
+    if (found !== ref) changed = true;
+    return found;
+  };
+  const results = graph.results.map((r) => ({ ...r, value: take(r.value) }));
+  const updates = graph.updates.map((u) => ({ ...u, value: take(u.value) }));
+  return changed ? arena.graph({ ...graph, results, updates }) : graph;
+}

@@ -1,0 +1,273 @@
+/**
+ * What makes a graph well formed. Each violation names the node and says what is wrong.
+ *
+ * - Names of inputs are unique; every input node that is reached is among the graph's inputs; an update's input is
+ *   state and has the type of its new value; result names are unique.
+ * - Inputs have lower ids than their node (so the graph has no cycle), exist, and are each read by a body, once in
+ *   the list, in order of first use (a scatter's first is what it writes over).
+ * - Loop: extents are sizes; a carrier's lift has a type of its monoid and uses only earlier carriers; results use
+ *   axes of the loop; a result has each of `axes` once and all or none of `over`; one that has none of `over` has a
+ *   value that does not vary along it; a value's type is its dtype's scalar type. Nothing but a lift or a result
+ *   over `over` names an axis of `over`.
+ * - Scalars: a row of the function table applied to its types; reads give one i32 for each axis of the tensor and
+ *   have a value for outside exactly when their bounds are "else"; `round` goes from f32 to a float, `cast` to f32
+ *   only from what is no float.
+ * - Structured nodes: axes within rank, dtypes that they take, the types that they promise.
+ */
+import { dimEquals, symbols } from "../types/dim.ts";
+import { dtypes, isDType } from "../types/dtype.ts";
+import { dispatchRows, sameRef } from "./arena.ts";
+import { outputsOf, topological } from "./graphs.ts";
+import type { Graph, LoopNode, Node, Ref, Scalar, ScatterNode, TensorType } from "./ir.ts";
+import { monoids } from "./monoids.ts";
+import { inferApply } from "./scalar-functions.ts";
+import { scalarTypeOf } from "./scalar-types.ts";
+import { inReadingOrder, rootsOf } from "./scalars.ts";
+
+export interface Violation {
+  /** Undefined for a violation of the graph itself. */
+  readonly node: Node | undefined;
+  readonly message: string;
+}
+
+export function verify(graph: Graph): readonly Violation[] {
+  const violations: Violation[] = [];
+  const nodes = topological(graph);
+  const say = (node: Node | undefined, message: string): void => {
+    violations.push({ node, message });
+  };
+  verifyInterface(graph, nodes, say);
+  for (const node of nodes) verifyNode(node, say);
+  return violations;
+}
+
+type Say = (node: Node | undefined, message: string) => void;
+
+function verifyInterface(graph: Graph, nodes: readonly Node[], say: Say): void {
+  const inputs = new Set<Node>(graph.inputs);
+  const dims = new Set(graph.dims);
+  for (const node of nodes) {
+    if (node.kind !== "input") continue;
+    if (!inputs.has(node)) say(node, `input '${node.name}' is not among the graph's inputs`);
+    for (const type of node.types) {
+      for (const dim of type.shape) for (const name of symbols(dim)) if (!dims.has(name)) say(node, `size ${name} is not among the graph's dims`);
+    }
+  }
+  for (const name of repeated(graph.inputs.map((i) => i.name))) say(undefined, `two inputs are called '${name}'`);
+  for (const name of repeated(graph.results.map((r) => r.name))) say(undefined, `two results are called '${name}'`);
+  for (const ref of outputsOf(graph)) if (ref.node.types[ref.output] === undefined) say(ref.node, `there is no output ${ref.output}`);
+  for (const { input, value } of graph.updates) {
+    if (input.role !== "state") say(input, `an update of '${input.name}', which is no state`);
+    if (!inputs.has(input)) say(input, `an update of '${input.name}', which is not among the graph's inputs`);
+    const [old, now] = [input.types[0], value.node.types[value.output]];
+    if (old === undefined || now === undefined || !sameType(old, now)) say(value.node, `the new value of '${input.name}' has another type`);
+  }
+}
+
+function repeated(names: readonly string[]): readonly string[] {
+  return names.filter((name, i) => names.indexOf(name) !== i);
+}
+
+function sameType(a: TensorType, b: TensorType): boolean {
+  return a === b || (a.dtype === b.dtype && sameShape(a, b));
+}
+
+function sameShape(a: TensorType, b: TensorType): boolean {
+  return a.shape.length === b.shape.length && a.shape.every((dim, i) => b.shape[i] !== undefined && dimEquals(dim, b.shape[i]));
+}
+
+function verifyNode(node: Node, say: Say): void {
+  for (const ref of node.inputs) {
+    if (ref.node.id >= node.id) say(node, `input ${ref.node.id} does not come before its user`);
+    if (ref.node.types[ref.output] === undefined) say(node, `input ${ref.node.id} has no output ${ref.output}`);
+  }
+  switch (node.kind) {
+    case "input":
+      if (node.inputs.length > 0 || node.types.length !== 1) say(node, "an input has one output and reads nothing");
+      return;
+    case "loop":
+      verifyLoop(node, say);
+      verifyBody(node, node.axes.length + node.over.length, say);
+      return;
+    case "scatter":
+      verifyScatter(node, say);
+      verifyBody(node, node.axes.length, say);
+      return;
+    case "topk":
+    case "scan":
+    case "sort":
+    case "dispatch":
+      verifyStructured(node, say);
+      return;
+  }
+}
+
+// ---------------------------------------------------------------- bodies
+
+/** What holds for every scalar of a body, and for the list of inputs. */
+function verifyBody(node: LoopNode | ScatterNode, axes: number, say: Say): void {
+  let next = node.kind === "scatter" ? 1 : 0;
+  for (const scalar of inReadingOrder(rootsOf(node))) {
+    if (scalar.kind === "read" && scalar.input >= next) {
+      if (scalar.input > next) say(node, `input ${scalar.input} is read before input ${next}`);
+      next = scalar.input + 1;
+    }
+    const problem = scalarProblem(node, scalar, axes);
+    if (problem !== undefined) say(node, problem);
+  }
+  if (next < node.inputs.length) say(node, `input ${next} is read by nothing`);
+  for (let i = 0; i < node.inputs.length; i++) {
+    for (let k = 0; k < i; k++) {
+      const [a, b] = [node.inputs[k], node.inputs[i]];
+      if (a !== undefined && b !== undefined && sameRef(a, b)) say(node, `inputs ${k} and ${i} are one`);
+    }
+  }
+}
+
+function scalarProblem(node: LoopNode | ScatterNode, scalar: Scalar, axes: number): string | undefined {
+  switch (scalar.kind) {
+    case "const":
+      return constProblem(scalar);
+    case "dim":
+      return undefined;
+    case "axis":
+      return scalar.axis < axes ? undefined : `there is no axis ${scalar.axis}`;
+    case "carrier": {
+      const carrier = node.kind === "loop" ? node.carriers[scalar.carrier] : undefined;
+      if (carrier === undefined) return `there is no carrier ${scalar.carrier}`;
+      return carrier.lift.type === scalar.type ? undefined : `carrier ${scalar.carrier} is ${carrier.lift.type}, not ${scalar.type}`;
+    }
+    case "read":
+      return readProblem(node, scalar);
+    case "apply": {
+      const type = inferApply(scalar.fn, scalar.args.map((arg) => arg.type));
+      if (typeof type === "object") return type.problem;
+      return type === scalar.type ? undefined : `'${scalar.fn}' gives ${type}, not ${scalar.type}`;
+    }
+    case "round":
+      if (!isDType(scalar.to) || dtypes[scalar.to].kind !== "float") return `rounds to ${scalar.to}`;
+      return scalar.arg.type === "f32" ? undefined : `rounds a ${scalar.arg.type}`;
+    case "cast":
+      if (scalarTypeOf(scalar.to) !== scalar.type) return `a cast to ${scalar.to} of type ${scalar.type}`;
+      if (scalar.type === "f32" && (scalar.to !== "f32" || scalar.arg.type === "f32")) return `a cast of ${scalar.arg.type} to ${scalar.to}`;
+      return undefined;
+  }
+}
+
+function constProblem(scalar: Extract<Scalar, { kind: "const" }>): string | undefined {
+  const { type, value } = scalar;
+  if (type === "f32") return typeof value === "number" ? undefined : "an f32 constant that is no number";
+  if (type === "bool") return typeof value === "boolean" ? undefined : "a bool constant that is no boolean";
+  if (type === "i64") return typeof value === "bigint" && BigInt.asIntN(64, value) === value ? undefined : `${String(value)} is no i64`;
+  const fits = type === "i32" ? value === (Number(value) | 0) : value === Number(value) >>> 0;
+  return fits ? undefined : `${String(value)} is no ${type}`;
+}
+
+function readProblem(node: LoopNode | ScatterNode, read: Extract<Scalar, { kind: "read" }>): string | undefined {
+  const ref: Ref | undefined = node.inputs[read.input];
+  const type = ref?.node.types[ref.output];
+  if (type === undefined) return `there is no input ${read.input}`;
+  if (scalarTypeOf(type.dtype) !== read.type) return `a read of ${type.dtype} as ${read.type}`;
+  if (type.shape.length !== read.index.length) return `a read of ${type.shape.length} axes with ${read.index.length} indices`;
+  if (read.index.some((i) => i.type !== "i32")) return "an index that is no i32";
+  if ((read.bounds === "else") !== (read.otherwise !== undefined)) return "a value for outside without 'else', or 'else' without one";
+  if (read.otherwise !== undefined && read.otherwise.type !== read.type) return `a read of ${read.type} or else ${read.otherwise.type}`;
+  return undefined;
+}
+
+/** For each scalar, the axes that it varies along and the carriers that it uses, as bits in numbers below 2^53. */
+function usesOf(roots: readonly Scalar[]): { axes(s: Scalar): ReadonlySet<number>; carriers(s: Scalar): ReadonlySet<number> } {
+  const direct = (root: Scalar, kind: "axis" | "carrier"): ReadonlySet<number> => {
+    const found = new Set<number>();
+    for (const s of inReadingOrder([root])) {
+      if (s.kind === "axis" && kind === "axis") found.add(s.axis);
+      if (s.kind === "carrier" && kind === "carrier") found.add(s.carrier);
+    }
+    return found;
+  };
+  const known = new Map<Scalar, { axes: ReadonlySet<number>; carriers: ReadonlySet<number> }>();
+  for (const root of roots) known.set(root, { axes: direct(root, "axis"), carriers: direct(root, "carrier") });
+  const none: ReadonlySet<number> = new Set();
+  return { axes: (s) => known.get(s)?.axes ?? none, carriers: (s) => known.get(s)?.carriers ?? none };
+}
+
+function verifyLoop(node: LoopNode, say: Say): void {
+  const uses = usesOf(rootsOf(node));
+  const own = node.axes.length;
+  const all = own + node.over.length;
+  if (node.results.length === 0) say(node, "a loop without results");
+  if (node.over.length > 0 && node.carriers.length === 0 && node.results.every((r) => r.axes.length === own)) say(node, "axes that nothing is reduced over");
+  node.carriers.forEach((carrier, i) => {
+    const monoid = monoids.get(carrier.monoid);
+    if (monoid === undefined) say(node, `there is no monoid '${carrier.monoid}'`);
+    else if (!monoid.types.includes(carrier.lift.type)) say(node, `'${carrier.monoid}' of ${carrier.lift.type}`);
+    if (node.over.length === 0) say(node, `carrier ${i} has nothing to run over`);
+    for (const used of uses.carriers(carrier.lift)) if (used >= i) say(node, `carrier ${i} uses carrier ${used}`);
+  });
+  node.results.forEach((result, i) => {
+    const swept = result.axes.filter((k) => k >= own).length;
+    if (new Set(result.axes).size !== result.axes.length || result.axes.some((k) => k < 0 || k >= all)) say(node, `result ${i} names its axes wrongly`);
+    if (result.axes.length - swept !== own) say(node, `result ${i} lacks an axis of the loop`);
+    if (swept !== 0 && swept !== node.over.length) say(node, `result ${i} has some axes of 'over' and lacks others`);
+    if (swept === 0) for (const k of uses.axes(result.value)) if (k >= own) say(node, `result ${i} varies along a reduced axis`);
+    if (scalarTypeOf(result.dtype) !== result.value.type) say(node, `result ${i} stores ${result.value.type} as ${result.dtype}`);
+    const type = node.types[i];
+    const extents = result.axes.map((k) => (k < own ? node.axes[k] : node.over[k - own])?.extent);
+    if (type === undefined || type.dtype !== result.dtype || type.shape.length !== extents.length || type.shape.some((dim, k) => {
+      const extent = extents[k];
+      return extent === undefined || !dimEquals(dim, extent);
+    })) say(node, `the type of result ${i} is not what the loop makes`);
+  });
+}
+
+function verifyScatter(node: ScatterNode, say: Say): void {
+  const type = node.inputs[0]?.node.types[node.inputs[0].output];
+  if (type === undefined) return say(node, "a scatter into nothing");
+  if (node.target.length !== type.shape.length) say(node, `a target of ${node.target.length} indices in ${type.shape.length} axes`);
+  if (node.target.some((s) => s.type !== "i32")) say(node, "a target that is no i32");
+  if (node.keep.type !== "bool") say(node, "a keep that is no bool");
+  if (node.value.type !== scalarTypeOf(type.dtype)) say(node, `stores ${node.value.type} as ${type.dtype}`);
+  if (node.types[0] === undefined || !sameType(node.types[0], type)) say(node, "a scatter has the type of what it writes over");
+}
+
+// ---------------------------------------------------------------- structured nodes
+
+function verifyStructured(node: Extract<Node, { kind: "topk" | "scan" | "sort" | "dispatch" }>, say: Say): void {
+  const types = node.inputs.map((ref) => ref.node.types[ref.output]);
+  const [type, keep] = types;
+  if (type === undefined) return say(node, `a ${node.kind} of nothing`);
+  const arity = node.kind === "topk" ? 2 : 1;
+  if (node.inputs.length > arity) say(node, `a ${node.kind} of ${node.inputs.length} tensors`);
+  if (node.kind !== "dispatch" && (node.axis < 0 || node.axis >= type.shape.length)) say(node, `there is no axis ${node.axis}`);
+  const promise = (output: number, dtype: TensorType["dtype"], shape: TensorType["shape"]): void => {
+    const found = node.types[output];
+    if (found === undefined || !sameType(found, { dtype, shape })) say(node, `output ${output} has another type than a ${node.kind} gives`);
+  };
+  switch (node.kind) {
+    case "topk": {
+      if (type.dtype === "bool") say(node, "a topk of bools");
+      if (keep !== undefined && (keep.dtype !== "bool" || !sameShape(keep, type))) say(node, "a keep mask of another type");
+      const kept = type.shape.map((dim, i) => (i === node.axis ? node.k : dim));
+      promise(0, type.dtype, kept);
+      promise(1, "i32", kept);
+      promise(2, "bool", type.shape);
+      return;
+    }
+    case "scan":
+      if (type.dtype === "bool") say(node, "a scan of bools");
+      promise(0, scalarTypeOf(type.dtype), type.shape);
+      return;
+    case "sort":
+      if (type.dtype === "bool") say(node, "a sort of bools");
+      promise(0, type.dtype, type.shape);
+      return;
+    case "dispatch":
+      if (type.dtype !== "i32" || type.shape.length !== 2) say(node, "a dispatch needs an index i32[N, K]");
+      if (!Number.isInteger(node.align) || node.align < 1) say(node, `an alignment of ${node.align}`);
+      promise(0, "i32", type.shape);
+      promise(1, "i32", [dispatchRows(type.shape, node.experts, node.align)]);
+      promise(3, "i32", [node.experts]);
+      promise(4, "i32", [node.experts]);
+      return;
+  }
+}
