@@ -1,0 +1,54 @@
+/** Scalar functions as kernel ops. What is not here was expanded into these before scheduling. */
+import { InternalError, invariant } from "../../diagnostics/diagnostic.ts";
+import { type Context, floorDivide } from "./context.ts";
+import type { BinaryFn, UnaryFn, Value } from "../ir.ts";
+
+const unary: Readonly<Record<string, UnaryFn>> = {
+  neg: "neg", not: "not", abs: "abs", exp2: "exp2", log2: "log2", sin: "sin", cos: "cos", sqrt: "sqrt",
+  rsqrt: "rsqrt", tanh: "tanh", floor: "floor", ceil: "ceil", round: "round-even",
+};
+
+const binary: Readonly<Record<string, BinaryFn>> = {
+  add: "add", sub: "sub", mul: "mul", div: "div", min: "min", max: "max", and: "and", or: "or",
+  eq: "eq", ne: "ne", lt: "lt", le: "le", gt: "gt", ge: "ge",
+};
+
+export function applyFunction(cx: Context, fn: string, args: readonly Value[]): Value {
+  const { b } = cx;
+  const [x, y, z] = args;
+  invariant(x !== undefined, `${fn} of nothing`);
+  const one = unary[fn];
+  if (one !== undefined) return b.unary(one, x);
+  invariant(y !== undefined, `there is no function '${fn}' of one operand`);
+  const two = binary[fn];
+  if (two !== undefined) return b.binary(two, x, y);
+  switch (fn) {
+    case "floordiv":
+      return guardZero(cx, y, floorDivide(cx, x, nonZero(cx, y)));
+    case "mod": {
+      const quotient = floorDivide(cx, x, nonZero(cx, y));
+      return guardZero(cx, y, b.sub(x, b.mul(quotient, y)));
+    }
+    case "select":
+      invariant(z !== undefined, "select takes three");
+      return b.select(x, y, z);
+    default:
+      throw new InternalError(`no lowering for the function '${fn}'`);
+  }
+}
+
+/** Integer division by zero is 0 in the language; no target may trap on it. */
+function nonZero(cx: Context, divisor: Value): Value {
+  const known = cx.b.constantOf(divisor);
+  if (known !== undefined && Number(known) !== 0) return divisor;
+  const zero = cx.b.constant(divisor.type, divisor.type === "i64" ? 0n : 0);
+  const one = cx.b.constant(divisor.type, divisor.type === "i64" ? 1n : 1);
+  return cx.b.select(cx.b.binary("eq", divisor, zero), one, divisor);
+}
+
+function guardZero(cx: Context, divisor: Value, result: Value): Value {
+  const known = cx.b.constantOf(divisor);
+  const zero = cx.b.constant(divisor.type, divisor.type === "i64" ? 0n : 0);
+  if (known !== undefined) return Number(known) === 0 ? zero : result;
+  return cx.b.select(cx.b.binary("eq", divisor, zero), zero, result);
+}

@@ -1,0 +1,295 @@
+/**
+ * Lowers a tile program to a kernel: tiles become registers of a thread, coordinates become index arithmetic,
+ * dependences through shared tiles become barriers. Register axes are unrolled; the last one makes wide accesses.
+ */
+import { invariant } from "../../diagnostics/diagnostic.ts";
+import { monoidOf } from "../../tensor/monoids.ts";
+import type { Axis, GlobalBuffer, SharedTile, Tile, TileExpr, TileOp, TileProgram } from "../../tile/ir.ts";
+import type { Caps } from "../../types/caps.ts";
+import { ceildiv, constant, min, mul, one, type Dim } from "../../types/dim.ts";
+import { KernelBuilder } from "../builder.ts";
+import type { Buffer, Kernel, Value } from "../ir.ts";
+import { zero, type Poly } from "./algebra.ts";
+import {
+  assignmentKey, assignments, counterAtom, evaluatePoly, isRegister, registerHint, sizeValue, type Assignment, type Context, type Held,
+} from "./context.ts";
+import { andGuards, flatten, flattenShared, forRuns, Group, uncarry, valueAt } from "./evaluate.ts";
+import { applyFunction } from "./functions.ts";
+import { Hazards } from "./hazards.ts";
+import { lowerMma } from "./matrix.ts";
+import { reduceAcross } from "./reduce.ts";
+
+export function lowerTileProgram(program: TileProgram, caps: Caps): Kernel {
+  const b = new KernelBuilder(program.threads);
+  const buffers = new Map<GlobalBuffer, Buffer>();
+  for (const buffer of program.buffers) {
+    const length = buffer.shape.reduce<Dim>((product, extent) => mul(product, extent), one);
+    buffers.set(buffer, b.buffer({ name: buffer.name, dtype: buffer.dtype, length, access: buffer.access, align: 16 }));
+  }
+  const shared = new Map<SharedTile, Buffer>();
+  for (const tile of program.shared) shared.set(tile, b.shared({ name: tile.name, dtype: tile.dtype, length: sharedLength(tile) }));
+  const cx: Context = {
+    b, caps, program, buffers, shared, atoms: new Map(), tiles: new Map(), loads: [new Map()],
+    hazards: new Hazards(() => b.barrier()),
+    wide: caps.int64 && [...buffers.values()].some((buffer) => buffer.length.kind !== "const" || buffer.length.value > caps.index32Limit),
+  };
+  const total = program.blocks.reduce<Dim>((product, counter) => mul(product, counter.count), one);
+  const { grid, index, guard } = layGrid(cx, total);
+  declareBlocks(cx, index, total);
+  const files: string[] = [];
+  if (guard === undefined) lowerOps(cx, program.body, files);
+  else b.if(guard, () => lowerOps(cx, program.body, files));
+  return b.finish({ name: program.name, grid, summary: program.summary, files });
+}
+
+function sharedLength(tile: SharedTile): number {
+  const last = tile.shape.at(-1) ?? 1;
+  return tile.shape.slice(0, -1).reduce((product, extent) => product * extent, 1) * (last + tile.pad);
+}
+
+/** Blocks lie along x; where that is too short for the target, rows of blocks along y, the last one not full. */
+function layGrid(cx: Context, total: Dim): { readonly grid: Kernel["grid"]; readonly index: () => Value; readonly guard: Value | undefined } {
+  const { b } = cx;
+  const most = cx.caps.maxGrid[0];
+  const fits = total.kind === "const" ? total.value <= most : most >= 2 ** 31 - 1;
+  if (fits) return { grid: [total, one, one], index: () => b.block(0), guard: undefined };
+  const wide = constant(most);
+  const index = (): Value => b.add(b.mul(b.block(1), b.i32(most)), b.block(0), "block");
+  return { grid: [min(total, wide), ceildiv(total, wide), one], index, guard: b.lt(index(), sizeValue(cx, total)) };
+}
+
+/** Each grid counter's value, taken from the block's number, the last one fastest. */
+function declareBlocks(cx: Context, index: () => Value, total: Dim): void {
+  const { b } = cx;
+  const several = cx.program.blocks.filter((counter) => !(counter.count.kind === "const" && counter.count.value === 1));
+  several.forEach((counter, k) => {
+    const atom = counterAtom(cx, counter);
+    const faster = several.slice(k + 1).reduce<Dim>((product, other) => mul(product, other.count), one);
+    cx.atoms.set(atom.key, {
+      atom,
+      value: () => {
+        const block = total.kind === "const" ? b.bound(index(), 0, total.value - 1) : index();
+        const quotient = b.div(block, sizeValue(cx, faster));
+        const value = k === 0 ? quotient : b.rem(quotient, sizeValue(cx, counter.count), counter.name);
+        return counter.count.kind === "const" ? b.bound(value, 0, counter.count.value - 1) : value;
+      },
+    });
+  });
+}
+
+function lowerOps(cx: Context, ops: readonly TileOp[], files: string[]): void {
+  for (const op of ops) {
+    switch (op.kind) {
+      case "let":
+        define(cx, op.tile, op.expr, op.where, op.otherwise);
+        break;
+      case "var":
+        declare(cx, op);
+        break;
+      case "update":
+        update(cx, op);
+        break;
+      case "fold":
+        fold(cx, op);
+        break;
+      case "reduce":
+        reduce(cx, op);
+        break;
+      case "store":
+        store(cx, op);
+        break;
+      case "put":
+        put(cx, op);
+        break;
+      case "mma":
+        lowerMma(cx, op);
+        break;
+      case "for":
+        loop(cx, op, files);
+        break;
+      case "line": {
+        if (!files.includes(op.file)) files.push(op.file);
+        cx.b.line(files.indexOf(op.file), op.line, op.column);
+        break;
+      }
+    }
+  }
+}
+
+/** Runs `visit` for each group of registers of some axes: those that differ only in the last register axis. */
+function forGroups(cx: Context, axes: readonly Axis[], where: TileExpr | undefined, visit: (group: Group, guards: readonly (Value | undefined)[]) => void): void {
+  const inner = axes.findLast((axis) => axis.place.kind === "register" && axis.size > 1);
+  const outer = axes.filter((axis) => axis !== inner);
+  for (const base of assignments(outer)) {
+    const at: Assignment[] = inner === undefined
+      ? [base]
+      : Array.from({ length: inner.size }, (_, k) => new Map(base).set(inner.id, k));
+    const open = at.map(() => undefined);
+    const guards = where === undefined ? open : new Group(cx, at, open).values(where).map((guard) => known(cx, guard));
+    visit(new Group(cx, at, guards), guards);
+  }
+}
+
+/** A guard that is always true is none. */
+function known(cx: Context, guard: Value): Value | undefined {
+  return cx.b.constantOf(guard) === true ? undefined : guard;
+}
+
+function define(cx: Context, tile: Tile, expr: TileExpr, where: TileExpr | undefined, otherwise: TileExpr | undefined): void {
+  const held = new Map<string, Value | Held>();
+  forGroups(cx, tile.axes, where, (group, guards) => {
+    const values = guarded(cx, group, guards, expr, otherwise);
+    group.at.forEach((assignment, k) => held.set(assignmentKey(tile.axes, assignment), valueAt(values, k)));
+  });
+  cx.tiles.set(tile, held);
+}
+
+/** The expression where the guard holds, else `otherwise`; a guarded read that gives 0 needs no selection. */
+function guarded(cx: Context, group: Group, guards: readonly (Value | undefined)[], expr: TileExpr, otherwise: TileExpr | undefined): Value[] {
+  const values = group.values(expr);
+  if (otherwise === undefined || guards.every((guard) => guard === undefined)) return values;
+  const zeroOutside = otherwise.kind === "const" && Number(otherwise.value) === 0 && readsZero(expr);
+  if (zeroOutside) return values;
+  const others = group.values(otherwise);
+  return values.map((value, k) => {
+    const guard = guards[k];
+    return guard === undefined ? value : cx.b.select(guard, value, valueAt(others, k));
+  });
+}
+
+/** True for an expression that is 0 when its reads give 0. */
+function readsZero(expr: TileExpr): boolean {
+  switch (expr.kind) {
+    case "read":
+      return expr.bounds !== "else";
+    case "round":
+    case "cast":
+      return readsZero(expr.arg);
+    case "const":
+    case "size":
+    case "counter":
+    case "coordinate":
+    case "tile":
+    case "shared":
+    case "apply":
+      return false;
+  }
+}
+
+function declare(cx: Context, op: Extract<TileOp, { kind: "var" }>): void {
+  const held = new Map<string, Value | Held>();
+  forGroups(cx, op.tile.axes, undefined, (group) => {
+    const values = group.values(op.init);
+    group.at.forEach((assignment, k) => {
+      const register = cx.b.var(valueAt(values, k), registerHint(op.tile, assignment));
+      held.set(assignmentKey(op.tile.axes, assignment), { register });
+    });
+  });
+  cx.tiles.set(op.tile, held);
+}
+
+function registerOf(cx: Context, tile: Tile, assignment: Assignment): Held {
+  const held = cx.tiles.get(tile)?.get(assignmentKey(tile.axes, assignment));
+  invariant(held !== undefined && isRegister(held), `tile ${tile.name} does not change`);
+  return held;
+}
+
+function update(cx: Context, op: Extract<TileOp, { kind: "update" }>): void {
+  forGroups(cx, op.tile.axes, undefined, (group) => {
+    const values = group.values(op.expr);
+    group.at.forEach((assignment, k) => cx.b.set(registerOf(cx, op.tile, assignment).register, valueAt(values, k)));
+  });
+}
+
+function fold(cx: Context, op: Extract<TileOp, { kind: "fold" }>): void {
+  const monoid = monoidOf(op.monoid);
+  const wideTile = op.tile.axes.some((axis) => axis.place.kind === "register" && axis.size > 1);
+  const axes = wideTile ? [...op.over, ...op.tile.axes] : [...op.tile.axes, ...op.over];
+  const identity = cx.b.constant(op.tile.type, monoid.identity(op.tile.type));
+  forGroups(cx, axes, op.where, (group, guards) => {
+    const values = group.values(op.expr);
+    group.at.forEach((assignment, k) => {
+      const { register } = registerOf(cx, op.tile, assignment);
+      const guard = guards[k];
+      const value = guard === undefined ? valueAt(values, k) : cx.b.select(guard, valueAt(values, k), identity);
+      cx.b.set(register, applyFunction(cx, monoid.combine, [cx.b.get(register), value]));
+    });
+  });
+}
+
+function reduce(cx: Context, op: Extract<TileOp, { kind: "reduce" }>): void {
+  const combine = monoidOf(op.monoid).combine;
+  const sources = assignments(op.tile.axes);
+  const partial = sources.map((assignment) => new Group(cx, [assignment], [undefined]).values({ kind: "tile", type: op.src.type, tile: op.src })[0]);
+  let values = sources.map((_, k) => valueAt(partial, k));
+  for (const axis of op.over) values = reduceAcross(cx, values, axis, (a, c) => applyFunction(cx, combine, [a, c]));
+  const held = new Map<string, Value | Held>();
+  sources.forEach((assignment, k) => held.set(assignmentKey(op.tile.axes, assignment), valueAt(values, k)));
+  cx.tiles.set(op.tile, held);
+}
+
+/** Of threads that hold the same element, the first. */
+function firstOfEqual(cx: Context, axes: readonly Axis[]): Value | undefined {
+  const { b } = cx;
+  const threads = axes.flatMap((axis) => (axis.place.kind === "thread" ? [{ size: axis.size, stride: axis.place.stride }] : []))
+    .filter((axis) => axis.size > 1)
+    .sort((x, y) => x.stride - y.stride);
+  let covered = 1;
+  let guard: Value | undefined;
+  for (const { size, stride } of threads) {
+    if (stride > covered) {
+      const digit = b.rem(b.div(b.thread(), b.i32(covered)), b.i32(stride / covered));
+      guard = andGuards(cx, guard, b.binary("eq", digit, b.i32(0)));
+    }
+    covered = stride * size;
+  }
+  if (covered < cx.program.threads) guard = andGuards(cx, guard, b.lt(b.thread(), b.i32(covered)));
+  return guard;
+}
+
+function store(cx: Context, op: Extract<TileOp, { kind: "store" }>): void {
+  const buffer = cx.buffers.get(op.buffer);
+  invariant(buffer !== undefined, `buffer ${op.buffer.name} is not declared`);
+  const first = firstOfEqual(cx, op.axes);
+  forGroups(cx, op.axes, op.where, (group, own) => {
+    const inside = op.bounds === "drop" ? group.inside(op.index, op.buffer) : [];
+    const guards = own.map((guard, k) => andGuards(cx, andGuards(cx, guard, first), inside[k]));
+    const values = group.values(op.expr).map((value) => uncarry(cx, value, op.buffer.dtype));
+    const flat = flatten(op.buffer.shape, op.index.map((index) => group.polys(index)), group.at.length);
+    forRuns(cx, op.buffer.dtype, flat, guards, (start, width) => {
+      cx.b.store(buffer, evaluatePoly(cx, flat[start] ?? zero, cx.wide ? "i64" : "i32"), values.slice(start, start + width), guards[start]);
+    });
+  });
+}
+
+function put(cx: Context, op: Extract<TileOp, { kind: "put" }>): void {
+  const buffer = cx.shared.get(op.shared);
+  invariant(buffer !== undefined, `shared tile ${op.shared.name} is not declared`);
+  const first = firstOfEqual(cx, op.axes);
+  const stores: { readonly flat: Poly; readonly values: readonly Value[]; readonly guard: Value | undefined }[] = [];
+  forGroups(cx, op.axes, op.where, (group, guards) => {
+    const values = guarded(cx, group, guards, op.expr, op.otherwise).map((value) => uncarry(cx, value, op.shared.dtype));
+    const flat = flattenShared(op.shared, op.index.map((index) => group.polys(index)), group.at.length);
+    // Without `otherwise` only guarded places are written; with it, all of the tile is.
+    const writes = group.at.map((_, k) => andGuards(cx, first, op.otherwise === undefined ? guards[k] : undefined));
+    forRuns(cx, op.shared.dtype, flat, writes, (start, width) => {
+      stores.push({ flat: flat[start] ?? zero, values: values.slice(start, start + width), guard: writes[start] });
+    });
+  });
+  // All loads are under way before the first store waits for one.
+  cx.hazards.write(op.shared);
+  for (const { flat, values, guard } of stores) cx.b.store(buffer, evaluatePoly(cx, flat, "i32"), values, guard);
+}
+
+function loop(cx: Context, op: Extract<TileOp, { kind: "for" }>, files: string[]): void {
+  const { b } = cx;
+  const atom = counterAtom(cx, op.counter);
+  cx.hazards.enterLoop(op.body);
+  const count = sizeValue(cx, op.counter.count);
+  b.for(b.i32(0), count, 1, op.counter.name, (index) => {
+    cx.atoms.set(atom.key, { atom, value: () => index });
+    cx.loads.push(new Map());
+    lowerOps(cx, op.body, files);
+    cx.loads.pop();
+  }, op.unroll ? "unroll" : "roll");
+}

@@ -1,0 +1,98 @@
+/**
+ * Products on matrix units: fragments are loaded from shared memory with `ldmatrix`, and each instruction updates
+ * the accumulator's registers in place. Fragments are as PTX ISA 9.7.14.5.8 (mma.m16n8k16) and 9.7.14.5.15 (ldmatrix)
+ * describe them.
+ */
+import { invariant } from "../../diagnostics/diagnostic.ts";
+import type { Axis, SharedTile, TileExpr, TileOp } from "../../tile/ir.ts";
+import type { Register, Value } from "../ir.ts";
+import { addPoly, atomPoly, type Poly } from "./algebra.ts";
+import { assignmentKey, assignments, coordinateAtom, evaluatePoly, isRegister, type Assignment, type Context } from "./context.ts";
+import { Group } from "./evaluate.ts";
+
+/** k of one instruction. */
+const depth = 16;
+
+export function lowerMma(cx: Context, op: Extract<TileOp, { kind: "mma" }>): void {
+  const { b } = cx;
+  // The order that `tile/schedule/fragments.ts` gives an accumulator.
+  const [, , tileM, tileN, half, group, quad, pair] = op.acc.axes;
+  invariant(
+    tileM !== undefined && tileN !== undefined && half !== undefined && group !== undefined && quad !== undefined && pair !== undefined,
+    "the accumulator is no fragment of a matrix instruction",
+  );
+  const k = op.a.shape[1];
+  invariant(k !== undefined && k % depth === 0, "k is whole instructions");
+  cx.hazards.read(op.a);
+  cx.hazards.read(op.b);
+  const lane = b.lane();
+  const low = (value: Value, mask: number): Value => b.and(value, b.i32(mask));
+  // Rows and k that a lane points ldmatrix at: 16 rows by two halves of k for a; for b two tiles of 8 rows.
+  const aRow = low(lane, 15);
+  const aColumn = b.mul(b.div(lane, b.i32(16)), b.i32(8));
+  const bRow = b.add(low(lane, 7), b.mul(b.div(lane, b.i32(16)), b.i32(8)));
+  const bColumn = b.mul(low(b.div(lane, b.i32(8)), 1), b.i32(8));
+  const fixed = [tileM, tileN, half, pair];
+
+  for (let step = 0; step < k; step += depth) {
+    const as = range(tileM.size).map((i) =>
+      fragmentRows(cx, op.a, { start: base(cx, op.m, at(fixed, [i, 0, 0, 0]), group, 1), row: aRow, column: aColumn, step }));
+    const bs: Value[][] = [];
+    for (let j = 0; j < tileN.size; j += 2) {
+      const start = base(cx, op.n, at(fixed, [0, j, 0, 0]), quad, 2);
+      const four = fragmentRows(cx, op.b, { start, row: bRow, column: bColumn, step });
+      bs.push(four.slice(0, 2), four.slice(2, 4));
+    }
+    range(tileM.size).forEach((i) => range(tileN.size).forEach((j) => {
+      const [a, c] = [as[i], bs[j]];
+      invariant(a !== undefined && c !== undefined, "fragments of the tile");
+      b.instruction(op.instruction, accumulators(cx, op, at([tileM, tileN], [i, j])), [...a, ...c]);
+    }));
+  }
+}
+
+function range(count: number): number[] {
+  return Array.from({ length: count }, (_, k) => k);
+}
+
+function at(axes: readonly Axis[], coordinates: readonly number[]): Assignment {
+  return new Map(axes.map((axis, k) => [axis.id, coordinates[k] ?? 0]));
+}
+
+/** First row of the warp's tile: the accumulator's row without the lane's own part of it. */
+function base(cx: Context, row: TileExpr, assignment: Assignment, lanes: Axis, stride: number): Poly {
+  const [poly] = new Group(cx, [assignment], [undefined]).polys(row);
+  invariant(poly !== undefined, "one register");
+  return addPoly(poly, atomPoly(coordinateAtom(lanes)), -stride);
+}
+
+interface FragmentAddress {
+  readonly start: Poly;
+  readonly row: Value;
+  readonly column: Value;
+  readonly step: number;
+}
+
+function fragmentRows(cx: Context, tile: SharedTile, address: FragmentAddress): Value[] {
+  const { b } = cx;
+  const buffer = cx.shared.get(tile);
+  const width = (tile.shape[1] ?? 0) + tile.pad;
+  invariant(buffer !== undefined, `shared tile ${tile.name} is not declared`);
+  const own = b.add(b.mul(address.row, b.i32(width)), address.column);
+  const warp = b.mul(evaluatePoly(cx, address.start, "i32"), b.i32(width));
+  const index = b.add(b.add(own, warp), b.i32(address.step));
+  const dst = range(4).map(() => b.result("h2", tile.name));
+  b.instruction("ldmatrix.x4", dst, [{ buffer, index }]);
+  return dst;
+}
+
+/** The four registers of one instruction's accumulator: row halves, then neighbouring columns. */
+function accumulators(cx: Context, op: Extract<TileOp, { kind: "mma" }>, tile: Assignment): Register[] {
+  const held = cx.tiles.get(op.acc);
+  const inner = op.acc.axes.filter((axis) => axis.place.kind === "register" && !tile.has(axis.id));
+  return assignments(inner).map((within) => {
+    const one = held?.get(assignmentKey(op.acc.axes, new Map([...tile, ...within])));
+    invariant(one !== undefined && isRegister(one), "the accumulator changes in place");
+    return one.register;
+  });
+}

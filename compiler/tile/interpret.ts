@@ -1,0 +1,288 @@
+/**
+ * Runs a tile program as its text says: every block in order, every op at every coordinate. Threads and registers
+ * make no difference here, which is the point: a schedule is right when this agrees with the tensor interpreter.
+ *
+ * Floats are f64 and are rounded where the program rounds and where memory is narrower. Memory starts as NaN (or a
+ * value that is as unlikely), so that what was never written shows.
+ */
+import { InternalError, invariant } from "../diagnostics/diagnostic.ts";
+import { roundFloat, saturateInt } from "../tensor/rounding.ts";
+import { monoidOf } from "../tensor/monoids.ts";
+import { scalarFunctions } from "../tensor/scalar-functions.ts";
+import type { ScalarType } from "../tensor/ir.ts";
+import { evaluate, type Dim } from "../types/dim.ts";
+import { dtypes, type DType } from "../types/dtype.ts";
+import type { Axis, Counter, GlobalBuffer, SharedTile, Tile, TileExpr, TileOp, TileProgram } from "./ir.ts";
+
+/** An element: floats and 32-bit integers as numbers, i64 as bigint, bools as 0 and 1. */
+export type Element = number | bigint;
+
+/** Row-major elements of one buffer. */
+export type Memory = Element[];
+
+/** Runs `program` over memory by buffer; buffers that are written are changed in place. */
+export function interpretTiles(program: TileProgram, memory: ReadonlyMap<GlobalBuffer, Memory>, dims: ReadonlyMap<string, number>): void {
+  const counters = new Map<Counter, number>();
+  const runBlock = (): void => {
+    const block = new Block(program, memory, dims, counters);
+    block.run(program.body);
+  };
+  const loop = (k: number): void => {
+    const counter = program.blocks[k];
+    if (counter === undefined) {
+      runBlock();
+      return;
+    }
+    const count = evaluate(counter.count, dims);
+    for (let i = 0; i < count; i += 1) {
+      counters.set(counter, i);
+      loop(k + 1);
+    }
+  };
+  loop(0);
+}
+
+class Block {
+  readonly #program: TileProgram;
+  readonly #memory: ReadonlyMap<GlobalBuffer, Memory>;
+  readonly #dims: ReadonlyMap<string, number>;
+  readonly #counters: Map<Counter, number>;
+  readonly #tiles = new Map<Tile, Map<string, Element>>();
+  readonly #shared = new Map<SharedTile, Element[]>();
+  #at = new Map<Axis, number>();
+
+  constructor(program: TileProgram, memory: ReadonlyMap<GlobalBuffer, Memory>, dims: ReadonlyMap<string, number>, counters: Map<Counter, number>) {
+    this.#program = program;
+    this.#memory = memory;
+    this.#dims = dims;
+    this.#counters = counters;
+    for (const tile of program.shared) this.#shared.set(tile, new Array<Element>(tile.shape.reduce((a, b) => a * b, 1)).fill(Number.NaN));
+  }
+
+  run(ops: readonly TileOp[]): void {
+    for (const op of ops) this.#step(op);
+  }
+
+  #step(op: TileOp): void {
+    switch (op.kind) {
+      case "let":
+        this.#define(op.tile, () => (this.#holds(op.where) ? this.#value(op.expr) : op.otherwise === undefined ? Number.NaN : this.#value(op.otherwise)));
+        return;
+      case "var":
+        this.#define(op.tile, () => this.#value(op.init));
+        return;
+      case "update":
+        this.#define(op.tile, () => this.#value(op.expr));
+        return;
+      case "fold":
+        this.#define(op.tile, () => this.#fold(op));
+        return;
+      case "reduce":
+        this.#define(op.tile, () => {
+          let sum: Element | undefined;
+          this.#each(op.over, () => {
+            const value = this.#element(op.src);
+            sum = sum === undefined ? value : applyRow(monoidOf(op.monoid).combine, op.tile.type, [sum, value]);
+          });
+          invariant(sum !== undefined, "a reduction over no threads");
+          return sum;
+        });
+        return;
+      case "store":
+        this.#store(op);
+        return;
+      case "put":
+        this.#put(op);
+        return;
+      case "mma":
+        this.#define(op.acc, () => this.#product(op));
+        return;
+      case "for": {
+        const count = evaluate(op.counter.count, this.#dims);
+        for (let i = 0; i < count; i += 1) {
+          this.#counters.set(op.counter, i);
+          this.run(op.body);
+        }
+        return;
+      }
+      case "line":
+        return;
+    }
+  }
+
+  #fold(op: Extract<TileOp, { kind: "fold" }>): Element {
+    const { combine } = monoidOf(op.monoid);
+    let sum = this.#element(op.tile);
+    this.#each(op.over, () => {
+      if (this.#holds(op.where)) sum = applyRow(combine, op.tile.type, [sum, this.#value(op.expr)]);
+    });
+    return sum;
+  }
+
+  #product(op: Extract<TileOp, { kind: "mma" }>): Element {
+    let sum = Number(this.#element(op.acc));
+    const [m, n] = [Number(this.#value(op.m)), Number(this.#value(op.n))];
+    const depth = op.a.shape[1] ?? 0;
+    const [a, b] = [this.#shared.get(op.a), this.#shared.get(op.b)];
+    for (let k = 0; k < depth; k += 1) sum += Number(a?.[m * depth + k]) * Number(b?.[n * depth + k]);
+    return sum;
+  }
+
+  #store(op: Extract<TileOp, { kind: "store" }>): void {
+    const memory = this.#memory.get(op.buffer);
+    invariant(memory !== undefined, `no memory for ${op.buffer.name}`);
+    const shape = op.buffer.shape.map((extent) => evaluate(extent, this.#dims));
+    this.#each(op.axes, () => {
+      if (!this.#holds(op.where)) return;
+      const index = op.index.map((part) => Number(this.#value(part)));
+      const inside = index.every((i, k) => i >= 0 && i < (shape[k] ?? 0));
+      if (!inside && op.bounds === "drop") return;
+      invariant(inside, `${op.buffer.name}[${index.join(", ")}] is written outside of [${shape.join(", ")}]`);
+      memory[flat(index, shape)] = toStorage(this.#value(op.expr), op.buffer.dtype);
+    });
+  }
+
+  #put(op: Extract<TileOp, { kind: "put" }>): void {
+    const memory = this.#shared.get(op.shared);
+    invariant(memory !== undefined, `no memory for ${op.shared.name}`);
+    this.#each(op.axes, () => {
+      const holds = this.#holds(op.where);
+      const expr = holds ? op.expr : op.otherwise;
+      if (expr === undefined) return;
+      const index = op.index.map((part) => Number(this.#value(part)));
+      invariant(index.every((i, k) => i >= 0 && i < (op.shared.shape[k] ?? 0)), `${op.shared.name}[${index.join(", ")}] is outside`);
+      memory[flat(index, op.shared.shape)] = toStorage(this.#value(expr), op.shared.dtype);
+    });
+  }
+
+  #define(tile: Tile, value: () => Element): void {
+    const made = new Map<string, Element>();
+    this.#each(tile.axes, () => made.set(this.#key(tile), value()));
+    this.#tiles.set(tile, made);
+  }
+
+  #key(tile: Tile): string {
+    return tile.axes.map((axis) => this.#at.get(axis)).join(",");
+  }
+
+  #element(tile: Tile): Element {
+    const value = this.#tiles.get(tile)?.get(this.#key(tile));
+    invariant(value !== undefined, `tile ${tile.name} has no element at ${this.#key(tile)}`);
+    return value;
+  }
+
+  /** Calls `visit` at each coordinate of the axes, the last fastest; axes that are in scope already are varied anew. */
+  #each(axes: readonly Axis[], visit: () => void): void {
+    const outer = this.#at;
+    this.#at = new Map(outer);
+    const along = (k: number): void => {
+      const axis = axes[k];
+      if (axis === undefined) {
+        visit();
+        return;
+      }
+      for (let i = 0; i < axis.size; i += 1) {
+        this.#at.set(axis, i);
+        along(k + 1);
+      }
+    };
+    along(0);
+    this.#at = outer;
+  }
+
+  #holds(where: TileExpr | undefined): boolean {
+    return where === undefined || this.#value(where) !== 0;
+  }
+
+  #value(expr: TileExpr): Element {
+    switch (expr.kind) {
+      case "const":
+        return typeof expr.value === "boolean" ? Number(expr.value) : expr.value;
+      case "size":
+        return evaluate(expr.dim, this.#dims);
+      case "counter": {
+        const value = this.#counters.get(expr.counter);
+        invariant(value !== undefined, `counter ${expr.counter.name} is not in scope`);
+        return value;
+      }
+      case "coordinate": {
+        const value = this.#at.get(expr.axis);
+        invariant(value !== undefined, `axis ${expr.axis.name} is not in scope`);
+        return value;
+      }
+      case "tile":
+        return this.#element(expr.tile);
+      case "read":
+        return this.#read(expr);
+      case "shared": {
+        const index = expr.index.map((part) => Number(this.#value(part)));
+        const value = this.#shared.get(expr.tile)?.[flat(index, expr.tile.shape)];
+        invariant(value !== undefined, `${expr.tile.name}[${index.join(", ")}] is outside`);
+        return value;
+      }
+      case "apply":
+        return this.#apply(expr);
+      case "round":
+        return roundFloat(Number(this.#value(expr.arg)), expr.to);
+      case "cast":
+        return castElement(this.#value(expr.arg), expr.arg.type, expr.to, expr.type);
+    }
+  }
+
+  #apply(expr: Extract<TileExpr, { kind: "apply" }>): Element {
+    // Both sides are pure, but only one may be readable.
+    if (expr.fn === "select") {
+      const [condition, a, b] = expr.args;
+      invariant(condition !== undefined && a !== undefined && b !== undefined, "select takes three");
+      return this.#value(condition) !== 0 ? this.#value(a) : this.#value(b);
+    }
+    if (expr.fn === "and") return expr.args.every((arg) => this.#value(arg) !== 0) ? 1 : 0;
+    return applyRow(expr.fn, expr.args[0]?.type ?? expr.type, expr.args.map((arg) => this.#value(arg)));
+  }
+
+  #read(expr: Extract<TileExpr, { kind: "read" }>): Element {
+    const memory = this.#memory.get(expr.buffer);
+    invariant(memory !== undefined, `no memory for ${expr.buffer.name}`);
+    const shape = expr.buffer.shape.map((extent: Dim) => evaluate(extent, this.#dims));
+    let index = expr.index.map((part) => Number(this.#value(part)));
+    if (expr.bounds === "clamp") index = index.map((i, k) => Math.max(0, Math.min(i, (shape[k] ?? 1) - 1)));
+    const inside = index.every((i, k) => i >= 0 && i < (shape[k] ?? 0));
+    if (!inside && expr.otherwise !== undefined) return this.#value(expr.otherwise);
+    invariant(inside, `${expr.buffer.name}[${index.join(", ")}] is read outside of [${shape.join(", ")}]`);
+    const value = memory[flat(index, shape)];
+    invariant(value !== undefined, `${expr.buffer.name} is shorter than its shape`);
+    return value;
+  }
+}
+
+function flat(index: readonly number[], shape: readonly number[]): number {
+  return index.reduce((position, i, k) => position * (shape[k] ?? 1) + i, 0);
+}
+
+function applyRow(fn: string, type: ScalarType, args: readonly Element[]): Element {
+  const row = scalarFunctions.get(fn);
+  if (row === undefined) throw new InternalError(`there is no scalar function '${fn}'`);
+  if (type === "i64") {
+    const [a, b, c] = args.map(BigInt);
+    const value = row.big(a ?? 0n, b ?? 0n, c ?? 0n);
+    return typeof value === "boolean" ? Number(value) : BigInt.asIntN(64, value);
+  }
+  const [a, b, c] = args.map(Number);
+  if (type === "f32" || type === "bool") return row.float(a ?? 0, b ?? 0, c ?? 0);
+  const value = row.int(a ?? 0, b ?? 0, c ?? 0);
+  return row.result === "bool" ? value : type === "u32" ? value >>> 0 : value | 0;
+}
+
+function toStorage(value: Element, dtype: DType): Element {
+  if (dtypes[dtype].kind === "float") return roundFloat(Number(value), dtype);
+  return dtype === "i64" ? BigInt(value) : Number(value);
+}
+
+function castElement(value: Element, from: ScalarType, to: DType, type: ScalarType): Element {
+  if (to === "bool") return Number(value) !== 0 ? 1 : 0;
+  if (type === "f32") return roundFloat(Number(value), to);
+  if (from === "f32" || to === "i8" || to === "u8") return saturateInt(Number(value), to);
+  if (type === "i64") return BigInt(value);
+  const whole = typeof value === "bigint" ? Number(BigInt.asIntN(32, value)) : value;
+  return type === "u32" ? whole >>> 0 : whole | 0;
+}

@@ -1,0 +1,28 @@
+/** One node of the fused graph to one tile program: the schedule that fits its structure, with sizes for the target. */
+import { InternalError } from "../../diagnostics/diagnostic.ts";
+import type { LoopNode, Node, ScatterNode } from "../../tensor/ir.ts";
+import type { Caps } from "../../types/caps.ts";
+import type { TileProgram } from "../ir.ts";
+import { asContraction, chooseContraction, contractionProgram } from "./contraction.ts";
+import { scatterProgram } from "./scatter.ts";
+import type { KernelSource } from "./source.ts";
+import { chooseSweep, sweepProgram } from "./sweep.ts";
+
+export function schedule(source: KernelSource, caps: Caps): TileProgram {
+  if (isLoop(source)) {
+    const contraction = asContraction(source.node);
+    const tiles = contraction === undefined ? undefined : chooseContraction(source.node, contraction, caps);
+    if (contraction !== undefined && tiles !== undefined) return contractionProgram(source, contraction, caps, tiles);
+    return sweepProgram(source, chooseSweep(source.node, caps));
+  }
+  if (isScatter(source)) return scatterProgram(source, caps);
+  throw new InternalError(`a ${(source.node as Node).kind} node reached the scheduler`);
+}
+
+function isLoop(source: KernelSource): source is KernelSource<LoopNode> {
+  return source.node.kind === "loop";
+}
+
+function isScatter(source: KernelSource): source is KernelSource<ScatterNode> {
+  return source.node.kind === "scatter";
+}

@@ -1,0 +1,369 @@
+/**
+ * The contraction schedule: a sum of products as tiles of m x n x k.
+ *
+ * Each parallel axis belongs to one of four classes by the factors it moves: m (the left factor alone), n (the
+ * right one alone), batch (both), or free (neither; batch too). m, n and k are each flattened, so any number of axes
+ * makes a matrix. A factor is any expression: what produces it (a cast, a scale, a gather) is computed as its tile
+ * is loaded. Several sums over the same axes share the tiles of equal factors.
+ *
+ * With threads, the tiles of both factors go through shared memory; with one thread a block, straight to registers.
+ * Where both factors are 16-bit floats and the target has the instruction, the products run on matrix units.
+ */
+import { invariant } from "../../diagnostics/diagnostic.ts";
+import type { LoopNode, Scalar } from "../../tensor/ir.ts";
+import type { Caps } from "../../types/caps.ts";
+import { ceildiv, constant, type Dim } from "../../types/dim.ts";
+import { dtypes, type DType } from "../../types/dtype.ts";
+import * as t from "../build.ts";
+import type { Axis, Counter, SharedTile, Tile, TileExpr, TileOp, TileProgram } from "../ir.ts";
+import { axesOf, constantOf, contiguousAxis, factorsOf, powerOfTwoFactor, readsOf, sweepsOf, volume } from "./analysis.ts";
+import { fragment, type Fragment } from "./fragments.ts";
+import { declareBuffers, type KernelSource } from "./source.ts";
+import { translator } from "./translate.ts";
+
+/** The loop seen as matrices, or undefined where it is none. */
+export interface Contraction {
+  readonly batch: readonly number[];
+  readonly m: readonly number[];
+  readonly n: readonly number[];
+  /** For each carrier its factors, the left one moving with m. */
+  readonly products: readonly { readonly left: Scalar; readonly right: Scalar }[];
+}
+
+/** Splits a loop into matrices. Undefined: not a sum of products, or one side has nothing of its own to tile. */
+export function asContraction(loop: LoopNode): Contraction | undefined {
+  if (loop.carriers.length === 0 || loop.over.length === 0) return undefined;
+  if (sweepsOf(loop).some((sweep) => sweep > 0)) return undefined;
+  if (loop.results.some((result) => result.axes.length > loop.axes.length)) return undefined;
+  const products: { left: Scalar; right: Scalar }[] = [];
+  for (const carrier of loop.carriers) {
+    const factors = carrier.monoid === "sum" && carrier.lift.type === "f32" ? factorsOf(carrier.lift) : undefined;
+    if (factors === undefined) return undefined;
+    products.push({ left: factors[0], right: factors[1] });
+  }
+  const first = products[0];
+  invariant(first !== undefined, "a contraction has a carrier");
+  const leftAxes = axesOf(first.left);
+  const rightAxes = axesOf(first.right);
+  const batch: number[] = [];
+  const m: number[] = [];
+  const n: number[] = [];
+  loop.axes.forEach((_, k) => {
+    const [inLeft, inRight] = [leftAxes.has(k), rightAxes.has(k)];
+    if (inLeft && !inRight) m.push(k);
+    else if (inRight && !inLeft) n.push(k);
+    else batch.push(k);
+  });
+  if (m.length === 0 || n.length === 0) return undefined;
+  // Results are stored along their last axis, so the factor that moves with it is the right one.
+  const lastAxis = loop.results[0]?.axes.at(-1);
+  const swap = lastAxis !== undefined && m.includes(lastAxis);
+  const [ms, ns] = swap ? [n, m] : [m, n];
+  const sided: { left: Scalar; right: Scalar }[] = [];
+  for (const { left, right } of products) {
+    const side = sideOf(left, right, ms, ns);
+    if (side === undefined) return undefined;
+    sided.push(side);
+  }
+  return { batch, m: ms, n: ns, products: sided };
+}
+
+function sideOf(a: Scalar, b: Scalar, m: readonly number[], n: readonly number[]): { left: Scalar; right: Scalar } | undefined {
+  const [inA, inB] = [axesOf(a), axesOf(b)];
+  const moves = (axes: Set<number>, by: readonly number[]): boolean => by.some((k) => axes.has(k));
+  if (!moves(inA, n) && !moves(inB, m)) return { left: a, right: b };
+  if (!moves(inA, m) && !moves(inB, n)) return { left: b, right: a };
+  return undefined;
+}
+
+export interface ContractionShape {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** Matrix instruction, or undefined for multiply-adds on scalars. */
+  readonly instruction: string | undefined;
+  /** Threads (scalars) or warps (instruction) along m and n. */
+  readonly across: { readonly m: number; readonly n: number };
+}
+
+/** Storage dtype of a factor's tile: 16 bits where every value of it is one of that dtype, else f32. */
+export function factorDType(loop: LoopNode, factor: Scalar): DType {
+  if (factor.kind === "round") return factor.to;
+  if (factor.kind === "read") {
+    const ref = loop.inputs[factor.input];
+    const dtype = ref?.node.types[ref.output]?.dtype;
+    if (dtype !== undefined && dtypes[dtype].kind === "float") return dtype;
+  }
+  if (factor.kind === "apply" && factor.fn === "select") {
+    const [, a, b] = factor.args;
+    if (a !== undefined && b !== undefined && b.kind === "const" && b.value === 0) return factorDType(loop, a);
+    if (a !== undefined && b !== undefined && a.kind === "const" && a.value === 0) return factorDType(loop, b);
+  }
+  return "f32";
+}
+
+export function contractionProgram(
+  source: KernelSource<LoopNode>, contraction: Contraction, caps: Caps, shape: ContractionShape,
+): TileProgram {
+  const loop = source.node;
+  const b = new t.TileBuilder();
+  const buffers = declareBuffers(b, source);
+  const extents = (axes: readonly number[]): Dim[] => axes.map((k) => axisExtent(loop, k));
+  const sizeOf = (axes: readonly number[]): Dim => volume(axes.map((k) => ({ name: "", extent: axisExtent(loop, k) })));
+  const [mCount, nCount, kCount] = [sizeOf(contraction.m), sizeOf(contraction.n), volume(loop.over)];
+
+  const batchBlock = b.counter("batch", sizeOf(contraction.batch));
+  const mBlock = b.counter("m_block", ceildiv(mCount, constant(shape.m)));
+  const nBlock = b.counter("n_block", ceildiv(nCount, constant(shape.n)));
+  const kBlock = b.counter("k_block", ceildiv(kCount, constant(shape.k)));
+  const mBase = t.times(t.at(mBlock), t.int(shape.m));
+  const nBase = t.times(t.at(nBlock), t.int(shape.n));
+  const kBase = t.times(t.at(kBlock), t.int(shape.k));
+  const batchIndices = t.unflatten(t.at(batchBlock), extents(contraction.batch));
+
+  /** Index expressions of all loop axes at position (m, n, k) of the matrices. */
+  const axesAt = (m: TileExpr, n: TileExpr, k: TileExpr): TileExpr[] => {
+    const axes: TileExpr[] = [];
+    contraction.batch.forEach((axis, i) => { axes[axis] = batchIndices[i] ?? t.int(0); });
+    const mi = t.unflatten(m, extents(contraction.m));
+    contraction.m.forEach((axis, i) => { axes[axis] = mi[i] ?? t.int(0); });
+    const ni = t.unflatten(n, extents(contraction.n));
+    contraction.n.forEach((axis, i) => { axes[axis] = ni[i] ?? t.int(0); });
+    axes.push(...t.unflatten(k, loop.over.map((axis) => axis.extent)));
+    return axes;
+  };
+
+  const layout = accumulatorLayout(b, shape);
+  const carriers = loop.carriers.map((carrier) => b.tile(carrier.name, "f32", layout.axes));
+  const body: TileOp[] = carriers.map((tile) => ({ kind: "var", tile, init: { kind: "const", type: "f32", value: 0 } }));
+  const inner: TileOp[] = [];
+  const zero: TileExpr = { kind: "const", type: "f32", value: 0 };
+
+  if (layout.threads === 1) {
+    // Registers only: the factors' rows are read once for each k and used for a whole tile.
+    const k = kBase;
+    const tiles = new Map<Scalar, TileExpr>();
+    const load = (factor: Scalar, side: "m" | "n"): TileExpr => {
+      const known = tiles.get(factor);
+      if (known !== undefined) return known;
+      const local = side === "m" ? layout.m : layout.n;
+      const index = t.plus(side === "m" ? mBase : nBase, local.row);
+      const axes = side === "m" ? axesAt(index, t.int(0), k) : axesAt(t.int(0), index, k);
+      const tile = b.tile(side === "m" ? "a" : "b", "f32", local.axes);
+      inner.push({
+        kind: "let", tile, otherwise: zero,
+        expr: translator({ axes, carriers: [], inputs: buffers.inputs })(factor),
+        where: guard(index, side === "m" ? mCount : nCount, side === "m" ? shape.m : shape.n),
+      });
+      tiles.set(factor, t.valueOf(tile));
+      return t.valueOf(tile);
+    };
+    contraction.products.forEach(({ left, right }, c) => {
+      const acc = carriers[c];
+      invariant(acc !== undefined, "a carrier has a tile");
+      inner.push(multiplyAdd(acc, load(left, "m"), load(right, "n")));
+    });
+  } else {
+    const tiles = new Map<Scalar, SharedTile>();
+    const stage = (factor: Scalar, side: "m" | "n", name: string): SharedTile => {
+      const known = tiles.get(factor);
+      if (known !== undefined) return known;
+      const tile = stageFactor(b, loop, factor, {
+        name, side, shape, caps, threads: layout.threads, body: inner,
+        base: side === "m" ? mBase : nBase, count: side === "m" ? mCount : nCount,
+        kBase, kCount,
+        expr: (row, k) => {
+          const axes = side === "m" ? axesAt(row, t.int(0), k) : axesAt(t.int(0), row, k);
+          return translator({ axes, carriers: [], inputs: buffers.inputs })(factor);
+        },
+        axes: side === "m" ? contraction.m : contraction.n,
+      });
+      tiles.set(factor, tile);
+      return tile;
+    };
+    const staged = contraction.products.map(({ left, right }, c) => ({
+      left: stage(left, "m", c === 0 ? "a_tile" : `a_tile${c}`),
+      right: stage(right, "n", c === 0 ? "b_tile" : `b_tile${c}`),
+    }));
+    staged.forEach(({ left, right }, c) => {
+      const acc = carriers[c];
+      invariant(acc !== undefined, "a carrier has a tile");
+      if (shape.instruction !== undefined) {
+        inner.push({ kind: "mma", acc, a: left, b: right, m: layout.m.row, n: layout.n.row, instruction: shape.instruction });
+      } else {
+        inner.push(scalarProducts(b, acc, left, right, layout, shape));
+      }
+    });
+  }
+  body.push({ kind: "for", counter: kBlock, body: inner, unroll: false });
+
+  const m = t.plus(mBase, layout.m.row);
+  const n = t.plus(nBase, layout.n.row);
+  const axes = axesAt(m, n, t.int(0));
+  const where = t.both(guard(m, mCount, shape.m), guard(n, nCount, shape.n));
+  const translate = translator({ axes, carriers: carriers.map(t.valueOf), inputs: buffers.inputs });
+  loop.results.forEach((result, k) => {
+    const buffer = buffers.outputs[k];
+    invariant(buffer !== undefined, "each result has a buffer");
+    body.push({
+      kind: "store", buffer, index: result.axes.map((axis) => axes[axis] ?? t.int(0)), expr: translate(result.value),
+      axes: layout.axes, where, bounds: "proved",
+    });
+  });
+  const blocks: Counter[] = [batchBlock, mBlock, nBlock];
+  return { name: source.name, summary: source.summary, threads: layout.threads, blocks, buffers: b.buffers, shared: b.shared, body };
+}
+
+function axisExtent(loop: LoopNode, k: number): Dim {
+  const axis = loop.axes[k];
+  invariant(axis !== undefined, `no axis ${k}`);
+  return axis.extent;
+}
+
+function guard(index: TileExpr, count: Dim, tile: number): TileExpr | undefined {
+  const known = constantOf(count);
+  if (known !== undefined && known % tile === 0) return undefined;
+  return t.less(index, t.size(count));
+}
+
+function multiplyAdd(acc: Tile, a: TileExpr, bb: TileExpr): TileOp {
+  return { kind: "update", tile: acc, expr: t.apply("add", "f32", [t.apply("mul", "f32", [a, bb]), t.valueOf(acc)]) };
+}
+
+/** acc += a . b on scalars: for each k a row of a and a row of b go to registers, then every pair is multiplied. */
+function scalarProducts(b: t.TileBuilder, acc: Tile, left: SharedTile, right: SharedTile, layout: Fragment, shape: ContractionShape): TileOp {
+  const k = b.counter("k", constant(shape.k));
+  const row = (shared: SharedTile, local: Fragment["m"], name: string): { op: TileOp; value: TileExpr } => {
+    const tile = b.tile(name, "f32", local.axes);
+    const expr: TileExpr = { kind: "shared", type: "f32", tile: shared, index: [t.at(k), local.row] };
+    return { op: { kind: "let", tile, expr, where: undefined, otherwise: undefined }, value: t.valueOf(tile) };
+  };
+  const a = row(left, layout.m, "a");
+  const c = row(right, layout.n, "b");
+  return { kind: "for", counter: k, unroll: true, body: [a.op, c.op, multiplyAdd(acc, a.value, c.value)] };
+}
+
+interface Staging {
+  readonly name: string;
+  readonly side: "m" | "n";
+  readonly shape: ContractionShape;
+  readonly caps: Caps;
+  readonly threads: number;
+  readonly body: TileOp[];
+  readonly base: TileExpr;
+  readonly count: Dim;
+  readonly kBase: TileExpr;
+  readonly kCount: Dim;
+  readonly expr: (row: TileExpr, k: TileExpr) => TileExpr;
+  readonly axes: readonly number[];
+}
+
+/**
+ * Loads a factor's tile into shared memory. Threads lie along whichever of rows and k is contiguous in memory, with
+ * the widest access that the sizes allow. Matrix instructions want [row][k], scalars [k][row].
+ */
+function stageFactor(b: t.TileBuilder, loop: LoopNode, factor: Scalar, s: Staging): SharedTile {
+  const rows = s.side === "m" ? s.shape.m : s.shape.n;
+  const depth = s.shape.k;
+  const matrix = s.shape.instruction !== undefined;
+  const dtype: DType = matrix ? factorDType(loop, factor) : "f32";
+  const tile = matrix
+    ? b.sharedTile(s.name, dtype, [rows, depth], 16 / dtypes[dtype].bytes)
+    : b.sharedTile(s.name, dtype, [depth, rows], 4);
+
+  const moving = readsOf([factor]).map(contiguousAxis).find((axis) => axis !== undefined);
+  const alongK = moving === undefined || moving >= loop.axes.length;
+  const bytes = narrowRead(loop, factor);
+  const wide = Math.max(1, Math.floor(s.caps.vectorBytes / bytes));
+  const line = alongK ? depth : rows;
+  const whole = alongK ? s.kCount : s.count;
+  const vector = Math.min(powerOfTwoFactor(whole, wide), powerOfTwoFactor(constant(line), wide));
+  const lineThreads = Math.min(line / vector, s.threads);
+  const otherThreads = s.threads / lineThreads;
+  const other = alongK ? rows : depth;
+  const lineRepeats = line / (lineThreads * vector);
+  const otherRepeats = Math.ceil(other / otherThreads);
+
+  const u = b.registerAxis(`${s.name}_u`, otherRepeats);
+  const w = b.registerAxis(`${s.name}_w`, lineRepeats);
+  const ot = b.threadAxis(`${s.name}_o`, otherThreads, lineThreads);
+  const lt = b.threadAxis(`${s.name}_l`, lineThreads, 1);
+  const v = b.registerAxis(`${s.name}_v`, vector);
+  const onLine = t.plus(t.times(t.plus(t.times(t.along(w), t.int(lineThreads)), t.along(lt)), t.int(vector)), t.along(v));
+  const onOther = t.plus(t.times(t.along(u), t.int(otherThreads)), t.along(ot));
+  const [row, k] = alongK ? [onOther, onLine] : [onLine, onOther];
+  const rowIndex = t.plus(s.base, row);
+  const kIndex = t.plus(s.kBase, k);
+  const zero: TileExpr = { kind: "const", type: "f32", value: 0 };
+  const inRange = t.both(guard(rowIndex, s.count, rows), guard(kIndex, s.kCount, depth));
+  // More threads than lines: the spare ones hold nothing.
+  const spare = otherRepeats * otherThreads > other ? t.less(onOther, t.int(other)) : undefined;
+  const axes: Axis[] = [u, w, ot, lt, v];
+  if (spare === undefined) {
+    s.body.push({
+      kind: "put", shared: tile, index: matrix ? [row, k] : [k, row], axes,
+      expr: s.expr(rowIndex, kIndex), where: inRange, otherwise: zero,
+    });
+  } else {
+    const value = b.tile(`${s.name}_value`, "f32", axes);
+    s.body.push({ kind: "let", tile: value, expr: s.expr(rowIndex, kIndex), where: t.both(inRange, spare), otherwise: zero });
+    s.body.push({ kind: "put", shared: tile, index: matrix ? [row, k] : [k, row], axes, expr: t.valueOf(value), where: spare, otherwise: undefined });
+  }
+  return tile;
+}
+
+function narrowRead(loop: LoopNode, factor: Scalar): number {
+  let bytes = 4;
+  for (const read of readsOf([factor])) {
+    const ref = loop.inputs[read.input];
+    const dtype = ref?.node.types[ref.output]?.dtype;
+    if (dtype !== undefined) bytes = Math.min(bytes, dtypes[dtype].bytes);
+  }
+  return bytes;
+}
+
+function accumulatorLayout(b: t.TileBuilder, shape: ContractionShape): Fragment {
+  return fragment(b, shape);
+}
+
+// ---------------------------------------------------------------- choice
+
+/** Picks tiles by the matrices' sizes, the factors' dtypes and what the target has. Undefined: not worth tiling. */
+export function chooseContraction(loop: LoopNode, contraction: Contraction, caps: Caps): ContractionShape | undefined {
+  const size = (axes: readonly number[]): number | undefined =>
+    constantOf(volume(axes.map((k) => ({ name: "", extent: axisExtent(loop, k) }))));
+  const m = size(contraction.m);
+  const n = size(contraction.n);
+  // A vector times a matrix reads the matrix once: no tile can help, and rows of threads along k read it well.
+  if ((m !== undefined && m < 4) || (n !== undefined && n < 4)) return undefined;
+  if (caps.maxThreads === 1) return { m: 4, n: 4, k: 1, instruction: undefined, across: { m: 1, n: 1 } };
+  const instruction = matrixInstruction(loop, contraction, caps);
+  const mTile = tileFor(m, instruction === undefined ? [64, 32, 16] : [128, 64, 32, 16]);
+  const nTile = tileFor(n, instruction === undefined ? [64, 32, 16] : [128, 64, 32]);
+  if (instruction === undefined) {
+    return { m: mTile, n: nTile, k: 16, instruction, across: { m: Math.min(16, mTile / 4), n: Math.min(16, nTile / 4) } };
+  }
+  const warpsM = Math.min(mTile / 16, 2);
+  const warpsN = Math.max(1, Math.min(nTile / 32, 8 / warpsM));
+  return { m: mTile, n: nTile, k: 32, instruction, across: { m: warpsM, n: warpsN } };
+}
+
+/** The largest tile that a size fills at least half; the largest one for a size that is not known. */
+function tileFor(size: number | undefined, tiles: readonly number[]): number {
+  const smallest = tiles.at(-1);
+  invariant(smallest !== undefined, "tiles");
+  if (size === undefined) return tiles[1] ?? smallest;
+  return tiles.find((tile) => size > tile / 2) ?? smallest;
+}
+
+function matrixInstruction(loop: LoopNode, contraction: Contraction, caps: Caps): string | undefined {
+  const types = new Set<DType>();
+  for (const { left, right } of contraction.products) {
+    types.add(factorDType(loop, left));
+    types.add(factorDType(loop, right));
+  }
+  const [dtype] = types;
+  if (types.size !== 1 || dtype === undefined) return undefined;
+  const name = `mma.m16n8k16.${dtype}`;
+  return caps.instructions.includes(name) ? name : undefined;
+}

@@ -1,0 +1,73 @@
+/**
+ * How an accumulator lies over threads and registers: for scalars a grid of threads with a small square each, for
+ * matrix instructions the fragment that the instruction prescribes (PTX ISA, "Matrix fragments for mma.m16n8k16").
+ */
+import * as t from "../build.ts";
+import type { Axis, TileExpr } from "../ir.ts";
+
+export interface Fragment {
+  readonly threads: number;
+  readonly axes: readonly Axis[];
+  /** Row of the left factor, and the axes that it moves with. */
+  readonly m: { readonly row: TileExpr; readonly axes: readonly Axis[] };
+  readonly n: { readonly row: TileExpr; readonly axes: readonly Axis[] };
+}
+
+export interface FragmentShape {
+  readonly m: number;
+  readonly n: number;
+  readonly instruction: string | undefined;
+  readonly across: { readonly m: number; readonly n: number };
+}
+
+export function fragment(b: t.TileBuilder, shape: FragmentShape): Fragment {
+  return shape.instruction === undefined ? scalarFragment(b, shape) : mmaFragment(b, shape);
+}
+
+/** Thread (tm, tn) owns rows 4 * tm .. + 3 of each repeat and columns likewise, so that rows of shared memory are read 16 bytes wide. */
+function scalarFragment(b: t.TileBuilder, shape: FragmentShape): Fragment {
+  const { across } = shape;
+  const threads = across.m * across.n;
+  const side = (name: string, extent: number, count: number, stride: number): Fragment["m"] => {
+    const perThread = extent / count;
+    const width = Math.min(4, perThread);
+    const repeat = b.registerAxis(`${name}_r`, perThread / width);
+    const thread = b.threadAxis(`${name}_t`, count, stride);
+    const within = b.registerAxis(`${name}_i`, width);
+    const row = t.plus(t.plus(t.times(t.along(repeat), t.int(count * width)), t.times(t.along(thread), t.int(width))), t.along(within));
+    return { row, axes: [repeat, thread, within] };
+  };
+  const m = side("m", shape.m, across.m, across.n);
+  const n = side("n", shape.n, across.n, 1);
+  return { threads, axes: [...m.axes, ...n.axes], m, n };
+}
+
+/** m16n8: row = 8 * half + lane / 4, column = 2 * (lane % 4) + pair; warps in an m x n grid, each with a run of tiles. */
+function mmaFragment(b: t.TileBuilder, shape: FragmentShape): Fragment {
+  const { across } = shape;
+  const rows = shape.m / across.m;
+  const columns = shape.n / across.n;
+  const warpM = b.threadAxis("warp_m", across.m, 32 * across.n);
+  const warpN = b.threadAxis("warp_n", across.n, 32);
+  const tileM = b.registerAxis("tile_m", rows / 16);
+  const tileN = b.registerAxis("tile_n", columns / 8);
+  const half = b.registerAxis("half", 2);
+  const group = b.threadAxis("group", 8, 4);
+  const quad = b.threadAxis("quad", 4, 1);
+  const pair = b.registerAxis("pair", 2);
+  const m = t.plus(
+    t.plus(t.times(t.along(warpM), t.int(rows)), t.times(t.along(tileM), t.int(16))),
+    t.plus(t.times(t.along(half), t.int(8)), t.along(group)),
+  );
+  const n = t.plus(
+    t.plus(t.times(t.along(warpN), t.int(columns)), t.times(t.along(tileN), t.int(8))),
+    t.plus(t.times(t.along(quad), t.int(2)), t.along(pair)),
+  );
+  return {
+    threads: 32 * across.m * across.n,
+    axes: [warpM, warpN, tileM, tileN, half, group, quad, pair],
+    m: { row: m, axes: [warpM, tileM, half, group] },
+    n: { row: n, axes: [warpN, tileN, quad, pair] },
+  };
+}
+

@@ -1,0 +1,269 @@
+/**
+ * The sweep schedule: rows by columns. It serves every loop that is no tiled contraction: pointwise work, a
+ * reduction along any axis, linked reductions (each a sweep over the row), results over rows and over all axes.
+ *
+ * Rows are the loop's parallel axes, columns its reduced ones, both flattened. A block holds `rows x columns`:
+ *
+ *     column = (chunk * u + j) * (t * v) + lane * v + k      j: registers, lane: threads, k: one wide access
+ *
+ * Where the columns of a row fit the registers there is one chunk, and what a sweep read is still there for the
+ * next (the row is loaded once). Else each sweep loops over chunks. Where memory runs along the rows instead, the
+ * wide accesses and the neighbouring threads lie along the rows.
+ */
+import { invariant } from "../../diagnostics/diagnostic.ts";
+import type { Caps } from "../../types/caps.ts";
+import { monoidOf } from "../../tensor/monoids.ts";
+import type { LoopNode, LoopResult } from "../../tensor/ir.ts";
+import { ceildiv, constant, type Dim } from "../../types/dim.ts";
+import * as t from "../build.ts";
+import type { Axis, GlobalBuffer, TileExpr, TileOp, TileProgram } from "../ir.ts";
+import { constantOf, contiguousAxis, narrowestBytes, powerOfTwoFactor, readsOf, sweepsOf, volume } from "./analysis.ts";
+import { declareBuffers, type KernelSource } from "./source.ts";
+import { translator } from "./translate.ts";
+
+/** Extents of a block's tile; the schedule's free numbers. */
+export interface SweepShape {
+  /** Along the rows: threads, unrolled registers, width of an access. */
+  readonly rows: Side;
+  readonly columns: Side;
+  /** All columns at once. */
+  readonly resident: boolean;
+  /** Which side neighbouring threads lie along. */
+  readonly along: "rows" | "columns";
+}
+
+export interface Side {
+  readonly threads: number;
+  readonly unroll: number;
+  readonly vector: number;
+}
+
+export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape): TileProgram {
+  const loop = source.node;
+  const b = new t.TileBuilder();
+  const buffers = declareBuffers(b, source);
+
+  const rowCount = volume(loop.axes);
+  const columnCount = volume(loop.over);
+  const alongRows = shape.along === "rows";
+  const rowAxes = sideAxes(b, "row", shape.rows, alongRows ? 1 : shape.columns.threads);
+  const columnAxes = sideAxes(b, "col", shape.columns, alongRows ? shape.rows.threads : 1);
+  const threads = shape.rows.threads * shape.columns.threads;
+
+  const rowTile = extentOf(shape.rows);
+  const columnTile = extentOf(shape.columns);
+  const blocks = b.counter("block", ceildiv(rowCount, constant(rowTile)));
+  const chunks = b.counter("chunk", shape.resident ? constant(1) : ceildiv(columnCount, constant(columnTile)));
+
+  const row = position(t.at(blocks), shape.rows, rowAxes);
+  const column = position(t.at(chunks), shape.columns, columnAxes);
+  const rowGuard = guard(row, rowCount, rowTile);
+  const columnGuard = loop.over.length === 0 ? undefined : guard(column, columnCount, columnTile);
+
+  // Flattened rows follow the first result's order, so that stores run along memory.
+  const order = rowOrder(loop);
+  const rowIndices = t.unflatten(row, order.map((k) => axisExtent(loop, k)));
+  const axes: TileExpr[] = [];
+  order.forEach((k, i) => { axes[k] = rowIndices[i] ?? t.int(0); });
+  axes.push(...t.unflatten(column, loop.over.map((axis) => axis.extent)));
+
+  const sweeps = sweepsOf(loop);
+  const carriers: (TileExpr | undefined)[] = loop.carriers.map(() => undefined);
+  const body: TileOp[] = [];
+  const inChunks = (ops: TileOp[]): void => {
+    if (shape.resident) body.push(...ops);
+    else body.push({ kind: "for", counter: chunks, body: ops, unroll: false });
+  };
+
+  const partialAxes = [...rowAxes, ...columnAxes.filter((axis) => axis.place.kind === "thread")];
+  const foldAxes = columnAxes.filter((axis) => axis.place.kind === "register");
+  const reduceAxes = columnAxes.filter((axis) => axis.place.kind === "thread" && axis.size > 1);
+  for (let sweep = 0; sweep <= Math.max(-1, ...sweeps); sweep += 1) {
+    const translate = translator({ axes, carriers, inputs: buffers.inputs });
+    const folds: TileOp[] = [];
+    const after: TileOp[] = [];
+    loop.carriers.forEach((carrier, k) => {
+      if (sweeps[k] !== sweep) return;
+      const monoid = monoidOf(carrier.monoid);
+      const partial = b.tile(`${carrier.name}_part`, carrier.lift.type, partialAxes);
+      const identity = monoid.identity(carrier.lift.type);
+      body.push({ kind: "var", tile: partial, init: { kind: "const", type: carrier.lift.type, value: identity } });
+      folds.push({
+        kind: "fold", tile: partial, monoid: carrier.monoid, expr: translate(carrier.lift), over: foldAxes,
+        where: t.both(rowGuard, columnGuard),
+      });
+      const total = b.tile(carrier.name, carrier.lift.type, rowAxes);
+      after.push({ kind: "reduce", tile: total, src: partial, monoid: carrier.monoid, over: reduceAxes });
+      carriers[k] = t.valueOf(total);
+    });
+    inChunks(folds);
+    body.push(...after);
+  }
+
+  const translate = translator({ axes, carriers, inputs: buffers.inputs });
+  const stores = (results: readonly (readonly [LoopResult, GlobalBuffer])[], everywhere: boolean): TileOp[] =>
+    results.map(([result, buffer]) => ({
+      kind: "store",
+      buffer,
+      index: result.axes.map((k) => axes[k] ?? t.int(0)),
+      expr: translate(result.value),
+      axes: !everywhere ? rowAxes : alongRows ? [...columnAxes, ...rowAxes] : [...rowAxes, ...columnAxes],
+      where: everywhere ? t.both(rowGuard, columnGuard) : rowGuard,
+      bounds: "proved",
+    }));
+  const overAll = (result: LoopResult): boolean => result.axes.length > loop.axes.length || loop.over.length === 0;
+  const pairs = loop.results.map((result, k): readonly [LoopResult, GlobalBuffer] => {
+    const buffer = buffers.outputs[k];
+    invariant(buffer !== undefined, "each result has a buffer");
+    return [result, buffer];
+  });
+  body.push(...stores(pairs.filter(([result]) => !overAll(result)), false));
+  const everywhere = stores(pairs.filter(([result]) => overAll(result)), true);
+  if (everywhere.length > 0) inChunks(everywhere);
+
+  return { name: source.name, summary: source.summary, threads, blocks: [blocks], buffers: b.buffers, shared: b.shared, body };
+}
+
+function extentOf(side: Side): number {
+  return side.threads * side.unroll * side.vector;
+}
+
+/** Axes of one side, slowest first. */
+function sideAxes(b: t.TileBuilder, name: string, side: Side, stride: number): Axis[] {
+  const axes: Axis[] = [];
+  axes.push(b.registerAxis(`${name}_u`, side.unroll));
+  axes.push(b.threadAxis(`${name}_t`, side.threads, stride));
+  axes.push(b.registerAxis(`${name}_v`, side.vector));
+  return axes;
+}
+
+function position(tile: TileExpr, side: Side, axes: readonly Axis[]): TileExpr {
+  const [unroll, thread, vector] = axes;
+  invariant(unroll !== undefined && thread !== undefined && vector !== undefined, "a side has three axes");
+  const step = side.threads * side.vector;
+  return t.plus(
+    t.plus(t.times(tile, t.int(step * side.unroll)), t.times(t.along(unroll), t.int(step))),
+    t.plus(t.times(t.along(thread), t.int(side.vector)), t.along(vector)),
+  );
+}
+
+function guard(index: TileExpr, count: Dim, tile: number): TileExpr | undefined {
+  const known = constantOf(count);
+  if (known !== undefined && known % tile === 0) return undefined;
+  return t.less(index, t.size(count));
+}
+
+function axisExtent(loop: LoopNode, k: number): Dim {
+  const axis = loop.axes[k] ?? loop.over[k - loop.axes.length];
+  invariant(axis !== undefined, `no axis ${k}`);
+  return axis.extent;
+}
+
+function rowOrder(loop: LoopNode): number[] {
+  const first = loop.results[0];
+  const parallel = (first?.axes ?? []).filter((k) => k < loop.axes.length);
+  return parallel.length === loop.axes.length ? parallel : loop.axes.map((_, k) => k);
+}
+
+// ---------------------------------------------------------------- choice
+
+/** Elements of a row that a thread may hold for the next sweep. */
+const residentElements = 64;
+
+/** Picks a shape by where memory is contiguous, how long rows are and how many threads the target has. */
+export function chooseSweep(loop: LoopNode, caps: Caps): SweepShape {
+  const wide = Math.max(1, Math.floor(caps.vectorBytes / narrowestBytes(loop)));
+  if (loop.carriers.length === 0) return pointwiseShape(loop, caps, wide);
+  return runsAlongRows(loop) ? columnShape(loop, caps, wide) : rowShape(loop, caps, wide);
+}
+
+function pointwiseShape(loop: LoopNode, caps: Caps, wide: number): SweepShape {
+  const none = { threads: 1, unroll: 1, vector: 1 };
+  if (caps.maxThreads === 1) return { rows: none, columns: none, resident: true, along: "rows" };
+  const total = volume(loop.axes);
+  const vector = powerOfTwoFactor(total, wide);
+  const threads = Math.min(256, caps.maxThreads);
+  // Two accesses in flight a thread, once there is work for more than a few waves of blocks.
+  const known = constantOf(total);
+  const unroll = known !== undefined && known > threads * vector * caps.units * 32 ? 2 : 1;
+  return { rows: { threads, unroll, vector }, columns: none, resident: true, along: "rows" };
+}
+
+/** True where most bytes are read along a parallel axis rather than a reduced one. */
+function runsAlongRows(loop: LoopNode): boolean {
+  let rows = 0;
+  let columns = 0;
+  const reads = readsOf([...loop.carriers.map((c) => c.lift), ...loop.results.map((r) => r.value)]);
+  for (const read of reads) {
+    const axis = contiguousAxis(read);
+    if (axis === undefined) continue;
+    // A read that does not move along the reduced axes is made once a row: it decides nothing.
+    if (read.index.length < 2 && axis < loop.axes.length) continue;
+    if (axis < loop.axes.length) rows += 1;
+    else columns += 1;
+  }
+  return rows > columns;
+}
+
+function rowShape(loop: LoopNode, caps: Caps, wide: number): SweepShape {
+  const columns = volume(loop.over);
+  const one = { threads: 1, unroll: 1, vector: 1 };
+  const known = constantOf(columns);
+  if (caps.maxThreads === 1) {
+    const resident = known !== undefined && known <= caps.registers / 2;
+    return { rows: one, columns: { threads: 1, unroll: resident ? known : 1, vector: 1 }, resident, along: "columns" };
+  }
+  const vector = powerOfTwoFactor(columns, wide);
+  const full = Math.min(256, caps.maxThreads);
+  if (known === undefined) {
+    return { rows: one, columns: { threads: full, unroll: 4, vector }, resident: false, along: "columns" };
+  }
+  const accesses = Math.ceil(known / vector);
+  if (accesses <= 32 * 2) {
+    // Short rows: several rows a block, each by a power of two of threads.
+    let lanes = 1;
+    while (lanes < 32 && lanes * 2 <= accesses) lanes *= 2;
+    const unroll = Math.ceil(accesses / lanes);
+    return { rows: { threads: full / lanes, unroll: 1, vector: 1 }, columns: { threads: lanes, unroll, vector }, resident: true, along: "columns" };
+  }
+  const best = bestThreads(accesses, vector, caps);
+  if (best !== undefined) {
+    return { rows: one, columns: { threads: best.threads, unroll: best.unroll, vector }, resident: true, along: "columns" };
+  }
+  return { rows: one, columns: { threads: full, unroll: 4, vector }, resident: false, along: "columns" };
+}
+
+/** Threads and accesses a thread that cover a row within the registers, exactly where that can be had. */
+function bestThreads(accesses: number, vector: number, caps: Caps): { readonly threads: number; readonly unroll: number } | undefined {
+  const most = Math.min(1024, caps.maxThreads);
+  const step = caps.subgroup > 1 ? caps.subgroup : 32;
+  let best: { threads: number; unroll: number; waste: number } | undefined;
+  for (let threads = step * 2; threads <= most; threads += step) {
+    const unroll = Math.ceil(accesses / threads);
+    if (unroll * vector > residentElements) continue;
+    // Without shuffles a block reduces by halving, which wants a power of two.
+    if (caps.subgroup === 1 && (threads & (threads - 1)) !== 0) continue;
+    const waste = (unroll * threads) / accesses + (unroll > 4 ? 0.02 * (unroll - 4) : 0) + (threads > 512 ? 0.1 : 0);
+    if (best === undefined || waste < best.waste - 1e-9) best = { threads, unroll, waste };
+  }
+  return best;
+}
+
+function columnShape(loop: LoopNode, caps: Caps, wide: number): SweepShape {
+  const one = { threads: 1, unroll: 1, vector: 1 };
+  if (caps.maxThreads === 1) return { rows: one, columns: one, resident: false, along: "rows" };
+  const rows = volume(loop.axes);
+  const vector = powerOfTwoFactor(rows, wide);
+  const known = constantOf(volume(loop.over));
+  const threads = Math.min(256, caps.maxThreads);
+  const rowThreads = 32;
+  const columnThreads = Math.max(1, Math.min(threads / rowThreads, known ?? threads));
+  let split = 1;
+  while (split * 2 <= columnThreads) split *= 2;
+  return {
+    rows: { threads: rowThreads, unroll: 1, vector },
+    columns: { threads: split, unroll: 2, vector: 1 },
+    resident: false,
+    along: "rows",
+  };
+}
