@@ -15,8 +15,6 @@ export interface FoldContext {
 
 const comparisons: ReadonlySet<BinaryFn> = new Set<BinaryFn>(["eq", "ne", "lt", "le", "gt", "ge"]);
 const commutative: ReadonlySet<BinaryFn> = new Set<BinaryFn>(["add", "mul", "min", "max", "and", "or", "xor", "eq", "ne"]);
-/** Those whose value on f32 is defined to the last bit; the rest is left to the target. */
-const exactUnary: ReadonlySet<UnaryFn> = new Set<UnaryFn>(["neg", "not", "abs", "sqrt", "floor", "ceil", "trunc", "round-even", "popcount", "clz"]);
 
 export function isComparison(fn: BinaryFn): boolean {
   return comparisons.has(fn);
@@ -24,7 +22,7 @@ export function isComparison(fn: BinaryFn): boolean {
 
 export function simplifyUnary(cx: FoldContext, fn: UnaryFn, a: Value): Value | undefined {
   const known = cx.constantOf(a);
-  if (known !== undefined && exactUnary.has(fn)) {
+  if (known !== undefined) {
     return cx.constant(fn === "popcount" || fn === "clz" ? "u32" : a.type, evaluateUnary(fn, a.type, known));
   }
   const inner = cx.definitionOf(a);
@@ -65,8 +63,9 @@ function simplifyInteger(cx: FoldContext, fn: BinaryFn, a: Value, right: ScalarV
     case "sub": return isZero ? a : undefined;
     case "or": case "xor": case "shl": case "shr": return isZero ? a : undefined;
     case "and": return isZero ? cx.constant(a.type, 0) : isOnes ? a : undefined;
-    case "div": return isOne ? a : divideByPower(cx, a, right);
-    case "rem": return isOne ? cx.constant(a.type, 0) : remainderByPower(cx, a, right);
+    // Division by zero has no value, so any will do; and some targets refuse to see it.
+    case "div": return isZero ? cx.constant(a.type, 0) : isOne ? a : divideByPower(cx, a, right);
+    case "rem": return isZero || isOne ? cx.constant(a.type, 0) : remainderByPower(cx, a, right);
     default: return undefined;
   }
 }

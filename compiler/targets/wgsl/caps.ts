@@ -1,0 +1,41 @@
+/**
+ * What WebGPU devices can do, in three variants. The limits are the ones every device has by default; a variant
+ * adds the feature of its name.
+ */
+import type { Caps } from "../../types/caps.ts";
+
+/** No feature at all: what every WebGPU device runs. */
+export const wgslCaps: Caps = {
+  target: "wgsl",
+  maxThreads: 256,
+  subgroup: 1,
+  sharedBytes: 16384,
+  registers: 64,
+  units: 64,
+  bandwidth: 1e11,
+  flops: { f32: 1e12, matrix16: 1e12, matrix8: 1e12 },
+  int64: false,
+  storage: ["f32", "i32", "u32"],
+  vectorBytes: 4,
+  converts: [
+    "bool>f32", "bool>i32", "bool>u32", "f32>bool", "i32>bool", "u32>bool",
+    "i32>f32", "u32>f32", "f32>i32", "f32>u32", "i32>u32", "u32>i32",
+  ],
+  // WGSL lets sin and cos be off by 2^-11 and tanh overflow, so they are expanded.
+  unary: ["neg", "not", "abs", "exp2", "log2", "sqrt", "rsqrt", "rcp", "floor", "ceil", "trunc", "round-even", "popcount", "clz"],
+  instructions: [],
+  maxGrid: [65535, 65535, 65535],
+  maxBuffers: 8,
+  index32Limit: Infinity,
+};
+
+/** With `subgroups` of 32 lanes. */
+export const wgslSubgroupCaps: Caps = { ...wgslCaps, target: "wgsl:subgroups", subgroup: 32 };
+
+/** With `shader-f16`: f16 in memory as itself. f32 to f16 stays bit arithmetic, since WGSL leaves its rounding open. */
+export const wgslF16Caps: Caps = {
+  ...wgslCaps,
+  target: "wgsl:f16",
+  storage: [...wgslCaps.storage, "f16"],
+  converts: [...wgslCaps.converts, "f16>f32"],
+};
