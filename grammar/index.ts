@@ -6,12 +6,14 @@
 
 import type { SourceFile } from "./ast.ts";
 import { docsOf } from "./docs.ts";
+import { withoutEchoes } from "./echoes.ts";
 import { maxErrors, type SyntaxError } from "./errors.ts";
 import { layOut } from "./layout.ts";
 import { lex } from "./lexer.ts";
 import { Parser } from "./parser/pipelines.ts";
 
-export type { SyntaxError, SyntaxErrorCode } from "./errors.ts";
+export { syntaxErrors } from "./errors.ts";
+export type { SyntaxError, SyntaxErrorCode, SyntaxErrorPage } from "./errors.ts";
 export type * from "./ast.ts";
 
 export interface Parsed {
@@ -25,11 +27,12 @@ let parser: Parser | undefined;
 export function parse(text: string): Parsed {
   const lexed = lex(text);
   const layout = layOut(text, lexed.tokens);
+  const roots = [...lexed.errors, ...layout.errors];
   const docs = docsOf(text, lexed);
   parser ??= new Parser();
   const found = parser.begin(text, layout.tokens, docs.at);
-  const declarations = parser.declarations();
-  const errors = [...lexed.errors, ...layout.errors, ...found].sort((a, b) => a.span.start - b.span.start);
+  const declarations = roots.length < maxErrors ? parser.declarations() : [];
+  const errors = [...roots, ...withoutEchoes(found, roots, layout.tokens)].sort((a, b) => a.span.start - b.span.start);
   const file: SourceFile = {
     kind: "file",
     doc: docs.file,

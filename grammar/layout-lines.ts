@@ -1,4 +1,4 @@
-/** Where tokens stand on their lines. */
+/** Where tokens stand: on their lines, and in how many brackets. */
 
 import type { IToken, TokenType } from "chevrotain";
 import { Dtype, Int, keyword, Name } from "./tokens.ts";
@@ -17,6 +17,15 @@ export function endOf(token: IToken): number {
 /** A token that is not in the text. */
 export function virtual(type: TokenType, at: number): IToken {
   return { image: "", startOffset: at, tokenType: type, tokenTypeIdx: type.tokenTypeIdx ?? 0 };
+}
+
+/** How many brackets a token stands in, its own apart. The layout sets it. */
+export function depthOf(token: IToken): number {
+  return typeof token.payload === "number" ? token.payload : -1;
+}
+
+export function setDepth(token: IToken, depth: number): void {
+  token.payload = depth;
 }
 
 /** Whether a line ends between two neighbours. */

@@ -5,13 +5,13 @@
  * A line end is a statement's end except inside `()` and `[]`, after what needs a right side, and
  * before what no statement begins with. A `}` closes both `(` and `[`, and so does whatever can stand
  * in neither: an unclosed bracket is reported where it opens, and the text after it still reads.
- * Afterwards brackets match, and are at most `limits.nesting` deep.
+ * Afterwards brackets match, are at most `limits.nesting` deep, and every token knows its depth.
  */
 
 import type { IToken, TokenType } from "chevrotain";
 import { maxErrors, type SyntaxError } from "./errors.ts";
 import { limits } from "./limits.ts";
-import { closesTypeArguments, endOf, indentAt, isWordThatDeclares, startsLine, virtual } from "./layout-lines.ts";
+import { closesTypeArguments, endOf, indentAt, isWordThatDeclares, setDepth, startsLine, virtual } from "./layout-lines.ts";
 import { End, Hole, keyword } from "./tokens.ts";
 
 export interface Layout {
@@ -83,17 +83,22 @@ class Layouter {
         if (this.#open.length >= limits.nesting) i = this.#skipDeep(i);
         else this.#push(token);
       } else if (closers.has(token.tokenType)) this.#close(token);
-      else this.#out.push(token);
+      else this.#put(token);
     }
     this.#closeDownTo(0, this.#text.length);
     return { tokens: this.#out, errors: this.#errors };
   }
 
+  #put(token: IToken): void {
+    setDepth(token, this.#open.length);
+    this.#out.push(token);
+  }
+
   #push(token: IToken): void {
     const closer = openers.get(token.tokenType);
     if (closer === undefined) return;
+    this.#put(token);
     this.#open.push({ token, closer, indent: this.#indent, quiet: false });
-    this.#out.push(token);
   }
 
   /** Closes the brackets that this token cannot stand in. */
@@ -123,7 +128,7 @@ class Layouter {
     if (last === undefined || joins.has(token.tokenType)) return;
     if (goesOn.has(last.tokenType) && !closesTypeArguments(this.#out)) return;
     const top = this.#open.at(-1);
-    if (top === undefined || top.token.tokenType === brace) this.#out.push(virtual(End, endOf(last)));
+    if (top === undefined || top.token.tokenType === brace) this.#put(virtual(End, endOf(last)));
   }
 
   #close(token: IToken): void {
@@ -134,7 +139,7 @@ class Layouter {
     }
     if (top.closer === token.tokenType) {
       this.#open.pop();
-      this.#out.push(token);
+      this.#put(token);
       return;
     }
     // `(a[i)`: the `[` is open; `(a]`: the `]` was meant to be a `)`.
@@ -142,7 +147,7 @@ class Layouter {
     if (match > this.#lastBrace()) {
       this.#closeDownTo(match + 1, token.startOffset);
       this.#open.pop();
-      this.#out.push(token);
+      this.#put(token);
     } else this.#closeTop(token.startOffset, `, but I found '${token.image}'`);
   }
 
@@ -154,7 +159,7 @@ class Layouter {
     const open = this.#open.pop();
     if (open === undefined) return;
     const last = this.#out.at(-1);
-    this.#out.push(virtual(open.closer, last === undefined ? before : endOf(last)));
+    this.#put(virtual(open.closer, last === undefined ? before : endOf(last)));
     if (open.quiet) return;
     const image = open.closer.LABEL ?? "";
     this.#report(open.token, "WF1001", `I expected ${image} to close the '${open.token.image}' opened here${found}`, undefined);
@@ -174,7 +179,7 @@ class Layouter {
       this.#tooDeep = true;
     }
     for (const open of this.#open) open.quiet = true;
-    this.#out.push(virtual(Hole, token.startOffset));
+    this.#put(virtual(Hole, token.startOffset));
     let depth = 0;
     for (let i = from; i < this.#in.length; i += 1) {
       const type = this.#in[i]?.tokenType;

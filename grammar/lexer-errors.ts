@@ -3,7 +3,7 @@
 import type { IToken } from "chevrotain";
 import type { Span } from "./ast.ts";
 import { maxErrors, type SyntaxError } from "./errors.ts";
-import { Foreign, OpenText } from "./tokens.ts";
+import { BadNumber, Foreign, OpenText } from "./tokens.ts";
 
 const foreignHelp: ReadonlyMap<string, string> = new Map([
   ["&", "write 'and'"],
@@ -42,8 +42,11 @@ export function hiddenCharacters(text: string): SyntaxError[] {
 /** Nothing where `hiddenCharacters` has reported the token already. */
 export function explainBad(token: IToken): SyntaxError[] {
   const span: Span = { start: token.startOffset, end: token.startOffset + token.image.length };
-  if (token.tokenType === OpenText || token.image.startsWith('"')) {
-    return [{ span, code: "WF1007", message: "this text has no closing '\"' on its line", help: `write ${clip(token.image)}"` }];
+  if (token.tokenType === OpenText) {
+    return [{ span, code: "WF1007", message: "this text has no closing '\"' on its line", help: undefined }];
+  }
+  if (token.tokenType === BadNumber) {
+    return [{ span, code: "WF1014", message: `I cannot read '${clip(token.image)}' as a number`, help: numberHelp(token.image) }];
   }
   const known = foreignHelp.get(token.image);
   if (known !== undefined || token.tokenType === Foreign) {
@@ -51,6 +54,16 @@ export function explainBad(token: IToken): SyntaxError[] {
   }
   if (hiddenCharacters(token.image).length > 0) return [];
   return [{ span, code: "WF1003", message: badMessage(token.image), help: badHelp(token.image) }];
+}
+
+function numberHelp(image: string): string | undefined {
+  if (image.endsWith(".")) return `write '${image}0'`;
+  const plain = image.replaceAll("_", "");
+  if (/^[0-9]+$/.test(plain)) return `write '${plain}'`;
+  if (/^0[xX][0-9a-fA-F]+$/.test(plain) && plain.length < 16) return `write '${Number(plain)}'`;
+  const suffix = /^([0-9.]+)(?:f|h|u|n|l)$/i.exec(image);
+  if (suffix?.[1] !== undefined) return `write '${suffix[1]}': a literal takes the dtype that it meets`;
+  return undefined;
 }
 
 function badMessage(image: string): string {
@@ -63,7 +76,6 @@ function badHelp(image: string): string | undefined {
   if (/^\p{L}/u.test(image)) return "names are made of the ASCII letters, digits and '_'";
   if (/^\p{Zs}/u.test(image)) return "write a plain space";
   if (/^[\u2013\u2014\u2212]/.test(image)) return "write '-'";
-  if (image === "$" || image === "?" || image === "~" || image === "`") return undefined;
   return undefined;
 }
 

@@ -5,19 +5,27 @@
  * tokens is given up between two pieces.
  */
 
-import { Lexer, type IToken } from "chevrotain";
+import { Lexer, type IToken, type TokenType } from "chevrotain";
 import { maxErrors, type SyntaxError } from "./errors.ts";
 import { limits } from "./limits.ts";
 import { explainBad, hiddenCharacters } from "./lexer-errors.ts";
-import { Bad, Foreign, Hole, lexerTokens, Name, OpenText, Text, wordType } from "./tokens.ts";
+import { Bad, BadNumber, Foreign, Hole, lexerTokens, Name, OpenText, Text, wordType } from "./tokens.ts";
 
 export interface Lexed {
-  /** Everything but space and comments. Each mistake is one `Hole`. */
+  /** Everything but space and comments. */
   readonly tokens: IToken[];
   /** `//` and `///` comments, slashes included. */
   readonly notes: IToken[];
   readonly errors: SyntaxError[];
 }
+
+/** Tokens that are mistakes, and what the parser takes each for. */
+const mistakes: ReadonlyMap<TokenType, TokenType> = new Map([
+  [Bad, Hole],
+  [Foreign, Hole],
+  [BadNumber, Hole],
+  [OpenText, Text],
+]);
 
 const pieceLength = 64 * 1024;
 
@@ -68,10 +76,9 @@ function lexPiece(piece: string, offset: number, lexed: Lexed): void {
   for (const token of result.tokens) {
     token.startOffset += offset;
     if (token.tokenType === Name) retype(token, wordType(token.image));
-    else if (token.tokenType === Bad || token.tokenType === Foreign) mistake(token, lexed);
-    else if (token.tokenType === OpenText) {
-      mistake(token, lexed);
-      retype(token, Text);
+    else {
+      const meant = mistakes.get(token.tokenType);
+      if (meant !== undefined) mistake(token, meant, lexed);
     }
     lexed.tokens.push(token);
   }
@@ -81,12 +88,12 @@ function lexPiece(piece: string, offset: number, lexed: Lexed): void {
   }
 }
 
-function mistake(token: IToken, lexed: Lexed): void {
-  retype(token, Hole);
+function mistake(token: IToken, meant: TokenType, lexed: Lexed): void {
   if (lexed.errors.length < maxErrors) lexed.errors.push(...explainBad(token));
+  retype(token, meant);
 }
 
-export function retype(token: IToken, type: IToken["tokenType"]): void {
+function retype(token: IToken, type: TokenType): void {
   token.tokenType = type;
   token.tokenTypeIdx = type.tokenTypeIdx ?? 0;
 }

@@ -53,7 +53,15 @@ export function wordType(text: string): TokenType {
 // ---------------------------------------------------------------- marks
 
 const marks = new Map<string, TokenType>(
-  punctuation.map((text) => [text, createToken({ name: `mark ${text}`, label: quoted(text), pattern: text, categories: categories(text) })]),
+  punctuation.map((text) => [
+    text,
+    createToken({
+      name: `mark ${text}`,
+      label: text === ";" ? "the end of the statement" : quoted(text),
+      pattern: text,
+      categories: categories(text),
+    }),
+  ]),
 );
 
 /** The token type of a word or mark that the language gives a meaning. */
@@ -65,12 +73,17 @@ export function keyword(text: string): TokenType {
 
 // ---------------------------------------------------------------- literals
 
+export const BadNumber: TokenType = createToken({
+  name: "BadNumber",
+  pattern: /[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?:[A-Za-z_][A-Za-z0-9_]*|\.(?!\.))/,
+});
 export const Float: TokenType = createToken({
   name: "Float",
   label: "a number",
+  longer_alt: BadNumber,
   pattern: /[0-9]+(?:\.[0-9]+(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)/,
 });
-export const Int: TokenType = createToken({ name: "Int", label: "an integer", pattern: /[0-9]+/ });
+export const Int: TokenType = createToken({ name: "Int", label: "an integer", pattern: /[0-9]+/, longer_alt: BadNumber });
 export const Text: TokenType = createToken({ name: "Text", label: "a path in quotes", pattern: /"[^"\n\r]*"/ });
 
 // ---------------------------------------------------------------- trivia and mistakes
@@ -107,7 +120,7 @@ export const End: TokenType = keyword(";");
 export const Hole: TokenType = createToken({ name: "Hole", label: "something", pattern: Lexer.NA });
 
 export const lexerTokens: readonly TokenType[] = [
-  Space, Note, Name, Float, Int, Text, OpenText, Foreign, ...marks.values(), Bad,
+  Space, Note, Name, Float, Int, BadNumber, Text, OpenText, Foreign, ...marks.values(), Bad,
 ];
 
 export const parserTokens: readonly TokenType[] = [

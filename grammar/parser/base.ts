@@ -3,12 +3,11 @@
 import { EmbeddedActionsParser, EOF, isRecognitionException, type IRecognitionException, type IToken, type TokenType } from "chevrotain";
 import type { Name as NameNode, Span } from "../ast.ts";
 import { maxErrors, type SyntaxError, type SyntaxErrorCode } from "../errors.ts";
-import { endOf } from "../layout-lines.ts";
+import { depthOf, endOf } from "../layout-lines.ts";
 import { explain, messages } from "../parser-errors.ts";
 import { End, keyword, Name, parserTokens } from "../tokens.ts";
 
 export const comma: TokenType = keyword(",");
-export const openers: ReadonlySet<TokenType> = new Set(["(", "[", "{"].map(keyword));
 export const closers: ReadonlySet<TokenType> = new Set([")", "]", "}"].map(keyword));
 /** What ends a statement that cannot be read, unless it stands in brackets. */
 export const statementEnd: ReadonlySet<TokenType> = new Set([End]);
@@ -128,28 +127,40 @@ export abstract class GroundParser extends EmbeddedActionsParser {
     this.found.push({ span, code, message, help });
   }
 
-  /** Runs `body`; on a mistake reports it, reads up to one of `stops` outside brackets, and gives `fallback()`. */
+  /** Runs `body`; on a mistake reports it, reads up to one of `stops` in our brackets, and gives `fallback()`. */
   protected guard<T>(stops: ReadonlySet<TokenType>, body: () => T, fallback: () => T): T {
+    const depth = depthOf(this.LA(1));
     try {
       return body();
     } catch (error) {
-      if (!isMistake(error)) throw error;
-      if (this.found.length < maxErrors) this.found.push(explain(error, this.text));
-      this.skipTo(stops);
+      if (isMistake(error)) {
+        if (this.found.length < maxErrors) this.found.push(explain(error, this.text));
+      } else if (!(error instanceof TooDeep)) throw error;
+      if (this.found.length >= maxErrors) this.giveUp();
+      this.skipTo(stops, depth);
       return fallback();
     }
   }
 
-  protected skipTo(stops: ReadonlySet<TokenType>): void {
-    let depth = 0;
+  /** Reads nothing more. */
+  protected giveUp(): void {
+    while (!this.atEnd()) this.SKIP_TOKEN();
+  }
+
+  /** Reads up to one of `stops` at `depth`, or the bracket that closes it. */
+  protected skipTo(stops: ReadonlySet<TokenType>, depth: number): void {
     while (!this.atEnd()) {
-      const type = this.next();
-      if (depth === 0 && (stops.has(type) || closers.has(type))) return;
-      if (openers.has(type)) depth += 1;
-      else if (closers.has(type)) depth -= 1;
+      const token = this.LA(1);
+      const at = depthOf(token);
+      if (at < depth || (at === depth && stops.has(token.tokenType))) return;
       this.SKIP_TOKEN();
     }
   }
+}
+
+/** Thrown once what is too deep was reported, to leave it. */
+export class TooDeep extends Error {
+  override readonly name = "TooDeep";
 }
 
 function isMistake(error: unknown): error is Error & IRecognitionException {

@@ -26,7 +26,7 @@ export abstract class BodyParser extends TypeParser {
     let result: TypeExpr | undefined;
     this.OPTION2(() => {
       this.CONSUME(keyword("->"));
-      result = this.guard(headEnd, () => this.SUBRULE(this.type), () => this.#errorType());
+      result = this.guard(headEnd, () => this.SUBRULE(this.type), () => this.errorType());
     });
     const where = this.SUBRULE(this.facts);
     return { typeParams, dimParams, params, result, where };
@@ -87,17 +87,9 @@ export abstract class BodyParser extends TypeParser {
         this.CONSUME(keyword(":"));
         return this.SUBRULE(this.type);
       },
-      () => this.#errorType(),
+      () => this.errorType(),
     ),
   );
-
-  #errorType(): TypeExpr {
-    return { kind: "error-type", span: { start: this.here(), end: this.here() } };
-  }
-
-  protected errorExpr(): Expr {
-    return { kind: "error", span: { start: this.here(), end: this.here() } };
-  }
 
   // ---------------------------------------------------------------- statements
 
@@ -112,9 +104,22 @@ export abstract class BodyParser extends TypeParser {
     });
     this.CONSUME(keyword("}"));
     const last = statements.at(-1);
+    for (const statement of statements.slice(0, -1)) this.#checkEffect(statement);
     if (last?.kind !== "do") return { kind: "block", statements, result: undefined, span: this.spanFrom(start) };
     return { kind: "block", statements: statements.slice(0, -1), result: last.value, span: this.spanFrom(start) };
   });
+
+  #checkEffect(statement: Statement): void {
+    if (statement.kind !== "do" || statement.value.kind === "call" || statement.value.kind === "error") return;
+    this.fail(
+      statement.span,
+      "WF1013",
+      "nothing uses the value of this line",
+      statement.value.kind === "unary" && statement.value.op === "-"
+        ? "if it goes on from the line before, put the '-' at the end of that line"
+        : "name it with 'let'; only the last expression of a body is its result",
+    );
+  }
 
   protected readonly statement: ParserMethod<[], Statement> = this.RULE("statement", () =>
     this.OR<Statement>({

@@ -1,12 +1,13 @@
 /** Expressions. */
 
-import { EOF, type IToken, type ParserMethod, type TokenType } from "chevrotain";
+import type { IToken, ParserMethod, TokenType } from "chevrotain";
 import type {
   AxisExpr, BinaryOp, CallDim, DimExpr, Expr, ForVariable, IndexPart, Name as NameNode, Span, TypeExpr,
 } from "../ast.ts";
+import { depthOf } from "../layout-lines.ts";
 import { limits } from "../limits.ts";
 import { Dtype, End, Float, Hole, Infix as InfixToken, Int, keyword, Name } from "../tokens.ts";
-import { closers, GroundParser, openers, statementEnd } from "./base.ts";
+import { GroundParser, TooDeep } from "./base.ts";
 import { asCallDims, asIndexParts, type BracketItem } from "./brackets.ts";
 import { deeperThan } from "./depth.ts";
 import { fold, type Infix, type Operand, type Prefix } from "./fold.ts";
@@ -20,6 +21,8 @@ const operators: Readonly<Record<Operators, ReadonlySet<TokenType>>> = {
   size: new Set(arithmetic),
   bound: new Set([...arithmetic, keyword("^")]),
 };
+
+const nameParts = "give the inner parts names with 'let'";
 
 /** How far a read's `else` looks for the `else` of the `if` around it. */
 const elseReach = 4096;
@@ -76,14 +79,28 @@ export abstract class ExpressionParser extends GroundParser {
   };
 
   protected readonly operation: ParserMethod<[Operators], Expr> = this.RULE("operation", (allowed: Operators): Expr => {
-    if (!this.RECORDING_PHASE && this.#depth >= limits.nesting) return this.#tooDeep();
+    return this.nested(() => this.#operationBody(allowed));
+  });
+
+  /** Runs `body` one level deeper, unless there are too many. */
+  protected nested<T>(body: () => T): T {
+    if (this.#depth >= limits.nesting) {
+      const at = this.here();
+      const message = `expressions and types are nested more than ${limits.nesting} deep here`;
+      this.fail({ start: at, end: at }, "WF1004", message, nameParts);
+      throw new TooDeep();
+    }
     this.#depth += 1;
     try {
-      return this.#operationBody(allowed);
+      return body();
     } finally {
       this.#depth -= 1;
     }
-  });
+  }
+
+  protected errorExpr(): Expr {
+    return { kind: "error", span: { start: this.here(), end: this.here() } };
+  }
 
   protected readonly infix: ParserMethod<[], Infix> = this.RULE("infix", () => {
     const start = this.here();
@@ -245,7 +262,7 @@ export abstract class ExpressionParser extends GroundParser {
       signs.push(this.here());
       this.CONSUME(keyword("-"));
     });
-    let value = this.SUBRULE(this.postfix);
+    let value = this.nested(() => this.SUBRULE(this.postfix));
     for (const start of signs.reverse()) value = { kind: "unary", op: "-", value, span: this.spanFrom(start) };
     return value;
   });
@@ -417,17 +434,14 @@ export abstract class ExpressionParser extends GroundParser {
   /** After `if c then x[i]`, an `else` is the read's only if enough others follow for the `if`s. */
   #elseIsOurs(): boolean {
     if (this.#owed === 0) return true;
+    const depth = depthOf(this.LA(1));
     let elses = 0;
-    let depth = 0;
     for (let ahead = 2; ahead < elseReach; ahead += 1) {
-      const type = this.next(ahead);
-      if (type === EOF || type === End) break;
-      if (openers.has(type)) depth += 1;
-      else if (closers.has(type)) depth -= 1;
-      if (depth < 0) break;
-      if (depth > 0) continue;
-      if (type === keyword("else")) elses += 1;
-      else if (type === keyword("if")) elses -= 1;
+      const token = this.LA(ahead);
+      if (depthOf(token) < depth || token.tokenType === End) break;
+      if (depthOf(token) > depth) continue;
+      if (token.tokenType === keyword("else")) elses += 1;
+      else if (token.tokenType === keyword("if")) elses -= 1;
       if (elses >= this.#owed) return true;
     }
     return false;
@@ -457,16 +471,9 @@ export abstract class ExpressionParser extends GroundParser {
       { start: span.start, end: span.start },
       "WF1004",
       `this expression is a chain of more than ${limits.chain} operators`,
-      "give parts of it names with 'let'",
+      nameParts,
     );
     return { kind: "error", span };
-  }
-
-  #tooDeep(): Expr {
-    const at = this.here();
-    this.fail({ start: at, end: at }, "WF1004", `expressions are nested more than ${limits.nesting} deep here`, "give the inner parts names with 'let'");
-    this.skipTo(statementEnd);
-    return { kind: "error", span: { start: at, end: at } };
   }
 
   #checkSmall(name: NameNode): void {

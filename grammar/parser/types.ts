@@ -7,11 +7,17 @@ import { ExpressionParser } from "./expressions.ts";
 
 export abstract class TypeParser extends ExpressionParser {
   protected override readonly type: ParserMethod<[], TypeExpr> = this.RULE("type", () =>
-    this.OR<TypeExpr>({
-      DEF: [{ ALT: () => this.SUBRULE(this.namedType) }, { ALT: () => this.SUBRULE(this.tupleType) }],
-      ERR_MSG: "a type",
-    }),
+    this.nested(() =>
+      this.OR<TypeExpr>({
+        DEF: [{ ALT: () => this.SUBRULE(this.namedType) }, { ALT: () => this.SUBRULE(this.tupleType) }],
+        ERR_MSG: "a type",
+      }),
+    ),
   );
+
+  protected errorType(): TypeExpr {
+    return { kind: "error-type", span: { start: this.here(), end: this.here() } };
+  }
 
   /** `bf16[B, S] @ (1, 128)`, `Paged<bf16, 64>[B, T, C]`. */
   protected readonly namedType: ParserMethod<[], NamedType> = this.RULE("namedType", (): NamedType => {
