@@ -3,17 +3,9 @@
  * A target is a folder here and a line in `index.ts`.
  */
 import type { Caps, Kernel } from "../kernel/ir.ts";
+import type { Emitted } from "./writer.ts";
 
-export interface Emitted {
-  /** A whole file: one kernel and what it needs. */
-  readonly text: string;
-  /** Name to launch it by; the kernel's own unless the target reserves that word. */
-  readonly entry: string;
-  /** Lines of `text`, counted from 1, with the place in the source that they come from (`file.dsl:3`). */
-  readonly lines: readonly { readonly line: number; readonly source: string }[];
-  /** Optional features that the text enables (WGSL). */
-  readonly features: readonly string[];
-}
+export type { Emitted };
 
 export interface Target {
   readonly name: string;

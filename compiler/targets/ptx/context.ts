@@ -1,0 +1,221 @@
+/** State of one kernel's emission: lines, names, and which register holds what. */
+import { invariant } from "../../diagnostics/diagnostic.ts";
+import type { Buffer, Caps, Kernel, Op, Register, Value } from "../../kernel/ir.ts";
+import type { ScalarValue } from "../../kernel/scalar.ts";
+import { visitOps } from "../../kernel/walk.ts";
+import { Names, Writer } from "../writer.ts";
+import { inPlaceValues } from "./in-place.ts";
+import { bytesOf, classOf, immediate, type RegisterClass, registerClasses, specialRegisters } from "./registers.ts";
+
+/** Byte offsets that an address takes as an immediate: what the machine's own loads have (24 bits, signed). */
+const offsetLimit = 2 ** 23;
+
+export class Context {
+  readonly out: Writer = new Writer("");
+  readonly kernel: Kernel;
+  readonly caps: Caps;
+  readonly #files: readonly string[];
+  readonly #registers: Names = new Names(specialRegisters);
+  readonly #labels: Names = new Names([]);
+  readonly #declared = new Map<RegisterClass, string[]>(registerClasses.map((name) => [name, []]));
+  readonly #values = new Map<Value, string>();
+  readonly #variables = new Map<number, string>();
+  readonly #pointers = new Map<Buffer, string>();
+  readonly #sizes: string[] = [];
+  readonly #arrays = new Map<Buffer, string>();
+  readonly #arrayNames: Names = new Names(["shared_memory"]);
+  readonly #definitions = new Map<Value, Op>();
+  readonly #inPlace: ReadonlyMap<Value, Register>;
+  /** Addresses known in the enclosing bodies, innermost last. */
+  #addresses: Map<string, string>[] = [new Map()];
+
+  /** `files` are the module's, of which the kernel's are some. */
+  constructor(kernel: Kernel, caps: Caps, files: readonly string[]) {
+    this.kernel = kernel;
+    this.caps = caps;
+    this.#files = files;
+    this.#inPlace = inPlaceValues(kernel.body);
+    visitOps(kernel.body, (op) => {
+      if (op.kind === "const" || op.kind === "binary") this.#definitions.set(op.dst, op);
+    });
+  }
+
+  instruction(text: string): void {
+    this.out.line(`    ${text};`);
+  }
+
+  comment(text: string): void {
+    this.out.line(`    ${text}`);
+  }
+
+  label(name: string): void {
+    this.out.line(`${name}:`);
+  }
+
+  /** As the module's `.file` directives count, from 1. */
+  fileNumber(file: number): number {
+    const name = this.kernel.files[file];
+    invariant(name !== undefined, `line of file ${file}, which the kernel does not name`);
+    return this.#files.indexOf(name) + 1;
+  }
+
+  // Registers.
+
+  temporary(name: RegisterClass, hint: string): string {
+    const register = `%${this.#registers.fresh(hint)}`;
+    this.#declared.get(name)?.push(register);
+    return register;
+  }
+
+  /** Register that a value is about to be defined in. */
+  define(value: Value): string {
+    const variable = this.#inPlace.get(value);
+    const register = variable === undefined ? this.temporary(classOf(value.type), value.hint) : this.variable(variable);
+    this.#values.set(value, register);
+    return register;
+  }
+
+  /** What an instruction names the value by: an immediate where it is a constant. */
+  use(value: Value): string {
+    const constant = this.constantOf(value);
+    if (constant === undefined) return this.#registerOf(value);
+    return value.type === "bool" ? this.register(value) : immediate(value.type, constant);
+  }
+
+  /** The value in a register, for operands that cannot be immediates. */
+  register(value: Value): string {
+    const constant = this.constantOf(value);
+    if (constant === undefined) return this.#registerOf(value);
+    const name = classOf(value.type);
+    const register = this.temporary(name, value.hint === "" ? "constant" : value.hint);
+    this.instruction(`mov.${name} ${register}, ${value.type === "bool" ? Number(constant) : immediate(value.type, constant)}`);
+    return register;
+  }
+
+  #registerOf(value: Value): string {
+    const register = this.#values.get(value);
+    invariant(register !== undefined, `${value.hint} (${value.id}) is used before its definition`);
+    return register;
+  }
+
+  constantOf(value: Value): ScalarValue | undefined {
+    const op = this.#definitions.get(value);
+    return op?.kind === "const" ? op.value : undefined;
+  }
+
+  /** True where the value stands in its variable's register already, and needs no instruction. */
+  isInPlace(value: Value, register: Register): boolean {
+    return this.#inPlace.get(value) === register;
+  }
+
+  variable(register: Register): string {
+    let name = this.#variables.get(register.id);
+    if (name === undefined) {
+      name = this.temporary(classOf(register.type), register.hint);
+      this.#variables.set(register.id, name);
+    }
+    return name;
+  }
+
+  pointer(buffer: Buffer): string {
+    const register = this.#pointers.get(buffer);
+    invariant(register !== undefined, `${buffer.name} is no buffer of the kernel`);
+    return register;
+  }
+
+  setPointer(buffer: Buffer, register: string): void {
+    this.#pointers.set(buffer, register);
+  }
+
+  /** The symbol of a shared buffer's array. */
+  sharedName(buffer: Buffer): string {
+    let name = this.#arrays.get(buffer);
+    if (name === undefined) {
+      name = this.#arrayNames.fresh(buffer.name);
+      this.#arrays.set(buffer, name);
+    }
+    return name;
+  }
+
+  size(param: number): string {
+    const register = this.#sizes[param];
+    invariant(register !== undefined, `there is no size parameter ${param}`);
+    return register;
+  }
+
+  addSize(register: string): void {
+    this.#sizes.push(register);
+  }
+
+  newLabel(hint: string): string {
+    return `$${this.#labels.fresh(hint)}`;
+  }
+
+  /** Registers by class, in order of their first use. */
+  declared(): ReadonlyMap<RegisterClass, readonly string[]> {
+    return this.#declared;
+  }
+
+  /** True where the bounds are constants that give at least one trip. */
+  runsAtLeastOnce(op: Op<"for">): boolean {
+    const [from, to] = [this.constantOf(op.from), this.constantOf(op.to)];
+    return from !== undefined && to !== undefined && from < to;
+  }
+
+  // Addresses.
+
+  /** A body in which new addresses are known, and after which they are forgotten. */
+  scoped(body: () => void): void {
+    this.#addresses.push(new Map());
+    body();
+    this.#addresses.pop();
+  }
+
+  /**
+   * `[register+offset]` of an element. An index `x + 8` has x in the register and 8 elements in the offset, so that
+   * neighbours share a register. Indices lie within the buffer and `index32Limit` keeps them away from the end of
+   * i32, so x did not wrap; an unsigned x might have.
+   */
+  address(buffer: Buffer, index: Value): string {
+    const bytes = bytesOf(buffer.dtype);
+    const { root, offset } = this.#split(buffer, index, bytes);
+    const register = root === undefined ? this.pointer(buffer) : this.#addressOf(buffer, root, bytes);
+    return offset === 0 ? `[${register}]` : `[${register}${offset > 0 ? "+" : ""}${offset}]`;
+  }
+
+  #split(buffer: Buffer, index: Value, bytes: number): { readonly root: Value | undefined; readonly offset: number } {
+    const whole = { root: index, offset: 0 };
+    const constant = this.constantOf(index);
+    if (constant !== undefined) {
+      const offset = Number(constant) * bytes;
+      return Math.abs(offset) < offsetLimit ? { root: undefined, offset } : whole;
+    }
+    const op = this.#definitions.get(index);
+    if (op?.kind !== "binary" || op.fn !== "add" || (index.type === "u32" && buffer.space === "global")) return whole;
+    const added = this.constantOf(op.b);
+    if (added === undefined) return whole;
+    const offset = Number(added) * bytes;
+    return Math.abs(offset) < offsetLimit ? { root: op.a, offset } : whole;
+  }
+
+  #addressOf(buffer: Buffer, root: Value, bytes: number): string {
+    const key = `${buffer.id} ${root.id}`;
+    for (const known of this.#addresses.toReversed()) {
+      const found = known.get(key);
+      if (found !== undefined) return found;
+    }
+    const isShared = buffer.space === "shared";
+    const register = this.temporary(isShared ? "b32" : "b64", `${buffer.name}_at`);
+    const index = isShared && root.type === "i64" ? this.#low(root) : this.use(root);
+    const fn = isShared ? "mad.lo.s32" : root.type === "i64" ? "mad.lo.s64" : root.type === "u32" ? "mad.wide.u32" : "mad.wide.s32";
+    this.instruction(`${fn} ${register}, ${index}, ${bytes}, ${this.pointer(buffer)}`);
+    this.#addresses.at(-1)?.set(key, register);
+    return register;
+  }
+
+  #low(value: Value): string {
+    const register = this.temporary("b32", `${value.hint}_low`);
+    this.instruction(`cvt.u32.u64 ${register}, ${this.register(value)}`);
+    return register;
+  }
+}

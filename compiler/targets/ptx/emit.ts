@@ -1,0 +1,213 @@
+/** A kernel as PTX text: the head, the registers, then op by op. */
+import { instructionOf } from "../../kernel/instructions.ts";
+import type { Buffer, Caps, Kernel, Kind, Op } from "../../kernel/ir.ts";
+import { sharedBytesOf, sharedLayout, sizeTypes } from "../../kernel/launch.ts";
+import { collectOps } from "../../kernel/walk.ts";
+import { printDim } from "../../types/dim-text.ts";
+import { type Emitted, type EmittedLine, Names, Writer } from "../writer.ts";
+import { emitBinary, emitFma, emitSelect, emitUnary } from "./arithmetic.ts";
+import { Context } from "./context.ts";
+import * as control from "./control.ts";
+import { emitBitcast, emitConvert, emitPack, emitUnpack } from "./convert.ts";
+import { emitAtomic, emitLoad, emitStore } from "./memory.ts";
+import type { RegisterClass } from "./registers.ts";
+
+type EmitTable = { readonly [K in Kind]: (op: Op<K>, cx: Context) => void };
+
+const axes = ["x", "y", "z"] as const;
+
+const table: EmitTable = {
+  const: () => undefined,
+  size: (op, cx) => cx.instruction(`mov.${op.dst.type === "i64" ? "b64" : "b32"} ${cx.define(op.dst)}, ${cx.size(op.param)}`),
+  thread: (op, cx) => cx.instruction(`mov.u32 ${cx.define(op.dst)}, %tid.x`),
+  lane: (op, cx) => cx.instruction(`mov.u32 ${cx.define(op.dst)}, %laneid`),
+  block: (op, cx) => cx.instruction(`mov.u32 ${cx.define(op.dst)}, %ctaid.${axes[op.axis]}`),
+  unary: emitUnary,
+  binary: emitBinary,
+  fma: emitFma,
+  select: emitSelect,
+  convert: emitConvert,
+  bitcast: emitBitcast,
+  pack: emitPack,
+  unpack: emitUnpack,
+  var: control.emitVar,
+  get: control.emitGet,
+  set: control.emitSet,
+  load: emitLoad,
+  store: emitStore,
+  atomic: emitAtomic,
+  barrier: (_, cx) => cx.instruction("bar.sync 0"),
+  "shuffle-xor": control.emitShuffleXor,
+  "shuffle-index": control.emitShuffleIndex,
+  instruction: control.emitInstruction,
+  for: (op, cx) => control.emitFor(op, cx, emitBody),
+  if: (op, cx) => control.emitIf(op, cx, emitBody),
+  line: (op, cx) => {
+    cx.out.at(`${cx.kernel.files[op.file] ?? "?"}:${op.line}:${op.column}`);
+    cx.comment(`.loc ${cx.fileNumber(op.file)} ${op.line} ${op.column}`);
+  },
+  comment: (op, cx) => cx.comment(`// ${oneLine(op.text)}`),
+};
+
+function emitOp<K extends Kind>(op: Op<K>, cx: Context): void {
+  table[op.kind](op, cx);
+}
+
+function emitBody(ops: readonly Op[], cx: Context): void {
+  for (const op of ops) emitOp(op, cx);
+}
+
+/** One kernel, as a file. */
+export function emitPtx(kernel: Kernel, caps: Caps): Emitted {
+  const out = new Writer("");
+  const entry = entryName(kernel);
+  const files = emitPreamble(out, [kernel], caps);
+  const lines = emitKernel(out, new Context(kernel, caps, files), entry);
+  return { text: out.text(), entry, lines, features: [] };
+}
+
+/** Several kernels in one module; their names differ. */
+export function emitPtxModule(kernels: readonly Kernel[], caps: Caps): string {
+  const out = new Writer("");
+  const files = emitPreamble(out, kernels, caps);
+  for (const kernel of kernels) emitKernel(out, new Context(kernel, caps, files), entryName(kernel));
+  return out.text();
+}
+
+function entryName(kernel: Kernel): string {
+  return new Names([]).fresh(kernel.name);
+}
+
+/** Gives the files back in the order of their numbers. */
+function emitPreamble(out: Writer, kernels: readonly Kernel[], caps: Caps): readonly string[] {
+  const architecture = caps.target.slice(caps.target.indexOf(":") + 1);
+  out.line(`.version ${version(kernels, architecture)}`);
+  out.line(`.target ${architecture}`);
+  out.line(".address_size 64");
+  out.line("");
+  const files = [...new Set(kernels.flatMap((kernel) => kernel.files))];
+  for (const [i, file] of files.entries()) out.line(`.file ${i + 1} "${oneLine(file).replace(/["\\]/g, "_")}"`);
+  if (files.length > 0) out.line("");
+  return files;
+}
+
+/** The oldest that has what the kernels use, since an older driver may have to read it. */
+function version(kernels: readonly Kernel[], architecture: string): string {
+  const least = architecture === "sm_90a" ? 800 : 708;
+  const used = kernels.flatMap((kernel) => collectOps(kernel.body, "instruction")).map((op) => instructionOf(op.name).needs.isa);
+  const needed = Math.max(least, ...used.map(([major, minor]) => major * 100 + minor));
+  return `${Math.floor(needed / 100)}.${needed % 100}`;
+}
+
+function emitKernel(out: Writer, cx: Context, entry: string): readonly EmittedLine[] {
+  const { kernel } = cx;
+  const parameters = emitParameters(cx);
+  emitSharedPointers(cx);
+  emitBody(kernel.body, cx);
+  cx.instruction("ret");
+
+  emitHead(out, kernel);
+  out.line(`.visible .entry ${entry}(`);
+  for (const [i, { text, comment }] of parameters.entries()) {
+    out.line(`    ${text}${i + 1 < parameters.length ? "," : ""}  // ${comment}`);
+  }
+  out.line(")");
+  out.line(`.maxntid ${kernel.threads}, 1, 1`);
+  out.line("{");
+  emitShared(out, cx);
+  for (const [name, registers] of cx.declared()) emitDeclarations(out, name, registers);
+  out.line("");
+  const before = out.text().split("\n").length - 1;
+  for (const line of cx.out.text().trimEnd().split("\n")) out.line(line);
+  out.line("}");
+  out.line("");
+  return cx.out.sources().map(({ line, source }) => ({ line: line + before, source }));
+}
+
+function emitHead(out: Writer, kernel: Kernel): void {
+  const { bytes } = sharedLayout(kernel);
+  const grid = kernel.grid.map((dim) => printDim(dim)).join(" x ");
+  out.line(`// ${oneLine(kernel.summary)}`);
+  out.line(`// ${grid} blocks of ${kernel.threads} threads${bytes === 0 ? "" : `, ${bytes} bytes of shared memory`}`);
+}
+
+interface Parameter {
+  readonly text: string;
+  readonly comment: string;
+}
+
+/** Buffers, then sizes; each is loaded once, at the start. */
+function emitParameters(cx: Context): readonly Parameter[] {
+  const names = new Names([]);
+  const buffers = cx.kernel.buffers.filter((buffer) => buffer.space === "global");
+  const types = sizeTypes(cx.kernel);
+  const loads: (() => void)[] = [];
+  const pointers = buffers.map((buffer): Parameter => {
+    const name = names.fresh(buffer.name);
+    loads.push(() => {
+      const pointer = cx.temporary("b64", `${buffer.name}_ptr`);
+      cx.instruction(`ld.param.u64 ${pointer}, [${name}]`);
+      cx.setPointer(buffer, pointer);
+    });
+    return { text: `.param .u64 .ptr .global .align ${buffer.align} ${name}`, comment: `${describe(buffer)}, ${buffer.access}` };
+  });
+  const sizes = cx.kernel.sizes.map((size, param): Parameter => {
+    const name = names.fresh(size.name);
+    const isWide = types[param] === "i64";
+    loads.push(() => {
+      const register = cx.temporary(isWide ? "b64" : "b32", size.name);
+      cx.instruction(`ld.param.${isWide ? "s64" : "s32"} ${register}, [${name}]`);
+      cx.addSize(register);
+    });
+    return { text: `.param .${isWide ? "s64" : "s32"} ${name}`, comment: printDim(size.dim) };
+  });
+  for (const load of loads) load();
+  return [...pointers, ...sizes];
+}
+
+function describe(buffer: Buffer): string {
+  return `${buffer.dtype}[${printDim(buffer.length)}]`;
+}
+
+const dynamicArray = "shared_memory";
+
+function emitSharedPointers(cx: Context): void {
+  const { offsets, kind } = sharedLayout(cx.kernel);
+  for (const [buffer, offset] of offsets) {
+    const pointer = cx.temporary("b32", `${buffer.name}_ptr`);
+    const symbol = kind === "dynamic" ? `${dynamicArray}${offset === 0 ? "" : `+${offset}`}` : cx.sharedName(buffer);
+    cx.instruction(`mov.u32 ${pointer}, ${symbol}`);
+    cx.setPointer(buffer, pointer);
+  }
+}
+
+function emitShared(out: Writer, cx: Context): void {
+  const { offsets, kind } = sharedLayout(cx.kernel);
+  if (kind === "dynamic") {
+    const align = Math.max(...[...offsets.keys()].map((buffer) => Math.max(buffer.align, 16)));
+    out.line(`    .extern .shared .align ${align} .b8 ${dynamicArray}[];`);
+  }
+  for (const [buffer, offset] of offsets) {
+    const declared = `.shared .align ${Math.max(buffer.align, 16)} .b8 ${cx.sharedName(buffer)}[${sharedBytesOf(buffer)}];`;
+    out.line(kind === "dynamic" ? `    // ${cx.sharedName(buffer)} at ${offset}: ${describe(buffer)}` : `    ${declared}  // ${describe(buffer)}`);
+  }
+}
+
+const widest = 110;
+
+function emitDeclarations(out: Writer, name: RegisterClass, registers: readonly string[]): void {
+  const head = `    .reg .${name} `;
+  let line = head;
+  for (const register of registers) {
+    if (line !== head && line.length + register.length + 2 > widest) {
+      out.line(`${line.slice(0, -2)};`);
+      line = head;
+    }
+    line += `${register}, `;
+  }
+  if (line !== head) out.line(`${line.slice(0, -2)};`);
+}
+
+function oneLine(text: string): string {
+  return text.replace(/[\p{C}\p{Z}]+/gu, " ").trim();
+}

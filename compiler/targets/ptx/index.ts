@@ -1,0 +1,19 @@
+/** PTX for NVIDIA GPUs, sm_80 and sm_90a: assembled by the driver, no toolkit needed. */
+import { invariant } from "../../diagnostics/diagnostic.ts";
+import type { Caps } from "../../kernel/ir.ts";
+import type { Target } from "../target.ts";
+import { architectures, nvidiaCaps } from "./caps.ts";
+import { emitPtx } from "./emit.ts";
+
+export const ptx: Target = {
+  name: "ptx",
+  variants: architectures.map(({ name }) => name),
+  extension: ".ptx",
+  caps: (variant: string): Caps => {
+    const architecture = architectures.find(({ name }) => name === variant);
+    invariant(architecture !== undefined, `ptx has no ${variant}`);
+    return nvidiaCaps(architecture, `ptx:${variant}`);
+  },
+  legalize: (kernel) => kernel,
+  emit: emitPtx,
+};
