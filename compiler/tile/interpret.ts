@@ -6,7 +6,7 @@
  * value that is as unlikely), so that what was never written shows.
  */
 import { InternalError, invariant } from "../diagnostics/diagnostic.ts";
-import { roundFloat, saturateInt } from "../tensor/rounding.ts";
+import { storerOf, rounderTo } from "../tensor/number-formats.ts";
 import { monoidOf } from "../tensor/monoids.ts";
 import { scalarFunctions } from "../tensor/scalar-functions.ts";
 import type { ScalarType } from "../tensor/ir.ts";
@@ -43,7 +43,6 @@ export function interpretTiles(program: TileProgram, memory: ReadonlyMap<GlobalB
 }
 
 class Block {
-  readonly #program: TileProgram;
   readonly #memory: ReadonlyMap<GlobalBuffer, Memory>;
   readonly #dims: ReadonlyMap<string, number>;
   readonly #counters: Map<Counter, number>;
@@ -52,7 +51,6 @@ class Block {
   #at = new Map<Axis, number>();
 
   constructor(program: TileProgram, memory: ReadonlyMap<GlobalBuffer, Memory>, dims: ReadonlyMap<string, number>, counters: Map<Counter, number>) {
-    this.#program = program;
     this.#memory = memory;
     this.#dims = dims;
     this.#counters = counters;
@@ -223,7 +221,7 @@ class Block {
       case "apply":
         return this.#apply(expr);
       case "round":
-        return roundFloat(Number(this.#value(expr.arg)), expr.to);
+        return rounderTo(expr.to)(Number(this.#value(expr.arg)));
       case "cast":
         return castElement(this.#value(expr.arg), expr.arg.type, expr.to, expr.type);
     }
@@ -274,14 +272,14 @@ function applyRow(fn: string, type: ScalarType, args: readonly Element[]): Eleme
 }
 
 function toStorage(value: Element, dtype: DType): Element {
-  if (dtypes[dtype].kind === "float") return roundFloat(Number(value), dtype);
+  if (dtypes[dtype].kind === "float") return storerOf(dtype)(Number(value));
   return dtype === "i64" ? BigInt(value) : Number(value);
 }
 
 function castElement(value: Element, from: ScalarType, to: DType, type: ScalarType): Element {
   if (to === "bool") return Number(value) !== 0 ? 1 : 0;
-  if (type === "f32") return roundFloat(Number(value), to);
-  if (from === "f32" || to === "i8" || to === "u8") return saturateInt(Number(value), to);
+  if (type === "f32") return rounderTo(to)(Number(value));
+  if (from === "f32" || to === "i8" || to === "u8") return storerOf(to)(Number(value));
   if (type === "i64") return BigInt(value);
   const whole = typeof value === "bigint" ? Number(BigInt.asIntN(32, value)) : value;
   return type === "u32" ? whole >>> 0 : whole | 0;

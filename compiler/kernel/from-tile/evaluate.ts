@@ -410,6 +410,9 @@ export function uncarry(cx: Context, value: Value, storage: DType): Value {
   if (storage === "bool") return value;
   const b8: boolean = storage === "e4m3" || storage === "e5m2" || storage === "i8" || storage === "u8";
   const type: ValueType = b8 ? "b8" : (storage as ValueType);
+  // What was widened from this very format goes back as it came.
+  const definition = cx.b.definitionOf(value);
+  if (definition?.kind === "convert" && definition.a.type === type && (!b8 || definition.storage === storage)) return definition.a;
   return cx.b.convert(value, type, b8 ? storage : undefined);
 }
 

@@ -1,0 +1,335 @@
+/** Reads the text of a tile program that `print` writes. `parse(print(p))` has the structure of `p`. */
+import { scalarTypes } from "../tensor/scalar-types.ts";
+import type { ScalarType } from "../tensor/ir.ts";
+import { scalarTypeOf } from "../tensor/scalar-types.ts";
+import { TextReader } from "../text.ts";
+import { parseSize } from "../types/dim-text.ts";
+import { isDType, type DType } from "../types/dtype.ts";
+import { TileBuilder } from "./build.ts";
+import type { Axis, Counter, GlobalBuffer, SharedTile, Tile, TileExpr, TileOp, TileProgram } from "./ir.ts";
+
+/** Throws an `InternalError` with line and column where the text is no tile program. */
+export function parse(text: string): TileProgram {
+  return new Reading(new TextReader(text)).program();
+}
+
+class Reading {
+  readonly #r: TextReader;
+  readonly #b = new TileBuilder();
+  readonly #axes = new Map<string, Axis>();
+  readonly #counters = new Map<string, Counter>();
+  readonly #buffers = new Map<string, GlobalBuffer>();
+  readonly #shared = new Map<string, SharedTile>();
+  readonly #tiles = new Map<string, Tile>();
+  #expressions = new Map<string, TileExpr>();
+
+  constructor(r: TextReader) {
+    this.#r = r;
+  }
+
+  program(): TileProgram {
+    const r: TextReader = this.#r;
+    r.expect("tiles");
+    const name = r.word();
+    r.expect("threads");
+    const threads = r.integer();
+    const summary = r.string();
+    const blocks: Counter[] = [];
+    while (r.accept("block")) blocks.push(this.#counter());
+    while (r.accept("global")) this.#global();
+    while (r.accept("shared")) this.#sharedTile();
+    while (r.accept("axis")) this.#axis();
+    const body: TileOp[] = [];
+    while (r.token.kind !== "end") body.push(this.#op());
+    return { name, summary, threads, blocks, buffers: this.#b.buffers, shared: this.#b.shared, body };
+  }
+
+  #counter(): Counter {
+    const name = this.#r.word();
+    this.#r.expect("in");
+    const counter = this.#b.counter(name, parseSize(this.#r.slice("block", "global", "shared", "axis", "unroll", "{")));
+    this.#counters.set(name, counter);
+    return counter;
+  }
+
+  #global(): void {
+    const r: TextReader = this.#r;
+    const access = r.accept("read") ? (r.accept("-") ? "read-write" : "read") : r.word();
+    if (access === "read-write" && r.at("write")) r.next();
+    if (access !== "read" && access !== "write" && access !== "read-write") r.fail("expected read, write or read-write");
+    const name = r.word();
+    r.expect(":");
+    const dtype = this.#dtype();
+    r.expect("[");
+    const shape = r.list("]", () => parseSize(r.slice(",", "]")));
+    this.#buffers.set(name, this.#b.buffer(name, dtype, shape, access));
+  }
+
+  #sharedTile(): void {
+    const r: TextReader = this.#r;
+    const name = r.word();
+    r.expect(":");
+    const dtype = this.#dtype();
+    r.expect("[");
+    const shape = r.list("]", () => r.integer());
+    r.expect("pad");
+    this.#shared.set(name, this.#b.sharedTile(name, dtype, shape, r.integer()));
+  }
+
+  #axis(): void {
+    const r: TextReader = this.#r;
+    const name = r.word();
+    r.expect(":");
+    const size = r.integer();
+    if (r.accept("register")) {
+      this.#axes.set(name, this.#b.registerAxis(name, size));
+      return;
+    }
+    r.expect("thread");
+    this.#axes.set(name, this.#b.threadAxis(name, size, r.integer()));
+  }
+
+  #dtype(): DType {
+    const word = this.#r.word();
+    if (!isDType(word)) this.#r.fail("expected a dtype");
+    return word;
+  }
+
+  #find<T>(map: ReadonlyMap<string, T>, name: string, kind: string): T {
+    const found = map.get(name);
+    if (found === undefined) this.#r.fail(`there is no ${kind} '${name}' above`);
+    return found;
+  }
+
+  #axisList(...stops: readonly string[]): Axis[] {
+    const axes: Axis[] = [];
+    if (stops.some((stop) => this.#r.at(stop))) return axes;
+    do axes.push(this.#find(this.#axes, this.#r.word(), "axis")); while (this.#r.accept(","));
+    return axes;
+  }
+
+  #typedTile(name: string): Tile {
+    const r: TextReader = this.#r;
+    r.expect(":");
+    const type = this.#scalarType();
+    r.expect("[");
+    const axes = this.#axisList("]");
+    r.expect("]");
+    const tile = this.#b.tile(name, type, axes);
+    this.#tiles.set(name, tile);
+    return tile;
+  }
+
+  #scalarType(): ScalarType {
+    const word = this.#r.word();
+    const type = scalarTypes.find((known) => known === word);
+    if (type === undefined) this.#r.fail("expected a scalar type");
+    return type;
+  }
+
+  // ---------------------------------------------------------------- ops
+
+  #op(): TileOp {
+    const r: TextReader = this.#r;
+    this.#expressions = new Map();
+    while (r.accept("with")) {
+      const name = r.word();
+      r.expect("=");
+      this.#expressions.set(name, this.#expr());
+    }
+    switch (r.token.text) {
+      case "var": {
+        r.next();
+        const tile = this.#typedTile(r.word());
+        r.expect("=");
+        return { kind: "var", tile, init: this.#expr() };
+      }
+      case "set": {
+        r.next();
+        const tile = this.#find(this.#tiles, r.word(), "tile");
+        r.expect("=");
+        return { kind: "update", tile, expr: this.#expr() };
+      }
+      case "fold": {
+        r.next();
+        const tile = this.#find(this.#tiles, r.word(), "tile");
+        const { monoid, over } = this.#by(":");
+        r.expect(":");
+        return { kind: "fold", tile, monoid, over, expr: this.#expr(), where: this.#optional("where") };
+      }
+      case "store":
+        r.next();
+        return this.#store();
+      case "put":
+        r.next();
+        return this.#put();
+      case "mma":
+        r.next();
+        return this.#mma();
+      case "for":
+        r.next();
+        return this.#for();
+      case "line":
+        r.next();
+        return { kind: "line", file: r.string(), line: r.integer(), column: r.integer() };
+      default:
+        return this.#definition();
+    }
+  }
+
+  #definition(): TileOp {
+    const r: TextReader = this.#r;
+    const tile = this.#typedTile(r.word());
+    r.expect("=");
+    if (r.accept("reduce")) {
+      const src = this.#find(this.#tiles, r.word(), "tile");
+      // A reduction over no axes ends where the next op begins: its list is empty.
+      const { monoid, over } = this.#by();
+      return { kind: "reduce", tile, src, monoid, over };
+    }
+    return { kind: "let", tile, expr: this.#expr(), where: this.#optional("where"), otherwise: this.#optional("else") };
+  }
+
+  #by(...stops: readonly string[]): { readonly monoid: string; readonly over: Axis[] } {
+    const r: TextReader = this.#r;
+    r.expect("by");
+    const monoid = r.word();
+    r.expect("over");
+    if (!this.#axes.has(r.token.text)) return { monoid, over: [] };
+    return { monoid, over: this.#axisList(...stops) };
+  }
+
+  #optional(keyword: string): TileExpr | undefined {
+    return this.#r.accept(keyword) ? this.#expr() : undefined;
+  }
+
+  #index(): TileExpr[] {
+    this.#r.expect("[");
+    return this.#r.list("]", () => this.#expr());
+  }
+
+  #store(): TileOp {
+    const r: TextReader = this.#r;
+    const buffer = this.#find(this.#buffers, r.name("@"), "buffer");
+    const index = this.#index();
+    const bounds = r.accept("drop") ? "drop" : "proved";
+    r.expect("over");
+    const axes = this.#axisList(":");
+    r.expect(":");
+    return { kind: "store", buffer, index, bounds, axes, expr: this.#expr(), where: this.#optional("where") };
+  }
+
+  #put(): TileOp {
+    const r: TextReader = this.#r;
+    const shared = this.#find(this.#shared, r.name("%"), "shared tile");
+    const index = this.#index();
+    r.expect("over");
+    const axes = this.#axisList(":");
+    r.expect(":");
+    return { kind: "put", shared, index, axes, expr: this.#expr(), where: this.#optional("where"), otherwise: this.#optional("else") };
+  }
+
+  #mma(): TileOp {
+    const r: TextReader = this.#r;
+    const acc = this.#find(this.#tiles, r.word(), "tile");
+    const a = this.#find(this.#shared, r.name("%"), "shared tile");
+    const m = this.#expr();
+    const b = this.#find(this.#shared, r.name("%"), "shared tile");
+    const n = this.#expr();
+    return { kind: "mma", acc, a, m, b, n, instruction: r.string() };
+  }
+
+  #for(): TileOp {
+    const r: TextReader = this.#r;
+    const counter = this.#counter();
+    const unroll = r.accept("unroll");
+    r.expect("{");
+    const body: TileOp[] = [];
+    while (!r.accept("}")) body.push(this.#op());
+    return { kind: "for", counter, unroll, body };
+  }
+
+  // ---------------------------------------------------------------- expressions
+
+  #expr(): TileExpr {
+    const r: TextReader = this.#r;
+    switch (r.token.kind) {
+      case "number":
+        return this.#number();
+      case "name": {
+        const tile = this.#find(this.#shared, r.name("%"), "shared tile");
+        return { kind: "shared", type: scalarTypeOf(tile.dtype), tile, index: this.#index() };
+      }
+      case "punctuation":
+        return this.#read();
+      case "word":
+        return this.#named();
+      case "string":
+      case "end":
+        return r.fail("expected an expression");
+    }
+  }
+
+  #number(): TileExpr {
+    const { text, end } = this.#r.token;
+    const value = this.#r.number();
+    const suffixed = this.#r.token.start === end;
+    if (suffixed && this.#r.accept("u")) return { kind: "const", type: "u32", value };
+    if (suffixed && this.#r.accept("l")) return { kind: "const", type: "i64", value: BigInt(text) };
+    return { kind: "const", type: /[.e]|inf|nan/.test(text) ? "f32" : "i32", value };
+  }
+
+  #read(): TileExpr {
+    const r: TextReader = this.#r;
+    r.expect("(");
+    const buffer = this.#find(this.#buffers, r.name("@"), "buffer");
+    const index = this.#index();
+    const type = this.#scalarType();
+    const clamp = r.accept("clamp");
+    const otherwise = clamp ? undefined : this.#optional("else");
+    r.expect(")");
+    return { kind: "read", type, buffer, index, bounds: clamp ? "clamp" : otherwise === undefined ? "proved" : "else", otherwise };
+  }
+
+  #named(): TileExpr {
+    const r: TextReader = this.#r;
+    const word = r.word();
+    const shared = this.#expressions.get(word);
+    if (shared !== undefined) return shared;
+    const axis = this.#axes.get(word);
+    if (axis !== undefined) return { kind: "coordinate", type: "i32", axis };
+    const counter = this.#counters.get(word);
+    if (counter !== undefined) return { kind: "counter", type: "i32", counter };
+    const tile = this.#tiles.get(word);
+    if (tile !== undefined) return { kind: "tile", type: tile.type, tile };
+    switch (word) {
+      case "true":
+      case "false":
+        return { kind: "const", type: "bool", value: word === "true" };
+      case "inf":
+      case "nan":
+        return { kind: "const", type: "f32", value: word === "inf" ? Infinity : Number.NaN };
+      case "size": {
+        r.expect("(");
+        const dim = parseSize(r.slice(")"));
+        r.expect(")");
+        return { kind: "size", type: "i32", dim };
+      }
+      case "round":
+      case "cast": {
+        r.expect("(");
+        const to = this.#dtype();
+        r.expect(",");
+        const arg = this.#expr();
+        r.expect(")");
+        return word === "round" ? { kind: "round", type: "f32", to, arg } : { kind: "cast", type: scalarTypeOf(to), to, arg };
+      }
+      default: {
+        r.expect(":");
+        const type = this.#scalarType();
+        r.expect("(");
+        return { kind: "apply", type, fn: word, args: r.list(")", () => this.#expr()) };
+      }
+    }
+  }
+}

@@ -1,0 +1,208 @@
+/**
+ * The text of a tile program. `parse` reads it back to the same structure.
+ *
+ *     tiles rmsnorm threads 224 "y = x * rsqrt(mean)"
+ *     block block in 16384
+ *     global read x: bf16[16384, 7168]
+ *     axis col_u: 4 register
+ *     axis col_t: 224 thread 1
+ *     var ss_part: f32[col_t] = 0.0
+ *     fold ss_part by sum over col_u: mul(@x[..], @x[..])
+ *     ss: f32[] = reduce ss_part by sum over col_t
+ *
+ * In expressions axes, counters and tiles are words, memory has a sigil: `@x[i, j]` global (`clamp`, `else e`),
+ * `%a[k, m]` shared. An expression that an op uses twice stands before it: `with e0 = ..`.
+ */
+import { sizeExpression } from "../types/dim-text.ts";
+import { printFloat } from "../text.ts";
+import type { Axis, Counter, GlobalBuffer, SharedTile, Tile, TileExpr, TileOp, TileProgram } from "./ir.ts";
+import { expressionsOf, partsOf, visitOps } from "./walk.ts";
+
+export function print(program: TileProgram): string {
+  const p = new Printer();
+  p.line(`tiles ${word(program.name)} threads ${program.threads} ${JSON.stringify(program.summary)}`);
+  for (const counter of program.blocks) p.line(`block ${p.name(counter)} in ${sizeExpression(counter.count)}`);
+  for (const buffer of program.buffers) {
+    p.line(`global ${buffer.access} ${p.name(buffer)}: ${buffer.dtype}[${buffer.shape.map(sizeExpression).join(", ")}]`);
+  }
+  for (const tile of program.shared) p.line(`shared ${p.name(tile)}: ${tile.dtype}[${tile.shape.join(", ")}] pad ${tile.pad}`);
+  for (const axis of axesOf(program)) {
+    p.line(`axis ${p.name(axis)}: ${axis.size} ${axis.place.kind === "register" ? "register" : `thread ${axis.place.stride}`}`);
+  }
+  p.ops(program.body);
+  return p.text();
+}
+
+function word(text: string): string {
+  const plain = text.replace(/[^A-Za-z0-9_]/g, "_");
+  return /^[A-Za-z_]/.test(plain) ? plain : `_${plain}`;
+}
+
+/** Axes in order of first use. */
+function axesOf(program: TileProgram): Axis[] {
+  const axes = new Set<Axis>();
+  visitOps(program.body, (op) => {
+    if ("tile" in op) op.tile.axes.forEach((axis) => axes.add(axis));
+    if (op.kind === "reduce") op.src.axes.forEach((axis) => axes.add(axis));
+    if (op.kind === "mma") op.acc.axes.forEach((axis) => axes.add(axis));
+    if ("over" in op) op.over.forEach((axis) => axes.add(axis));
+    if ("axes" in op) op.axes.forEach((axis) => axes.add(axis));
+  });
+  return [...axes];
+}
+
+type Named = Axis | Counter | GlobalBuffer | SharedTile | Tile;
+
+/** Words with a meaning of their own. */
+const reserved: readonly string[] = [
+  "tiles", "block", "global", "shared", "axis", "var", "set", "fold", "store", "put", "mma", "for", "with", "line", "where",
+  "else", "clamp", "drop", "over", "by", "reduce", "true", "false", "inf", "nan", "unroll", "round", "cast", "size",
+];
+
+class Printer {
+  readonly #lines: string[] = [];
+  readonly #names = new Map<Named, string>();
+  readonly #used = new Set<string>(reserved);
+  #indent = "";
+  #shared = new Map<TileExpr, string>();
+  #expressions = 0;
+
+  text(): string {
+    return `${this.#lines.join("\n")}\n`;
+  }
+
+  line(text: string): void {
+    this.#lines.push(this.#indent + text);
+  }
+
+  name(named: Named): string {
+    const known = this.#names.get(named);
+    if (known !== undefined) return known;
+    const wanted = word(named.name);
+    let name = wanted;
+    for (let n = 2; this.#used.has(name); n += 1) name = `${wanted}_${n}`;
+    this.#used.add(name);
+    this.#names.set(named, name);
+    return name;
+  }
+
+  ops(ops: readonly TileOp[]): void {
+    for (const op of ops) this.#op(op);
+  }
+
+  #op(op: TileOp): void {
+    this.#share(op);
+    const where = (expr: TileExpr | undefined): string => (expr === undefined ? "" : ` where ${this.#expr(expr)}`);
+    const other = (expr: TileExpr | undefined): string => (expr === undefined ? "" : ` else ${this.#expr(expr)}`);
+    switch (op.kind) {
+      case "let":
+        this.line(`${this.#typed(op.tile)} = ${this.#expr(op.expr)}${where(op.where)}${other(op.otherwise)}`);
+        return;
+      case "var":
+        this.line(`var ${this.#typed(op.tile)} = ${this.#expr(op.init)}`);
+        return;
+      case "update":
+        this.line(`set ${this.name(op.tile)} = ${this.#expr(op.expr)}`);
+        return;
+      case "fold":
+        this.line(`fold ${this.name(op.tile)} by ${op.monoid} over ${this.#axes(op.over)}: ${this.#expr(op.expr)}${where(op.where)}`);
+        return;
+      case "reduce":
+        this.line(`${this.#typed(op.tile)} = reduce ${this.name(op.src)} by ${op.monoid} over ${this.#axes(op.over)}`);
+        return;
+      case "store": {
+        const drop = op.bounds === "drop" ? " drop" : "";
+        this.line(`store @${this.name(op.buffer)}${this.#index(op.index)}${drop} over ${this.#axes(op.axes)}: ${this.#expr(op.expr)}${where(op.where)}`);
+        return;
+      }
+      case "put":
+        this.line(`put %${this.name(op.shared)}${this.#index(op.index)} over ${this.#axes(op.axes)}: ${this.#expr(op.expr)}${where(op.where)}${other(op.otherwise)}`);
+        return;
+      case "mma":
+        this.line(`mma ${this.name(op.acc)} %${this.name(op.a)} ${this.#expr(op.m)} %${this.name(op.b)} ${this.#expr(op.n)} ${JSON.stringify(op.instruction)}`);
+        return;
+      case "for": {
+        this.line(`for ${this.name(op.counter)} in ${sizeExpression(op.counter.count)}${op.unroll ? " unroll" : ""} {`);
+        const outer = this.#indent;
+        this.#indent += "  ";
+        this.ops(op.body);
+        this.#indent = outer;
+        this.line("}");
+        return;
+      }
+      case "line":
+        this.line(`line ${JSON.stringify(op.file)} ${op.line} ${op.column}`);
+        return;
+    }
+  }
+
+  /** Names what the op uses more than once, so that the text is no longer than the program. */
+  #share(op: TileOp): void {
+    this.#shared = new Map();
+    const uses = new Map<TileExpr, number>();
+    const order: TileExpr[] = [];
+    const visit = (expr: TileExpr): void => {
+      const count = (uses.get(expr) ?? 0) + 1;
+      uses.set(expr, count);
+      if (count > 1) return;
+      partsOf(expr).forEach(visit);
+      order.push(expr);
+    };
+    expressionsOf(op).forEach(visit);
+    for (const expr of order) {
+      if ((uses.get(expr) ?? 0) < 2 || partsOf(expr).length === 0) continue;
+      const name = `e${this.#expressions}`;
+      this.#expressions += 1;
+      this.#used.add(name);
+      this.line(`with ${name} = ${this.#expr(expr)}`);
+      this.#shared.set(expr, name);
+    }
+  }
+
+  #typed(tile: Tile): string {
+    return `${this.name(tile)}: ${tile.type}[${this.#axes(tile.axes)}]`;
+  }
+
+  #axes(axes: readonly Axis[]): string {
+    return axes.map((axis) => this.name(axis)).join(", ");
+  }
+
+  #index(index: readonly TileExpr[]): string {
+    return `[${index.map((part) => this.#expr(part)).join(", ")}]`;
+  }
+
+  #expr(expr: TileExpr): string {
+    const known = this.#shared.get(expr);
+    if (known !== undefined) return known;
+    switch (expr.kind) {
+      case "const":
+        return constantText(expr);
+      case "size":
+        return `size(${sizeExpression(expr.dim)})`;
+      case "counter":
+        return this.name(expr.counter);
+      case "coordinate":
+        return this.name(expr.axis);
+      case "tile":
+        return this.name(expr.tile);
+      case "read": {
+        const bounds = expr.bounds === "clamp" ? " clamp" : expr.otherwise === undefined ? "" : ` else ${this.#expr(expr.otherwise)}`;
+        return `(@${this.name(expr.buffer)}${this.#index(expr.index)} ${expr.type}${bounds})`;
+      }
+      case "shared":
+        return `%${this.name(expr.tile)}${this.#index(expr.index)}`;
+      case "apply":
+        return `${expr.fn}:${expr.type}(${expr.args.map((arg) => this.#expr(arg)).join(", ")})`;
+      case "round":
+        return `round(${expr.to}, ${this.#expr(expr.arg)})`;
+      case "cast":
+        return `cast(${expr.to}, ${this.#expr(expr.arg)})`;
+    }
+  }
+}
+
+function constantText(expr: Extract<TileExpr, { kind: "const" }>): string {
+  if (typeof expr.value === "boolean") return String(expr.value);
+  if (expr.type === "f32") return printFloat(Number(expr.value));
+  return `${expr.value}${expr.type === "u32" ? "u" : expr.type === "i64" ? "l" : ""}`;
+}

@@ -1,0 +1,172 @@
+/**
+ * What makes a tile program well formed:
+ *
+ *  1. A tile is defined before it is used, its axes are in scope where it is, and only a `var` changes.
+ *  2. An index has as many parts as its buffer or shared tile has axes, each an i32; guards are bools.
+ *  3. An expression of an op moves along the op's axes alone; a reduction is over thread axes of its source.
+ *  4. Thread axes of one tile do not overlap, and lie within the block.
+ *  5. Only buffers that may be written are stored to; a buffer that is only written is never read.
+ *  6. Matrix operands have equal depth, and their rows are as many as the accumulator needs.
+ */
+import type { Axis, Counter, Tile, TileExpr, TileOp, TileProgram } from "./ir.ts";
+import { visitExpressions } from "./walk.ts";
+
+/** What is wrong, one sentence each; empty for a well-formed program. */
+export function verify(program: TileProgram): string[] {
+  const problems: string[] = [];
+  const v = new Verifier(program, problems);
+  v.ops(program.body, new Set(program.blocks));
+  return problems;
+}
+
+class Verifier {
+  readonly #program: TileProgram;
+  readonly #problems: string[];
+  readonly #defined = new Set<Tile>();
+  readonly #changing = new Set<Tile>();
+
+  constructor(program: TileProgram, problems: string[]) {
+    this.#program = program;
+    this.#problems = problems;
+  }
+
+  #say(op: TileOp, text: string): void {
+    this.#problems.push(`${op.kind}: ${text}`);
+  }
+
+  ops(ops: readonly TileOp[], counters: ReadonlySet<Counter>): void {
+    for (const op of ops) this.#op(op, counters);
+  }
+
+  #op(op: TileOp, counters: ReadonlySet<Counter>): void {
+    switch (op.kind) {
+      case "let":
+        this.#exprs(op, [op.expr, op.otherwise], op.tile.axes, counters);
+        this.#guard(op, op.where, op.tile.axes, counters);
+        this.#typed(op, op.expr, op.tile);
+        this.#define(op, op.tile);
+        return;
+      case "var":
+        this.#exprs(op, [op.init], op.tile.axes, counters);
+        this.#typed(op, op.init, op.tile);
+        this.#define(op, op.tile);
+        this.#changing.add(op.tile);
+        return;
+      case "update":
+        this.#change(op, op.tile);
+        this.#exprs(op, [op.expr], op.tile.axes, counters);
+        this.#typed(op, op.expr, op.tile);
+        return;
+      case "fold":
+        this.#change(op, op.tile);
+        if (op.over.some((axis) => axis.place.kind !== "register")) this.#say(op, "folds along registers only");
+        this.#exprs(op, [op.expr], [...op.tile.axes, ...op.over], counters);
+        this.#guard(op, op.where, [...op.tile.axes, ...op.over], counters);
+        this.#typed(op, op.expr, op.tile);
+        return;
+      case "reduce":
+        this.#reduce(op);
+        return;
+      case "store":
+        if (op.buffer.access === "read") this.#say(op, `${op.buffer.name} is read-only`);
+        if (op.index.length !== op.buffer.shape.length) this.#say(op, `${op.buffer.name} has ${op.buffer.shape.length} axes`);
+        this.#exprs(op, [...op.index, op.expr], op.axes, counters);
+        this.#guard(op, op.where, op.axes, counters);
+        this.#threads(op, op.axes);
+        return;
+      case "put":
+        if (op.index.length !== op.shared.shape.length) this.#say(op, `${op.shared.name} has ${op.shared.shape.length} axes`);
+        this.#exprs(op, [...op.index, op.expr, op.otherwise], op.axes, counters);
+        this.#guard(op, op.where, op.axes, counters);
+        this.#threads(op, op.axes);
+        return;
+      case "mma":
+        this.#change(op, op.acc);
+        this.#exprs(op, [op.m, op.n], op.acc.axes, counters);
+        if (op.a.shape[1] !== op.b.shape[1]) this.#say(op, "the operands differ in depth");
+        return;
+      case "for":
+        this.ops(op.body, new Set([...counters, op.counter]));
+        return;
+      case "line":
+        return;
+    }
+  }
+
+  #reduce(op: Extract<TileOp, { kind: "reduce" }>): void {
+    if (!this.#defined.has(op.src)) this.#say(op, `${op.src.name} is used before it is defined`);
+    for (const axis of op.over) {
+      if (axis.place.kind !== "thread") this.#say(op, `${axis.name} is no thread axis`);
+      if (!op.src.axes.includes(axis)) this.#say(op, `${op.src.name} has no axis ${axis.name}`);
+    }
+    for (const axis of op.src.axes) {
+      const kept = op.tile.axes.includes(axis);
+      if (!kept && !op.over.includes(axis) && axis.size > 1) this.#say(op, `axis ${axis.name} is neither kept nor reduced`);
+    }
+    this.#define(op, op.tile);
+  }
+
+  #define(op: TileOp, tile: Tile): void {
+    if (this.#defined.has(tile) && this.#changing.has(tile)) this.#say(op, `${tile.name} is defined twice`);
+    this.#threads(op, tile.axes);
+    this.#defined.add(tile);
+  }
+
+  #change(op: TileOp, tile: Tile): void {
+    if (!this.#changing.has(tile)) this.#say(op, `${tile.name} does not change`);
+  }
+
+  #typed(op: TileOp, expr: TileExpr, tile: Tile): void {
+    if (expr.type !== tile.type) this.#say(op, `${tile.name} is ${tile.type}, its value ${expr.type}`);
+  }
+
+  #guard(op: TileOp, where: TileExpr | undefined, axes: readonly Axis[], counters: ReadonlySet<Counter>): void {
+    if (where === undefined) return;
+    if (where.type !== "bool") this.#say(op, "the guard is no bool");
+    this.#exprs(op, [where], axes, counters);
+  }
+
+  /** Thread axes take disjoint digits of the thread's number. */
+  #threads(op: TileOp, axes: readonly Axis[]): void {
+    let covered = 1;
+    const places = axes.flatMap((axis) => (axis.place.kind === "thread" && axis.size > 1 ? [{ axis, stride: axis.place.stride }] : []));
+    for (const { axis, stride } of places.sort((a, b) => a.stride - b.stride)) {
+      if (stride % covered !== 0 || stride < covered) this.#say(op, `axis ${axis.name} overlaps another over the threads`);
+      covered = stride * axis.size;
+    }
+    if (covered > this.#program.threads) this.#say(op, `its axes need ${covered} threads, the block has ${this.#program.threads}`);
+  }
+
+  #exprs(op: TileOp, exprs: readonly (TileExpr | undefined)[], axes: readonly Axis[], counters: ReadonlySet<Counter>): void {
+    visitExpressions(exprs.filter((expr) => expr !== undefined), (expr) => {
+      switch (expr.kind) {
+        case "counter":
+          if (!counters.has(expr.counter)) this.#say(op, `counter ${expr.counter.name} is not in scope`);
+          return;
+        case "coordinate":
+          if (!axes.includes(expr.axis)) this.#say(op, `axis ${expr.axis.name} is not in scope`);
+          return;
+        case "tile":
+          if (!this.#defined.has(expr.tile)) this.#say(op, `${expr.tile.name} is used before it is defined`);
+          for (const axis of expr.tile.axes) {
+            if (axis.size > 1 && !axes.includes(axis)) this.#say(op, `axis ${axis.name} of ${expr.tile.name} is not in scope`);
+          }
+          return;
+        case "read":
+          if (expr.buffer.access === "write") this.#say(op, `${expr.buffer.name} is only written`);
+          if (expr.index.length !== expr.buffer.shape.length) this.#say(op, `${expr.buffer.name} has ${expr.buffer.shape.length} axes`);
+          if (expr.index.some((part) => part.type !== "i32")) this.#say(op, `an index of ${expr.buffer.name} is no i32`);
+          return;
+        case "shared":
+          if (expr.index.length !== expr.tile.shape.length) this.#say(op, `${expr.tile.name} has ${expr.tile.shape.length} axes`);
+          return;
+        case "const":
+        case "size":
+        case "apply":
+        case "round":
+        case "cast":
+          return;
+      }
+    });
+  }
+}

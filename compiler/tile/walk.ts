@@ -1,0 +1,66 @@
+/** The parts of tile ops and expressions, for passes that treat all kinds alike. */
+import type { TileExpr, TileOp } from "./ir.ts";
+
+export function partsOf(expr: TileExpr): readonly TileExpr[] {
+  switch (expr.kind) {
+    case "read":
+      return expr.otherwise === undefined ? expr.index : [...expr.index, expr.otherwise];
+    case "shared":
+      return expr.index;
+    case "apply":
+      return expr.args;
+    case "round":
+    case "cast":
+      return [expr.arg];
+    case "const":
+    case "size":
+    case "counter":
+    case "coordinate":
+    case "tile":
+      return [];
+  }
+}
+
+/** An op's own expressions, without those of a loop's body. */
+export function expressionsOf(op: TileOp): readonly TileExpr[] {
+  const given = (...list: readonly (TileExpr | undefined)[]): TileExpr[] => list.filter((e) => e !== undefined);
+  switch (op.kind) {
+    case "let":
+      return given(op.where, op.expr, op.otherwise);
+    case "var":
+      return [op.init];
+    case "fold":
+      return given(op.where, op.expr);
+    case "update":
+      return [op.expr];
+    case "store":
+      return given(...op.index, op.where, op.expr);
+    case "put":
+      return given(...op.index, op.where, op.expr, op.otherwise);
+    case "mma":
+      return [op.m, op.n];
+    case "reduce":
+    case "for":
+    case "line":
+      return [];
+  }
+}
+
+/** Calls `visit` once on every distinct expression below the roots, parts first. */
+export function visitExpressions(roots: readonly TileExpr[], visit: (expr: TileExpr) => void): void {
+  const seen = new Set<TileExpr>();
+  const go = (expr: TileExpr): void => {
+    if (seen.has(expr)) return;
+    seen.add(expr);
+    partsOf(expr).forEach(go);
+    visit(expr);
+  };
+  roots.forEach(go);
+}
+
+export function visitOps(ops: readonly TileOp[], visit: (op: TileOp) => void): void {
+  for (const op of ops) {
+    visit(op);
+    if (op.kind === "for") visitOps(op.body, visit);
+  }
+}
