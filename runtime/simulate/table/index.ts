@@ -1,0 +1,33 @@
+/** The whole instruction table, written from the PTX ISA manual and from nothing of the compiler. */
+import { atomicRows } from "./atomic.ts";
+import { barrierRows } from "./barrier.ts";
+import { compareRows } from "./compare.ts";
+import { controlRows, flowRows } from "./control.ts";
+import { convertRows } from "./convert.ts";
+import { copyAsyncRows } from "./copy-async.ts";
+import { floatRows } from "./float.ts";
+import { integerRows } from "./integer.ts";
+import { makeTable, type Table } from "./match.ts";
+import { matrixRows } from "./matrix.ts";
+import { memoryRows } from "./memory.ts";
+import { moveRows } from "./move.ts";
+import type { Row } from "./row.ts";
+import { warpRows } from "./warp.ts";
+
+export const rows: readonly Row[] = [
+  ...integerRows,
+  ...floatRows,
+  ...convertRows,
+  ...compareRows,
+  ...moveRows,
+  ...memoryRows,
+  ...atomicRows,
+  ...warpRows,
+  ...barrierRows,
+  ...matrixRows,
+  ...copyAsyncRows,
+  ...controlRows,
+  ...flowRows,
+];
+
+export const table: Table = makeTable(rows);
