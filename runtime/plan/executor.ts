@@ -1,0 +1,279 @@
+/**
+ * Runs plans on any device that has memory and launches: binds the dims, finds each buffer its memory, copies what
+ * lies on the host, launches in order, and brings the results back. Devices differ in a `Backend` alone.
+ */
+import type { Artifact, Plan } from "../../compiler/plan/plan.ts";
+import type { Device, DeviceTensor, KernelTiming, LoadedPlan, RunOptions, RunResult } from "../device.ts";
+import { DeviceError } from "../device.ts";
+import type { HostTensor } from "../tensor/tensor.ts";
+import { byteCount, tensorOf } from "../tensor/tensor.ts";
+import { bindDims, checkRelations } from "./dims.ts";
+import { checkTarget } from "./kernel-text.ts";
+import type { Block, MemoryPool } from "./memory-pool.ts";
+import type { Dims } from "./size.ts";
+import type { SizedPlan } from "./sized-plan.ts";
+import { explained, sizerOf } from "./sized-plan.ts";
+
+/** Part of a piece of device memory. */
+export interface Range<M> {
+  readonly memory: M;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+export interface Launch<M> {
+  readonly kernel: number;
+  readonly buffers: readonly Range<M>[];
+  readonly grid: readonly [number, number, number];
+  readonly sizes: readonly number[];
+}
+
+/** The kernels of one loaded plan. */
+export interface Program<M> {
+  /**
+   * Queues the launches in order; with `time`, waits after each. The same array again means the same launches on
+   * the same memory, so that a device may keep what it prepared for it.
+   */
+  launch(launches: readonly Launch<M>[], time: boolean): Promise<readonly KernelTiming[]>;
+  free(): void;
+}
+
+export interface Backend<M> {
+  readonly pool: MemoryPool<M>;
+  write(memory: M, bytes: Uint8Array): void;
+  /** Waits for what was queued before. */
+  read(memory: M, bytes: number): Promise<Uint8Array>;
+  load(artifact: Artifact): Promise<Program<M>>;
+  /**
+   * "one": all temporaries lie in one allocation at their offsets. "each": each slot of it is an allocation of its
+   * own (WebGPU refuses a buffer that one launch both reads and writes, wherever in it).
+   */
+  readonly temporaries: "one" | "each";
+}
+
+/** Tensors and loaded plans of one device. */
+export class Executor<M> {
+  readonly #device: Device;
+  readonly #backend: Backend<M>;
+  /** Where each tensor of this device lies; a freed one is not in it. */
+  readonly #blocks = new WeakMap<object, Block<M>>();
+
+  constructor(device: Device, backend: Backend<M>) {
+    this.#device = device;
+    this.#backend = backend;
+  }
+
+  upload(tensor: HostTensor): DeviceTensor {
+    const block = this.#backend.pool.take(tensor.bytes.length);
+    this.#backend.write(block.memory, tensor.bytes);
+    return this.wrap(tensor.dtype, tensor.shape, block);
+  }
+
+  /** A tensor over a block that it holds from now on. */
+  wrap(dtype: HostTensor["dtype"], shape: readonly number[], block: Block<M>): DeviceTensor {
+    const { pool } = this.#backend;
+    const tensor: DeviceTensor = {
+      device: this.#device,
+      dtype,
+      shape: [...shape],
+      read: async (): Promise<HostTensor> => {
+        const bytes = await this.#backend.read(this.blockOf(tensor).memory, byteCount(dtype, shape));
+        return tensorOf(dtype, shape, bytes);
+      },
+      free: (): void => {
+        if (this.#blocks.delete(tensor)) pool.drop(block);
+      },
+    };
+    this.#blocks.set(tensor, block);
+    return tensor;
+  }
+
+  blockOf(tensor: DeviceTensor): Block<M> {
+    const block = this.#blocks.get(tensor);
+    if (block !== undefined) return block;
+    const reason = tensor.device === this.#device ? "has been freed" : `lies on ${tensor.device.description}`;
+    throw new DeviceError(`a tensor of ${this.#device.description} is expected, and this one ${reason}`);
+  }
+
+  async load(artifact: Artifact): Promise<LoadedPlan> {
+    checkTarget(artifact, this.#device);
+    const program = await this.#backend.load(artifact);
+    return new LoadedProgram(this, this.#backend, artifact.plan, program);
+  }
+}
+
+type Inputs = ReadonlyMap<string, HostTensor | DeviceTensor>;
+
+/** Memory that a loaded plan keeps for runs at the dims that it ran at last. */
+interface Workspace<M> {
+  readonly key: string;
+  readonly sized: SizedPlan;
+  readonly blocks: Map<number, Block<M>>;
+  readonly slots: Map<number, Block<M>>;
+  launches: readonly Launch<M>[];
+}
+
+class LoadedProgram<M> implements LoadedPlan {
+  readonly #executor: Executor<M>;
+  readonly #backend: Backend<M>;
+  readonly #plan: Plan;
+  readonly #program: Program<M>;
+  readonly #sizes: ReturnType<typeof sizerOf>;
+  #workspace: Workspace<M> | undefined;
+  #queue: Promise<unknown> = Promise.resolve();
+  #freed = false;
+
+  constructor(executor: Executor<M>, backend: Backend<M>, plan: Plan, program: Program<M>) {
+    this.#executor = executor;
+    this.#backend = backend;
+    this.#plan = plan;
+    this.#program = program;
+    this.#sizes = explained(() => sizerOf(plan));
+  }
+
+  /** Runs stand in a queue: they share the plan's memory. */
+  run(inputs: Inputs, options: RunOptions): Promise<RunResult> {
+    const result = this.#queue.then(() => this.#run(inputs, options));
+    this.#queue = result.then(
+      () => undefined,
+      () => undefined,
+    );
+    return result;
+  }
+
+  free(): void {
+    if (this.#freed) return;
+    this.#freed = true;
+    this.#forget();
+    this.#program.free();
+  }
+
+  async #run(inputs: Inputs, options: RunOptions): Promise<RunResult> {
+    if (this.#freed) throw new DeviceError("the plan has been freed");
+    const dims = explained(() => bindDims(this.#plan, inputs));
+    explained(() => checkRelations(this.#plan, dims));
+    const workspace = this.#workspaceFor(dims);
+    const kept = new Map<number, Block<M>>();
+    try {
+      const blocks = this.#place(workspace, inputs, kept, options.keep);
+      const launches = this.#launches(workspace, blocks);
+      const timings = await this.#program.launch(launches, options.time);
+      return { outputs: await this.#results(workspace.sized, inputs, blocks, options.keep), timings };
+    } finally {
+      for (const block of kept.values()) this.#backend.pool.drop(block);
+    }
+  }
+
+  #workspaceFor(dims: Dims): Workspace<M> {
+    const key = [...dims].map(([name, value]) => `${name}=${value}`).join();
+    if (this.#workspace?.key === key) return this.#workspace;
+    this.#forget();
+    const sized = this.#sizes(dims);
+    const { pool, temporaries } = this.#backend;
+    const slots = new Map<number, Block<M>>();
+    if (temporaries === "one") {
+      if (sized.temporaryBytes > 0) slots.set(0, pool.take(sized.temporaryBytes));
+    } else {
+      const bytes = new Map<number, number>();
+      for (const buffer of sized.buffers.values()) {
+        if (buffer.kind === "temporary")
+          bytes.set(buffer.offset, Math.max(bytes.get(buffer.offset) ?? 0, buffer.bytes));
+      }
+      for (const [offset, most] of bytes) slots.set(offset, pool.take(most));
+    }
+    this.#workspace = { key, sized, blocks: new Map(), slots, launches: [] };
+    return this.#workspace;
+  }
+
+  #forget(): void {
+    const { pool } = this.#backend;
+    for (const block of this.#workspace?.blocks.values() ?? []) pool.drop(block);
+    for (const block of this.#workspace?.slots.values() ?? []) pool.drop(block);
+    this.#workspace = undefined;
+  }
+
+  /** A block for each of the caller's buffers, with the host's inputs copied; `kept` gets those that results take along. */
+  #place(
+    workspace: Workspace<M>,
+    inputs: Inputs,
+    kept: Map<number, Block<M>>,
+    keep: boolean,
+  ): ReadonlyMap<number, Block<M>> {
+    const { pool } = this.#backend;
+    const results = new Set(this.#plan.outputs.map((output) => output.buffer));
+    const own = (id: number): Block<M> => {
+      const of = keep && results.has(id) ? kept : workspace.blocks;
+      const block = of.get(id) ?? pool.take(workspace.sized.buffers.get(id)?.bytes ?? 0);
+      of.set(id, block);
+      return block;
+    };
+    const blocks = new Map<number, Block<M>>();
+    for (const { name, buffer } of this.#plan.inputs) {
+      const tensor = inputs.get(name);
+      if (tensor === undefined) throw new DeviceError(`input '${name}' is missing`);
+      const onDevice = "device" in tensor;
+      const block = onDevice ? this.#executor.blockOf(tensor) : own(buffer);
+      if (!onDevice) this.#backend.write(block.memory, tensor.bytes);
+      blocks.set(buffer, block);
+    }
+    for (const { id, kind } of workspace.sized.buffers.values()) {
+      if (kind !== "temporary" && !blocks.has(id)) blocks.set(id, own(id));
+    }
+    return blocks;
+  }
+
+  /** The launches on these blocks: the very array of the last run when nothing moved. */
+  #launches(workspace: Workspace<M>, blocks: ReadonlyMap<number, Block<M>>): readonly Launch<M>[] {
+    const range = (id: number): Range<M> => {
+      const buffer = workspace.sized.buffers.get(id);
+      if (buffer === undefined) throw new DeviceError(`the plan has no buffer ${id}`);
+      const { offset, bytes, kind } = buffer;
+      const own = blocks.get(id);
+      if (kind !== "temporary" && own !== undefined) return { memory: own.memory, offset: 0, bytes };
+      const apart = this.#backend.temporaries === "each";
+      const slot = workspace.slots.get(apart ? offset : 0);
+      if (slot === undefined) throw new DeviceError(`the plan's buffer ${id} has no memory`);
+      return { memory: slot.memory, offset: apart ? 0 : offset, bytes };
+    };
+    const launches = workspace.sized.launches.map((launch) => ({
+      ...launch,
+      buffers: launch.buffers.map(range),
+    }));
+    const same =
+      launches.length === workspace.launches.length &&
+      launches.every((launch, k) =>
+        launch.buffers.every((part, n) => part.memory === workspace.launches[k]?.buffers[n]?.memory),
+      );
+    if (!same) workspace.launches = launches;
+    return workspace.launches;
+  }
+
+  async #results(
+    sized: SizedPlan,
+    inputs: Inputs,
+    blocks: ReadonlyMap<number, Block<M>>,
+    keep: boolean,
+  ): Promise<ReadonlyMap<string, HostTensor | DeviceTensor>> {
+    const outputs = new Map<string, HostTensor | DeviceTensor>();
+    const given = new Map(this.#plan.inputs.map((input) => [input.buffer, inputs.get(input.name)]));
+    for (const [k, { name, dtype, role, buffer }] of this.#plan.outputs.entries()) {
+      const shape = sized.outputShapes[k] ?? [];
+      const block = blocks.get(buffer);
+      if (block === undefined) throw new DeviceError(`the result '${name}' has no buffer`);
+      const input = given.get(buffer);
+      const onDevice = input !== undefined && "device" in input;
+      if (keep && onDevice && role === "state") {
+        outputs.set(name, input);
+      } else if (keep && !onDevice) {
+        this.#backend.pool.hold(block);
+        outputs.set(name, this.#executor.wrap(dtype, shape, block));
+      } else {
+        const bytes = await this.#backend.read(block.memory, byteCount(dtype, shape));
+        const tensor = tensorOf(dtype, shape, bytes);
+        // A result that is an argument as it came: the caller may free either, so it is a copy.
+        outputs.set(name, keep ? this.#executor.upload(tensor) : tensor);
+      }
+    }
+    return outputs;
+  }
+}

@@ -1,0 +1,81 @@
+/** A plan with all its sizes evaluated for the dims of one run. */
+import type { Plan } from "../../compiler/plan/plan.ts";
+import { DeviceError } from "../device.ts";
+import type { Dims } from "./size.ts";
+import { SizeError, countOf, parseSize } from "./size.ts";
+
+export interface SizedBuffer {
+  readonly id: number;
+  readonly kind: "input" | "output" | "state" | "temporary";
+  readonly bytes: number;
+  /** For a temporary: its place in the temporaries' allocation; temporaries that share a slot have equal offsets. */
+  readonly offset: number;
+}
+
+export interface SizedLaunch {
+  readonly kernel: number;
+  readonly buffers: readonly number[];
+  readonly grid: readonly [number, number, number];
+  readonly sizes: readonly number[];
+}
+
+export interface SizedPlan {
+  readonly buffers: ReadonlyMap<number, SizedBuffer>;
+  readonly temporaryBytes: number;
+  /** Without those whose grid is empty. */
+  readonly launches: readonly SizedLaunch[];
+  /** In order of the plan's outputs. */
+  readonly outputShapes: readonly (readonly number[])[];
+}
+
+/** Parses the plan's sizes once; the function may be called for any dims. Throws `DeviceError` for sizes that make no sense. */
+export function sizerOf(plan: Plan): (dims: Dims) => SizedPlan {
+  const count = (text: string): ((dims: Dims) => number) => {
+    const size = parseSize(text);
+    return (dims) => countOf(text, size, dims);
+  };
+  const temporaryBytes = count(plan.temporaryBytes);
+  const buffers = plan.buffers.map(({ id, kind, bytes, offset }) => ({
+    id,
+    kind,
+    bytes: count(bytes),
+    offset: count(offset ?? "0"),
+  }));
+  const launches = plan.launches.map((launch) => ({
+    kernel: launch.kernel,
+    buffers: launch.buffers,
+    grid: [count(launch.grid[0]), count(launch.grid[1]), count(launch.grid[2])] as const,
+    sizes: launch.sizes.map(parseSize),
+  }));
+  const outputs = plan.outputs.map((output) => output.shape.map(count));
+  return (dims) =>
+    explained(() => ({
+      buffers: new Map(
+        buffers.map(({ id, kind, bytes, offset }) => [
+          id,
+          { id, kind, bytes: bytes(dims), offset: offset(dims) },
+        ]),
+      ),
+      temporaryBytes: temporaryBytes(dims),
+      launches: launches
+        .map(({ kernel, buffers: ids, grid: [x, y, z], sizes }): SizedLaunch => ({
+          kernel,
+          buffers: ids,
+          grid: [x(dims), y(dims), z(dims)],
+          sizes: sizes.map((size) => size(dims)),
+        }))
+        .filter(({ grid }) => grid.every((blocks) => blocks > 0)),
+      outputShapes: outputs.map((shape) => shape.map((extent) => extent(dims))),
+    }));
+}
+
+/** A size that has no value is an error of the plan's, in the device's words. */
+export function explained<T>(evaluate: () => T): T {
+  try {
+    return evaluate();
+  } catch (error) {
+    if (error instanceof SizeError)
+      throw new DeviceError(`the plan does not fit these sizes: ${error.message}`);
+    throw error;
+  }
+}
