@@ -1,0 +1,97 @@
+/** Calls: the callee's body in the caller's place, its rigid names bound. Nothing of a call is left in the graph. */
+import { invariant } from "../diagnostics/diagnostic.ts";
+import type { TypedBody, TypedExpr, TypedFn, TypedProgram, Variable } from "../check/typed.ts";
+import { appendRows } from "./caches.ts";
+import { claimIn } from "./claims.ts";
+import { boundScope } from "./bindings.ts";
+import { lowerDerived } from "./derived.ts";
+import type { Frame, Lowering } from "./frame.ts";
+import { settle } from "./tensors.ts";
+import type { ModuleValue, Value } from "./value.ts";
+
+type Call = Extract<TypedExpr, { kind: "call" }>;
+
+export function lowerCall(cx: Lowering, expr: Call, frame: Frame): Value {
+  const { callee } = expr;
+  const args = callee.params.map((param, k) => {
+    const arg = expr.args[k];
+    invariant(arg !== undefined, `'${callee.name}' lacks its argument '${param.name}'`);
+    return { param, value: settle(cx, cx.evaluate(cx, arg, frame), param.name, arg.place) };
+  });
+  const self = receiverOf(cx, expr, frame);
+  const bound = boundScope(cx, frame, expr.bindings, args);
+  const inner: Frame = {
+    fn: callee,
+    dims: new Map([...(self?.scope.dims ?? []), ...bound.dims]),
+    dtypes: new Map([...(self?.scope.dtypes ?? []), ...bound.dtypes]),
+    pack: bound.pack,
+    ragged: bound.ragged,
+    params: new Map(args.map(({ param, value }) => [param.name, value])),
+    locals: new Map(),
+    indices: new Map(),
+    packIndex: new Map(),
+    self,
+    exactContractions: contractsExactly(cx.program, callee) ?? frame.exactContractions,
+  };
+  const result = inlineFunction(cx, callee, inner);
+  for (const [own, theirs] of expr.bindings.ragged) {
+    const rows = inner.ragged.get(own);
+    if (rows !== undefined && !frame.ragged.has(theirs)) frame.ragged.set(theirs, rows);
+  }
+  return result;
+}
+
+function receiverOf(cx: Lowering, expr: Call, frame: Frame): ModuleValue | undefined {
+  if (expr.callee.module === undefined) return undefined;
+  if (expr.receiver === undefined) return frame.self;
+  const receiver = cx.evaluate(cx, expr.receiver, frame);
+  invariant(receiver.kind === "module", `'${expr.callee.name}' is called on a ${receiver.kind}`);
+  return receiver;
+}
+
+/** The function's result in a frame whose parameters are bound. */
+export function inlineFunction(cx: Lowering, fn: TypedFn, frame: Frame): Value {
+  for (const required of fn.requires) claimIn(cx, frame, required);
+  const result = fn.body.kind === "derived" ? lowerDerived(cx, fn.body, frame, lowerBody) : lowerBody(cx, fn.body, frame);
+  for (const check of fn.checks) claimIn(cx, frame, check);
+  return result;
+}
+
+function lowerBody(cx: Lowering, body: TypedBody, frame: Frame): Value {
+  for (const statement of body.statements) {
+    if (statement.kind === "append") {
+      appendRows(cx, statement, frame);
+      continue;
+    }
+    const { variables, value, destructure, place } = statement;
+    const [only] = variables;
+    const hint = destructure || only === undefined ? undefined : only.name;
+    const whole = settle(cx, cx.evaluate(cx, value, frame), hint, place);
+    if (!destructure && only !== undefined) frame.locals.set(only, whole);
+    else bindParts(cx, frame, variables, whole);
+  }
+  return cx.evaluate(cx, body.result, frame);
+}
+
+function bindParts(cx: Lowering, frame: Frame, variables: readonly Variable[], whole: Value): void {
+  invariant(whole.kind === "record", `parts of a ${whole.kind}`);
+  variables.forEach((variable, k) => {
+    const part = whole.fields[k];
+    invariant(part !== undefined, `there is no part for '${variable.name}'`);
+    frame.locals.set(variable, part.value);
+    if (part.value.kind !== "tensor") return;
+    const { term } = part.value.element;
+    if (term.kind === "read") cx.arena.setHint(cx.terms.tensorOf(term), variable.name);
+  });
+}
+
+/** What `numerics` says about the factors of contractions in a function, if it says anything. */
+export function contractsExactly(program: TypedProgram, fn: TypedFn): boolean | undefined {
+  const names = fn.module === undefined ? [fn.name] : [`${fn.module.name}.${fn.name}`, fn.module.name];
+  for (const name of names) {
+    const found = program.numerics.find((n) => n.target === name)?.contract;
+    if (found !== undefined) return [found.left, found.right].every((side) => side.dtype === "f32" && side.scale === undefined);
+  }
+  return undefined;
+}
+

@@ -1,0 +1,108 @@
+/**
+ * What holds while one function is lowered: `Lowering` for the whole entry, a `Frame` for each call that is
+ * inlined. A frame says what the rigid names of its function stand for: dims and ragged instances in the names of
+ * the entry, dtypes, the axes of `...`.
+ *
+ * A size has two faces. Its *name*, a `Dim` over the entry's symbols, is what makes two axes the same one; its
+ * *extent* is what is known of the number. `S` and `T` stay two axes after `x[S as T]`, with one extent.
+ */
+import type { Place, Report } from "../diagnostics/diagnostic.ts";
+import { invariant } from "../diagnostics/diagnostic.ts";
+import { substitute, symbol, type Dim } from "../types/dim.ts";
+import type { Arena } from "../tensor/arena.ts";
+import type { InputNode, Scalar, SizeCheck } from "../tensor/ir.ts";
+import type { Axis, DTypeRef, IndexVariable, TypedExpr, TypedFn, TypedProgram, Variable } from "../check/typed.ts";
+import type { Terms } from "./terms.ts";
+import { axisOf, raggedAxis, type AxisValue, type CacheValue, type ElementType, type ModuleValue, type RaggedRows, type Scope, type Value } from "./value.ts";
+
+export interface Lowering {
+  readonly arena: Arena;
+  readonly terms: Terms;
+  readonly report: Report;
+  readonly program: TypedProgram;
+  /** Rows of a block that belongs to one expert. */
+  readonly align: number;
+  /** `file:line:column` of a place, for messages that are kept until launch. */
+  readonly locate: (place: Place) => string;
+  /** What is known of the entry's symbols; a symbol that is not here stays one. */
+  readonly extents: Map<string, Dim>;
+  readonly checks: Map<string, SizeCheck>;
+  /** Inputs in the order of their first mention. */
+  readonly inputs: Set<InputNode>;
+  /** Caches in the order of their first mention, for the updates. */
+  readonly caches: CacheValue[];
+  /** Symbols made for renames and ragged rows: names that nobody can write. */
+  fresh: number;
+  readonly evaluate: (cx: Lowering, expr: TypedExpr, frame: Frame) => Value;
+}
+
+export interface Frame extends Scope {
+  readonly fn: TypedFn;
+  readonly dims: Map<string, Dim>;
+  readonly ragged: Map<string, RaggedRows>;
+  readonly params: ReadonlyMap<string, Value>;
+  readonly locals: Map<Variable, Value>;
+  readonly indices: Map<IndexVariable, Scalar>;
+  /** Where the innermost `for ...` stands, by axis key. */
+  packIndex: ReadonlyMap<string, Scalar>;
+  readonly self: ModuleValue | undefined;
+  /** True where `numerics` says `contract: f32`: factors of a contraction are not rounded. */
+  readonly exactContractions: boolean;
+}
+
+export type { Scope };
+
+/** A size of the frame's function in the entry's names. */
+export function nameOf(scope: Scope, dim: Dim): Dim {
+  return scope.dims.size === 0 ? dim : substitute(dim, scope.dims);
+}
+
+/** What is known of a size in the entry's names. */
+export function extentOf(cx: Lowering, name: Dim): Dim {
+  return substitute(name, cx.extents);
+}
+
+export function sizeIn(cx: Lowering, scope: Scope, dim: Dim): AxisValue {
+  const name = nameOf(scope, dim);
+  return axisOf(name, extentOf(cx, name));
+}
+
+/** The axes that a type of the frame's function has, `...` in full. */
+export function axesIn(cx: Lowering, scope: Scope, axes: readonly Axis[], pack: readonly AxisValue[] = scope.pack): AxisValue[] {
+  return axes.flatMap((axis) => {
+    switch (axis.kind) {
+      case "pack":
+        return pack;
+      case "dim":
+        return [sizeIn(cx, scope, axis.dim)];
+      case "ragged":
+        return [raggedAxis(raggedIn(scope, axis.instance))];
+    }
+  });
+}
+
+export function raggedIn(scope: Scope, instance: string): RaggedRows {
+  const rows = scope.ragged.get(instance);
+  invariant(rows !== undefined, `the ragged axis '${instance}' has no rows`);
+  return rows;
+}
+
+export function elementType(scope: Scope, ref: DTypeRef): ElementType {
+  if (ref.kind === "dtype") return { dtype: ref.dtype, scale: undefined, written: true, masked: false };
+  const bound = scope.dtypes.get(ref.name);
+  invariant(bound !== undefined, `the type '${ref.name}' is not bound`);
+  return bound;
+}
+
+/** A symbol for a size that the program names `name`, apart from every other. */
+export function freshSymbol(cx: Lowering, name: string): Dim {
+  cx.fresh += 1;
+  return symbol(`${name}'${cx.fresh}`);
+}
+
+/** The axes of the pack in a value, whose type in the function has `...` at one place. */
+export function packOf(value: readonly AxisValue[], type: readonly Axis[]): readonly AxisValue[] {
+  const at = type.findIndex((axis) => axis.kind === "pack");
+  return at < 0 ? [] : value.slice(at, value.length - (type.length - at - 1));
+}
+

@@ -1,0 +1,115 @@
+/**
+ * From axes to loop variables, and from terms to loop nodes.
+ *
+ * The axis pair `E, R[E]` is held as blocks of rows, so a loop over both ranges over (block, row of the block), and
+ * the index variables follow from them: e is the block's expert, t the row less the expert's first. Rows between
+ * an expert's last and the end of its block are padding: a loop computes something there, a reduction skips it.
+ */
+import { invariant, type Place } from "../diagnostics/diagnostic.ts";
+import type { DType } from "../types/dtype.ts";
+import type { Carrier, LoopNode, Scalar } from "../tensor/ir.ts";
+import { constant, sub } from "../types/dim.ts";
+import type { Lowering } from "./frame.ts";
+import type { LoopVariable, Terms } from "./terms.ts";
+import { axisName, type AxisValue, type RaggedRows } from "./value.ts";
+
+export interface LoopAxisRequest {
+  readonly name: string | undefined;
+  readonly axis: AxisValue;
+  /** For a ragged axis: the expert, where its axis is not among those that are bound with it. */
+  readonly expert: Scalar | undefined;
+}
+
+export interface BoundAxes {
+  /** What the loop ranges over, one for each axis asked for. */
+  readonly variables: readonly LoopVariable[];
+  /** Value of each index variable. */
+  readonly indices: readonly Scalar[];
+  /** False on padding; undefined where there is none. */
+  readonly valid: Scalar | undefined;
+}
+
+export function bindAxes(cx: Lowering, requests: readonly LoopAxisRequest[]): BoundAxes {
+  const { terms } = cx;
+  const partner = requests.map(({ axis }) => partnerOf(requests, axis));
+  const variables = requests.map(({ name, axis }, k) => {
+    const rows = axis.ragged;
+    if (rows !== undefined) return terms.variable(name ?? axisName(axis), partner[k] === undefined ? rows.most : rows.align);
+    const pair = requests.find((other, i) => other.axis.ragged !== undefined && partner[i] === k);
+    return terms.variable(pair === undefined ? (name ?? axisName(axis)) : "block", pair?.axis.ragged?.blocks ?? axis.extent);
+  });
+  const indices: Scalar[] = [];
+  let valid: Scalar | undefined;
+  requests.forEach(({ axis, expert }, k) => {
+    const variable = variables[k];
+    invariant(variable !== undefined, "an axis without a loop variable");
+    const pair = requests.findIndex((other, i) => other.axis.ragged !== undefined && partner[i] === k);
+    const rows = requests[pair]?.axis.ragged;
+    if (rows !== undefined) {
+      indices.push(expertOf(terms, rows, variable.term));
+    } else if (axis.ragged !== undefined) {
+      const block = variables[partner[k] ?? -1];
+      const e = block === undefined ? expert : expertOf(terms, axis.ragged, block.term);
+      invariant(e !== undefined, "rows of an expert that nothing names");
+      const t = block === undefined ? variable.term : rowInExpert(terms, axis.ragged, e, block.term, variable.term);
+      indices.push(t);
+      valid = terms.both(valid, terms.apply("lt", t, terms.read(axis.ragged.count, [e])));
+    } else {
+      indices.push(variable.term);
+    }
+  });
+  return { variables, indices, valid };
+}
+
+/** Which of the axes asked for is the one that a ragged axis depends on. */
+function partnerOf(requests: readonly LoopAxisRequest[], axis: AxisValue): number | undefined {
+  if (axis.ragged === undefined) return undefined;
+  const at = requests.findIndex((other) => other.axis.key === axis.ragged?.by);
+  return at < 0 ? undefined : at;
+}
+
+/** The expert of a block; of an unused block the last one, so that what is read for it lies inside. */
+export function expertOf(terms: Terms, rows: RaggedRows, block: Scalar): Scalar {
+  return terms.apply("min", terms.read(rows.expert, [block]), terms.dim(sub(rows.experts, constant(1))));
+}
+
+function rowInExpert(terms: Terms, rows: RaggedRows, expert: Scalar, block: Scalar, row: Scalar): Scalar {
+  const flat = terms.add(terms.mul(block, terms.dim(rows.align)), row);
+  return terms.sub(flat, terms.read(rows.start, [expert]));
+}
+
+/** Block and row of the block where row t of expert e lies. */
+export function rowAt(terms: Terms, rows: RaggedRows, e: Scalar, t: Scalar): { readonly block: Scalar; readonly row: Scalar; readonly flat: Scalar } {
+  const flat = terms.add(terms.read(rows.start, [e]), t);
+  const align = terms.dim(rows.align);
+  return { block: terms.floordiv(flat, align), row: terms.mod(flat, align), flat };
+}
+
+export interface LoopRequest {
+  readonly axes: readonly LoopVariable[];
+  readonly over: readonly LoopVariable[];
+  readonly carriers: readonly { readonly name: string; readonly monoid: string; readonly lift: Scalar }[];
+  /** Over `axes`, in their order. */
+  readonly results: readonly { readonly value: Scalar; readonly dtype: DType }[];
+  readonly place: Place | undefined;
+}
+
+export function emitLoop(cx: Lowering, request: LoopRequest): LoopNode {
+  const { arena, terms } = cx;
+  const { axes, over, carriers, results } = request;
+  const bodies = terms.bodies([...carriers.map((c) => c.lift), ...results.map((r) => r.value)], [...axes, ...over]);
+  const lifts: Carrier[] = carriers.map((c, i) => ({ name: c.name, monoid: c.monoid, lift: bodies[i] ?? c.lift }));
+  const node = arena.loop({
+    axes: axes.map((v) => ({ name: v.name, extent: v.extent })),
+    over: over.map((v) => ({ name: v.name, extent: v.extent })),
+    carriers: lifts,
+    results: results.map((r, i) => ({
+      value: bodies[carriers.length + i] ?? r.value,
+      dtype: r.dtype,
+      axes: axes.map((_, k) => k),
+    })),
+    inputs: terms.tensors,
+  });
+  if (request.place !== undefined) arena.setPlace(node, request.place);
+  return node;
+}

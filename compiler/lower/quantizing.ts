@@ -1,0 +1,92 @@
+/**
+ * `quantize`: for each block the largest magnitude, from it the scale, and the codes x / scale rounded to the
+ * dtype. The last block of an axis may be short. A block-scaled tensor is then its codes and its scales, and an
+ * element of it their product.
+ */
+import { invariant } from "../diagnostics/diagnostic.ts";
+import { raggedInLoop } from "../diagnostics/lower.ts";
+import type { BlockScaling, TypedExpr } from "../check/typed.ts";
+import { dtypes, type DType } from "../types/dtype.ts";
+import { ceildiv, constant, mod, sub } from "../types/dim.ts";
+import type { Scalar } from "../tensor/ir.ts";
+import { elementType, type Frame, type Lowering } from "./frame.ts";
+import { bindAxes, emitLoop } from "./loops.ts";
+import { blockIndex, scaledTensor } from "./members.ts";
+import { castTensor } from "./rounding.ts";
+import type { LoopVariable } from "./terms.ts";
+import { physicalIndex, settle, storeElement, type Stored } from "./tensors.ts";
+import { elementAt, type AxisValue, type TensorValue } from "./value.ts";
+
+/** The least magnitude that a block is scaled by, so that a block of zeros has a scale. */
+const leastMagnitude = 1e-4;
+
+export function quantize(cx: Lowering, expr: TypedExpr, value: TensorValue, frame: Frame): TensorValue {
+  invariant(expr.type.kind === "tensor", "quantize gives a tensor");
+  const type = elementType(frame, expr.type.dtype);
+  const scaling = expr.type.scale ?? type.scale;
+  if (scaling === undefined) return castTensor(cx.terms, value, type);
+  const x = settle(cx, value, undefined, expr.place);
+  invariant(x.kind === "tensor", "quantize of no tensor");
+  const scales = storeScales(cx, x, scaling, type.dtype, expr);
+  const bound = bindAxes(cx, x.axes.map((axis) => ({ name: undefined, axis, expert: undefined })));
+  const { terms } = cx;
+  const at = [...scales.outer.map((v) => v.term), ...physicalIndex(terms, x.axes, blockIndex(terms, bound.indices, scaling))];
+  const element = keptElement(cx, x, bound.indices);
+  const code = terms.round(type.dtype, terms.apply("div", element, terms.read(scales.ref, at)));
+  const codes = storeElement(cx, bound, code, type.dtype, "codes", expr.place);
+  return scaledTensor(terms, codes, scales, scaling, x.axes, type.dtype);
+}
+
+/** A masked element counts 0. */
+function keptElement(cx: Lowering, x: TensorValue, index: readonly Scalar[]): Scalar {
+  const { term, keep } = elementAt(cx.terms, x, index);
+  return keep === undefined ? term : cx.terms.select(keep, term, cx.terms.f32(0));
+}
+
+function storeScales(cx: Lowering, x: TensorValue, scaling: BlockScaling, dtype: DType, expr: TypedExpr): Stored {
+  const { terms } = cx;
+  const first = x.axes.length - scaling.block.length;
+  const width = (k: number): number => (k < first ? 1 : (scaling.block[k - first] ?? 1));
+  if (x.axes.some((axis, k) => axis.ragged !== undefined && width(k) > 1)) cx.report.add(raggedInLoop(expr.place));
+  const blocks = x.axes.map((axis, k): AxisValue => (width(k) === 1 ? axis : { ...axis, extent: ceildiv(axis.extent, constant(width(k))) }));
+  const bound = bindAxes(cx, blocks.map((axis) => ({ name: undefined, axis, expert: undefined })));
+  const over: LoopVariable[] = [];
+  let inside: Scalar | undefined;
+  const index = bound.indices.map((block, k) => {
+    const extent = x.axes[k]?.extent;
+    if (width(k) === 1 || extent === undefined) return block;
+    const inner = terms.variable("i", constant(width(k)));
+    over.push(inner);
+    const i = terms.add(terms.mul(block, terms.i32(width(k))), inner.term);
+    const rest = mod(extent, constant(width(k)));
+    if (rest.kind === "const" && rest.value === 0) return i;
+    inside = terms.both(inside, terms.apply("lt", i, terms.dim(extent)));
+    return terms.apply("min", i, terms.dim(sub(extent, constant(1))));
+  });
+  const magnitude = terms.apply("abs", keptElement(cx, x, index));
+  const lift = inside === undefined ? magnitude : terms.select(inside, magnitude, terms.f32(0));
+  const outer = terms.freeVariables([lift]).filter((v) => !bound.variables.includes(v) && !over.includes(v));
+  const largest = terms.apply("max", cx.arena.carrier(0, "f32"), terms.f32(leastMagnitude));
+  const node = emitLoop(cx, {
+    axes: [...outer, ...bound.variables],
+    over,
+    carriers: [{ name: "absmax", monoid: "max", lift }],
+    results: [{ value: scaleOf(cx, largest, scaling, dtype), dtype: "f32" }],
+    place: expr.place,
+  });
+  const ref = cx.arena.ref(node);
+  cx.arena.setHint(ref, "scales");
+  return { ref, outer };
+}
+
+function scaleOf(cx: Lowering, largest: Scalar, scaling: BlockScaling, dtype: DType): Scalar {
+  const { terms } = cx;
+  const scale = terms.round("f32", terms.apply("div", largest, terms.f32(dtypes[dtype].max)));
+  if (scaling.format === "f32") return scale;
+  return terms.round("f32", terms.apply("exp2", terms.apply("ceil", terms.apply("log2", scale))));
+}
+
+/** The products as an ordinary f32 tensor. */
+export function dequantize(value: TensorValue): TensorValue {
+  return { ...value, dtype: "f32", written: true, scaling: undefined, parts: undefined };
+}
