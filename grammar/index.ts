@@ -9,7 +9,7 @@ import { docsOf } from "./docs.ts";
 import { withoutEchoes } from "./echoes.ts";
 import { maxErrors, type SyntaxError } from "./errors.ts";
 import { layOut } from "./layout.ts";
-import { lex } from "./lexer.ts";
+import { lex, type Lexed } from "./lexer.ts";
 import { Parser } from "./parser/pipelines.ts";
 
 export { syntaxErrors } from "./errors.ts";
@@ -25,7 +25,11 @@ export interface Parsed {
 let parser: Parser | undefined;
 
 export function parse(text: string): Parsed {
-  const lexed = lex(text);
+  return parseLexed(text, lex(text));
+}
+
+/** Like `parse`, for one who needs the tokens too. */
+export function parseLexed(text: string, lexed: Lexed): Parsed {
   const layout = layOut(text, lexed.tokens);
   const roots = [...lexed.errors, ...layout.errors];
   const docs = docsOf(text, lexed);
