@@ -165,11 +165,13 @@ export function contractionProgram(
     });
   } else {
     const tiles = new Map<Scalar, SharedTile>();
+    const loads: TileOp[] = [];
+    const puts: TileOp[] = [];
     const stage = (factor: Scalar, side: "m" | "n", name: string): SharedTile => {
       const known = tiles.get(factor);
       if (known !== undefined) return known;
       const tile = stageFactor(b, loop, factor, {
-        name, side, shape, caps, threads: layout.threads, body: inner,
+        name, side, shape, caps, threads: layout.threads, loads, puts,
         base: side === "m" ? mBase : nBase, count: side === "m" ? mCount : nCount,
         kBase, kCount,
         expr: (row, k) => {
@@ -185,6 +187,7 @@ export function contractionProgram(
       left: stage(left, "m", c === 0 ? "a_tile" : `a_tile${c}`),
       right: stage(right, "n", c === 0 ? "b_tile" : `b_tile${c}`),
     }));
+    inner.push(...loads, ...puts);
     staged.forEach(({ left, right }, c) => {
       const acc = carriers[c];
       invariant(acc !== undefined, "a carrier has a tile");
@@ -249,7 +252,9 @@ interface Staging {
   readonly shape: ContractionShape;
   readonly caps: Caps;
   readonly threads: number;
-  readonly body: TileOp[];
+  /** All loads are under way before the first put waits for one. */
+  readonly loads: TileOp[];
+  readonly puts: TileOp[];
   readonly base: TileExpr;
   readonly count: Dim;
   readonly kBase: TileExpr;
@@ -294,21 +299,14 @@ function stageFactor(b: t.TileBuilder, loop: LoopNode, factor: Scalar, s: Stagin
   const [row, k] = alongK ? [onOther, onLine] : [onLine, onOther];
   const rowIndex = t.plus(s.base, row);
   const kIndex = t.plus(s.kBase, k);
-  const zero: TileExpr = { kind: "const", type: "f32", value: 0 };
   const inRange = t.both(guard(rowIndex, s.count, rows), guard(kIndex, s.kCount, depth));
   // More threads than lines: the spare ones hold nothing.
   const spare = otherRepeats * otherThreads > other ? t.less(onOther, t.int(other)) : undefined;
   const axes: Axis[] = [u, w, ot, lt, v];
-  if (spare === undefined) {
-    s.body.push({
-      kind: "put", shared: tile, index: matrix ? [row, k] : [k, row], axes,
-      expr: s.expr(rowIndex, kIndex), where: inRange, otherwise: zero,
-    });
-  } else {
-    const value = b.tile(`${s.name}_value`, "f32", axes);
-    s.body.push({ kind: "let", tile: value, expr: s.expr(rowIndex, kIndex), where: t.both(inRange, spare), otherwise: zero });
-    s.body.push({ kind: "put", shared: tile, index: matrix ? [row, k] : [k, row], axes, expr: t.valueOf(value), where: spare, otherwise: undefined });
-  }
+  const value = b.tile(`${s.name}_value`, "f32", axes);
+  const otherwise: TileExpr = { kind: "const", type: "f32", value: 0 };
+  s.loads.push({ kind: "let", tile: value, expr: s.expr(rowIndex, kIndex), where: t.both(inRange, spare), otherwise });
+  s.puts.push({ kind: "put", shared: tile, index: matrix ? [row, k] : [k, row], axes, expr: t.valueOf(value), where: spare, otherwise: undefined });
   return tile;
 }
 

@@ -1,0 +1,87 @@
+/**
+ * Moves what does not change out of loops.
+ *
+ *     for k in 0..64 { %a = mul %row, 7168  ..  }     =>     %a = mul %row, 7168   for k in 0..64 { .. }
+ *
+ * Pure ops move, and loads of buffers that the kernel never writes: a loop here runs at least once (sizes are
+ * positive), so nothing is read that would not have been. Ops do not leave an `if`, whose condition may guard them.
+ */
+import type { Kernel, Op, Value } from "../ir.ts";
+import { partsOf } from "../walk.ts";
+
+export function hoist(kernel: Kernel): Kernel {
+  const body = hoistBody(kernel.body);
+  return body === kernel.body ? kernel : { ...kernel, body };
+}
+
+function hoistBody(ops: readonly Op[]): readonly Op[] {
+  const out: Op[] = [];
+  let changed = false;
+  for (const op of ops) {
+    if (op.kind === "for") {
+      const inner = hoistBody(op.body);
+      const { free, bound } = separate(inner, op.index);
+      out.push(...free);
+      const same = free.length === 0 && inner === op.body;
+      out.push(same ? op : { ...op, body: bound });
+      changed ||= !same;
+    } else if (op.kind === "if") {
+      const [then, otherwise] = [hoistBody(op.then), hoistBody(op.else)];
+      const same = then === op.then && otherwise === op.else;
+      out.push(same ? op : { ...op, then, else: otherwise });
+      changed ||= !same;
+    } else {
+      out.push(op);
+    }
+  }
+  return changed ? out : ops;
+}
+
+/** Splits a body into the ops that depend on nothing it defines and may move, in order, and the rest. */
+function separate(body: readonly Op[], index: Value): { readonly free: readonly Op[]; readonly bound: readonly Op[] } {
+  const inside = new Set<Value>([index]);
+  const free: Op[] = [];
+  const bound: Op[] = [];
+  for (const op of body) {
+    const parts = partsOf(op);
+    const moves = isMovable(op) && parts.operands.every((value) => !inside.has(value));
+    (moves ? free : bound).push(op);
+    if (!moves) for (const value of parts.results) inside.add(value);
+  }
+  return { free, bound };
+}
+
+function isMovable(op: Op): boolean {
+  switch (op.kind) {
+    case "const":
+    case "size":
+    case "thread":
+    case "lane":
+    case "block":
+    case "unary":
+    case "binary":
+    case "fma":
+    case "select":
+    case "convert":
+    case "bitcast":
+    case "pack":
+    case "unpack":
+      return true;
+    case "load":
+      return op.buffer.space === "global" && op.buffer.access === "read";
+    case "var":
+    case "get":
+    case "set":
+    case "store":
+    case "atomic":
+    case "barrier":
+    case "shuffle-xor":
+    case "shuffle-index":
+    case "instruction":
+    case "for":
+    case "if":
+    case "line":
+    case "comment":
+      return false;
+  }
+}
