@@ -10,10 +10,25 @@ import type { Place, Report } from "../diagnostics/diagnostic.ts";
 import { invariant } from "../diagnostics/diagnostic.ts";
 import { substitute, symbol, type Dim } from "../types/dim.ts";
 import type { Arena } from "../tensor/arena.ts";
-import type { InputNode, Scalar, SizeCheck } from "../tensor/ir.ts";
+import type { InputNode, Node, Ref, Scalar, SizeCheck } from "../tensor/ir.ts";
 import type { Axis, DTypeRef, IndexVariable, TypedExpr, TypedFn, TypedProgram, Variable } from "../check/typed.ts";
 import type { Terms } from "./terms.ts";
 import { axisOf, raggedAxis, type AxisValue, type CacheValue, type ElementType, type ModuleValue, type RaggedRows, type Scope, type Value } from "./value.ts";
+
+/** The rewrite of sums of products that `derive` asks for; a pass over nodes, handed in because passes are no part of lowering. */
+export type Reassociate = (
+  arena: Arena,
+  roots: readonly Ref[],
+  step: {
+    /** The weight that moves: one ref, or codes and scales. */
+    readonly factor: readonly Ref[];
+    readonly where: "into" | "after";
+    readonly target: readonly Ref[];
+    /** Nodes that came from outside what is rewritten. */
+    readonly outside: ReadonlySet<Node>;
+    readonly rounding: "contraction" | "exact";
+  },
+) => { readonly kind: "done"; readonly find: (ref: Ref) => Ref } | { readonly kind: "refused"; readonly why: string };
 
 export interface Lowering {
   readonly arena: Arena;
@@ -33,6 +48,7 @@ export interface Lowering {
   readonly caches: CacheValue[];
   /** Symbols made for renames and ragged rows: names that nobody can write. */
   fresh: number;
+  readonly reassociate: Reassociate;
   readonly evaluate: (cx: Lowering, expr: TypedExpr, frame: Frame) => Value;
 }
 

@@ -18,7 +18,7 @@ import { reachable, rootsOf } from "../tensor/scalars.ts";
 import type { BlockScaling, Type, TypedFn, TypedProgram } from "../check/typed.ts";
 import { contractsExactly, inlineFunction } from "./calls.ts";
 import { lowerExpression } from "./expressions.ts";
-import type { Frame, Lowering } from "./frame.ts";
+import type { Frame, Lowering, Reassociate } from "./frame.ts";
 import { inputValue } from "./members.ts";
 import { castTensor } from "./rounding.ts";
 import { Terms } from "./terms.ts";
@@ -32,6 +32,8 @@ export interface LowerOptions {
   readonly dtypes: ReadonlyMap<string, DType | ScaledType>;
   readonly arena: Arena;
   readonly report: Report;
+  /** `reassociate` of compiler/passes/derive.ts. */
+  readonly reassociate: Reassociate;
   /** Rows of a block of routed rows, which belongs to one expert; 64 where it is not said. */
   readonly align?: number;
   /** `file:line:column` of a place, for the messages of size checks; without it they name the file. */
@@ -74,6 +76,7 @@ function lowerEntry(program: TypedProgram, fn: TypedFn, options: LowerOptions): 
     caches: [],
     fresh: 0,
     locate: options.locate ?? ((place) => place.file),
+    reassociate: options.reassociate,
     evaluate: lowerExpression,
   };
   for (const { target, contract, place } of program.numerics) {

@@ -169,6 +169,17 @@ export class Terms {
     });
   }
 
+  /** A term that reads other tensors. */
+  retarget(term: Scalar, find: (ref: Ref) => Ref): Scalar {
+    const rule = (s: Scalar): Scalar => {
+      if (s.kind !== "read") return s;
+      const ref = this.tensorOf(s);
+      const other = find(ref);
+      return other === ref ? s : this.read(other, s.index, s.bounds, s.otherwise);
+    };
+    return rewriteScalars(this.arena, [term], rule)[0] ?? term;
+  }
+
   /** Bodies whose node has one more input before `tensors`. */
   behindOne(bodies: readonly Scalar[]): readonly Scalar[] {
     const { arena } = this;
