@@ -1,83 +1,68 @@
-/** Conversions and the taking apart of words: which exist, since which architecture, and how they are spelled. */
+/** Conversions, and words put together and taken apart. */
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { Op, Value, ValueType } from "../../kernel/ir.ts";
+import type { Conversion } from "../nvidia/caps.ts";
 import type { Context } from "./context.ts";
 import { classOf, type RegisterClass } from "./registers.ts";
 
-interface Conversion {
-  /** Compute capability that has it first. */
-  readonly sm: number;
-  readonly spell: (cx: Context, dst: string, a: string) => void;
-}
+type Spelling = (cx: Context, dst: string, a: string) => void;
 
 /** One instruction. */
-function direct(opcode: string, sm = 80): Conversion {
-  return { sm, spell: (cx, dst, a) => cx.instruction(`${opcode} ${dst}, ${a}`) };
+function direct(opcode: string): Spelling {
+  return (cx, dst, a) => cx.instruction(`${opcode} ${dst}, ${a}`);
 }
 
 /** Into a byte: the converted number with zeros above. */
-function toByte(opcode: string): Conversion {
-  return {
-    sm: 80,
-    spell: (cx, dst, a) => {
-      const wide = cx.temporary("b32", "wide");
-      cx.instruction(`${opcode} ${wide}, ${a}`);
-      cx.instruction(`and.b32 ${dst}, ${wide}, 255`);
-    },
+function toByte(opcode: string): Spelling {
+  return (cx, dst, a) => {
+    const wide = cx.temporary("b32", "wide");
+    cx.instruction(`${opcode} ${wide}, ${a}`);
+    cx.instruction(`and.b32 ${dst}, ${wide}, 255`);
   };
 }
 
-function fromBool(type: string, one: string, zero: string): Conversion {
-  return { sm: 80, spell: (cx, dst, a) => cx.instruction(`selp.${type} ${dst}, ${one}, ${zero}, ${a}`) };
+function fromBool(type: string, one: string, zero: string): Spelling {
+  return (cx, dst, a) => cx.instruction(`selp.${type} ${dst}, ${one}, ${zero}, ${a}`);
 }
 
-function toBool(type: string, zero: string): Conversion {
-  return { sm: 80, spell: (cx, dst, a) => cx.instruction(`setp.${type === "f32" ? "neu" : "ne"}.${type} ${dst}, ${a}, ${zero}`) };
+function toBool(type: string, zero: string): Spelling {
+  return (cx, dst, a) => cx.instruction(`setp.${type === "f32" ? "neu" : "ne"}.${type} ${dst}, ${a}, ${zero}`);
 }
 
 /** The instruction converts two at a time; the upper one is zero here. */
-function toFp8(format: "e4m3" | "e5m2"): Conversion {
-  return {
-    sm: 89,
-    spell: (cx, dst, a) => {
-      const pair = cx.temporary("b16", "pair");
-      cx.instruction(`cvt.rn.satfinite.${format}x2.f32 ${pair}, 0f00000000, ${a}`);
-      cx.instruction(`cvt.u32.u16 ${dst}, ${pair}`);
-    },
+function toFp8(format: "e4m3" | "e5m2"): Spelling {
+  return (cx, dst, a) => {
+    const pair = cx.temporary("b16", "pair");
+    cx.instruction(`cvt.rn.satfinite.${format}x2.f32 ${pair}, 0f00000000, ${a}`);
+    cx.instruction(`cvt.u32.u16 ${dst}, ${pair}`);
   };
 }
 
-function fromFp8(format: "e4m3" | "e5m2"): Conversion {
-  return {
-    sm: 89,
-    spell: (cx, dst, a) => {
-      const pair = cx.temporary("b16", "pair");
-      const halves = cx.temporary("b32", "halves");
-      const low = cx.temporary("b16", "low");
-      cx.instruction(`cvt.u16.u32 ${pair}, ${a}`);
-      cx.instruction(`cvt.rn.f16x2.${format}x2 ${halves}, ${pair}`);
-      cx.instruction(`cvt.u16.u32 ${low}, ${halves}`);
-      cx.instruction(`cvt.f32.f16 ${dst}, ${low}`);
-    },
+function fromFp8(format: "e4m3" | "e5m2"): Spelling {
+  return (cx, dst, a) => {
+    const pair = cx.temporary("b16", "pair");
+    const halves = cx.temporary("b32", "halves");
+    const low = cx.temporary("b16", "low");
+    cx.instruction(`cvt.u16.u32 ${pair}, ${a}`);
+    cx.instruction(`cvt.rn.f16x2.${format}x2 ${halves}, ${pair}`);
+    cx.instruction(`cvt.u16.u32 ${low}, ${halves}`);
+    cx.instruction(`cvt.f32.f16 ${dst}, ${low}`);
   };
 }
 
 /** PTX gives the smallest i64 for a NaN. */
-const floatToInt64: Conversion = {
-  sm: 80,
-  spell: (cx, dst, a) => {
-    const whole = cx.temporary("b64", "whole");
-    const isNumber = cx.temporary("pred", "is_number");
-    cx.instruction(`cvt.rzi.s64.f32 ${whole}, ${a}`);
-    cx.instruction(`setp.num.f32 ${isNumber}, ${a}, ${a}`);
-    cx.instruction(`selp.b64 ${dst}, ${whole}, 0, ${isNumber}`);
-  },
+const floatToInt64: Spelling = (cx, dst, a) => {
+  const whole = cx.temporary("b64", "whole");
+  const isNumber = cx.temporary("pred", "is_number");
+  cx.instruction(`cvt.rzi.s64.f32 ${whole}, ${a}`);
+  cx.instruction(`setp.num.f32 ${isNumber}, ${a}, ${a}`);
+  cx.instruction(`selp.b64 ${dst}, ${whole}, 0, ${isNumber}`);
 };
 
 /** bf16 is the upper half of an f32. */
-const fromBf16: Conversion = { sm: 80, spell: (cx, dst, a) => cx.instruction(`mov.b32 ${dst}, {0, ${a}}`) };
+const fromBf16: Spelling = (cx, dst, a) => cx.instruction(`mov.b32 ${dst}, {0, ${a}}`);
 
-const table: Readonly<Record<string, Conversion>> = {
+const table: Readonly<Record<Conversion, Spelling>> = {
   "f32>f16": direct("cvt.rn.f16.f32"),
   "f16>f32": direct("cvt.f32.f16"),
   "f32>bf16": direct("cvt.rn.bf16.f32"),
@@ -131,18 +116,16 @@ const table: Readonly<Record<string, Conversion>> = {
   "u8>bool": toBool("u32", "0"),
 };
 
-/** Conversions of an architecture, as caps name them. */
-export function conversionsOf(sm: number): readonly string[] {
-  return Object.keys(table).filter((name) => (table[name]?.sm ?? Infinity) <= sm);
+function isConversion(name: string): name is Conversion {
+  return Object.hasOwn(table, name);
 }
 
 export function emitConvert(op: Op<"convert">, cx: Context): void {
   const side = (value: Value): string => (value.type === "b8" ? (op.storage ?? "b8") : value.type);
   const name = `${side(op.a)}>${side(op.dst)}`;
-  const conversion = table[name];
-  invariant(conversion !== undefined && cx.caps.converts.includes(name), `${cx.caps.target} has no conversion ${name}`);
+  invariant(isConversion(name) && cx.caps.converts.includes(name), `${cx.caps.target} has no conversion ${name}`);
   const a = cx.register(op.a);
-  conversion.spell(cx, cx.define(op.dst), a);
+  table[name](cx, cx.define(op.dst), a);
 }
 
 export function emitBitcast(op: Op<"bitcast">, cx: Context): void {

@@ -1,8 +1,9 @@
 /** PTX for NVIDIA GPUs, sm_80 and sm_90a: assembled by the driver, no toolkit needed. */
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { Caps } from "../../kernel/ir.ts";
+import { architectures, nvidiaCaps } from "../nvidia/caps.ts";
 import type { Target } from "../target.ts";
-import { architectures, nvidiaCaps } from "./caps.ts";
+import { unaryFunctions } from "./arithmetic.ts";
 import { emitPtx } from "./emit.ts";
 
 export const ptx: Target = {
@@ -12,7 +13,7 @@ export const ptx: Target = {
   caps: (variant: string): Caps => {
     const architecture = architectures.find(({ name }) => name === variant);
     invariant(architecture !== undefined, `ptx has no ${variant}`);
-    return nvidiaCaps(architecture, `ptx:${variant}`);
+    return nvidiaCaps(architecture, { target: `ptx:${variant}`, unary: unaryFunctions });
   },
   legalize: (kernel) => kernel,
   emit: emitPtx,

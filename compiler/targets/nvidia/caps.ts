@@ -1,10 +1,7 @@
-/** What the two architectures have. Ceilings are of the H200 and the A100 SXM 80 GB; bandwidth is a measured copy's. */
-import type { DType } from "../../types/dtype.ts";
-import { dtypes } from "../../types/dtype.ts";
+/** What NVIDIA's architectures have, in PTX and CUDA C++ alike. Ceilings are of the H200 and the A100 SXM 80 GB; bandwidth is a measured copy's. */
+import { dtypes, type DType } from "../../types/dtype.ts";
 import { instructions } from "../../kernel/instructions.ts";
 import type { Caps } from "../../kernel/ir.ts";
-import { unaryFunctions } from "./arithmetic.ts";
-import { conversionsOf } from "./convert.ts";
 
 export interface Architecture {
   readonly name: string;
@@ -22,8 +19,24 @@ export const architectures: readonly Architecture[] = [
   { name: "sm_80", sm: 80, sharedBytes: 163 * 1024, units: 108, bandwidth: 1.82e12, flops: { f32: 19.5e12, matrix16: 312e12, matrix8: 312e12 } },
 ];
 
-/** `target` is how the caps name themselves. */
-export function nvidiaCaps(architecture: Architecture, target: string): Caps {
+/** Every conversion that one instruction or a few do, as caps name them. */
+export const conversions = [
+  "f32>f16", "f16>f32", "f32>bf16", "bf16>f32", "f32>e4m3", "f32>e5m2", "e4m3>f32", "e5m2>f32",
+  "f32>i32", "f32>u32", "f32>i64", "f32>i8", "f32>u8", "i32>f32", "u32>f32", "i64>f32", "i8>f32", "u8>f32",
+  "i32>u32", "u32>i32", "i32>i64", "u32>i64", "i64>i32", "i64>u32",
+  "i8>i32", "i8>u32", "i8>i64", "u8>i32", "u8>u32", "u8>i64", "i32>i8", "i32>u8", "u32>i8", "u32>u8", "i64>i8", "i64>u8",
+  "bool>f32", "bool>i32", "bool>u32", "bool>i64", "bool>i8", "bool>u8", "f32>bool", "i32>bool", "u32>bool", "i64>bool", "i8>bool", "u8>bool",
+] as const;
+
+export type Conversion = (typeof conversions)[number];
+
+/** 8-bit floats are converted by instructions from sm_89 on. */
+function hasConversion(sm: number, name: Conversion): boolean {
+  return sm >= 89 || !/e4m3|e5m2/.test(name);
+}
+
+/** `target` is how the caps name themselves; `unary` what the language has functions for. */
+export function nvidiaCaps(architecture: Architecture, { target, unary }: Pick<Caps, "target" | "unary">): Caps {
   const { sm, sharedBytes, units, bandwidth, flops } = architecture;
   return {
     target,
@@ -38,8 +51,8 @@ export function nvidiaCaps(architecture: Architecture, target: string): Caps {
     int64: true,
     storage: Object.keys(dtypes).filter((name): name is DType => Object.hasOwn(dtypes, name)),
     vectorBytes: 16,
-    converts: conversionsOf(sm),
-    unary: unaryFunctions,
+    converts: conversions.filter((name) => hasConversion(sm, name)),
+    unary,
     instructions: [...instructions.values()].filter((record) => record.needs.sm <= sm).map((record) => record.name),
     maxGrid: [2 ** 31 - 1, 65535, 65535],
     // 4096 bytes of parameters are sure to be there.

@@ -1,0 +1,118 @@
+/** A kernel as a CUDA C++ file: aliases and device functions that it uses, then the kernel. */
+import type { Buffer, Kernel, Op } from "../../kernel/ir.ts";
+import { sharedBytesOf, sharedLayout, sizeTypes } from "../../kernel/launch.ts";
+import { collectOps } from "../../kernel/walk.ts";
+import { printDim } from "../../types/dim-text.ts";
+import { dtypes } from "../../types/dtype.ts";
+import { opTable, Printer, type OpTable } from "../c/print.ts";
+import { type Emitted, Names, Writer } from "../writer.ts";
+import { cudaDialect, wrappingBinary, wrappingFma } from "./dialect.ts";
+import { printLoad, printStore } from "./memory.ts";
+import { cudaReserved } from "./names.ts";
+import { preludeLines, preludeNames } from "./prelude.ts";
+import { aliases, elementTypes } from "./types.ts";
+import { valuesThatMayWrap } from "./wrap.ts";
+
+export function emitCuda(kernel: Kernel): Emitted {
+  const names = new Names([...cudaReserved, ...preludeNames]);
+  const entry = names.fresh(kernel.name);
+  const sizes = kernel.sizes.map((size) => names.fresh(size.name));
+  const body = new Writer("    ");
+  const printer = new Printer({ kernel, dialect: cudaDialect(sizes), names, out: body, table: tableFor(kernel) });
+  body.line(`extern "C" __global__ void __launch_bounds__(${kernel.threads}) ${entry}(`);
+  body.indented(() => printParameters(body, printer, sizes));
+  body.block(")", () => {
+    printShared(body, printer);
+    printer.body(kernel.body);
+  });
+  const head = new Writer("    ");
+  printHead(head, kernel, printer.used);
+  const offset = head.text().split("\n").length - 1;
+  return {
+    text: head.text() + body.text(),
+    lines: body.sources().map(({ line, source }) => ({ line: line + offset, source })),
+    entry,
+    features: [],
+  };
+}
+
+function printHead(out: Writer, kernel: Kernel, used: ReadonlySet<string>): void {
+  const { bytes, kind } = sharedLayout(kernel);
+  const grid = kernel.grid.map((dim) => printDim(dim)).join(" x ");
+  out.line(`// ${kernel.summary.replace(/\s+/g, " ")}`);
+  out.line(`// ${grid} blocks of ${kernel.threads} threads${bytes === 0 ? "" : `, ${bytes} bytes of ${kind} shared memory`}`);
+  out.line("// Compile with -fmad=false for the very bits that the PTX target computes.");
+  out.line("");
+  const prelude = preludeLines(used);
+  const text = prelude.join("\n");
+  for (const [name, type] of Object.entries(aliases)) {
+    const isUsed = kernel.buffers.some((buffer) => elementTypes[buffer.dtype] === name) || new RegExp(`\\b${name}\\b`).test(text);
+    // The kernel's own values are of these types too; an alias that nobody uses is no warning.
+    if (isUsed || (name !== "e4m3" && name !== "e5m2")) out.line(`using ${name} = ${type};`);
+  }
+  out.line("");
+  for (const line of prelude) out.line(line);
+}
+
+function printParameters(out: Writer, printer: Printer, sizes: readonly string[]): void {
+  const { kernel } = printer;
+  const types = sizeTypes(kernel);
+  const parameters = [
+    ...kernel.buffers
+      .filter((buffer) => buffer.space === "global")
+      .map((buffer) => ({ text: `${buffer.access === "read" ? "const " : ""}${elementTypes[buffer.dtype]}* __restrict__ ${printer.buffer(buffer)}`, comment: describe(buffer) })),
+    ...kernel.sizes.map((size, param) => ({ text: `${types[param] === "i64" ? "long long" : "int"} ${sizes[param] ?? ""}`, comment: printDim(size.dim) })),
+  ];
+  for (const [i, { text, comment }] of parameters.entries()) out.line(`${text}${i + 1 < parameters.length ? "," : ""}  // ${comment}`);
+}
+
+function describe(buffer: Buffer): string {
+  return `${buffer.dtype}[${printDim(buffer.length)}]`;
+}
+
+function printShared(out: Writer, printer: Printer): void {
+  const { offsets, kind } = sharedLayout(printer.kernel);
+  if (kind === "dynamic") {
+    const align = Math.max(...[...offsets.keys()].map((buffer) => Math.max(buffer.align, 16)));
+    out.line(`extern __shared__ __align__(${align}) unsigned char shared_memory[];`);
+  }
+  for (const [buffer, offset] of offsets) {
+    const type = elementTypes[buffer.dtype];
+    const name = printer.buffer(buffer);
+    if (kind === "dynamic") out.line(`${type}* const ${name} = reinterpret_cast<${type}*>(shared_memory + ${offset});`);
+    else out.line(`__shared__ __align__(${Math.max(buffer.align, 16)}) ${type} ${name}[${sharedBytesOf(buffer) / dtypes[buffer.dtype].bytes}];`);
+  }
+}
+
+function tableFor(kernel: Kernel): OpTable {
+  const mayWrap = valuesThatMayWrap(kernel.body);
+  const read = new Set(collectOps(kernel.body, "get").map((op) => op.register));
+  return {
+    ...opTable,
+    load: printLoad,
+    store: printStore,
+    binary: (op, cx) => {
+      if (!mayWrap.has(op.dst)) opTable.binary(op, cx);
+      else cx.define(op.dst, () => wrappingBinary(op.fn, op.a.type, cx.expr(op.a), cx.expr(op.b)), [op.a, op.b], "own");
+    },
+    fma: (op, cx) => {
+      if (!mayWrap.has(op.dst)) opTable.fma(op, cx);
+      else cx.define(op.dst, () => wrappingFma(op.dst.type, cx.expr(op.a), cx.expr(op.b), cx.expr(op.c)), [op.a, op.b, op.c], "own");
+    },
+    for: printFor,
+    var: (op, cx) => {
+      opTable.var(op, cx);
+      // nvcc warns of a variable that is written and never read.
+      if (!read.has(op.register)) cx.out.line(`(void)${cx.register(op.register)};`);
+    },
+  };
+}
+
+/** What stands between a pragma and its loop would take the pragma, so that is printed before. */
+function printFor(op: Op<"for">, printer: Printer): void {
+  printer.hold(op.from);
+  printer.hold(op.to);
+  printer.flushFor([op.body]);
+  printer.out.line(op.unroll ? "#pragma unroll" : "#pragma unroll 1");
+  opTable.for(op, printer);
+}
