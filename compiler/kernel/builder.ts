@@ -62,16 +62,17 @@ export class KernelBuilder {
   // The kernel's own parts.
 
   buffer(parts: Pick<Buffer, "name" | "dtype" | "length" | "access" | "align">): Buffer {
-    return this.#addBuffer({ ...parts, space: "global" });
+    return this.addBuffer({ ...parts, space: "global" });
   }
 
   shared(parts: { readonly name: string; readonly dtype: DType; readonly length: number; readonly align?: number }): Buffer {
     const length: Dim = { kind: "const", value: parts.length };
-    return this.#addBuffer({ name: parts.name, dtype: parts.dtype, length, align: parts.align ?? 16, space: "shared", access: "read-write" });
+    return this.addBuffer({ name: parts.name, dtype: parts.dtype, length, align: parts.align ?? 16, space: "shared", access: "read-write" });
   }
 
-  #addBuffer(parts: Omit<Buffer, "id">): Buffer {
-    const buffer: Buffer = { id: this.#bufferIds, ...parts };
+  /** A buffer like another; its id is this kernel's. */
+  addBuffer(parts: Omit<Buffer, "id">): Buffer {
+    const buffer: Buffer = { ...parts, id: this.#bufferIds };
     this.#bufferIds += 1;
     this.#buffers.push(buffer);
     return buffer;
@@ -118,8 +119,18 @@ export class KernelBuilder {
   size(name: string, dim: Dim): Value {
     if (dim.kind === "const") return this.i32(dim.value);
     let param = this.#sizes.findIndex((size) => size.name === name);
-    if (param < 0) param = this.#sizes.push({ name, dim }) - 1;
-    return this.#pure({ kind: "size", dst: this.#value("i32", name), param }, { low: 0, high: 2 ** 31 - 1 });
+    if (param < 0) param = this.addSize({ name, dim });
+    return this.sizeParam(param, { type: "i32", hint: name });
+  }
+
+  /** A size parameter that may never be read; its position. */
+  addSize(size: SizeParam): number {
+    return this.#sizes.push(size) - 1;
+  }
+
+  /** Reads a size parameter by position, in the type and with the hint of `like`. */
+  sizeParam(param: number, like: Pick<Value, "type" | "hint">): Value {
+    return this.#pure({ kind: "size", dst: this.#value(like.type, like.hint), param }, like.type === "i32" ? { low: 0, high: 2 ** 31 - 1 } : undefined);
   }
 
   thread(): Value {
@@ -436,7 +447,7 @@ function constantKey(type: ValueType, value: ScalarValue): string {
 function pureKey(op: PureOp): string {
   const type = op.dst.type;
   switch (op.kind) {
-    case "size": return `size ${op.param}`;
+    case "size": return `size ${type} ${op.param}`;
     case "thread": case "lane": return op.kind;
     case "block": return `block ${op.axis}`;
     case "unary": return `${op.fn} ${type} ${op.a.id}`;

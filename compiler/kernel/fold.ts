@@ -130,8 +130,14 @@ function simplifyByRange(cx: FoldContext, fn: BinaryFn, a: Value, b: Value): Val
     case "max": return left.low >= right.high ? a : right.low >= left.high ? b : undefined;
     case "div": return left.low >= 0 && left.high < right.low ? cx.constant(a.type, 0) : undefined;
     case "rem": return left.low >= 0 && left.high < right.low ? a : undefined;
+    case "and": return left.low >= 0 && right.low === right.high && isMask(right.high) && left.high <= right.high ? a : undefined;
     default: return undefined;
   }
+}
+
+/** 0...01...1. */
+function isMask(value: number): boolean {
+  return value >= 0 && Number.isInteger(Math.log2(value + 1));
 }
 
 export function simplifyFma(cx: FoldContext, a: Value, b: Value, c: Value): Value | undefined {

@@ -39,3 +39,11 @@ export const wgslF16Caps: Caps = {
   storage: [...wgslCaps.storage, "f16"],
   converts: [...wgslCaps.converts, "f16>f32"],
 };
+
+/** By variant; the first is what every WebGPU device runs. */
+export const wgslVariants: Readonly<Record<string, Caps>> = {
+  base: wgslCaps,
+  subgroups: wgslSubgroupCaps,
+  f16: wgslF16Caps,
+  "subgroups-f16": { ...wgslF16Caps, target: "wgsl:subgroups-f16", subgroup: 32 },
+};

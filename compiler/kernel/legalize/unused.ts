@@ -1,0 +1,60 @@
+/** Drops what nobody reads: pure ops, loads, and registers that are only written. Leaves everything with an effect. */
+import type { Kernel, Op, Register, Value } from "../ir.ts";
+import { partsOf, visitOps } from "../walk.ts";
+
+export function removeUnused(kernel: Kernel): Kernel {
+  const live = findLive(kernel.body);
+  return { ...kernel, body: keep(kernel.body, live) };
+}
+
+interface Live {
+  readonly values: ReadonlySet<Value>;
+  readonly registers: ReadonlySet<Register>;
+}
+
+/** Backwards from effects until nothing is added: a loop's registers may keep one another alive in any order. */
+function findLive(body: readonly Op[]): Live {
+  const values = new Set<Value>();
+  const registers = new Set<Register>();
+  const all: Op[] = [];
+  visitOps(body, (op) => all.push(op));
+  all.reverse();
+  for (let before = -1; before !== values.size + registers.size; ) {
+    before = values.size + registers.size;
+    for (const op of all) {
+      if (!isLive(op, { values, registers })) continue;
+      const parts = partsOf(op);
+      for (const value of parts.operands) values.add(value);
+      if (op.kind === "get" || op.kind === "instruction") for (const register of parts.registers) registers.add(register);
+    }
+  }
+  return { values, registers };
+}
+
+function isLive(op: Op, live: Live): boolean {
+  switch (op.kind) {
+    case "store": case "atomic": case "barrier": case "instruction": case "line": case "comment": return true;
+    case "for": case "if": return true;
+    case "var": case "set": return live.registers.has(op.register);
+    default: return partsOf(op).results.some((result) => !("register" in result) && live.values.has(result));
+  }
+}
+
+function keep(ops: readonly Op[], live: Live): readonly Op[] {
+  return ops.flatMap((op): readonly Op[] => {
+    if (!isLive(op, live)) return [];
+    if (op.kind === "for") {
+      const body = keep(op.body, live);
+      return isEmpty(body) ? [] : [{ ...op, body }];
+    }
+    if (op.kind === "if") {
+      const [then, otherwise] = [keep(op.then, live), keep(op.else, live)];
+      return isEmpty(then) && isEmpty(otherwise) ? [] : [{ ...op, then, else: otherwise }];
+    }
+    return [op];
+  });
+}
+
+function isEmpty(ops: readonly Op[]): boolean {
+  return ops.every((op) => op.kind === "line" || op.kind === "comment");
+}
