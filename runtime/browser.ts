@@ -18,6 +18,8 @@ export type { ByteSource, SafetensorsFile } from "./safetensors/safetensors.ts";
 export { blobSource, encodeSafetensors, memorySource, openSafetensors } from "./safetensors/safetensors.ts";
 export type { SafetensorsEntry } from "./safetensors/header.ts";
 export { SafetensorsError } from "./safetensors/header.ts";
+export { PlanError } from "./plan/fields.ts";
+export { parsePlan } from "./plan/parse-plan.ts";
 
 /** Devices of a page. */
 export type DeviceName = "webgpu" | "js";

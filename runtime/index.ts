@@ -24,6 +24,9 @@ export type { SafetensorsEntry } from "./safetensors/header.ts";
 export { SafetensorsError } from "./safetensors/header.ts";
 export type { SafetensorsOnDisk } from "./safetensors/file.ts";
 export { openSafetensorsFile, writeSafetensorsFile } from "./safetensors/file.ts";
+export { PlanError } from "./plan/fields.ts";
+export { parsePlan } from "./plan/parse-plan.ts";
+export { readArtifact } from "./plan/artifact-file.ts";
 
 /** Devices that load compiled plans. (`reference` runs tensor graphs: see `runtime/reference`.) */
 export type DeviceName = "webgpu" | "js";

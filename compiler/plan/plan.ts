@@ -82,6 +82,8 @@ export interface PlanKernel {
   readonly sha256: string;
   readonly threads: number;
   readonly sharedBytes: number;
+  /** Of them, what a launch on CUDA asks for: all when they are more than the 48 KiB that a kernel may just declare. */
+  readonly dynamicSharedBytes: number;
   readonly buffers: readonly {
     readonly name: string;
     readonly dtype: DType;
