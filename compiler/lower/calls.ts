@@ -67,8 +67,8 @@ function lowerBody(cx: Lowering, body: TypedBody, frame: Frame): Value {
     const [only] = variables;
     const hint = destructure || only === undefined ? undefined : only.name;
     const whole = settle(cx, cx.evaluate(cx, value, frame), hint, place);
-    if (!destructure && only !== undefined) frame.locals.set(only, whole);
-    else bindParts(cx, frame, variables, whole);
+    if (destructure || only === undefined) bindParts(cx, frame, variables, whole);
+    else bindName(cx, frame, only, whole);
   }
   return cx.evaluate(cx, body.result, frame);
 }
@@ -78,11 +78,16 @@ function bindParts(cx: Lowering, frame: Frame, variables: readonly Variable[], w
   variables.forEach((variable, k) => {
     const part = whole.fields[k];
     invariant(part !== undefined, `there is no part for '${variable.name}'`);
-    frame.locals.set(variable, part.value);
-    if (part.value.kind !== "tensor") return;
-    const { term } = part.value.element;
-    if (term.kind === "read") cx.arena.setHint(cx.terms.tensorOf(term), variable.name);
+    bindName(cx, frame, variable, part.value);
   });
+}
+
+/** The first name that a node is given is the one that its kernel carries. */
+function bindName(cx: Lowering, frame: Frame, variable: Variable, value: Value): void {
+  frame.locals.set(variable, value);
+  if (value.kind !== "tensor" || value.element.term.kind !== "read") return;
+  const ref = cx.terms.tensorOf(value.element.term);
+  if (ref.node.kind !== "input") cx.arena.setHint(ref, variable.name);
 }
 
 /** What `numerics` says about the factors of contractions in a function, if it says anything. */

@@ -46,6 +46,8 @@ export interface Lowering {
   readonly inputs: Set<InputNode>;
   /** Caches in the order of their first mention, for the updates. */
   readonly caches: CacheValue[];
+  /** Nodes that no `let` names in the end get these names. */
+  readonly unnamed: { readonly ref: Ref; readonly name: string }[];
   /** Symbols made for renames and ragged rows: names that nobody can write. */
   fresh: number;
   readonly reassociate: Reassociate;

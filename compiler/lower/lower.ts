@@ -74,6 +74,7 @@ function lowerEntry(program: TypedProgram, fn: TypedFn, options: LowerOptions): 
     checks: new Map(),
     inputs: new Set(),
     caches: [],
+    unnamed: [],
     fresh: 0,
     locate: options.locate ?? ((place) => place.file),
     reassociate: options.reassociate,
@@ -88,6 +89,7 @@ function lowerEntry(program: TypedProgram, fn: TypedFn, options: LowerOptions): 
   if (report.failed) return undefined;
   const results: { name: string; value: Ref }[] = [];
   storeResults(cx, fn, frame, fn.result, value, undefined, results);
+  for (const { ref, name } of cx.unnamed) arena.setHint(ref, name);
   return graphOf(cx, fn, results);
 }
 

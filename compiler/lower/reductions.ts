@@ -92,6 +92,6 @@ function reduceBy(cx: Lowering, monoid: string, name: string, element: Element, 
     place: expr.place,
   });
   const ref = arena.ref(node);
-  arena.setHint(ref, expr.op);
+  cx.unnamed.push({ ref, name: expr.op });
   return terms.read(ref, axes.map((v) => v.term));
 }
