@@ -52,8 +52,10 @@ export function bindAxes(cx: Lowering, requests: readonly LoopAxisRequest[]): Bo
       const e = block === undefined ? expert : expertOf(terms, axis.ragged, block.term);
       invariant(e !== undefined, "rows of an expert that nothing names");
       const t = block === undefined ? variable.term : rowInExpert(terms, axis.ragged, e, block.term, variable.term);
-      indices.push(t);
-      valid = terms.both(valid, terms.apply("lt", t, terms.read(axis.ragged.count, [e])));
+      const used = terms.apply("lt", t, terms.read(axis.ragged.count, [e]));
+      // Row 0 of all stands in for a row that an expert does not have, so that a read of it lies inside.
+      indices.push(block === undefined ? terms.select(used, t, terms.sub(terms.i32(0), terms.read(axis.ragged.start, [e]))) : t);
+      valid = terms.both(valid, used);
     } else {
       indices.push(variable.term);
     }
