@@ -2,10 +2,8 @@
 import type { Caps } from "../kernel/ir.ts";
 import { cuda } from "./cuda/index.ts";
 import { js } from "./js/index.ts";
-import { js } from "./js/index.ts";
 import { ptx } from "./ptx/index.ts";
 import type { Target } from "./target.ts";
-import { wgsl } from "./wgsl/index.ts";
 import { wgsl } from "./wgsl/index.ts";
 
 export const targets: readonly Target[] = [ptx, cuda, wgsl, js];

@@ -1,6 +1,7 @@
 /** Readable CUDA C++ of the same kernels, for nvcc and NVRTC. */
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { Caps } from "../../kernel/ir.ts";
+import { legalize } from "../../kernel/legalize/index.ts";
 import { architectures, nvidiaCaps } from "../nvidia/caps.ts";
 import type { Target } from "../target.ts";
 import { unaryFunctions } from "./dialect.ts";
@@ -15,6 +16,6 @@ export const cuda: Target = {
     invariant(architecture !== undefined, `cuda has no ${variant}`);
     return nvidiaCaps(architecture, { target: `cuda:${variant}`, unary: unaryFunctions });
   },
-  legalize: (kernel) => kernel,
+  legalize,
   emit: (kernel) => emitCuda(kernel),
 };

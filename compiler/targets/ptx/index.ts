@@ -1,6 +1,7 @@
 /** PTX for NVIDIA GPUs, sm_80 and sm_90a: assembled by the driver, no toolkit needed. */
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { Caps } from "../../kernel/ir.ts";
+import { legalize } from "../../kernel/legalize/index.ts";
 import { architectures, nvidiaCaps } from "../nvidia/caps.ts";
 import type { Target } from "../target.ts";
 import { unaryFunctions } from "./arithmetic.ts";
@@ -15,6 +16,6 @@ export const ptx: Target = {
     invariant(architecture !== undefined, `ptx has no ${variant}`);
     return nvidiaCaps(architecture, { target: `ptx:${variant}`, unary: unaryFunctions });
   },
-  legalize: (kernel) => kernel,
+  legalize,
   emit: emitPtx,
 };
