@@ -160,7 +160,8 @@ class Block {
   }
 
   #key(tile: Tile): string {
-    return tile.axes.map((axis) => this.#at.get(axis)).join(",");
+    // An axis of one place need not be in scope.
+    return tile.axes.map((axis) => this.#at.get(axis) ?? (axis.size === 1 ? 0 : Number.NaN)).join(",");
   }
 
   #element(tile: Tile): Element {

@@ -3,6 +3,7 @@ import { scalarTypes } from "../tensor/scalar-types.ts";
 import type { ScalarType } from "../tensor/ir.ts";
 import { scalarTypeOf } from "../tensor/scalar-types.ts";
 import { TextReader } from "../text.ts";
+import { dimEquals } from "../types/dim.ts";
 import { parseSize } from "../types/dim-text.ts";
 import { isDType, type DType } from "../types/dtype.ts";
 import { TileBuilder } from "./build.ts";
@@ -47,7 +48,11 @@ class Reading {
   #counter(): Counter {
     const name = this.#r.word();
     this.#r.expect("in");
-    const counter = this.#b.counter(name, parseSize(this.#r.slice("block", "global", "shared", "axis", "unroll", "{")));
+    const count = parseSize(this.#r.slice("block", "global", "shared", "axis", "unroll", "{"));
+    // Two loops may run the same counter, one after the other.
+    const known = this.#counters.get(name);
+    if (known !== undefined && dimEquals(known.count, count)) return known;
+    const counter = this.#b.counter(name, count);
     this.#counters.set(name, counter);
     return counter;
   }
