@@ -29,10 +29,10 @@ export { parsePlan } from "./plan/parse-plan.ts";
 export { readArtifact } from "./plan/artifact-file.ts";
 
 /** Devices that load compiled plans. (`reference` runs tensor graphs: see `runtime/reference`.) */
-export type DeviceName = "webgpu" | "js";
+export type DeviceName = "cuda" | "webgpu" | "js";
 
 /** Best first: what `bestDevice` tries in order. */
-export const deviceNames: readonly DeviceName[] = ["webgpu", "js"];
+export const deviceNames: readonly DeviceName[] = ["cuda", "webgpu", "js"];
 
 export interface Presence {
   readonly name: DeviceName;
@@ -51,6 +51,10 @@ export async function openDevice(name: DeviceName): Promise<Device> {
     case "webgpu": {
       const { openWebGpuInNode } = await import("./webgpu/node.ts");
       return openWebGpuInNode();
+    }
+    case "cuda": {
+      const { openCuda } = await import("./cuda/device.ts");
+      return openCuda(0);
     }
   }
 }
