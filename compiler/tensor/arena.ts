@@ -228,7 +228,7 @@ export class Arena {
   loop(parts: LoopParts): LoopNode {
     const { axes, over = [], carriers = [] } = parts;
     const roots = [...carriers.map((c) => c.lift), ...parts.results.map((r) => r.value)];
-    const { inputs, map } = canonicalInputs(this, parts.inputs, roots, 0);
+    const { inputs, map } = canonicalInputs(this, this.#own(parts.inputs), roots, 0);
     const lifts = map === undefined ? carriers : carriers.map((c, i) => ({ ...c, lift: map[i] ?? c.lift }));
     const results =
       map === undefined ? parts.results : parts.results.map((r, i) => ({ ...r, value: map[carriers.length + i] ?? r.value }));
@@ -258,7 +258,7 @@ export class Arena {
 
   scatter(parts: ScatterParts): ScatterNode {
     const roots = [...parts.target, parts.value, parts.keep];
-    const { inputs, map } = canonicalInputs(this, parts.inputs, roots, 1);
+    const { inputs, map } = canonicalInputs(this, this.#own(parts.inputs), roots, 1);
     const [value, keep] = map === undefined ? [parts.value, parts.keep] : [map.at(-2), map.at(-1)];
     const target = map === undefined ? parts.target : map.slice(0, -2);
     invariant(value !== undefined && keep !== undefined && inputs[0] !== undefined, "a scatter needs a tensor to write over");
@@ -279,7 +279,7 @@ export class Arena {
     const { dtype, shape } = typeOf(input);
     const kept = shape.map((dim, i) => (i === axis ? k : dim));
     const types = [this.type(dtype, kept), this.type("i32", kept), this.type("bool", shape)];
-    const inputs = keep === undefined ? [input] : [input, keep];
+    const inputs = this.#own(keep === undefined ? [input] : [input, keep]);
     const size = this.#dimId(k);
     const t = this.#beginNode("topk");
     t.word(axis);
@@ -291,19 +291,21 @@ export class Arena {
   scan(input: Ref, axis: number): ScanNode {
     const { dtype, shape } = typeOf(input);
     const types = [this.type(scalarTypeOf(dtype), shape)];
+    const inputs = this.#own([input]);
     const t = this.#beginNode("scan");
     t.word(axis);
-    this.#refWords([input]);
-    return this.#node<ScanNode>((id) => ({ kind: "scan", id, inputs: [input], types, axis }));
+    this.#refWords(inputs);
+    return this.#node<ScanNode>((id) => ({ kind: "scan", id, inputs, types, axis }));
   }
 
   sort(input: Ref, axis: number): SortNode {
     const { dtype, shape } = typeOf(input);
     const types = [this.type(dtype, shape)];
+    const inputs = this.#own([input]);
     const t = this.#beginNode("sort");
     t.word(axis);
-    this.#refWords([input]);
-    return this.#node<SortNode>((id) => ({ kind: "sort", id, inputs: [input], types, axis }));
+    this.#refWords(inputs);
+    return this.#node<SortNode>((id) => ({ kind: "sort", id, inputs, types, axis }));
   }
 
   dispatch(index: Ref, experts: Dim, align: number): DispatchNode {
@@ -315,15 +317,18 @@ export class Arena {
       this.type("i32", [experts]), this.type("i32", [experts]),
     ];
     const size = this.#dimId(experts);
+    const inputs = this.#own([index]);
     const t = this.#beginNode("dispatch");
     t.word(size);
     t.word(align);
-    this.#refWords([index]);
-    return this.#node<DispatchNode>((id) => ({ kind: "dispatch", id, inputs: [index], types, experts, align }));
+    this.#refWords(inputs);
+    return this.#node<DispatchNode>((id) => ({ kind: "dispatch", id, inputs, types, experts, align }));
   }
 
   graph(parts: Graph): Graph {
-    return parts;
+    const own = <T extends { readonly value: Ref }>(outputs: readonly T[]): readonly T[] =>
+      outputs.map((output) => ({ ...output, value: this.ref(output.value.node, output.value.output) }));
+    return { ...parts, results: own(parts.results), updates: own(parts.updates) };
   }
 
   // ---------------------------------------------------------------- side tables
@@ -345,6 +350,11 @@ export class Arena {
   }
 
   // ---------------------------------------------------------------- encoding
+
+  /** The arena's own refs, so that refs inside nodes are equal when they are one object. */
+  #own(refs: readonly Ref[]): readonly Ref[] {
+    return refs.map((ref) => this.ref(ref.node, ref.output));
+  }
 
   #begin(kind: keyof typeof scalarKinds): Interner {
     this.#scalarTable.begin();

@@ -1,0 +1,90 @@
+/** Writes a group of loops as one loop, or a single node over its new inputs. */
+import type { Arena } from "../tensor/arena.ts";
+import { withInputs } from "../tensor/graphs.ts";
+import type { Carrier, LoopNode, LoopResult, Node, Ref, Scalar } from "../tensor/ir.ts";
+import { rewriteScalars, rootsOf } from "../tensor/scalars.ts";
+import type { Group } from "./groups.ts";
+import { storedAs } from "./inline.ts";
+
+/**
+ * The refs that stand for the old ones, by old ref. `now` has those of what was written before, and `needed` says
+ * which of a group's values someone outside reads.
+ */
+export function emitGroup(
+  arena: Arena, unit: { readonly kind: "group"; readonly group: Group } | { readonly kind: "node"; readonly node: Node },
+  now: ReadonlyMap<Ref, Ref>, needed: (ref: Ref) => boolean,
+): ReadonlyMap<Ref, Ref> {
+  const single = unit.kind === "node" ? unit.node : unit.group.members.length === 1 ? unit.group.members[0]?.node : undefined;
+  if (single !== undefined) return emitNode(arena, single, now);
+  return unit.kind === "group" ? new GroupWriter(arena, unit.group, now).write(needed) : new Map();
+}
+
+function emitNode(arena: Arena, node: Node, now: ReadonlyMap<Ref, Ref>): ReadonlyMap<Ref, Ref> {
+  const made = new Map<Ref, Ref>();
+  if (!node.inputs.some((ref) => now.has(ref) && now.get(ref) !== ref)) return made;
+  const rebuilt = withInputs(arena, node, node.inputs.map((ref) => now.get(ref) ?? ref));
+  node.types.forEach((_, i) => made.set(arena.ref(node, i), arena.ref(rebuilt, i)));
+  return made;
+}
+
+class GroupWriter {
+  readonly #arena: Arena;
+  readonly #group: Group;
+  readonly #now: ReadonlyMap<Ref, Ref>;
+  readonly #inputs: Ref[] = [];
+  readonly #carriers: Carrier[] = [];
+  readonly #results: LoopResult[] = [];
+  /** What the group's own refs are at the group's point. */
+  readonly #values = new Map<Ref, Scalar>();
+
+  constructor(arena: Arena, group: Group, now: ReadonlyMap<Ref, Ref>) {
+    this.#arena = arena;
+    this.#group = group;
+    this.#now = now;
+  }
+
+  write(needed: (ref: Ref) => boolean): ReadonlyMap<Ref, Ref> {
+    const arena = this.#arena;
+    const positions = new Map<Ref, number>();
+    for (const { node, map } of this.#group.members) {
+      const results = this.#body(node, map);
+      node.results.forEach((result, i) => {
+        const value = results[i];
+        if (value === undefined) return;
+        const ref = arena.ref(node, i);
+        this.#values.set(ref, storedAs(arena, result.dtype, value));
+        if (needed(ref)) positions.set(ref, this.#results.push({ ...result, value, axes: result.axes.map((k) => map[k] ?? k) }) - 1);
+      });
+    }
+    const { axes, over } = this.#group;
+    const loop = arena.loop({ axes, over, carriers: this.#carriers, results: this.#results, inputs: this.#inputs });
+    return new Map([...positions].map(([ref, position]) => [ref, arena.ref(loop, position)]));
+  }
+
+  /** A member's results in the group's terms; its carriers become the group's. */
+  #body(node: LoopNode, map: readonly number[]): readonly Scalar[] {
+    const carriers: number[] = [];
+    for (const carrier of node.carriers) {
+      const lift = this.#rewrite([carrier.lift], node, map, carriers)[0] ?? carrier.lift;
+      const same = this.#carriers.findIndex((c) => c.monoid === carrier.monoid && c.lift === lift);
+      carriers.push(same >= 0 ? same : this.#carriers.push({ ...carrier, lift }) - 1);
+    }
+    return this.#rewrite(rootsOf(node).slice(node.carriers.length), node, map, carriers);
+  }
+
+  #rewrite(roots: readonly Scalar[], node: LoopNode, map: readonly number[], carriers: readonly number[]): readonly Scalar[] {
+    const arena = this.#arena;
+    return rewriteScalars(arena, roots, (s) => {
+      if (s.kind === "axis") return arena.axis(map[s.axis] ?? s.axis);
+      if (s.kind === "carrier") return arena.carrier(carriers[s.carrier] ?? s.carrier, s.type);
+      if (s.kind !== "read") return s;
+      const old = node.inputs[s.input];
+      if (old === undefined) return s;
+      const own = this.#values.get(old);
+      if (own !== undefined) return own;
+      const ref = this.#now.get(old) ?? old;
+      const found = this.#inputs.indexOf(ref);
+      return arena.readAt(found < 0 ? this.#inputs.push(ref) - 1 : found, s.type, s.index, s.bounds, s.otherwise);
+    });
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * Groups of loops that share one iteration space and become one loop.
+ *
+ * A group has axes and axes `over`; each member's own axes are mapped into them. Members that run over `over` are
+ * carriers (with what they compute from them); members whose axes are the group's `axes` are epilogues; members
+ * whose axes are all of the group's are results over `axes` and `over`. What one member reads of another it reads
+ * at the very point that the group is at, so that the value need not pass through memory.
+ */
+import { dimEquals, type Dim } from "../types/dim.ts";
+import type { LoopAxis, LoopNode, Node, Ref, ScalarRead } from "../tensor/ir.ts";
+import { isContraction, plainAxes, readsOf } from "./loops.ts";
+
+export interface Member {
+  readonly node: LoopNode;
+  /** The group's axis for each of the node's. */
+  readonly map: readonly number[];
+}
+
+export interface Group {
+  readonly id: number;
+  /** In ascending order of node ids. */
+  readonly members: readonly Member[];
+  readonly axes: readonly LoopAxis[];
+  readonly over: readonly LoopAxis[];
+  readonly contracts: boolean;
+  /** Scalars of all bodies, shared ones counted for each member. */
+  readonly scalars: number;
+}
+
+/** How two groups meet. `joined` is mapped into `base`, which has the axes `over` if either has. */
+export interface Meeting {
+  readonly base: Group;
+  readonly joined: Group;
+  readonly map: readonly number[];
+  /** Refs that one makes and the other reads. */
+  readonly flow: readonly Ref[];
+  /** Tensors that both read at the same elements. */
+  readonly shared: readonly Ref[];
+}
+
+export function singleton(id: number, node: LoopNode): Group {
+  const map = [...node.axes, ...node.over].map((_, i) => i);
+  const scalars = readsOf(node).length + node.carriers.length + node.results.length;
+  return { id, members: [{ node, map }], axes: node.axes, over: node.over, contracts: isContraction(node), scalars };
+}
+
+export function merged(id: number, meeting: Meeting): Group {
+  const { base, joined, map } = meeting;
+  const moved = joined.members.map(({ node, map: inner }) => ({ node, map: inner.map((k) => map[k] ?? k) }));
+  const members = [...base.members, ...moved].sort((a, b) => a.node.id - b.node.id);
+  return {
+    id, members, axes: base.axes, over: base.over,
+    contracts: base.contracts || joined.contracts, scalars: base.scalars + joined.scalars,
+  };
+}
+
+/** What the groups read of each other and of others: by ref, the group axes of each plain read, or undefined. */
+class Access {
+  readonly reads: { readonly ref: Ref; readonly axes: readonly number[] | undefined }[] = [];
+
+  constructor(group: Group, reads: (node: LoopNode) => readonly ScalarRead[]) {
+    for (const { node, map } of group.members) {
+      for (const read of reads(node)) {
+        const ref = node.inputs[read.input];
+        if (ref === undefined) continue;
+        this.reads.push({ ref, axes: plainAxes(read)?.map((k) => map[k] ?? k) });
+      }
+    }
+  }
+}
+
+/**
+ * How `a` and `b` can share one space, or why they cannot. Axes are matched by what one reads of the other, then by
+ * what both read, then by equal extents.
+ */
+export function meet(a: Group, b: Group, reads: (node: LoopNode) => readonly ScalarRead[]): Meeting | { readonly reason: string } {
+  const [base, joined] = b.over.length > 0 && a.over.length === 0 ? [b, a] : [a, b];
+  const allowed = allowedAxes(base, joined);
+  if (allowed === undefined) return { reason: "their axes do not match" };
+  const accessBase = new Access(base, reads);
+  const accessJoined = new Access(joined, reads);
+  const map = new Array<number>(joined.axes.length + joined.over.length).fill(-1);
+  const flow = new Set<Ref>();
+  if (!matchFlow(base, accessJoined, map, flow, "joined reads") || !matchFlow(joined, accessBase, map, flow, "base reads")) {
+    return { reason: "one reads the other at other elements than it makes" };
+  }
+  matchShared(accessBase, accessJoined, map);
+  if (!matchExtents(base, joined, map, allowed)) return { reason: "their axes have different sizes" };
+  return { base, joined, map, flow: [...flow], shared: sharedReads(accessBase, accessJoined, map) };
+}
+
+/** For each axis of `joined`, the range of axes of `base` that it may become. */
+function allowedAxes(base: Group, joined: Group): ((axis: number) => readonly [number, number]) | undefined {
+  const own = base.axes.length;
+  const all = own + base.over.length;
+  if (joined.over.length > 0) {
+    if (joined.axes.length !== own || joined.over.length !== base.over.length) return undefined;
+    return (axis) => (axis < own ? [0, own] : [own, all]);
+  }
+  if (joined.axes.length === own) return () => [0, own];
+  return joined.axes.length === all ? () => [0, all] : undefined;
+}
+
+function matchFlow(makers: Group, access: Access, map: number[], flow: Set<Ref>, who: "joined reads" | "base reads"): boolean {
+  for (const { ref, axes } of access.reads) {
+    const maker = makers.members.find((m) => m.node === ref.node);
+    if (maker === undefined) continue;
+    flow.add(ref);
+    const made = maker.node.results[ref.output]?.axes.map((k) => maker.map[k] ?? k);
+    if (axes === undefined || made === undefined) return false;
+    for (let j = 0; j < made.length; j++) {
+      const [from, to] = who === "joined reads" ? [axes[j], made[j]] : [made[j], axes[j]];
+      if (from === undefined || to === undefined || !fix(map, from, to)) return false;
+    }
+  }
+  return true;
+}
+
+/** Records that axis `from` becomes `to`; false where that contradicts what is known. */
+function fix(map: number[], from: number, to: number): boolean {
+  if (map[from] === to) return true;
+  if (map[from] !== -1 || map.includes(to)) return false;
+  map[from] = to;
+  return true;
+}
+
+function matchShared(base: Access, joined: Access, map: number[]): void {
+  for (const { ref, axes } of joined.reads) {
+    if (axes === undefined) continue;
+    for (const other of base.reads) {
+      if (other.ref !== ref || other.axes === undefined) continue;
+      const trial = [...map];
+      if (axes.every((from, j) => fix(trial, from, other.axes?.[j] ?? -1))) map.splice(0, map.length, ...trial);
+    }
+  }
+}
+
+function matchExtents(base: Group, joined: Group, map: number[], allowed: (axis: number) => readonly [number, number]): boolean {
+  const baseAxes = [...base.axes, ...base.over];
+  const joinedAxes = [...joined.axes, ...joined.over];
+  for (let from = 0; from < map.length; from++) {
+    const extent = joinedAxes[from]?.extent;
+    const [low, high] = allowed(from);
+    if (map[from] === -1) {
+      for (let to = low; to < high; to++) {
+        if (!map.includes(to) && equalExtents(extent, baseAxes[to]?.extent)) {
+          map[from] = to;
+          break;
+        }
+      }
+    }
+    const to = map[from] ?? -1;
+    if (to < low || to >= high || !equalExtents(extent, baseAxes[to]?.extent)) return false;
+  }
+  return true;
+}
+
+function equalExtents(a: Dim | undefined, b: Dim | undefined): boolean {
+  if (a === undefined || b === undefined) return false;
+  return a === b || dimEquals(a, b);
+}
+
+/** Tensors that both read at the same elements, or both at some that no axes say. */
+function sharedReads(base: Access, joined: Access, map: readonly number[]): readonly Ref[] {
+  const shared = new Set<Ref>();
+  for (const { ref, axes } of joined.reads) {
+    if (axes === undefined) continue;
+    const same = base.reads.some((other) => other.ref === ref && other.axes?.every((to, j) => map[axes[j] ?? -1] === to));
+    if (same) shared.add(ref);
+  }
+  return [...shared];
+}
+
+/** Nodes outside the group that it reads. */
+export function producersOf(group: Group): ReadonlySet<Node> {
+  const own = new Set<Node>(group.members.map((m) => m.node));
+  const producers = new Set<Node>();
+  for (const { node } of group.members) for (const ref of node.inputs) if (!own.has(ref.node)) producers.add(ref.node);
+  return producers;
+}

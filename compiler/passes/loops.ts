@@ -1,0 +1,80 @@
+/** What passes ask of a loop: whether it is pointwise, which reads it makes, what it costs, whether it contracts. */
+import type { LoopNode, Node, Scalar, ScalarRead } from "../tensor/ir.ts";
+import { scalarFunctions } from "../tensor/scalar-functions.ts";
+import { reachable, rootsOf } from "../tensor/scalars.ts";
+
+export function isPointwise(node: Node): node is LoopNode {
+  return node.kind === "loop" && node.over.length === 0;
+}
+
+/** The axis of each index, or undefined where some index is not a plain axis or an axis stands twice. */
+export function plainAxes(read: ScalarRead): readonly number[] | undefined {
+  const axes: number[] = [];
+  for (const index of read.index) {
+    if (index.kind !== "axis" || axes.includes(index.axis)) return undefined;
+    axes.push(index.axis);
+  }
+  return axes;
+}
+
+export function readsOf(node: Node): readonly ScalarRead[] {
+  return reachable(rootsOf(node)).filter((s): s is ScalarRead => s.kind === "read");
+}
+
+/** FLOPs of evaluating the scalars once each. Index arithmetic is free. */
+export function flopsOf(roots: readonly Scalar[]): number {
+  let flops = 0;
+  for (const s of reachable(roots)) {
+    if (s.kind !== "apply") continue;
+    const float = s.type === "f32" || s.args.some((arg) => arg.type === "f32");
+    if (float) flops += scalarFunctions.get(s.fn)?.cost ?? 0;
+  }
+  return flops;
+}
+
+/** The axes that each scalar of the bodies varies along, as a bit set; loops have fewer than 31 axes. */
+export function axisSets(roots: readonly Scalar[], operands: (s: Scalar) => readonly Scalar[]): ReadonlyMap<Scalar, number> {
+  const sets = new Map<Scalar, number>();
+  for (const s of reachable(roots)) {
+    let set = s.kind === "axis" ? 1 << s.axis : 0;
+    for (const operand of operands(s)) set |= sets.get(operand) ?? 0;
+    sets.set(s, set);
+  }
+  return sets;
+}
+
+/**
+ * True where some carrier is a sum of a product of two factors that both vary along `over` and neither of which
+ * varies along every axis: each element is used many times, so that the loop wants tiles of its own.
+ */
+export function isContraction(node: Node): boolean {
+  if (node.kind !== "loop" || node.over.length === 0) return false;
+  const all = 2 ** (node.axes.length + node.over.length) - 1;
+  const swept = all - (2 ** node.axes.length - 1);
+  return node.carriers.some((carrier) => {
+    if (carrier.monoid !== "sum" || carrier.lift.type !== "f32") return false;
+    const factors = factorsOf(carrier.lift);
+    const sets = factors.map((factor) => axesOf(factor)).filter((set) => (set & swept) !== 0);
+    return sets.length >= 2 && sets.every((set) => set !== all);
+  });
+}
+
+export function axesOf(scalar: Scalar): number {
+  let set = 0;
+  for (const s of reachable([scalar])) if (s.kind === "axis") set |= 1 << s.axis;
+  return set;
+}
+
+/** The factors of a lift, through products, roundings, signs and a select that gives 0 otherwise. */
+export function factorsOf(lift: Scalar): readonly Scalar[] {
+  const factors: Scalar[] = [];
+  const stack = [lift];
+  for (let s = stack.pop(); s !== undefined; s = stack.pop()) {
+    const [a, b, c] = s.kind === "apply" ? s.args : [];
+    if (s.kind === "apply" && s.fn === "mul" && a !== undefined && b !== undefined) stack.push(a, b);
+    else if (s.kind === "apply" && s.fn === "neg" && a !== undefined) stack.push(a);
+    else if (s.kind === "apply" && s.fn === "select" && b !== undefined && c?.kind === "const" && c.value === 0) stack.push(b);
+    else factors.push(s);
+  }
+  return factors;
+}
