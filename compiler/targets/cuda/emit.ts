@@ -13,7 +13,42 @@ import { preludeLines, preludeNames } from "./prelude.ts";
 import { aliases, elementTypes } from "./types.ts";
 import { valuesThatMayWrap } from "./wrap.ts";
 
+/** One kernel, as a file. */
 export function emitCuda(kernel: Kernel): Emitted {
+  const printed = printKernel(kernel);
+  const head = new Writer("    ");
+  printPrelude(head, [printed]);
+  printHead(head, kernel);
+  const offset = head.text().split("\n").length - 1;
+  return {
+    text: head.text() + printed.body.text(),
+    lines: printed.body.sources().map(({ line, source }) => ({ line: line + offset, source })),
+    entry: printed.entry,
+    features: [],
+  };
+}
+
+/** Several kernels in one file; their names differ. */
+export function emitCudaModule(kernels: readonly Kernel[]): string {
+  const printed = kernels.map(printKernel);
+  const out = new Writer("    ");
+  printPrelude(out, printed);
+  const texts = printed.map(({ kernel, body }) => {
+    const head = new Writer("    ");
+    printHead(head, kernel);
+    return head.text() + body.text();
+  });
+  return [out.text(), ...texts].join("\n");
+}
+
+interface PrintedKernel {
+  readonly kernel: Kernel;
+  readonly entry: string;
+  readonly body: Writer;
+  readonly used: ReadonlySet<string>;
+}
+
+function printKernel(kernel: Kernel): PrintedKernel {
   const names = new Names([...cudaReserved, ...preludeNames]);
   const entry = names.fresh(kernel.name);
   const sizes = kernel.sizes.map((size) => names.fresh(size.name));
@@ -25,33 +60,26 @@ export function emitCuda(kernel: Kernel): Emitted {
     printShared(body, printer);
     printer.body(kernel.body);
   });
-  const head = new Writer("    ");
-  printHead(head, kernel, printer.used);
-  const offset = head.text().split("\n").length - 1;
-  return {
-    text: head.text() + body.text(),
-    lines: body.sources().map(({ line, source }) => ({ line: line + offset, source })),
-    entry,
-    features: [],
-  };
+  return { kernel, entry, body, used: printer.used };
 }
 
-function printHead(out: Writer, kernel: Kernel, used: ReadonlySet<string>): void {
+function printHead(out: Writer, kernel: Kernel): void {
   const { bytes, kind } = sharedLayout(kernel);
   const grid = kernel.grid.map((dim) => printDim(dim)).join(" x ");
   out.line(`// ${kernel.summary.replace(/\s+/g, " ")}`);
   out.line(`// ${grid} blocks of ${kernel.threads} threads${bytes === 0 ? "" : `, ${bytes} bytes of ${kind} shared memory`}`);
+}
+
+function printPrelude(out: Writer, printed: readonly PrintedKernel[]): void {
   out.line("// Compile with -fmad=false for the very bits that the PTX target computes.");
   out.line("");
-  const prelude = preludeLines(used);
-  const text = prelude.join("\n");
-  for (const [name, type] of Object.entries(aliases)) {
-    const isUsed = kernel.buffers.some((buffer) => elementTypes[buffer.dtype] === name) || new RegExp(`\\b${name}\\b`).test(text);
-    // The kernel's own values are of these types too; an alias that nobody uses is no warning.
-    if (isUsed || (name !== "e4m3" && name !== "e5m2")) out.line(`using ${name} = ${type};`);
-  }
-  out.line("");
-  for (const line of prelude) out.line(line);
+  const lines = preludeLines(new Set(printed.flatMap(({ used }) => [...used])));
+  const text = [...lines, ...printed.map(({ body }) => body.text())].join("\n");
+  const isUsed = ([name]: readonly [string, string]): boolean => new RegExp(`\\b${name}\\b`).test(text);
+  const needed = Object.entries(aliases).filter(isUsed);
+  for (const [name, type] of needed) out.line(`using ${name} = ${type};`);
+  if (needed.length > 0) out.line("");
+  for (const line of lines) out.line(line);
 }
 
 function printParameters(out: Writer, printer: Printer, sizes: readonly string[]): void {

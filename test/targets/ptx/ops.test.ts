@@ -2,13 +2,15 @@ import { describe, expect, test } from "vitest";
 import { ptx } from "../../../compiler/targets/ptx/index.ts";
 import { dtypes } from "../../../compiler/types/dtype.ts";
 import { elementText, encodeScalars } from "./encode.ts";
+import { memoryCases } from "./memory-kernels.ts";
 import { opCases, type OpCase } from "./op-kernels.ts";
 import { simulate } from "./simulated.ts";
+import { warpCases } from "./warp-kernels.ts";
 
 for (const variant of ptx.variants) {
   const caps = ptx.caps(variant);
   describe(`${caps.target} computes what the kernel IR says, bit for bit`, () => {
-    for (const one of opCases(caps)) test(one.kernel.name, () => expect(wrong(one, variant)).toEqual([]));
+    for (const one of [...opCases(caps), ...memoryCases(), ...warpCases(caps.instructions)]) test(one.kernel.name, () => expect(wrong(one, variant)).toEqual([]));
   });
 }
 
