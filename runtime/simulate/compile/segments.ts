@@ -129,7 +129,7 @@ class Cutter {
     const pieces = this.bound.slice(start, stop);
     const last = pieces[pieces.length - 1];
     if (last === undefined) {
-      this.drafts.push({ pieces: [], end: { kind: "exit", site: undefined } });
+      this.drafts.push({ pieces: [], end: { kind: "exit", site: undefined, around: -1 } });
       return;
     }
     if (this.isGuardedWait(start)) {
@@ -149,9 +149,9 @@ class Cutter {
       case "branch":
         return guard === undefined ? { kind: "next", next: targets[0]! } : { kind: "branch", guard, taken: targets[0]!, next, site };
       case "exit":
-        return { kind: "exit", site };
+        return { kind: "exit", site, around: guard === undefined ? -1 : next };
       case "trap":
-        return { kind: "trap", site };
+        return { kind: "trap", site, around: next };
       case "indexed":
         return { kind: "indexed", selector: site.operands[0]!, targets, site };
       case "call":
@@ -169,8 +169,9 @@ export function successorsOf(end: End): number[] {
       return [end.taken, end.next];
     case "indexed":
       return [...end.targets];
+    // Lanes that exit are no longer waited for, so the place where the others meet is found as if none did.
     default:
-      return [];
+      return end.around < 0 ? [] : [end.around];
   }
 }
 

@@ -35,22 +35,24 @@ export interface Groups {
   readonly committed: Group[];
   /** The time that the open group will have. */
   time: number;
-  /** The latest group whose reads, and whose writes, have been waited for. */
-  retired: number;
+  /** wgmma instructions issued so far. */
+  issued: number;
 }
 
 export interface WarpAsync {
   readonly copies: Groups;
   readonly bulk: Groups;
   readonly wgmma: Groups;
+  /** wgmma in the order of issue. */
+  readonly wgmmaQueue: AsyncOperation[];
 }
 
 function makeGroups(): Groups {
-  return { agent: -1, writer: -1, open: [], committed: [], time: 1, retired: 0 };
+  return { agent: -1, writer: -1, open: [], committed: [], time: 1, issued: 0 };
 }
 
 export function makeWarpAsync(): WarpAsync {
-  return { copies: makeGroups(), bulk: makeGroups(), wgmma: makeGroups() };
+  return { copies: makeGroups(), bulk: makeGroups(), wgmma: makeGroups(), wgmmaQueue: [] };
 }
 
 /** A new agent in the realm of the warp. */

@@ -81,6 +81,8 @@ function makeBlock(machine: Machine, grid: Grid, cluster: Cluster, rank: number)
     warps: [],
     barriers: [],
     mbarriers: new Map(),
+    landings: [],
+    wgmmaLog: new Map(),
     registerBudget: new Int32Array(Math.ceil(threads / 32)),
     liveWarps: Math.ceil(threads / 32),
   };

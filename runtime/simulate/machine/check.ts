@@ -44,6 +44,15 @@ function proxied(w: Warp, journal: Journal, id: number, entryLane: number, many:
   return covered || !partial;
 }
 
+/** Is the access of a record, by a lane, ordered before what lane `lane` does now? */
+export function isOrdered(w: Warp, record: number, recordLane: number, lane: number): boolean {
+  return ordered(w, w.machine.journal, record, recordLane, lane);
+}
+
+export function isProxied(w: Warp, record: number, recordLane: number): boolean {
+  return proxied(w, w.machine.journal, record, recordLane, false);
+}
+
 /** Strong accesses of scopes that include each other do not race. */
 function morallyStrong(w: Warp, journal: Journal, id: number, flags: number): boolean {
   const other = journal.flags[id]!;

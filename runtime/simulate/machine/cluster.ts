@@ -2,7 +2,7 @@
 import { makeVector, type Realm } from "./clocks.ts";
 import type { Site } from "../compile/site.ts";
 import { findAt } from "./findings.ts";
-import { acquire, advance, meetLanes, release, wake } from "./sync.ts";
+import { acquire, meetLanes, publishFenced, release, wake } from "./sync.ts";
 import type { ClusterBarrier, Warp } from "./warp.ts";
 
 export function makeClusterBarrier(realm: Realm): ClusterBarrier {
@@ -29,7 +29,7 @@ export function arriveAtCluster(w: Warp, mask: number, site: Site, relaxed: bool
   }
   barrier.arrivals.set(w.agent, barrier.phase);
   barrier.arrived++;
-  if (relaxed) advance(w);
+  if (relaxed) publishFenced(w, barrier.vector);
   else release(w, barrier.vector);
   completeIfAll(w);
 }

@@ -14,6 +14,12 @@ export function release(w: Warp, into: Vector): void {
   advance(w);
 }
 
+/** A relaxed arrival carries what an earlier fence of the warp released (PTX ISA 8.8, release patterns). */
+export function publishFenced(w: Warp, into: Vector): void {
+  if (w.fenced !== undefined) join(into, w.fenced.vector);
+  advance(w);
+}
+
 export function snapshot(w: Warp): Vector {
   const vector = copyVector(w.vector);
   advance(w);

@@ -4,7 +4,7 @@ import type { Grid, Machine } from "./machine.ts";
 import type { Region } from "./region.ts";
 import type { NamedBarrier } from "./barriers.ts";
 import type { Mbarrier } from "./mbarrier.ts";
-import type { WarpAsync } from "./async.ts";
+import type { AsyncOperation, WarpAsync } from "./async.ts";
 import type { WgmmaRegisters } from "./wgmma-registers.ts";
 
 /** Lanes of a warp that run together. */
@@ -97,6 +97,10 @@ export interface Block {
   readonly warps: Warp[];
   readonly barriers: (NamedBarrier | undefined)[];
   readonly mbarriers: Map<number, Mbarrier>;
+  /** Copies that signal an mbarrier and were issued by this block. */
+  readonly landings: AsyncOperation[];
+  /** wgmma instructions of each warpgroup, in order, to see that its warps agree. */
+  readonly wgmmaLog: Map<number, string[]>;
   /** Registers that setmaxnreg has taken from the block's pool, by warp. */
   readonly registerBudget: Int32Array;
   liveWarps: number;

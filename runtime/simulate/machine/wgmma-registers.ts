@@ -13,6 +13,8 @@ export interface Held {
   readonly site: number;
   /** The group that will be waited for. */
   readonly group: number;
+  /** Columns and type of the accumulator, or "A". */
+  readonly shape: string;
 }
 
 export interface WgmmaRegisters {

@@ -5,6 +5,7 @@ import { arrive, complete, describe, type Arrival } from "../machine/barriers.ts
 import { copyVector } from "../machine/clocks.ts";
 import { findAt, lanesText } from "../machine/findings.ts";
 import { scopeNumber } from "../machine/access.ts";
+import { fenceInitialised } from "../machine/mbarrier.ts";
 import { acquire, advance, fenceAsync, meetLanes } from "../machine/sync.ts";
 import type { Warp } from "../machine/warp.ts";
 import type { Attempt, Step, WaitRow, WarpRow } from "./row.ts";
@@ -131,6 +132,7 @@ function bindFence(site: Site): Step {
 
 function bindMbarrierFence(): Step {
   return (w) => {
+    fenceInitialised(w);
     w.fenced = { vector: copyVector(w.vector), scope: 1 };
     advance(w);
   };

@@ -1,6 +1,8 @@
 /** The whole instruction table, written from the PTX ISA manual and from nothing of the compiler. */
 import { atomicRows } from "./atomic.ts";
 import { barrierRows } from "./barrier.ts";
+import { bulkRows } from "./bulk.ts";
+import { clusterRows } from "./cluster.ts";
 import { compareRows } from "./compare.ts";
 import { controlRows, flowRows } from "./control.ts";
 import { convertRows } from "./convert.ts";
@@ -9,10 +11,14 @@ import { floatRows } from "./float.ts";
 import { integerRows } from "./integer.ts";
 import { makeTable, type Table } from "./match.ts";
 import { matrixRows } from "./matrix.ts";
+import { mbarrierRows } from "./mbarrier.ts";
 import { memoryRows } from "./memory.ts";
 import { moveRows } from "./move.ts";
 import type { Row } from "./row.ts";
+import { storeAsyncRows } from "./store-async.ts";
+import { tensorRows } from "./tensor.ts";
 import { warpRows } from "./warp.ts";
+import { wgmmaRows } from "./wgmma.ts";
 
 export const rows: readonly Row[] = [
   ...integerRows,
@@ -26,6 +32,12 @@ export const rows: readonly Row[] = [
   ...barrierRows,
   ...matrixRows,
   ...copyAsyncRows,
+  ...mbarrierRows,
+  ...bulkRows,
+  ...tensorRows,
+  ...storeAsyncRows,
+  ...clusterRows,
+  ...wgmmaRows,
   ...controlRows,
   ...flowRows,
 ];
