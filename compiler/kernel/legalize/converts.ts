@@ -37,8 +37,8 @@ function convertBy(cx: ConvertContext, a: Value, to: ValueType, storage: DType |
   const source = formatOf(a.type, storage);
   const target = formatOf(to, storage);
   if (source === target || has.has(`${source}>${target}`) || b.constantOf(a) !== undefined) return b.convert(a, to, storage, hint);
-  if (isFloatCode(source)) return convertBy(cx, decode(b, source, b.bitcast(a, "u32")), to, storage, hint);
-  if (source === "i8" || source === "u8") return convertBy(cx, byteToInt(b, source, a), to, storage, hint);
+  if (isFloatCode(source)) return convertBy(cx, decode(b, source, b.bitcast(a, "u32")), to, undefined, hint);
+  if (source === "i8" || source === "u8") return convertBy(cx, byteToInt(b, source, a), to, undefined, hint);
   if (isFloatCode(target)) return b.bitcast(encode(b, target, convertBy(cx, a, "f32", undefined, hint)), to, hint);
   if (target === "i8" || target === "u8") return intToByte(b, target, toInt(cx, a), hint);
   if (a.type === "bool") return b.select(a, b.constant(to, 1), b.constant(to, 0), hint);

@@ -95,7 +95,7 @@ function literal(cx: Printer, type: ValueType, value: ScalarValue): Expr {
   switch (type) {
     case "u32": case "h2": case "b8x4": return primary(`${value}u`);
     case "f32": return Number.isFinite(value) ? signed(floatText(value)) : primary(cx.use(nonFinite(value)));
-    case "f16": return primary(`bitcast<vec2<f16>>(${value}u).x`);
+    case "f16": return halfOf(primary(`${value}u`), "x");
     default: return signed(String(value));
   }
 }
@@ -145,18 +145,27 @@ function convert(cx: Printer, from: ValueType, to: ValueType, storage: DType | u
 }
 
 function bitcast(_cx: Printer, from: ValueType, to: ValueType, a: Expr): Expr {
-  if (from === "f16") return apply("bitcast<u32>", apply("vec2<f16>", a, primary("0.0h")));
-  if (to === "f16") return primary(`bitcast<vec2<f16>>(${a.text}).x`);
+  if (from === "f16") return wordOf([a, primary("0.0")]);
+  if (to === "f16") return halfOf(a, "x");
   const [source, target] = [typeName(from), typeName(to)];
   return source === target ? a : apply(`bitcast<${target}>`, a);
 }
 
+/** The f16 of a pattern; through f32, which holds it exactly, since naga has no bitcast to f16. */
+function halfOf(word: Expr, part: "x" | "y"): Expr {
+  return apply("f16", primary(`unpack2x16float(${word.text}).${part}`));
+}
+
+function wordOf(parts: readonly Expr[]): Expr {
+  return apply("pack2x16float", apply("vec2<f32>", ...parts.map((part) => (part.text === "0.0" ? part : apply("f32", part)))));
+}
+
 function pack(parts: readonly Expr[], type: ValueType): Expr {
   invariant(type === "f16" && parts.length === 2, `wgsl packs pairs of f16, not ${type}`);
-  return apply("bitcast<u32>", apply("vec2<f16>", ...parts));
+  return wordOf(parts);
 }
 
 function unpack(a: Expr, part: number, type: ValueType): Expr {
   invariant(type === "f16", `wgsl unpacks pairs of f16, not ${type}`);
-  return primary(`bitcast<vec2<f16>>(${a.text}).${part === 0 ? "x" : "y"}`);
+  return halfOf(a, part === 0 ? "x" : "y");
 }

@@ -20,5 +20,5 @@ export const wgslReserved: readonly string[] = [
   ..."function private workgroup uniform storage read write read_write handle".split(" "),
   ..."abs all any atomicAdd atomicAnd atomicLoad atomicMax atomicMin atomicOr atomicStore bitcast ceil clamp cos".split(" "),
   ..."countLeadingZeros countOneBits exp exp2 floor fma inverseSqrt log log2 max min round select sin sqrt".split(" "),
-  ..."subgroupShuffle subgroupShuffleXor tanh trunc workgroupBarrier storageBarrier".split(" "),
+  ..."subgroupShuffle subgroupShuffleXor tanh trunc pack2x16float unpack2x16float workgroupBarrier storageBarrier".split(" "),
 ];
