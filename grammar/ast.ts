@@ -162,7 +162,12 @@ export interface NumericsDecl extends Declared {
 
 export type NumericsClause =
   | { readonly kind: "contract"; readonly types: readonly TypeExpr[]; readonly span: Span }
-  | { readonly kind: "accumulate"; readonly type: TypeExpr; readonly every: Expr | undefined; readonly span: Span }
+  | {
+      readonly kind: "accumulate";
+      readonly type: TypeExpr;
+      readonly every: Expr | undefined;
+      readonly span: Span;
+    }
   | { readonly kind: "bound"; readonly measure: Name; readonly value: Expr; readonly span: Span };
 
 /** `schedule Mla.decode on sm_90a { tile (S H) 64, T 64; split T auto; roles copy 0, math 2 over Ck; stages 2; persistent }`. */
@@ -229,7 +234,12 @@ export type PipelineItem =
 
 export type PipelineAction =
   /** `F(near)`, `W`, `I(far)`: an action name and its direction, where it has one. */
-  | { readonly kind: "action"; readonly name: Name; readonly direction: Expr | undefined; readonly span: Span }
+  | {
+      readonly kind: "action";
+      readonly name: Name;
+      readonly direction: Expr | undefined;
+      readonly span: Span;
+    }
   | { readonly kind: "overlap"; readonly actions: readonly PipelineAction[]; readonly span: Span }
   | {
       readonly kind: "if";
@@ -241,10 +251,7 @@ export type PipelineAction =
 
 // ---------------------------------------------------------------- types
 
-export type TypeExpr =
-  | NamedType
-  | TupleType
-  | ErrorType;
+export type TypeExpr = NamedType | TupleType | ErrorType;
 
 /** `bf16[B, S] @ (1, 128) ue8m0`, `Paged<bf16, 64>[B, T, C]`, `Mla<W>`, `i32`, `A`. */
 export interface NamedType {
@@ -311,9 +318,7 @@ export type Statement =
   | { readonly kind: "do"; readonly value: Expr; readonly span: Span };
 
 export type BinaryOp =
-  | "+" | "-" | "*" | "/" | "%" | "^"
-  | "==" | "!=" | "<" | "<=" | ">" | ">="
-  | "and" | "or";
+  "+" | "-" | "*" | "/" | "%" | "^" | "==" | "!=" | "<" | "<=" | ">" | ">=" | "and" | "or";
 
 export type Expr =
   | { readonly kind: "int"; readonly value: bigint; readonly span: Span }
@@ -322,9 +327,21 @@ export type Expr =
   | { readonly kind: "inf"; readonly span: Span }
   | { readonly kind: "name"; readonly name: Name; readonly span: Span }
   | { readonly kind: "unary"; readonly op: "-" | "not"; readonly value: Expr; readonly span: Span }
-  | { readonly kind: "binary"; readonly op: BinaryOp; readonly left: Expr; readonly right: Expr; readonly span: Span }
+  | {
+      readonly kind: "binary";
+      readonly op: BinaryOp;
+      readonly left: Expr;
+      readonly right: Expr;
+      readonly span: Span;
+    }
   | ForExpr
-  | { readonly kind: "if"; readonly condition: Expr; readonly then: Expr; readonly else: Expr; readonly span: Span }
+  | {
+      readonly kind: "if";
+      readonly condition: Expr;
+      readonly then: Expr;
+      readonly else: Expr;
+      readonly span: Span;
+    }
   | CallExpr
   | IndexExpr
   | { readonly kind: "field"; readonly value: Expr; readonly field: Name; readonly span: Span }
@@ -333,7 +350,11 @@ export type Expr =
   /** `a where keep`. */
   | { readonly kind: "where"; readonly value: Expr; readonly mask: Expr; readonly span: Span }
   /** `(c: .., r: ..)`, a record of results. */
-  | { readonly kind: "record"; readonly fields: readonly { readonly name: Name; readonly value: Expr }[]; readonly span: Span }
+  | {
+      readonly kind: "record";
+      readonly fields: readonly { readonly name: Name; readonly value: Expr }[];
+      readonly span: Span;
+    }
   | { readonly kind: "paren"; readonly value: Expr; readonly span: Span }
   | { readonly kind: "error"; readonly span: Span };
 

@@ -30,7 +30,9 @@ export function docsOf(text: string, lexed: Lexed): Docs {
   return {
     file: opening.length === 0 ? undefined : opening.map(docText).join("\n"),
     at: (start) => byToken.get(start)?.join("\n"),
-    comments: lexed.notes.filter((note) => !isDoc(note)).map((note) => ({ text: note.image, span: { start: note.startOffset, end: endOf(note) } })),
+    comments: lexed.notes
+      .filter((note) => !isDoc(note))
+      .map((note) => ({ text: note.image, span: { start: note.startOffset, end: endOf(note) } })),
   };
 }
 

@@ -9,7 +9,7 @@ import { End, keyword } from "./tokens.ts";
 
 const parts: ReadonlySet<TokenType> = new Set([End, keyword("{"), keyword("}")]);
 
-/** Those of `found` that stand in no statement, or part of one, with an error of `roots`. */
+/** Those of `found` that do not follow an error of `roots` in the same statement, or part of one. */
 export function withoutEchoes(
   found: readonly SyntaxError[],
   roots: readonly SyntaxError[],
@@ -17,8 +17,12 @@ export function withoutEchoes(
 ): SyntaxError[] {
   if (roots.length === 0 || found.length === 0) return [...found];
   const borders = tokens.filter((token) => parts.has(token.tokenType)).map((token) => token.startOffset);
-  const wrong = new Set(roots.map((error) => partOf(error.span.start, borders)));
-  return found.filter((error) => !wrong.has(partOf(error.span.start, borders)));
+  const wrongFrom = new Map<number, number>();
+  for (const { span } of roots) {
+    const part = partOf(span.start, borders);
+    wrongFrom.set(part, Math.min(span.start, wrongFrom.get(part) ?? Infinity));
+  }
+  return found.filter(({ span }) => span.start < (wrongFrom.get(partOf(span.start, borders)) ?? Infinity));
 }
 
 /** How many borders are before an offset. */

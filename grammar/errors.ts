@@ -64,7 +64,7 @@ Give inner parts names with 'let', and use 'sum[k](..)' for a long sum.`,
   },
   WF1005: {
     title: "file too large",
-    page: `A file may have 2,097,152 characters and 500,000 words and marks, a line 65,536 characters. Beyond that
+    page: `A file may have 1,048,576 characters and 400,000 words and marks, a line 65,536 characters. Beyond that
 nothing is read. Split the file and 'import' its parts.`,
   },
   WF1006: {

@@ -4,11 +4,18 @@ import type { IToken, TokenType } from "chevrotain";
 import { Dtype, Int, keyword, Name } from "./tokens.ts";
 
 const declares: ReadonlySet<TokenType> = new Set(
-  "fn import dim mesh const module param state derive numerics schedule pipeline kernel".split(" ").map(keyword),
+  "fn import dim mesh const module param state derive numerics schedule pipeline kernel"
+    .split(" ")
+    .map(keyword),
 );
 
 /** What may stand between the `<` and `>` of type arguments. */
-const inTypeArguments: ReadonlySet<TokenType> = new Set([Name, Dtype, Int, ...", @ ( ) + - * / : [ ] .".split(" ").map(keyword)]);
+const inTypeArguments: ReadonlySet<TokenType> = new Set([
+  Name,
+  Dtype,
+  Int,
+  ...", @ ( ) + - * / : [ ] .".split(" ").map(keyword),
+]);
 
 export function endOf(token: IToken): number {
   return token.startOffset + token.image.length;

@@ -11,7 +11,15 @@
 import type { IToken, TokenType } from "chevrotain";
 import { maxErrors, type SyntaxError } from "./errors.ts";
 import { limits } from "./limits.ts";
-import { closesTypeArguments, endOf, indentAt, isWordThatDeclares, setDepth, startsLine, virtual } from "./layout-lines.ts";
+import {
+  closesTypeArguments,
+  endOf,
+  indentAt,
+  isWordThatDeclares,
+  setDepth,
+  startsLine,
+  virtual,
+} from "./layout-lines.ts";
 import { End, Hole, keyword } from "./tokens.ts";
 
 export interface Layout {
@@ -23,11 +31,43 @@ const types = (...texts: string[]): ReadonlySet<TokenType> => new Set(texts.map(
 
 /** A line that ends in one of these goes on. */
 const goesOn = types(
-  "+", "-", "*", "/", "%", "^", "==", "!=", "<", "<=", ">", ">=", "and", "or", "not", "as", "where",
-  ",", "=", ":", "->", "@", ".", "|", "{", ";", "in", "if", "then", "else", "for", "let", "fn", "mut",
+  "+",
+  "-",
+  "*",
+  "/",
+  "%",
+  "^",
+  "==",
+  "!=",
+  "<",
+  "<=",
+  ">",
+  ">=",
+  "and",
+  "or",
+  "not",
+  "as",
+  "where",
+  ",",
+  "=",
+  ":",
+  "->",
+  "@",
+  ".",
+  "|",
+  "{",
+  ";",
+  "in",
+  "if",
+  "then",
+  "else",
+  "for",
+  "let",
+  "fn",
+  "mut",
 );
 /** A line that begins with one of these goes on with the line before: nothing begins with it. */
-const joins = types("}", "{", ",", "then", "else", "where", "->", ";");
+const joins = types("}", "{", ",", "=", ":", "then", "else", "where", "->", ";");
 
 const openers: ReadonlyMap<TokenType, TokenType> = new Map([
   [keyword("("), keyword(")")],
@@ -134,7 +174,12 @@ class Layouter {
   #close(token: IToken): void {
     const top = this.#open.at(-1);
     if (top === undefined || (top.token.tokenType === brace && token.tokenType !== unbrace)) {
-      this.#report(token, "WF1002", `this '${token.image}' closes nothing`, "delete it, or open the bracket that it closes");
+      this.#report(
+        token,
+        "WF1002",
+        `this '${token.image}' closes nothing`,
+        "delete it, or open the bracket that it closes",
+      );
       return;
     }
     if (top.closer === token.tokenType) {
@@ -162,7 +207,12 @@ class Layouter {
     this.#put(virtual(open.closer, last === undefined ? before : endOf(last)));
     if (open.quiet) return;
     const image = open.closer.LABEL ?? "";
-    this.#report(open.token, "WF1001", `I expected ${image} to close the '${open.token.image}' opened here${found}`, undefined);
+    this.#report(
+      open.token,
+      "WF1001",
+      `I expected ${image} to close the '${open.token.image}' opened here${found}`,
+      undefined,
+    );
   }
 
   /** Reads over a bracket that is too deep, and gives the index of its last token. */

@@ -20,15 +20,16 @@ const foreignHelp: ReadonlyMap<string, string> = new Map([
   ["=>", "write '->' before a result type, and ':' after the variables of a 'for'"],
 ]);
 
-/** Control, bidirectional and invisible characters: a reader would not see them. */
-// oxlint-disable-next-line no-control-regex
-const hidden = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufff9-\ufffb]+|(?!^)\ufeff+/g;
+/** Control, bidirectional and invisible characters, but for those that join letters and emoji. */
+const hidden = /(?:(?![\t\n\r\u200c\u200d])[\p{Cc}\p{Cf}\u2028\u2029])+/gu;
 
 /** One error a run of hidden characters, wherever it stands: in a comment too. */
 export function hiddenCharacters(text: string): SyntaxError[] {
   const errors: SyntaxError[] = [];
   for (const match of text.matchAll(hidden)) {
     if (errors.length >= maxErrors) break;
+    // A byte order mark may open a file.
+    if (match.index === 0 && match[0] === "\ufeff") continue;
     errors.push({
       span: { start: match.index, end: match.index + match[0].length },
       code: "WF1006",
@@ -46,7 +47,14 @@ export function explainBad(token: IToken): SyntaxError[] {
     return [{ span, code: "WF1007", message: "this text has no closing '\"' on its line", help: undefined }];
   }
   if (token.tokenType === BadNumber) {
-    return [{ span, code: "WF1014", message: `I cannot read '${clip(token.image)}' as a number`, help: numberHelp(token.image) }];
+    return [
+      {
+        span,
+        code: "WF1014",
+        message: `I cannot read '${clip(token.image)}' as a number`,
+        help: numberHelp(token.image),
+      },
+    ];
   }
   const known = foreignHelp.get(token.image);
   if (known !== undefined || token.tokenType === Foreign) {
@@ -72,7 +80,7 @@ function badMessage(image: string): string {
 }
 
 function badHelp(image: string): string | undefined {
-  if (/^[\u2018\u2019\u201c\u201d]/.test(image)) return "a path stands in plain quotes: \"./blocks.dsl\"";
+  if (/^[\u2018\u2019\u201c\u201d]/.test(image)) return 'a path stands in plain quotes: "./blocks.dsl"';
   if (/^\p{L}/u.test(image)) return "names are made of the ASCII letters, digits and '_'";
   if (/^\p{Zs}/u.test(image)) return "write a plain space";
   if (/^[\u2013\u2014\u2212]/.test(image)) return "write '-'";

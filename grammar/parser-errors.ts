@@ -20,12 +20,15 @@ export const messages: IParserErrorMessageProvider = {
 };
 
 function expectedText(type: TokenType): string {
-  if (type === keyword(")") || type === keyword("]") || type === keyword(">")) return `',' or ${type.LABEL ?? ""}`;
+  if (type === keyword(")") || type === keyword("]") || type === keyword(">"))
+    return `',' or ${type.LABEL ?? ""}`;
   return type.LABEL ?? type.name;
 }
 
 /** Words that begin a declaration, in the order in which the reference has them. */
-const declarationWords = "import dim mesh const fn module derive numerics schedule pipeline kernel".split(" ");
+const declarationWords = "import dim mesh const fn module derive numerics schedule pipeline kernel".split(
+  " ",
+);
 const memberWords = "param state const fn derive".split(" ");
 
 /** Words of other languages where a statement or declaration begins. */
@@ -55,7 +58,12 @@ export function explain(error: IRecognitionException, text: string): SyntaxError
   const before = previous(error);
   if (error.message === "a name" && isReserved(token)) {
     const what = token.tokenType === Dtype ? "a dtype" : "a reserved word";
-    return { span, code: "WF1009", message: `'${token.image}' is ${what}, so it cannot be a name`, help: `call it '${token.image}_', or something else` };
+    return {
+      span,
+      code: "WF1009",
+      message: `'${token.image}' is ${what}, so it cannot be a name`,
+      help: `call it '${token.image}_', or something else`,
+    };
   }
   if (before?.tokenType === End && before.image === "" && isInfix(token)) {
     return {
@@ -94,7 +102,8 @@ function help(expected: string, token: IToken, before: IToken | undefined): stri
     return "'==' compares; 'let x = e' names a value";
   }
   if (expected === "',' or ')'" && image === ",") return "a record names its fields: '(a: x, b: y)'";
-  if (expected === "'else'") return "an 'if' gives a value, so it says what it gives otherwise: 'if c then a else b'";
+  if (expected === "'else'")
+    return "an 'if' gives a value, so it says what it gives otherwise: 'if c then a else b'";
   if (expected === "an expression" && image === ".") return "write a digit before the point: '0.5'";
   if (expected === "the end of the statement" && before !== undefined) {
     return foreignWords.get(before.image) ?? nearest(before.image, ["let"]) ?? afterStatement(token);
@@ -106,12 +115,14 @@ function help(expected: string, token: IToken, before: IToken | undefined): stri
 }
 
 function afterStatement(token: IToken): string | undefined {
-  if (token.tokenType === Name || token.tokenType === keyword("let")) return "two statements on one line have ';' between";
+  if (token.tokenType === Name || token.tokenType === keyword("let"))
+    return "two statements on one line have ';' between";
   return undefined;
 }
 
 function declarationHelp(image: string): string | undefined {
-  if (image === "param" || image === "state") return `'${image}' stands in a module: 'module Name { ${image} .. }'`;
+  if (image === "param" || image === "state")
+    return `'${image}' stands in a module: 'module Name { ${image} .. }'`;
   if (image === "let") return "outside functions write 'const' for a number, 'dim' for a size";
   return foreignWords.get(image) ?? nearest(image, declarationWords);
 }
@@ -121,7 +132,7 @@ function nearest(image: string, words: readonly string[]): string | undefined {
   if (image.length < 3) return undefined;
   const close = words
     .map((word) => ({ word, distance: editDistance(image, word) }))
-    .filter(({ word, distance }) => distance > 0 && distance <= (word.length < 5 ? 1 : 2))
+    .filter(({ word, distance }) => distance > 0 && distance <= (word.length < 4 ? 1 : 2))
     .sort((a, b) => a.distance - b.distance)[0];
   return close === undefined ? undefined : `did you mean '${close.word}'?`;
 }

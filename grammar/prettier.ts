@@ -43,7 +43,10 @@ const printer: Printer<WeftText> = {
 
 export const printers: Record<string, Printer<WeftText>> = { weft: printer };
 
-export const defaultOptions: NonNullable<Plugin["defaultOptions"]> = { printWidth: defaultWidth, tabWidth: 2 };
+export const defaultOptions: NonNullable<Plugin["defaultOptions"]> = {
+  printWidth: defaultWidth,
+  tabWidth: 2,
+};
 
 /** Prettier shows the lines around an error that carries a `loc`. */
 function prettierError(error: SyntaxError, text: string): Error {

@@ -21,8 +21,33 @@ export const softKeywords: readonly string[] = (
 
 /** Longer ones first, where one begins another. */
 export const punctuation: readonly string[] = [
-  "...", "->", "==", "!=", "<=", ">=",
-  "(", ")", "[", "]", "{", "}", "<", ">", "=", "+", "-", "*", "/", "%", "^", ",", ":", ";", ".", "@", "|",
+  "...",
+  "->",
+  "==",
+  "!=",
+  "<=",
+  ">=",
+  "(",
+  ")",
+  "[",
+  "]",
+  "{",
+  "}",
+  "<",
+  ">",
+  "=",
+  "+",
+  "-",
+  "*",
+  "/",
+  "%",
+  "^",
+  ",",
+  ":",
+  ";",
+  ".",
+  "@",
+  "|",
 ];
 
 /** What stands between two operands. `as` is not here: it has axes to its right. */
@@ -34,15 +59,30 @@ const categories = (text: string): TokenType[] => (infixTexts.has(text) ? [Infix
 
 const quoted = (text: string): string => `'${text}'`;
 
-export const Name: TokenType = createToken({ name: "Name", label: "a name", pattern: /[A-Za-z_][A-Za-z0-9_]*/ });
+export const Name: TokenType = createToken({
+  name: "Name",
+  label: "a name",
+  pattern: /[A-Za-z_][A-Za-z0-9_]*/,
+});
 export const Dtype: TokenType = createToken({ name: "Dtype", label: "a dtype", pattern: Lexer.NA });
 
 const words = new Map<string, TokenType>(dtypes.map((text) => [text, Dtype]));
 for (const text of reservedWords) {
-  words.set(text, createToken({ name: `word ${text}`, label: quoted(text), pattern: Lexer.NA, categories: categories(text) }));
+  words.set(
+    text,
+    createToken({
+      name: `word ${text}`,
+      label: quoted(text),
+      pattern: Lexer.NA,
+      categories: categories(text),
+    }),
+  );
 }
 for (const text of softKeywords) {
-  words.set(text, createToken({ name: `soft ${text}`, label: quoted(text), pattern: Lexer.NA, categories: Name }));
+  words.set(
+    text,
+    createToken({ name: `soft ${text}`, label: quoted(text), pattern: Lexer.NA, categories: Name }),
+  );
 }
 
 /** The token type of a word as it is spelt. */
@@ -83,8 +123,17 @@ export const Float: TokenType = createToken({
   longer_alt: BadNumber,
   pattern: /[0-9]+(?:\.[0-9]+(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)/,
 });
-export const Int: TokenType = createToken({ name: "Int", label: "an integer", pattern: /[0-9]+/, longer_alt: BadNumber });
-export const Text: TokenType = createToken({ name: "Text", label: "a path in quotes", pattern: /"[^"\n\r]*"/ });
+export const Int: TokenType = createToken({
+  name: "Int",
+  label: "an integer",
+  pattern: /[0-9]+/,
+  longer_alt: BadNumber,
+});
+export const Text: TokenType = createToken({
+  name: "Text",
+  label: "a path in quotes",
+  pattern: /"[^"\n\r]*"/,
+});
 
 // ---------------------------------------------------------------- trivia and mistakes
 
@@ -120,9 +169,26 @@ export const End: TokenType = keyword(";");
 export const Hole: TokenType = createToken({ name: "Hole", label: "something", pattern: Lexer.NA });
 
 export const lexerTokens: readonly TokenType[] = [
-  Space, Note, Name, Float, Int, BadNumber, Text, OpenText, Foreign, ...marks.values(), Bad,
+  Space,
+  Note,
+  Name,
+  Float,
+  Int,
+  BadNumber,
+  Text,
+  OpenText,
+  Foreign,
+  ...marks.values(),
+  Bad,
 ];
 
 export const parserTokens: readonly TokenType[] = [
-  Infix, Name, ...new Set(words.values()), Float, Int, Text, ...marks.values(), Hole,
+  Infix,
+  Name,
+  ...new Set(words.values()),
+  Float,
+  Int,
+  Text,
+  ...marks.values(),
+  Hole,
 ];

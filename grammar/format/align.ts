@@ -46,7 +46,12 @@ function alignCells(lines: readonly Line[], k: number, width: number): void {
 }
 
 /** Lines with the same column at the same depth. What is deeper, and a `}`, may stand between but for comments. */
-function runFrom(lines: readonly Line[], from: number, k: number, name: string): { lines: Line[]; end: number } {
+function runFrom(
+  lines: readonly Line[],
+  from: number,
+  k: number,
+  name: string,
+): { lines: Line[]; end: number } {
   const first = lines[from];
   const found: Line[] = [];
   let at = from;

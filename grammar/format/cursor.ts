@@ -27,7 +27,9 @@ export class Cursor {
   take(expected?: string): Doc {
     const token = this.#tokens[this.#token];
     if (token === undefined || (expected !== undefined && token.image !== expected)) {
-      throw new Error(`the formatter expected '${expected}' at offset ${token?.startOffset ?? this.#text.length}`);
+      throw new Error(
+        `the formatter expected '${expected}' at offset ${token?.startOffset ?? this.#text.length}`,
+      );
     }
     const before = this.leading();
     this.#token += 1;
@@ -55,13 +57,17 @@ export class Cursor {
   leading(): Doc {
     const until = this.#tokens[this.#token]?.startOffset ?? Infinity;
     const docs: Doc[] = [];
-    for (let note = this.#notes[this.#note]; note !== undefined && note.startOffset < until; note = this.#notes[this.#note]) {
+    for (
+      let note = this.#notes[this.#note];
+      note !== undefined && note.startOffset < until;
+      note = this.#notes[this.#note]
+    ) {
       if (docs.length > 0 && this.blankBefore(note.startOffset)) docs.push({ kind: "hardline" });
       docs.push(freshline, note.image.trimEnd(), freshline);
       this.#note += 1;
       this.#end = endOf(note);
     }
-    if (docs.length > 0 && until !== Infinity && this.blankBefore(until)) docs.push({ kind: "hardline" });
+    if (docs.length > 0 && !this.#atClose() && this.blankBefore(until)) docs.push({ kind: "hardline" });
     return docs;
   }
 
@@ -77,6 +83,12 @@ export class Cursor {
     return /[\r\n]/.test(this.#text.slice(this.#end, next));
   }
 
+  /** Whether a closing bracket comes, or nothing. */
+  #atClose(): boolean {
+    const next = this.#tokens[this.#token];
+    return next === undefined || [")", "]", "}", ">"].includes(next.image);
+  }
+
   #nextNote(): number {
     return this.#notes[this.#note]?.startOffset ?? Infinity;
   }
@@ -88,7 +100,8 @@ export class Cursor {
   /** Comments after the last token, on its line. */
   #trailing(): Doc {
     const note = this.#notes[this.#note];
-    if (note === undefined || note.startOffset > (this.#tokens[this.#token]?.startOffset ?? Infinity)) return "";
+    if (note === undefined || note.startOffset > (this.#tokens[this.#token]?.startOffset ?? Infinity))
+      return "";
     if (/[\r\n]/.test(this.#text.slice(this.#end, note.startOffset))) return "";
     this.#note += 1;
     this.#end = endOf(note);

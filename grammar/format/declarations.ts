@@ -1,8 +1,24 @@
 /** How declarations and statements are laid out. */
 
 import type {
-  Block, Declaration, DeriveDecl, DimBinding, DimDecl, Expr, FnDecl, ImportDecl, KernelDecl, Member, ModuleDecl, Name,
-  NumericsClause, Param, ScheduleClause, ScheduleItem, SchedulePart, Statement,
+  Block,
+  Declaration,
+  DeriveDecl,
+  DimBinding,
+  DimDecl,
+  Expr,
+  FnDecl,
+  ImportDecl,
+  KernelDecl,
+  Member,
+  ModuleDecl,
+  Name,
+  NumericsClause,
+  Param,
+  ScheduleClause,
+  ScheduleItem,
+  SchedulePart,
+  Statement,
 } from "../ast.ts";
 import type { Cursor } from "./cursor.ts";
 import { brokenGroup, column, type Doc, group, hardline, indent, lateGroup, line } from "./doc.ts";
@@ -24,9 +40,24 @@ export function declaration(c: Cursor, decl: Declaration): Doc {
     case "module":
       return moduleDecl(c, decl);
     case "numerics":
-      return [c.take("numerics"), " ", path(c, decl.target), " ", braced(c, decl.clauses, (clause) => numericsClause(c, clause))];
+      return [
+        c.take("numerics"),
+        " ",
+        path(c, decl.target),
+        " ",
+        braced(c, decl.clauses, (clause) => numericsClause(c, clause)),
+      ];
     case "schedule": {
-      const head = [c.take("schedule"), " ", path(c, decl.target), " ", c.take("on"), " ", c.take(decl.on.text), " "];
+      const head = [
+        c.take("schedule"),
+        " ",
+        path(c, decl.target),
+        " ",
+        c.take("on"),
+        " ",
+        c.take(decl.on.text),
+        " ",
+      ];
       return [head, braced(c, decl.clauses, (clause) => scheduleClause(c, clause))];
     }
     case "pipeline":
@@ -46,7 +77,10 @@ export function braced<T>(c: Cursor, items: readonly T[], item: (item: T) => Doc
   const body = lines(c, items, item, { kind: "line", flat: " " });
   const dangling = c.leading();
   if (items.length === 0 && isNothing(dangling)) return [open, c.take("}")];
-  const inside = [open, indent([line, body, isNothing(dangling) || items.length === 0 ? "" : hardline, dangling])];
+  const inside = [
+    open,
+    indent([line, body, isNothing(dangling) || items.length === 0 ? "" : hardline, dangling]),
+  ];
   return (broken ? brokenGroup : group)([...inside, line, c.take("}")]);
 }
 
@@ -54,7 +88,14 @@ export function braced<T>(c: Cursor, items: readonly T[], item: (item: T) => Doc
 export function lines<T>(c: Cursor, items: readonly T[], item: (item: T) => Doc, between: Doc): Doc {
   return items.map((each, i): Doc => {
     const blank = i > 0 && c.blankAhead();
-    const separator: Doc = i === 0 ? "" : [between === hardline ? "" : { kind: "choice", broken: "", flat: ";" }, blank ? hardline : "", between];
+    const separator: Doc =
+      i === 0
+        ? ""
+        : [
+            between === hardline ? "" : { kind: "choice", broken: "", flat: ";" },
+            blank ? hardline : "",
+            between,
+          ];
     return [separator, c.leading(), item(each), c.separator()];
   });
 }
@@ -62,7 +103,9 @@ export function lines<T>(c: Cursor, items: readonly T[], item: (item: T) => Doc,
 export function commaList<T>(c: Cursor, items: readonly T[], item: (item: T) => Doc): Doc {
   const docs = items.map((each, i): Doc => {
     const doc = item(each);
-    return i === items.length - 1 ? [doc, c.nextIs(",") ? c.separator() : ""] : [doc, ",", c.separator(), line];
+    return i === items.length - 1
+      ? [doc, c.nextIs(",") ? c.separator() : ""]
+      : [doc, ",", c.separator(), line];
   });
   return group(indent(docs));
 }
@@ -100,7 +143,14 @@ function moduleDecl(c: Cursor, decl: ModuleDecl): Doc {
 function member(c: Cursor, decl: Member): Doc {
   switch (decl.kind) {
     case "param":
-      return [c.take("param"), " ", c.take(decl.name.text), c.take(":"), column("param"), typeExpr(c, decl.type)];
+      return [
+        c.take("param"),
+        " ",
+        c.take(decl.name.text),
+        c.take(":"),
+        column("param"),
+        typeExpr(c, decl.type),
+      ];
     case "state":
       return [c.take("state"), " ", c.take(decl.name.text), c.take(":"), " ", typeExpr(c, decl.type)];
     case "const":
@@ -120,13 +170,18 @@ function fnDecl(c: Cursor, decl: FnDecl): Doc {
 function kernelDecl(c: Cursor, decl: KernelDecl): Doc {
   const name = [c.take("kernel"), " ", c.take(decl.name.text)];
   const head = signature(c, { ...decl, dimParams: [], where: [] });
-  const target = decl.implements === undefined ? "" : [" ", c.take("implements"), " ", c.take(decl.implements.text)];
+  const target =
+    decl.implements === undefined ? "" : [" ", c.take("implements"), " ", c.take(decl.implements.text)];
   return [name, head, target, " ", block(c, decl.body)];
 }
 
-function signature(c: Cursor, fn: Pick<FnDecl, "typeParams" | "dimParams" | "params" | "result" | "where">): Doc {
+function signature(
+  c: Cursor,
+  fn: Pick<FnDecl, "typeParams" | "dimParams" | "params" | "result" | "where">,
+): Doc {
   const types = typeParams(c, fn.typeParams);
-  const dims = fn.dimParams.length === 0 ? "" : bracketed(c, "[", fn.dimParams, (dim) => c.take(dim.text), "]");
+  const dims =
+    fn.dimParams.length === 0 ? "" : bracketed(c, "[", fn.dimParams, (dim) => c.take(dim.text), "]");
   const params = bracketed(c, "(", fn.params, (param) => paramDoc(c, param), ")");
   const result = fn.result === undefined ? "" : [" ", c.take("->"), " ", lateGroup(typeExpr(c, fn.result))];
   return [types, dims, params, result, facts(c, fn.where)];
@@ -139,16 +194,31 @@ function paramDoc(c: Cursor, param: Param): Doc {
 }
 
 function deriveDecl(c: Cursor, decl: DeriveDecl): Doc {
-  const head = [c.take("derive"), " ", c.take(decl.name.text), " ", c.take("from"), " ", c.take(decl.from.text)];
+  const head = [
+    c.take("derive"),
+    " ",
+    c.take(decl.name.text),
+    " ",
+    c.take("from"),
+    " ",
+    c.take(decl.from.text),
+  ];
   const by = [" ", c.take("by"), " ", c.take(decl.rule.text), " "];
-  const steps = bracketed(c, "{", decl.steps, (step) => [c.take(step.factor.text), " ", c.take(step.where), " ", c.take(step.target.text)], "}");
+  const steps = bracketed(
+    c,
+    "{",
+    decl.steps,
+    (step) => [c.take(step.factor.text), " ", c.take(step.where), " ", c.take(step.target.text)],
+    "}",
+  );
   return [head, by, steps];
 }
 
 // ---------------------------------------------------------------- statements
 
 function block(c: Cursor, body: Block): Doc {
-  const statements: readonly (Statement | Expr)[] = body.result === undefined ? body.statements : [...body.statements, body.result];
+  const statements: readonly (Statement | Expr)[] =
+    body.result === undefined ? body.statements : [...body.statements, body.result];
   return braced(c, statements, (each) => statement(c, each));
 }
 
@@ -172,7 +242,11 @@ function numericsClause(c: Cursor, clause: NumericsClause): Doc {
       return [head, commaList(c, clause.types, (type) => typeExpr(c, type))];
     case "accumulate": {
       const type = typeExpr(c, clause.type);
-      return [head, type, clause.every === undefined ? "" : [" ", c.take("every"), " ", expression(c, clause.every)]];
+      return [
+        head,
+        type,
+        clause.every === undefined ? "" : [" ", c.take("every"), " ", expression(c, clause.every)],
+      ];
     }
     case "bound":
       return [head, c.take(clause.measure.text), " ", expression(c, clause.value)];
@@ -181,7 +255,9 @@ function numericsClause(c: Cursor, clause: NumericsClause): Doc {
 
 function scheduleClause(c: Cursor, clause: ScheduleClause): Doc {
   const word = c.take(clause.keyword.text);
-  return clause.items.length === 0 ? word : [word, " ", commaList(c, clause.items, (item) => scheduleItem(c, item))];
+  return clause.items.length === 0
+    ? word
+    : [word, " ", commaList(c, clause.items, (item) => scheduleItem(c, item))];
 }
 
 function scheduleItem(c: Cursor, item: ScheduleItem): Doc {

@@ -6,7 +6,13 @@
 export type Doc =
   | string
   | readonly Doc[]
-  | { readonly kind: "group"; readonly body: Doc; readonly broken: boolean; readonly late: boolean; readonly look: Look }
+  | {
+      readonly kind: "group";
+      readonly body: Doc;
+      readonly broken: boolean;
+      readonly late: boolean;
+      readonly look: Look;
+    }
   | { readonly kind: "indent"; readonly body: Doc }
   /** A line end, or flat a space or nothing. */
   | { readonly kind: "line"; readonly flat: " " | "" }
@@ -139,7 +145,9 @@ class Renderer {
     }
     switch (doc.kind) {
       case "group": {
-        const flat = !doc.broken && (mode === "flat" || this.#fits({ doc: doc.body, indent: depth, mode: "flat" }, open));
+        const flat =
+          !doc.broken &&
+          (mode === "flat" || this.#fits({ doc: doc.body, indent: depth, mode: "flat" }, open));
         open.push({ doc: doc.body, indent: depth, mode: flat ? "flat" : "broken" });
         return;
       }
@@ -204,8 +212,7 @@ class Renderer {
         for (let i = doc.length - 1; i >= 0; i -= 1) open.push({ ...piece, doc: doc[i] ?? "" });
       } else if (doc.kind === "group") {
         open.push({ ...piece, doc: doc.body, mode: doc.broken ? "broken" : doc.late ? "flat" : mode });
-      }
-      else if (doc.kind === "indent") open.push({ ...piece, doc: doc.body });
+      } else if (doc.kind === "indent") open.push({ ...piece, doc: doc.body });
       else if (doc.kind === "line") {
         if (mode === "broken") return true;
         room -= doc.flat.length;

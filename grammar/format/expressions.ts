@@ -1,13 +1,29 @@
 /** How expressions and types are laid out. */
 
 import type {
-  AxisExpr, BlockScale, CallDim, CallExpr, Expr, ForExpr, ForVariable, IndexExpr, IndexPart, TypeExpr, TypeParam,
+  AxisExpr,
+  BlockScale,
+  CallDim,
+  CallExpr,
+  Expr,
+  ForExpr,
+  ForVariable,
+  IndexExpr,
+  IndexPart,
+  TypeExpr,
+  TypeParam,
 } from "../ast.ts";
 import type { Cursor } from "./cursor.ts";
 import { type Doc, freshline, group, indent, lastComma, line, softline } from "./doc.ts";
 
 /** Items between brackets: on one line, or one a line with a comma after the last. */
-export function bracketed<T>(c: Cursor, open: string, items: readonly T[], item: (item: T) => Doc, close: string): Doc {
+export function bracketed<T>(
+  c: Cursor,
+  open: string,
+  items: readonly T[],
+  item: (item: T) => Doc,
+  close: string,
+): Doc {
   const before = c.take(open);
   const docs = items.map((each, i): Doc => {
     const first = [c.leading(), item(each)];
@@ -17,7 +33,12 @@ export function bracketed<T>(c: Cursor, open: string, items: readonly T[], item:
   const dangling = c.leading();
   if (items.length === 0 && isNothing(dangling)) return [before, c.take(close)];
   const edge = open === "{" ? line : softline;
-  return group([before, indent([edge, docs, dangling]), isNothing(dangling) ? edge : freshline, c.take(close)]);
+  return group([
+    before,
+    indent([edge, docs, dangling]),
+    isNothing(dangling) ? edge : freshline,
+    c.take(close),
+  ]);
 }
 
 export function isNothing(doc: Doc): boolean {
@@ -76,7 +97,13 @@ export function expression(c: Cursor, value: Expr): Doc {
     case "field":
       return [expression(c, value.value), c.take("."), c.take(value.field.text)];
     case "record":
-      return bracketed(c, "(", value.fields, (field) => [c.take(field.name.text), c.take(":"), " ", expression(c, field.value)], ")");
+      return bracketed(
+        c,
+        "(",
+        value.fields,
+        (field) => [c.take(field.name.text), c.take(":"), " ", expression(c, field.value)],
+        ")",
+      );
     case "paren":
       return group([c.take("("), indent([softline, expression(c, value.value)]), softline, c.take(")")]);
   }
@@ -85,7 +112,13 @@ export function expression(c: Cursor, value: Expr): Doc {
 type Chained = Extract<Expr, { kind: "binary" | "where" | "as" }>;
 
 const families: Readonly<Record<string, string>> = {
-  "*": "*", "/": "*", "%": "*", "+": "+", "-": "+", where: "where", as: "where",
+  "*": "*",
+  "/": "*",
+  "%": "*",
+  "+": "+",
+  "-": "+",
+  where: "where",
+  as: "where",
 };
 
 const opOf = (value: Chained): string => (value.kind === "binary" ? value.op : value.kind);
@@ -95,7 +128,10 @@ const familyOf = (value: Chained): string => families[opOf(value)] ?? opOf(value
 function chain(c: Cursor, value: Chained): Doc {
   const links: Chained[] = [];
   let first: Expr = value;
-  while ((first.kind === "binary" || first.kind === "where" || first.kind === "as") && familyOf(first) === familyOf(value)) {
+  while (
+    (first.kind === "binary" || first.kind === "where" || first.kind === "as") &&
+    familyOf(first) === familyOf(value)
+  ) {
     links.push(first);
     first = first.kind === "binary" ? first.left : first.value;
   }
@@ -116,7 +152,11 @@ function right(link: Exclude<Chained, { kind: "as" }>): Expr {
 
 function loop(c: Cursor, value: ForExpr): Doc {
   const start = c.take("for");
-  const variables = value.variables.map((variable, i): Doc => [i === 0 ? " " : "", forVariable(c, variable), separatorBefore(c, i < value.variables.length - 1)]);
+  const variables = value.variables.map((variable, i): Doc => [
+    i === 0 ? " " : "",
+    forVariable(c, variable),
+    separatorBefore(c, i < value.variables.length - 1),
+  ]);
   const head = [start, variables, c.take(":")];
   return group([head, indent([line, expression(c, value.body)])]);
 }
@@ -133,7 +173,8 @@ function forVariable(c: Cursor, variable: ForVariable): Doc {
 
 function call(c: Cursor, value: CallExpr): Doc {
   const callee = expression(c, value.callee);
-  const typeArgs = value.typeArgs.length === 0 ? "" : bracketed(c, "<", value.typeArgs, (arg) => typeExpr(c, arg), ">");
+  const typeArgs =
+    value.typeArgs.length === 0 ? "" : bracketed(c, "<", value.typeArgs, (arg) => typeExpr(c, arg), ">");
   const dims = value.dims === undefined ? "" : bracketed(c, "[", value.dims, (dim) => callDim(c, dim), "]");
   return [callee, typeArgs, dims, bracketed(c, "(", value.args, (arg) => expression(c, arg), ")")];
 }
@@ -150,7 +191,10 @@ function callDim(c: Cursor, dim: CallDim): Doc {
 }
 
 function index(c: Cursor, value: IndexExpr): Doc {
-  const read = [expression(c, value.value), bracketed(c, "[", value.indices, (part) => indexPart(c, part), "]")];
+  const read = [
+    expression(c, value.value),
+    bracketed(c, "[", value.indices, (part) => indexPart(c, part), "]"),
+  ];
   return value.else === undefined ? read : [read, " ", c.take("else"), " ", expression(c, value.else)];
 }
 
@@ -172,10 +216,17 @@ export function typeExpr(c: Cursor, type: TypeExpr): Doc {
     case "error-type":
       return "";
     case "tuple-type":
-      return bracketed(c, "(", type.fields, (field) => [c.take(field.name.text), c.take(":"), " ", typeExpr(c, field.type)], ")");
+      return bracketed(
+        c,
+        "(",
+        type.fields,
+        (field) => [c.take(field.name.text), c.take(":"), " ", typeExpr(c, field.type)],
+        ")",
+      );
     case "type": {
       // A block alone, in `contract`, has its name from the type before it.
-      if (type.name.span.start === type.name.span.end && type.scale !== undefined) return blockScale(c, type.scale);
+      if (type.name.span.start === type.name.span.end && type.scale !== undefined)
+        return blockScale(c, type.scale);
       const name = c.take(type.name.text);
       const args = type.args.length === 0 ? "" : bracketed(c, "<", type.args, (arg) => typeArg(c, arg), ">");
       const shape = type.axes === undefined ? "" : axes(c, type.axes);
@@ -186,7 +237,9 @@ export function typeExpr(c: Cursor, type: TypeExpr): Doc {
 }
 
 function typeArg(c: Cursor, arg: TypeExpr | Expr): Doc {
-  return arg.kind === "type" || arg.kind === "tuple-type" || arg.kind === "error-type" ? typeExpr(c, arg) : expression(c, arg);
+  return arg.kind === "type" || arg.kind === "tuple-type" || arg.kind === "error-type"
+    ? typeExpr(c, arg)
+    : expression(c, arg);
 }
 
 function blockScale(c: Cursor, scale: BlockScale): Doc {
@@ -206,5 +259,11 @@ function axisExpr(c: Cursor, axis: AxisExpr): Doc {
 
 export function typeParams(c: Cursor, params: readonly TypeParam[]): Doc {
   if (params.length === 0) return "";
-  return bracketed(c, "<", params, (param) => [c.take(param.name.text), c.take(":"), " ", c.take(param.bound.text)], ">");
+  return bracketed(
+    c,
+    "<",
+    params,
+    (param) => [c.take(param.name.text), c.take(":"), " ", c.take(param.bound.text)],
+    ">",
+  );
 }

@@ -8,24 +8,58 @@ import { afterSign, bracketed, expression, isNothing } from "./expressions.ts";
 
 export function pipeline(c: Cursor, decl: PipelineDecl): Doc {
   const name = [c.take("pipeline"), " ", c.take(decl.name.text)];
-  const params = decl.params.length === 0 && !c.nextIs("[") ? "" : bracketed(c, "[", decl.params, (param) => c.take(param.text), "]");
+  const params =
+    decl.params.length === 0 && !c.nextIs("[")
+      ? ""
+      : bracketed(c, "[", decl.params, (param) => c.take(param.text), "]");
   return [name, params, facts(c, decl.where), " ", braced(c, decl.items, (each) => item(c, each))];
 }
 
 function item(c: Cursor, each: PipelineItem): Doc {
   switch (each.kind) {
     case "rank":
-      return [c.take("rank"), " ", c.take(each.variable.text), " ", c.take("in"), " ", expression(c, each.count)];
+      return [
+        c.take("rank"),
+        " ",
+        c.take(each.variable.text),
+        " ",
+        c.take("in"),
+        " ",
+        expression(c, each.count),
+      ];
     case "direction": {
-      const head = [c.take("direction"), " ", c.take(each.name.text), c.take(":"), column("direction"), c.take("stage"), " "];
+      const head = [
+        c.take("direction"),
+        " ",
+        c.take(each.name.text),
+        c.take(":"),
+        column("direction"),
+        c.take("stage"),
+        " ",
+      ];
       return [head, commaList(c, each.stages, (stage) => expression(c, stage))];
     }
     case "let":
-      return [c.take("let"), " ", c.take(each.name.text), column("let"), c.take("="), afterSign(c, each.value)];
+      return [
+        c.take("let"),
+        " ",
+        c.take(each.name.text),
+        column("let"),
+        c.take("="),
+        afterSign(c, each.value),
+      ];
     case "phase": {
       const head = [c.take("phase"), " ", c.take(each.name.text), column("phase")];
       if (each.variable === undefined || each.count === undefined) return [head, actions(c, each.body)];
-      const times = [c.take("for"), " ", c.take(each.variable.text), " ", c.take("in"), " ", expression(c, each.count)];
+      const times = [
+        c.take("for"),
+        " ",
+        c.take(each.variable.text),
+        " ",
+        c.take("in"),
+        " ",
+        expression(c, each.count),
+      ];
       return [head, times, column("actions"), actions(c, each.body)];
     }
   }
@@ -51,7 +85,9 @@ function action(c: Cursor, each: PipelineAction): Doc {
   switch (each.kind) {
     case "action": {
       const name = c.take(each.name.text);
-      return each.direction === undefined ? name : [name, c.take("("), expression(c, each.direction), c.take(")")];
+      return each.direction === undefined
+        ? name
+        : [name, c.take("("), expression(c, each.direction), c.take(")")];
     }
     case "overlap":
       return [c.take("overlap"), bracketed(c, "(", each.actions, (part) => action(c, part), ")")];
@@ -68,4 +104,3 @@ function branch(c: Cursor, list: readonly PipelineAction[]): Doc {
   const [only] = list;
   return c.nextIs("{") || only === undefined ? actions(c, list) : action(c, only);
 }
-

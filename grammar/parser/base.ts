@@ -1,14 +1,31 @@
 /** The parser's ground: tokens as names and spans, lists, and going on after a mistake. */
 
-import { EmbeddedActionsParser, EOF, isRecognitionException, type IRecognitionException, type IToken, type TokenType } from "chevrotain";
+import {
+  EmbeddedActionsParser,
+  EOF,
+  isRecognitionException,
+  type IRecognitionException,
+  type IToken,
+  type TokenType,
+} from "chevrotain";
 import type { Name as NameNode, Span } from "../ast.ts";
 import { maxErrors, type SyntaxError, type SyntaxErrorCode } from "../errors.ts";
 import { depthOf, endOf } from "../layout-lines.ts";
+import { limits } from "../limits.ts";
 import { explain, messages } from "../parser-errors.ts";
 import { End, keyword, Name, parserTokens } from "../tokens.ts";
 
+export const nameParts = "give the inner parts names with 'let'";
+
 export const comma: TokenType = keyword(",");
 export const closers: ReadonlySet<TokenType> = new Set([")", "]", "}"].map(keyword));
+/** What no item of a list begins with. */
+const listEnds: ReadonlySet<TokenType> = new Set([
+  ...closers,
+  ...["{", ">", ":", "where"].map(keyword),
+  End,
+  EOF,
+]);
 /** What ends a statement that cannot be read, unless it stands in brackets. */
 export const statementEnd: ReadonlySet<TokenType> = new Set([End]);
 
@@ -16,6 +33,10 @@ export abstract class GroundParser extends EmbeddedActionsParser {
   /** The errors of this parse, in the order in which they are met. */
   protected found: SyntaxError[] = [];
   protected text = "";
+  /** Expressions and types around us. */
+  protected depth = 0;
+  /** `if`s around us, in the same brackets, whose `else` is still to come. */
+  protected owed = 0;
 
   constructor(validate: "validate" | "trust") {
     super([...parserTokens], {
@@ -86,21 +107,21 @@ export abstract class GroundParser extends EmbeddedActionsParser {
 
   /** Items with commas between, and maybe one after the last. A rule that has two lists numbers them. */
   protected list<T>(item: () => T, index = 1): T[] {
-    // Chevrotain tells the repetitions of a rule apart by number: ours are beyond those that a rule gives.
-    const number = 100 + index;
     const items: T[] = [];
-    let more = true;
-    this.many(number, {
-      GATE: () => more,
-      DEF: () => {
+    if (this.RECORDING_PHASE) {
+      // Chevrotain tells the repetitions of a rule apart by number: ours are beyond those that a rule gives.
+      const number = 100 + index;
+      this.many(number, () => {
         items.push(item());
-        more = false;
-        this.option(number, () => {
-          this.consume(number, comma);
-          more = true;
-        });
-      },
-    });
+        this.option(number, () => this.consume(number, comma));
+      });
+      return items;
+    }
+    while (!listEnds.has(this.next())) {
+      items.push(item());
+      if (this.next() !== comma) break;
+      this.SKIP_TOKEN();
+    }
     return items;
   }
 
@@ -120,6 +141,10 @@ export abstract class GroundParser extends EmbeddedActionsParser {
     }
   }
 
+  protected skipEnds(): void {
+    while (this.next() === End && !this.RECORDING_PHASE) this.SKIP_TOKEN();
+  }
+
   // ---------------------------------------------------------------- mistakes
 
   protected fail(span: Span, code: SyntaxErrorCode, message: string, help: string | undefined): void {
@@ -129,17 +154,35 @@ export abstract class GroundParser extends EmbeddedActionsParser {
 
   /** Runs `body`; on a mistake reports it, reads up to one of `stops` in our brackets, and gives `fallback()`. */
   protected guard<T>(stops: ReadonlySet<TokenType>, body: () => T, fallback: () => T): T {
-    const depth = depthOf(this.LA(1));
+    const brackets = depthOf(this.LA(1));
+    const { depth, owed } = this;
     try {
       return body();
     } catch (error) {
+      this.depth = depth;
+      this.owed = owed;
       if (isMistake(error)) {
         if (this.found.length < maxErrors) this.found.push(explain(error, this.text));
       } else if (!(error instanceof TooDeep)) throw error;
       if (this.found.length >= maxErrors) this.giveUp();
-      this.skipTo(stops, depth);
+      this.skipTo(stops, brackets);
       return fallback();
     }
+  }
+
+  /** Goes one expression or type deeper, unless there are too many. `guard` comes back up after a mistake. */
+  protected enter(): void {
+    if (this.depth >= limits.nesting && !this.RECORDING_PHASE) {
+      const at = this.here();
+      const message = `expressions and types are nested more than ${limits.nesting} deep here`;
+      this.fail({ start: at, end: at }, "WF1004", message, nameParts);
+      throw new TooDeep();
+    }
+    this.depth += 1;
+  }
+
+  protected leave(): void {
+    this.depth -= 1;
   }
 
   /** Reads nothing more. */

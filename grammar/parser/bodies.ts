@@ -26,7 +26,11 @@ export abstract class BodyParser extends TypeParser {
     let result: TypeExpr | undefined;
     this.OPTION2(() => {
       this.CONSUME(keyword("->"));
-      result = this.guard(headEnd, () => this.SUBRULE(this.type), () => this.errorType());
+      result = this.guard(
+        headEnd,
+        () => this.SUBRULE(this.type),
+        () => this.errorType(),
+      );
     });
     const where = this.SUBRULE(this.facts);
     return { typeParams, dimParams, params, result, where };
@@ -37,7 +41,11 @@ export abstract class BodyParser extends TypeParser {
     let facts: Expr[] = [];
     this.OPTION(() => {
       this.CONSUME(keyword("where"));
-      facts = this.guard(whereEnd, () => this.list(() => this.SUBRULE(this.expression)), () => []);
+      facts = this.guard(
+        whereEnd,
+        () => this.list(() => this.SUBRULE(this.expression)),
+        () => [],
+      );
     });
     return facts;
   });
@@ -45,11 +53,18 @@ export abstract class BodyParser extends TypeParser {
   protected readonly params: ParserMethod<[], Param[]> = this.RULE("params", () => {
     this.CONSUME(keyword("("));
     const params: Param[] = [];
-    this.repeat(() => this.atClose(), () => {
-      const param = this.guard<Param | undefined>(itemEnd, () => this.SUBRULE(this.param), () => undefined);
-      if (param !== undefined) params.push(param);
-      this.#itemEnd();
-    });
+    this.repeat(
+      () => this.atClose(),
+      () => {
+        const param = this.guard<Param | undefined>(
+          itemEnd,
+          () => this.SUBRULE(this.param),
+          () => undefined,
+        );
+        if (param !== undefined) params.push(param);
+        this.#itemEnd();
+      },
+    );
     this.CONSUME(keyword(")"));
     return params;
   });
@@ -57,9 +72,13 @@ export abstract class BodyParser extends TypeParser {
   /** A comma, or the end of the brackets. */
   #itemEnd(): void {
     if (this.RECORDING_PHASE || this.atClose()) return;
-    this.guard<unknown>(itemEnd, () => this.consume(0, comma), () => {
-      if (this.next() === comma) this.SKIP_TOKEN();
-    });
+    this.guard<unknown>(
+      itemEnd,
+      () => this.consume(0, comma),
+      () => {
+        if (this.next() === comma) this.SKIP_TOKEN();
+      },
+    );
   }
 
   protected readonly param: ParserMethod<[], Param> = this.RULE("param", (): Param => {
@@ -96,21 +115,36 @@ export abstract class BodyParser extends TypeParser {
   protected readonly block: ParserMethod<[], Block> = this.RULE("block", (): Block => {
     const start = this.here();
     this.CONSUME(keyword("{"));
+    this.skipEnds();
     const statements: Statement[] = [];
-    this.repeat(() => this.atClose(), () => {
-      const statement = this.guard<Statement | undefined>(statementEnd, () => this.SUBRULE(this.statement), () => undefined);
-      if (statement !== undefined) statements.push(statement);
-      this.endStatement();
-    });
+    this.repeat(
+      () => this.atClose(),
+      () => {
+        const statement = this.guard<Statement | undefined>(
+          statementEnd,
+          () => this.SUBRULE(this.statement),
+          () => undefined,
+        );
+        if (statement !== undefined) statements.push(statement);
+        this.endStatement();
+      },
+    );
     this.CONSUME(keyword("}"));
     const last = statements.at(-1);
     for (const statement of statements.slice(0, -1)) this.#checkEffect(statement);
-    if (last?.kind !== "do") return { kind: "block", statements, result: undefined, span: this.spanFrom(start) };
-    return { kind: "block", statements: statements.slice(0, -1), result: last.value, span: this.spanFrom(start) };
+    if (last?.kind !== "do")
+      return { kind: "block", statements, result: undefined, span: this.spanFrom(start) };
+    return {
+      kind: "block",
+      statements: statements.slice(0, -1),
+      result: last.value,
+      span: this.spanFrom(start),
+    };
   });
 
   #checkEffect(statement: Statement): void {
-    if (statement.kind !== "do" || statement.value.kind === "call" || statement.value.kind === "error") return;
+    if (statement.kind !== "do" || statement.value.kind === "call" || statement.value.kind === "error")
+      return;
     this.fail(
       statement.span,
       "WF1013",
@@ -128,7 +162,11 @@ export abstract class BodyParser extends TypeParser {
         {
           ALT: () => {
             const start = this.here();
-            const value = this.guard(statementEnd, () => this.SUBRULE(this.expression), () => this.errorExpr());
+            const value = this.guard(
+              statementEnd,
+              () => this.SUBRULE(this.expression),
+              () => this.errorExpr(),
+            );
             return { kind: "do", value, span: this.spanFrom(start) };
           },
         },
@@ -177,9 +215,13 @@ export abstract class BodyParser extends TypeParser {
   protected endStatement(): void {
     if (this.RECORDING_PHASE) return;
     if (this.next() !== End && !this.atClose()) {
-      this.guard<unknown>(statementEnd, () => this.consume(0, End), () => undefined);
+      this.guard<unknown>(
+        statementEnd,
+        () => this.consume(0, End),
+        () => undefined,
+      );
     }
-    while (this.next() === End) this.SKIP_TOKEN();
+    this.skipEnds();
   }
 
   /** Words with dots between: `Mla.decode`, `std.nn`. */

@@ -17,7 +17,8 @@ export function asCallDims(items: readonly BracketItem[], fail: Fail): CallDim[]
       case "at":
         return [{ kind: "dim", dim: item.value, span: item.span }];
       case "in":
-        if (item.value.kind === "name") return [{ kind: "variable", name: item.value.name, range: item.range, span: item.span }];
+        if (item.value.kind === "name")
+          return [{ kind: "variable", name: item.value.name, range: item.range, span: item.span }];
         fail(item.value.span, "I expected one index variable before 'in'", undefined);
         return [];
       case "parts":
@@ -26,7 +27,11 @@ export function asCallDims(items: readonly BracketItem[], fail: Fail): CallDim[]
         fail(item.span, "a call names its axes one by one, so '...' cannot stand here", undefined);
         return [];
       case "rename":
-        fail(item.span, "a call names its axes; 'as' renames an axis of a tensor", "rename the argument: 'f(x[S as T])'");
+        fail(
+          item.span,
+          "a call names its axes; 'as' renames an axis of a tensor",
+          "rename the argument: 'f(x[S as T])'",
+        );
         return [];
     }
   });
@@ -40,10 +45,18 @@ export function asIndexParts(items: readonly BracketItem[], fail: Fail): IndexPa
       case "rename":
         return [item];
       case "in":
-        fail(item.span, "'in' gives a reduction's variable its range, and no '(' follows this bracket", "write 'sum[k in T](..)' or 'for k in T: ..'");
+        fail(
+          item.span,
+          "'in' gives a reduction's variable its range, and no '(' follows this bracket",
+          "write 'sum[k in T](..)' or 'for k in T: ..'",
+        );
         return [{ kind: "at", value: item.value, span: item.span }];
       case "parts":
-        fail(item.span, "'|' parts the axes of a 'split', and no '(' follows this bracket", "write 'split[A | B](x)'");
+        fail(
+          item.span,
+          "'|' parts the axes of a 'split', and no '(' follows this bracket",
+          "write 'split[A | B](x)'",
+        );
         return [];
     }
   });

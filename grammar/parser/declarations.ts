@@ -2,8 +2,23 @@
 
 import { EOF, type ParserMethod } from "chevrotain";
 import type {
-  ConstDecl, Declaration, DeriveDecl, DeriveStep, DimBinding, DimDecl, DimExpr, FnDecl, ImportDecl, KernelDecl, Member, MeshDecl,
-  ModuleDecl, Name as NameNode, PipelineDecl, StateMember, ParamMember,
+  ConstDecl,
+  Declaration,
+  DeriveDecl,
+  DeriveStep,
+  DimBinding,
+  DimDecl,
+  DimExpr,
+  FnDecl,
+  ImportDecl,
+  KernelDecl,
+  Member,
+  MeshDecl,
+  ModuleDecl,
+  Name as NameNode,
+  PipelineDecl,
+  StateMember,
+  ParamMember,
 } from "../ast.ts";
 import { keyword, Name, Text } from "../tokens.ts";
 import { statementEnd } from "./base.ts";
@@ -14,13 +29,20 @@ export abstract class DeclarationParser extends TuningParser {
 
   readonly declarations: ParserMethod<[], Declaration[]> = this.RULE("declarations", () => {
     const found: Declaration[] = [];
-    this.repeat(() => this.atEnd(), () => {
-      if (this.atStray()) return;
-      this.typeNames = [];
-      const declaration = this.guard<Declaration | undefined>(statementEnd, () => this.SUBRULE(this.declaration), () => undefined);
-      if (declaration !== undefined) found.push(declaration);
-      this.endStatement();
-    });
+    this.repeat(
+      () => this.atEnd(),
+      () => {
+        if (this.atStray()) return;
+        this.typeNames = [];
+        const declaration = this.guard<Declaration | undefined>(
+          statementEnd,
+          () => this.SUBRULE(this.declaration),
+          () => undefined,
+        );
+        if (declaration !== undefined) found.push(declaration);
+        this.endStatement();
+      },
+    );
     this.CONSUME(EOF);
     return found;
   });
@@ -59,7 +81,11 @@ export abstract class DeclarationParser extends TuningParser {
     let path: NameNode | undefined;
     this.OR({
       DEF: [
-        { ALT: () => { module = this.SUBRULE(this.path); } },
+        {
+          ALT: () => {
+            module = this.SUBRULE(this.path);
+          },
+        },
         {
           ALT: () => {
             const { text, span } = this.nameOf(this.CONSUME(Text));
@@ -151,7 +177,17 @@ export abstract class DeclarationParser extends TuningParser {
       target = this.nameOf(this.CONSUME(Name));
     });
     const body = this.SUBRULE(this.block);
-    return { kind: "kernel", doc, name, typeParams, params, result, implements: target, body, span: this.spanFrom(start) };
+    return {
+      kind: "kernel",
+      doc,
+      name,
+      typeParams,
+      params,
+      result,
+      implements: target,
+      body,
+      span: this.spanFrom(start),
+    };
   });
 
   // ---------------------------------------------------------------- modules
@@ -164,11 +200,19 @@ export abstract class DeclarationParser extends TuningParser {
     const typeParams = this.SUBRULE(this.typeParams);
     const members: Member[] = [];
     this.CONSUME(keyword("{"));
-    this.repeat(() => this.atClose(), () => {
-      const member = this.guard<Member | undefined>(statementEnd, () => this.SUBRULE(this.member), () => undefined);
-      if (member !== undefined) members.push(member);
-      this.endStatement();
-    });
+    this.skipEnds();
+    this.repeat(
+      () => this.atClose(),
+      () => {
+        const member = this.guard<Member | undefined>(
+          statementEnd,
+          () => this.SUBRULE(this.member),
+          () => undefined,
+        );
+        if (member !== undefined) members.push(member);
+        this.endStatement();
+      },
+    );
     this.CONSUME(keyword("}"));
     return { kind: "module", doc, name, typeParams, members, span: this.spanFrom(start) };
   });
@@ -186,23 +230,29 @@ export abstract class DeclarationParser extends TuningParser {
     }),
   );
 
-  protected readonly paramMember: ParserMethod<[], ParamMember> = this.RULE("paramMember", (): ParamMember => {
-    const start = this.here();
-    const doc = this.docAt(start);
-    this.CONSUME(keyword("param"));
-    const name = this.SUBRULE(this.valueName);
-    const type = this.SUBRULE(this.typeOf);
-    return { kind: "param", doc, name, type, span: this.spanFrom(start) };
-  });
+  protected readonly paramMember: ParserMethod<[], ParamMember> = this.RULE(
+    "paramMember",
+    (): ParamMember => {
+      const start = this.here();
+      const doc = this.docAt(start);
+      this.CONSUME(keyword("param"));
+      const name = this.SUBRULE(this.valueName);
+      const type = this.SUBRULE(this.typeOf);
+      return { kind: "param", doc, name, type, span: this.spanFrom(start) };
+    },
+  );
 
-  protected readonly stateMember: ParserMethod<[], StateMember> = this.RULE("stateMember", (): StateMember => {
-    const start = this.here();
-    const doc = this.docAt(start);
-    this.CONSUME(keyword("state"));
-    const name = this.SUBRULE(this.valueName);
-    const type = this.SUBRULE(this.typeOf);
-    return { kind: "state", doc, name, type, span: this.spanFrom(start) };
-  });
+  protected readonly stateMember: ParserMethod<[], StateMember> = this.RULE(
+    "stateMember",
+    (): StateMember => {
+      const start = this.here();
+      const doc = this.docAt(start);
+      this.CONSUME(keyword("state"));
+      const name = this.SUBRULE(this.valueName);
+      const type = this.SUBRULE(this.typeOf);
+      return { kind: "state", doc, name, type, span: this.spanFrom(start) };
+    },
+  );
 
   protected readonly derive: ParserMethod<[], DeriveDecl> = this.RULE("derive", (): DeriveDecl => {
     const start = this.here();

@@ -35,13 +35,22 @@ export interface FoldReport {
 }
 
 const strengths: Readonly<Record<Infix["op"] | "not", number>> = {
-  as: 1, where: 1,
+  as: 1,
+  where: 1,
   or: 2,
   and: 3,
   not: 4,
-  "==": 5, "!=": 5, "<": 5, "<=": 5, ">": 5, ">=": 5,
-  "+": 6, "-": 6,
-  "*": 7, "/": 7, "%": 7,
+  "==": 5,
+  "!=": 5,
+  "<": 5,
+  "<=": 5,
+  ">": 5,
+  ">=": 5,
+  "+": 6,
+  "-": 6,
+  "*": 7,
+  "/": 7,
+  "%": 7,
   "^": 9,
 };
 const comparison = strengths["=="];
@@ -87,7 +96,12 @@ class Folder {
 
   #join(left: Expr, infix: Infix, strength: number): Expr {
     if (infix.op === "as") {
-      return { kind: "as", value: left, axes: infix.axes, span: { start: left.span.start, end: infix.span.end } };
+      return {
+        kind: "as",
+        value: left,
+        axes: infix.axes,
+        span: { start: left.span.start, end: infix.span.end },
+      };
     }
     const right = this.#climb(strength);
     const span = { start: left.span.start, end: right.span.end };
@@ -101,7 +115,9 @@ class Folder {
     if (operand === undefined) return { kind: "error", span: { start: 0, end: 0 } };
     this.#operand += 1;
     const nots = operand.prefixes.findLastIndex((prefix) => prefix.op === "not") + 1;
-    const misplaced = operand.prefixes.find((prefix, i) => prefix.op === "not" && (floor >= strengths.not || operand.prefixes[i - 1]?.op === "-"));
+    const misplaced = operand.prefixes.find(
+      (prefix, i) => prefix.op === "not" && (floor >= strengths.not || operand.prefixes[i - 1]?.op === "-"),
+    );
     if (misplaced !== undefined) this.#report.misplacedNot(misplaced.span);
     let value = this.#wrap(operand.value, operand.prefixes.slice(nots));
     if (nots > 0) value = this.#wrap(this.#climbFrom(value, strengths.not), operand.prefixes.slice(0, nots));
@@ -111,7 +127,12 @@ class Folder {
   #wrap(value: Expr, prefixes: readonly Prefix[]): Expr {
     let wrapped = value;
     for (const prefix of [...prefixes].reverse()) {
-      wrapped = { kind: "unary", op: prefix.op, value: wrapped, span: { start: prefix.span.start, end: wrapped.span.end } };
+      wrapped = {
+        kind: "unary",
+        op: prefix.op,
+        value: wrapped,
+        span: { start: prefix.span.start, end: wrapped.span.end },
+      };
     }
     return wrapped;
   }

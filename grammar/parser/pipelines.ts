@@ -1,4 +1,5 @@
 /** Pipelines, and the parser whole. */
+/* oxlint-disable unicorn/no-thenable -- `then` is the branch of an `if`; no tree is awaited. */
 
 import type { IToken, ParserMethod } from "chevrotain";
 import type { Expr, Name as NameNode, PipelineAction, PipelineDecl, PipelineItem } from "../ast.ts";
@@ -29,28 +30,39 @@ export class Parser extends DeclarationParser {
     return this.RECORDING_PHASE ? undefined : this.#docs(start);
   }
 
-  protected override readonly pipeline: ParserMethod<[], PipelineDecl> = this.RULE("pipeline", (): PipelineDecl => {
-    const start = this.here();
-    const doc = this.docAt(start);
-    this.CONSUME(keyword("pipeline"));
-    const name = this.nameOf(this.CONSUME(Name));
-    let params: NameNode[] = [];
-    this.OPTION2(() => {
-      this.CONSUME(keyword("["));
-      params = this.list(() => this.SUBRULE(this.typeName));
-      this.CONSUME(keyword("]"));
-    });
-    const where = this.SUBRULE(this.facts);
-    const items: PipelineItem[] = [];
-    this.CONSUME(keyword("{"));
-    this.repeat(() => this.atClose(), () => {
-      const item = this.guard<PipelineItem | undefined>(statementEnd, () => this.SUBRULE(this.pipelineItem), () => undefined);
-      if (item !== undefined) items.push(item);
-      this.endStatement();
-    });
-    this.CONSUME(keyword("}"));
-    return { kind: "pipeline", doc, name, params, where, items, span: this.spanFrom(start) };
-  });
+  protected override readonly pipeline: ParserMethod<[], PipelineDecl> = this.RULE(
+    "pipeline",
+    (): PipelineDecl => {
+      const start = this.here();
+      const doc = this.docAt(start);
+      this.CONSUME(keyword("pipeline"));
+      const name = this.nameOf(this.CONSUME(Name));
+      let params: NameNode[] = [];
+      this.OPTION2(() => {
+        this.CONSUME(keyword("["));
+        params = this.list(() => this.SUBRULE(this.typeName));
+        this.CONSUME(keyword("]"));
+      });
+      const where = this.SUBRULE(this.facts);
+      const items: PipelineItem[] = [];
+      this.CONSUME(keyword("{"));
+      this.skipEnds();
+      this.repeat(
+        () => this.atClose(),
+        () => {
+          const item = this.guard<PipelineItem | undefined>(
+            statementEnd,
+            () => this.SUBRULE(this.pipelineItem),
+            () => undefined,
+          );
+          if (item !== undefined) items.push(item);
+          this.endStatement();
+        },
+      );
+      this.CONSUME(keyword("}"));
+      return { kind: "pipeline", doc, name, params, where, items, span: this.spanFrom(start) };
+    },
+  );
 
   protected readonly pipelineItem: ParserMethod<[], PipelineItem> = this.RULE("pipelineItem", () =>
     this.OR<PipelineItem>({
@@ -84,20 +96,23 @@ export class Parser extends DeclarationParser {
     return { kind: "direction", name, stages, span: this.spanFrom(start) };
   });
 
-  protected readonly pipelineLet: ParserMethod<[], PipelineItem> = this.RULE("pipelineLet", (): PipelineItem => {
-    const start = this.here();
-    this.CONSUME(keyword("let"));
-    const name = this.SUBRULE(this.valueName);
-    const value = this.guard(
-      statementEnd,
-      () => {
-        this.CONSUME(keyword("="));
-        return this.SUBRULE(this.expression);
-      },
-      () => this.errorExpr(),
-    );
-    return { kind: "let", name, value, span: this.spanFrom(start) };
-  });
+  protected readonly pipelineLet: ParserMethod<[], PipelineItem> = this.RULE(
+    "pipelineLet",
+    (): PipelineItem => {
+      const start = this.here();
+      this.CONSUME(keyword("let"));
+      const name = this.SUBRULE(this.valueName);
+      const value = this.guard(
+        statementEnd,
+        () => {
+          this.CONSUME(keyword("="));
+          return this.SUBRULE(this.expression);
+        },
+        () => this.errorExpr(),
+      );
+      return { kind: "let", name, value, span: this.spanFrom(start) };
+    },
+  );
 
   protected readonly phase: ParserMethod<[], PipelineItem> = this.RULE("phase", (): PipelineItem => {
     const start = this.here();
@@ -160,19 +175,22 @@ export class Parser extends DeclarationParser {
     return { kind: "overlap", actions, span: this.spanFrom(start) };
   });
 
-  protected readonly actionChoice: ParserMethod<[], PipelineAction> = this.RULE("actionChoice", (): PipelineAction => {
-    const start = this.here();
-    this.CONSUME(keyword("if"));
-    const condition = this.SUBRULE(this.expression);
-    this.CONSUME(keyword("then"));
-    const then = this.SUBRULE1(this.branch);
-    let otherwise: PipelineAction[] = [];
-    this.OPTION(() => {
-      this.CONSUME(keyword("else"));
-      otherwise = this.SUBRULE2(this.branch);
-    });
-    return { kind: "if", condition, then, else: otherwise, span: this.spanFrom(start) };
-  });
+  protected readonly actionChoice: ParserMethod<[], PipelineAction> = this.RULE(
+    "actionChoice",
+    (): PipelineAction => {
+      const start = this.here();
+      this.CONSUME(keyword("if"));
+      const condition = this.SUBRULE(this.expression);
+      this.CONSUME(keyword("then"));
+      const then = this.SUBRULE1(this.branch);
+      let otherwise: PipelineAction[] = [];
+      this.OPTION(() => {
+        this.CONSUME(keyword("else"));
+        otherwise = this.SUBRULE2(this.branch);
+      });
+      return { kind: "if", condition, then, else: otherwise, span: this.spanFrom(start) };
+    },
+  );
 
   protected readonly branch: ParserMethod<[], PipelineAction[]> = this.RULE("branch", () =>
     this.OR<PipelineAction[]>({
@@ -181,15 +199,18 @@ export class Parser extends DeclarationParser {
     }),
   );
 
-  protected readonly plainAction: ParserMethod<[], PipelineAction> = this.RULE("plainAction", (): PipelineAction => {
-    const start = this.here();
-    const name = this.nameOf(this.CONSUME(Name));
-    let direction: Expr | undefined;
-    this.OPTION(() => {
-      this.CONSUME(keyword("("));
-      direction = this.SUBRULE(this.expression);
-      this.CONSUME(keyword(")"));
-    });
-    return { kind: "action", name, direction, span: this.spanFrom(start) };
-  });
+  protected readonly plainAction: ParserMethod<[], PipelineAction> = this.RULE(
+    "plainAction",
+    (): PipelineAction => {
+      const start = this.here();
+      const name = this.nameOf(this.CONSUME(Name));
+      let direction: Expr | undefined;
+      this.OPTION(() => {
+        this.CONSUME(keyword("("));
+        direction = this.SUBRULE(this.expression);
+        this.CONSUME(keyword(")"));
+      });
+      return { kind: "action", name, direction, span: this.spanFrom(start) };
+    },
+  );
 }

@@ -1,23 +1,29 @@
 /** Types. */
 
 import type { ParserMethod } from "chevrotain";
-import type { AxisExpr, BlockScale, Expr, Name as NameNode, NamedType, TupleType, TypeExpr, TypeParam } from "../ast.ts";
+import type {
+  AxisExpr,
+  BlockScale,
+  Expr,
+  Name as NameNode,
+  NamedType,
+  TupleType,
+  TypeExpr,
+  TypeParam,
+} from "../ast.ts";
 import { Dtype, Int, keyword, Name } from "../tokens.ts";
 import { ExpressionParser } from "./expressions.ts";
 
 export abstract class TypeParser extends ExpressionParser {
-  protected override readonly type: ParserMethod<[], TypeExpr> = this.RULE("type", () =>
-    this.nested(() =>
-      this.OR<TypeExpr>({
-        DEF: [{ ALT: () => this.SUBRULE(this.namedType) }, { ALT: () => this.SUBRULE(this.tupleType) }],
-        ERR_MSG: "a type",
-      }),
-    ),
-  );
-
-  protected errorType(): TypeExpr {
-    return { kind: "error-type", span: { start: this.here(), end: this.here() } };
-  }
+  protected override readonly type: ParserMethod<[], TypeExpr> = this.RULE("type", () => {
+    this.enter();
+    const type = this.OR<TypeExpr>({
+      DEF: [{ ALT: () => this.SUBRULE(this.namedType) }, { ALT: () => this.SUBRULE(this.tupleType) }],
+      ERR_MSG: "a type",
+    });
+    this.leave();
+    return type;
+  });
 
   /** `bf16[B, S] @ (1, 128)`, `Paged<bf16, 64>[B, T, C]`. */
   protected readonly namedType: ParserMethod<[], NamedType> = this.RULE("namedType", (): NamedType => {
@@ -67,19 +73,24 @@ export abstract class TypeParser extends ExpressionParser {
   }
 
   /** `(128, 128) ue8m0`, after its `@`. */
-  protected readonly blockScale: ParserMethod<[number], BlockScale> = this.RULE("blockScale", (start: number): BlockScale => {
-    this.CONSUME(keyword("("));
-    const block = this.list(() => Number(this.CONSUME(Int).image));
-    this.CONSUME(keyword(")"));
-    let format: NameNode | undefined;
-    this.OPTION2({
-      GATE: () => this.LA(1).image === "ue8m0" || this.LA(1).image === "f32",
-      DEF: () => {
-        format = this.nameOf(this.OR([{ ALT: () => this.CONSUME(Name) }, { ALT: () => this.CONSUME(Dtype) }]));
-      },
-    });
-    return { block, format, span: this.spanFrom(start) };
-  });
+  protected readonly blockScale: ParserMethod<[number], BlockScale> = this.RULE(
+    "blockScale",
+    (start: number): BlockScale => {
+      this.CONSUME(keyword("("));
+      const block = this.list(() => Number(this.CONSUME(Int).image));
+      this.CONSUME(keyword(")"));
+      let format: NameNode | undefined;
+      this.OPTION2({
+        GATE: () => this.LA(1).image === "ue8m0" || this.LA(1).image === "f32",
+        DEF: () => {
+          format = this.nameOf(
+            this.OR([{ ALT: () => this.CONSUME(Name) }, { ALT: () => this.CONSUME(Dtype) }]),
+          );
+        },
+      });
+      return { block, format, span: this.spanFrom(start) };
+    },
+  );
 
   /** `(c: bf16[B, S, C], r: bf16[B, S, Dr])`. */
   protected readonly tupleType: ParserMethod<[], TupleType> = this.RULE("tupleType", (): TupleType => {
@@ -90,12 +101,15 @@ export abstract class TypeParser extends ExpressionParser {
     return { kind: "tuple-type", fields, span: this.spanFrom(start) };
   });
 
-  protected readonly tupleField: ParserMethod<[], { name: NameNode; type: TypeExpr }> = this.RULE("tupleField", () => {
-    const name = this.nameOf(this.CONSUME(Name));
-    this.CONSUME(keyword(":"));
-    const type = this.SUBRULE(this.type);
-    return { name, type };
-  });
+  protected readonly tupleField: ParserMethod<[], { name: NameNode; type: TypeExpr }> = this.RULE(
+    "tupleField",
+    () => {
+      const name = this.nameOf(this.CONSUME(Name));
+      this.CONSUME(keyword(":"));
+      const type = this.SUBRULE(this.type);
+      return { name, type };
+    },
+  );
 
   protected override readonly axisList: ParserMethod<[], AxisExpr[]> = this.RULE("axisList", () =>
     this.list(() => this.SUBRULE(this.axis)),
