@@ -6,6 +6,8 @@ import { claimIn } from "./claims.ts";
 import { boundScope } from "./bindings.ts";
 import { lowerDerived } from "./derived.ts";
 import type { Frame, Lowering } from "./frame.ts";
+import { filledElement } from "./rounding.ts";
+import type { Terms } from "./terms.ts";
 import { settle } from "./tensors.ts";
 import type { ModuleValue, Value } from "./value.ts";
 
@@ -19,7 +21,7 @@ export function lowerCall(cx: Lowering, expr: Call, frame: Frame): Value {
     return { param, value: settle(cx, cx.evaluate(cx, arg, frame), param.name, arg.place) };
   });
   const self = receiverOf(cx, expr, frame);
-  const bound = boundScope(cx, frame, expr.bindings, args);
+  const bound = boundScope(cx, frame, expr.bindings);
   const inner: Frame = {
     fn: callee,
     dims: new Map([...(self?.scope.dims ?? []), ...bound.dims]),
@@ -54,7 +56,14 @@ export function inlineFunction(cx: Lowering, fn: TypedFn, frame: Frame): Value {
   for (const required of fn.requires) claimIn(cx, frame, required);
   const result = fn.body.kind === "derived" ? lowerDerived(cx, fn.body, frame, lowerBody) : lowerBody(cx, fn.body, frame);
   for (const check of fn.checks) claimIn(cx, frame, check);
-  return result;
+  return withoutKeep(cx.terms, result);
+}
+
+/** A function's result carries no keep bits: what is masked in it is 0. */
+function withoutKeep(terms: Terms, value: Value): Value {
+  if (value.kind === "record") return { kind: "record", fields: value.fields.map((f) => ({ name: f.name, value: withoutKeep(terms, f.value) })) };
+  if (value.kind !== "tensor") return value;
+  return { ...value, element: filledElement(terms, value.element) };
 }
 
 function lowerBody(cx: Lowering, body: TypedBody, frame: Frame): Value {

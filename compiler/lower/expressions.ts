@@ -12,7 +12,7 @@ import { memberOf } from "./members.ts";
 import { lowerRead } from "./reads.ts";
 import { lowerReduction } from "./reductions.ts";
 import { renameAxis, reshape } from "./reshapes.ts";
-import { castTensor, convertElement } from "./rounding.ts";
+import { castTensor, convertElement, type Masking } from "./rounding.ts";
 import { enter, tensorAt, type BoundVariables } from "./scopes.ts";
 import { readBack, storageOf, storeElement, unbind } from "./tensors.ts";
 import { elementAt, scalarValue, viewOf, type Element, type ElementType, type TensorValue, type Value } from "./value.ts";
@@ -111,10 +111,11 @@ function lowerSelect(cx: Lowering, expr: Kind<"select">, frame: Frame): TensorVa
 
 function lowerCast(cx: Lowering, expr: Kind<"cast">, frame: Frame): Value {
   if (expr.type.kind !== "tensor") return cx.evaluate(cx, expr.value, frame);
-  const to = elementType(frame, expr.type.dtype);
-  if (expr.value.kind === "for") return lowerFor(cx, expr.value, frame, to);
-  const value = tensorAt(cx, expr.value, frame);
-  return castTensor(cx.terms, value, { ...to, scale: expr.type.scale ?? to.scale });
+  const bound = elementType(frame, expr.type.dtype);
+  const type = { dtype: bound.dtype, written: bound.written && expr.type.written, scale: expr.type.scale ?? bound.scale };
+  const masking = expr.type.masked ? "keep" : "clear";
+  if (expr.value.kind === "for") return lowerFor(cx, expr.value, frame, { type, masking });
+  return castTensor(cx.terms, tensorAt(cx, expr.value, frame), type, masking);
 }
 
 /** `a where keep`: the mask's axes are found by name, and one that the value lacks becomes the value's. */
@@ -131,7 +132,13 @@ function lowerWhere(cx: Lowering, expr: Kind<"where">, frame: Frame): TensorValu
 
 // ---------------------------------------------------------------- for
 
-function lowerFor(cx: Lowering, expr: Kind<"for">, frame: Frame, to: ElementType | undefined): TensorValue {
+/** The type that a `for` is cast to, which its body is rounded to in place. */
+interface Written {
+  readonly type: ElementType;
+  readonly masking: Masking;
+}
+
+function lowerFor(cx: Lowering, expr: Kind<"for">, frame: Frame, to: Written | undefined): TensorValue {
   const outerPack = frame.packIndex;
   const nest = flattened(expr);
   const bound = enter(cx, frame, nest.variables);
@@ -158,7 +165,7 @@ function flattened(expr: Kind<"for">): { readonly variables: readonly IndexVaria
 }
 
 /** A tensor-valued body: its axes follow the loop's own. */
-function nestedTensor(cx: Lowering, expr: Kind<"for">, bound: BoundVariables, body: TensorValue, to: ElementType | undefined): TensorValue {
+function nestedTensor(cx: Lowering, expr: Kind<"for">, bound: BoundVariables, body: TensorValue, to: Written | undefined): TensorValue {
   const inner = bindAxes(cx, body.axes.map((axis) => ({ name: undefined, axis, expert: undefined })));
   const both: BoundVariables = {
     axes: [...bound.axes, ...body.axes],
@@ -169,10 +176,11 @@ function nestedTensor(cx: Lowering, expr: Kind<"for">, bound: BoundVariables, bo
   return finish(cx, both, body, elementAt(cx.terms, body, inner.indices), to, expr);
 }
 
-function finish(cx: Lowering, bound: BoundVariables, body: TensorValue, computed: Element, to: ElementType | undefined, expr: TypedExpr): TensorValue {
-  const cast = to !== undefined && !(to.scale !== undefined && body.scaling !== undefined);
-  const element = cast ? convertElement(cx.terms, computed, body, to) : computed;
-  const kind = cast ? { dtype: to.dtype, written: to.written, scaling: undefined } : body;
+function finish(cx: Lowering, bound: BoundVariables, computed: TensorValue, at: Element, to: Written | undefined, expr: TypedExpr): TensorValue {
+  // Code times scale is no value of the code's dtype: elements of a block-scaled tensor are f32 here.
+  const body = computed.scaling === undefined ? computed : { dtype: "f32" as const, written: false, scaling: undefined };
+  const element = to === undefined ? at : convertElement(cx.terms, at, computed, to.type, to.masking);
+  const kind = to === undefined ? body : { dtype: to.type.dtype, written: to.type.written, scaling: undefined };
   const whole = unbind(cx, bound.axes, bound, element);
   if (isView(element.term)) {
     return { kind: "tensor", axes: bound.axes, ...whole, dtype: kind.dtype, written: kind.written, settled: true, scaling: kind.scaling, parts: undefined };

@@ -106,7 +106,7 @@ export function raggedIn(scope: Scope, instance: string): RaggedRows {
 }
 
 export function elementType(scope: Scope, ref: DTypeRef): ElementType {
-  if (ref.kind === "dtype") return { dtype: ref.dtype, scale: undefined, written: true, masked: false };
+  if (ref.kind === "dtype") return { dtype: ref.dtype, scale: undefined, written: true };
   const bound = scope.dtypes.get(ref.name);
   invariant(bound !== undefined, `the type '${ref.name}' is not bound`);
   return bound;

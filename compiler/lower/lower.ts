@@ -20,7 +20,6 @@ import { contractsExactly, inlineFunction } from "./calls.ts";
 import { lowerExpression } from "./expressions.ts";
 import type { Frame, Lowering, Reassociate } from "./frame.ts";
 import { inputValue } from "./members.ts";
-import { castTensor } from "./rounding.ts";
 import { Terms } from "./terms.ts";
 import { storeWhole } from "./tensors.ts";
 import type { ElementType, ModuleValue, Scope, Value } from "./value.ts";
@@ -148,7 +147,7 @@ function entryTypes(fn: TypedFn, options: LowerOptions): ReadonlyMap<string, Ele
     const [dtype, scale] = typeof given === "string" ? [given, undefined] : [given.dtype, given.scale];
     const fits = bound === "int" ? dtypes[dtype].kind === "int" : dtypes[dtype].kind === "float" && (scale === undefined || bound === "weight");
     if (!fits) options.report.add(wrongType(name, bound, scale === undefined ? dtype : `${dtype} @ (${scale.block.join(", ")})`, fn.place));
-    types.set(name, { dtype, scale, written: true, masked: false });
+    types.set(name, { dtype, scale, written: true });
   }
   return options.report.failed ? undefined : types;
 }
@@ -222,8 +221,7 @@ function storeResults(cx: Lowering, fn: TypedFn, frame: Frame, type: Type, value
     else results.push({ name, value: value.parts.codes }, { name: `${name}.scale`, value: value.parts.scales });
     return;
   }
-  const shown = castTensor(cx.terms, value, { dtype: value.dtype, scale: undefined, written: value.written, masked: false });
-  results.push({ name, value: storeWhole(cx, shown, name, fn.place) });
+  results.push({ name, value: storeWhole(cx, value, name, fn.place) });
 }
 
 function resultIsScaled(frame: Frame, type: Extract<Type, { kind: "tensor" }>): boolean {

@@ -30,7 +30,7 @@ export function inputValue(cx: Lowering, scope: Scope, type: Type, path: string,
     case "paged":
       return cacheInput(cx, scope, type, path);
     case "module":
-      return { kind: "module", module: type.module, prefix: `${path}.`, scope: boundScope(cx, scope, type.bindings, []), members: new Map() };
+      return { kind: "module", module: type.module, prefix: `${path}.`, scope: boundScope(cx, scope, type.bindings), members: new Map() };
     case "record":
       return { kind: "record", fields: type.fields.map((f) => ({ name: f.name, value: inputValue(cx, scope, f.type, `${path}.${f.name}`, role) })) };
     default:

@@ -24,7 +24,7 @@ export function quantize(cx: Lowering, expr: TypedExpr, value: TensorValue, fram
   invariant(expr.type.kind === "tensor", "quantize gives a tensor");
   const type = elementType(frame, expr.type.dtype);
   const scaling = expr.type.scale ?? type.scale;
-  if (scaling === undefined) return castTensor(cx.terms, value, type);
+  if (scaling === undefined) return castTensor(cx.terms, value, type, "clear");
   const x = settle(cx, value, undefined, expr.place);
   invariant(x.kind === "tensor", "quantize of no tensor");
   const scales = storeScales(cx, x, scaling, type.dtype, expr);

@@ -4,10 +4,13 @@ import type { Scalar } from "../tensor/ir.ts";
 import type { Terms } from "./terms.ts";
 import type { Element, ElementType, TensorValue } from "./value.ts";
 
+/** What a cast does with keep bits: a written type makes a masked element 0, a conversion inside an expression keeps it masked. */
+export type Masking = "clear" | "keep";
+
 /** A tensor in a written type. A block-scaled one is already what it is written as: nothing rounds it by itself. */
-export function castTensor(terms: Terms, value: TensorValue, to: ElementType): TensorValue {
+export function castTensor(terms: Terms, value: TensorValue, to: ElementType, masking: Masking): TensorValue {
   if (to.scale !== undefined && value.scaling !== undefined) return value;
-  const element = convertElement(terms, value.element, value, to);
+  const element = convertElement(terms, value.element, value, to, masking);
   const same = element.term === value.element.term;
   return {
     ...value,
@@ -20,16 +23,16 @@ export function castTensor(terms: Terms, value: TensorValue, to: ElementType): T
   };
 }
 
-/** An element as the type wants it. What has the type of a masked argument stays masked. */
-export function convertElement(terms: Terms, element: Element, from: Pick<TensorValue, "dtype" | "written" | "scaling">, to: ElementType): Element {
+export function convertElement(terms: Terms, element: Element, from: Pick<TensorValue, "dtype" | "written" | "scaling">, to: ElementType, masking: Masking): Element {
   const exact = from.written && from.scaling === undefined;
-  const term = convert(terms, element.term, exact ? from.dtype : undefined, to.dtype, to.written);
-  if (to.masked || element.keep === undefined) return { term, keep: element.keep };
-  return { term: terms.select(element.keep, term, zeroOf(terms, term)), keep: undefined };
+  const converted = { term: convert(terms, element.term, exact ? from.dtype : undefined, to.dtype, to.written), keep: element.keep };
+  return masking === "keep" ? converted : filledElement(terms, converted);
 }
 
-function zeroOf(terms: Terms, term: Scalar): Scalar {
-  return terms.constant(term.type, 0);
+/** 0 where it was masked. */
+export function filledElement(terms: Terms, element: Element): Element {
+  const { term, keep } = element;
+  return keep === undefined ? element : { term: terms.select(keep, term, terms.constant(term.type, 0)), keep: undefined };
 }
 
 /** `from` is the dtype whose values the term is known to have, if any. */

@@ -122,8 +122,6 @@ export interface ElementType {
   readonly dtype: DType;
   readonly scale: BlockScaling | undefined;
   readonly written: boolean;
-  /** True where the argument that bound it was masked: what has this type stays masked. */
-  readonly masked: boolean;
 }
 
 export function axisOf(dim: Dim, extent: Dim): AxisValue {
