@@ -55,7 +55,7 @@ export function makeCase(sample: Sample, caps: Caps, seed: number): Case {
   });
   const program = schedule({
     node, name: "sample", summary: "a random loop",
-    inputNames: inputNodes.map((input) => input.name), outputNames: node.types.map((_, k) => `y${k}`),
+    inputNames: inputNodes.map((input) => input.name), outputNames: node.types.map((_, k) => `y${k}`), place: undefined,
   }, caps);
   return { program, inputs, expected };
 }

@@ -9,6 +9,11 @@ import type { KernelSource } from "./source.ts";
 import { chooseSweep, sweepProgram } from "./sweep.ts";
 
 export function schedule(source: KernelSource, caps: Caps): TileProgram {
+  const program = choose(source, caps);
+  return source.place === undefined ? program : { ...program, body: [{ kind: "line", ...source.place }, ...program.body] };
+}
+
+function choose(source: KernelSource, caps: Caps): TileProgram {
   if (isLoop(source)) {
     const contraction = asContraction(source.node);
     const tiles = contraction === undefined ? undefined : chooseContraction(source.node, contraction, caps);

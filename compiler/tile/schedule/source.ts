@@ -11,6 +11,8 @@ export interface KernelSource<N = LoopNode | ScatterNode> {
   /** Names of the node's inputs and outputs, by position; for a reader only. */
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
+  /** Where the program says it, if known. */
+  readonly place: { readonly file: string; readonly line: number; readonly column: number } | undefined;
 }
 
 export interface DeclaredBuffers {

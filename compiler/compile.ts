@@ -1,0 +1,263 @@
+/**
+ * The pipeline: source text to kernels and the plan that launches them, on one screen.
+ *
+ * Pure: files come from the host that the caller hands in, and nothing is written. The same request gives the same
+ * bytes.
+ */
+import { checkProgram } from "./check/check.ts";
+import type { SourceHost } from "./check/files.ts";
+import type { TypedFn, TypedProgram } from "./check/typed.ts";
+import { createReport, type Diagnostic, type Place, type Report } from "./diagnostics/diagnostic.ts";
+import { ambiguousEntry, tooLargeForTarget, unknownEntry, unknownTarget } from "./diagnostics/target.ts";
+import { lowerTileProgram } from "./kernel/from-tile/lower.ts";
+import type { Kernel } from "./kernel/ir.ts";
+import { improve } from "./kernel/passes/index.ts";
+import { printKernel } from "./kernel/print.ts";
+import { verifyKernel } from "./kernel/verify.ts";
+import { lowerFunction, type ScaledType } from "./lower/lower.ts";
+import { KernelNames } from "./names.ts";
+import { costOf } from "./passes/cost.ts";
+import { reassociate } from "./passes/derive.ts";
+import { expand } from "./passes/expand.ts";
+import { fuseGraph, fuseDefaults, type FusionReport } from "./passes/fuse.ts";
+import { lowerFunctions } from "./passes/lower-functions.ts";
+import { runPasses } from "./passes/pass.ts";
+import { simplify } from "./passes/simplify.ts";
+import type { LaunchRequest } from "./plan/build-plan.ts";
+import { buildPlan } from "./plan/build-plan.ts";
+import type { Artifact } from "./plan/plan.ts";
+import { assignStorage, type Program, type Step } from "./plan/storage.ts";
+import { parseTarget, targetNames, type ChosenTarget } from "./targets/index.ts";
+import { Arena } from "./tensor/arena.ts";
+import { topological } from "./tensor/graphs.ts";
+import type { Graph, LoopNode, ScatterNode, TensorType } from "./tensor/ir.ts";
+import { print as printTiles } from "./tile/print.ts";
+import { schedule } from "./tile/schedule/choose.ts";
+import { verify as verifyTiles } from "./tile/verify.ts";
+import { InternalError } from "./diagnostics/diagnostic.ts";
+import { add, constant, mul, one, type Dim } from "./types/dim.ts";
+import type { DType } from "./types/dtype.ts";
+import { version } from "./version.ts";
+
+export interface CompileRequest {
+  /** Name of the file, for diagnostics and imports. */
+  readonly file: string;
+  readonly text: string;
+  /** Where imported files come from. */
+  readonly host: SourceHost;
+  /** `attend`, or `Mla.decode`. */
+  readonly entry: string;
+  /** `ptx:sm_90a`, `cuda`, `wgsl`, `js`; undefined stops after the tensor level. */
+  readonly target: string | undefined;
+  /** Sizes that are known; others stay parameters of the kernels. */
+  readonly dims: ReadonlyMap<string, number>;
+  /** What dtype parameters stand for. */
+  readonly dtypes: ReadonlyMap<string, DType | ScaledType>;
+  /** Called after each pass, with the level's name; `text` costs nothing unless it is called. */
+  readonly trace?: (level: "tensor" | "tile" | "kernel" | "target", pass: string, text: () => string) => void;
+}
+
+/** What a request gives. Later parts are undefined where a diagnostic stopped the pipeline before them. */
+export interface Compiled {
+  readonly diagnostics: readonly Diagnostic[];
+  readonly arena: Arena;
+  readonly program: TypedProgram | undefined;
+  readonly fn: TypedFn | undefined;
+  /** As lowered, which the interpreter runs. */
+  readonly graph: Graph | undefined;
+  readonly fused: Graph | undefined;
+  readonly fusion: FusionReport;
+  readonly artifact: Artifact | undefined;
+}
+
+export function compile(request: CompileRequest): Compiled {
+  const report = createReport();
+  const arena = new Arena();
+  const sources = new Map([[request.file, request.text]]);
+  const host = remember(request.host, sources);
+  const nothing = { arena, program: undefined, fn: undefined, graph: undefined, fused: undefined, fusion: [], artifact: undefined };
+  const target = request.target === undefined ? undefined : parseTarget(request.target);
+  if (request.target !== undefined && target === undefined) report.add(unknownTarget(request.target, targetNames, request.file));
+
+  const program = checkProgram({ file: request.file, text: request.text, host, report });
+  if (program === undefined || report.failed) return { ...nothing, diagnostics: report.diagnostics };
+  const fn = findEntry(program, request.entry, report);
+  if (fn === undefined) return { ...nothing, program, diagnostics: report.diagnostics };
+
+  const { dims, dtypes } = request;
+  const locate = (place: Place): string => locationText(place, sources);
+  const graph = lowerFunction(program, fn, { dims, dtypes, arena, report, locate, reassociate });
+  if (graph === undefined || report.failed) return { ...nothing, program, fn, diagnostics: report.diagnostics };
+  const trace = (level: "tensor"): ((pass: string, text: () => string) => void) => (pass, text) => request.trace?.(level, pass, text);
+  const plain = runPasses([simplify, expand, simplify], graph, { arena }, trace("tensor"));
+  const limits = { ...fuseDefaults, maxBuffers: target?.caps.maxBuffers ?? fuseDefaults.maxBuffers };
+  const { graph: merged, report: fusion } = fuseGraph(arena, plain, limits);
+  const fused = runPasses([{ name: "fuse", run: () => merged }, lowerFunctions], plain, { arena }, trace("tensor"));
+  const front = { arena, program, fn, graph, fused, fusion };
+  if (target === undefined) return { ...front, artifact: undefined, diagnostics: report.diagnostics };
+
+  const names = new KernelNames(arena, graph.name);
+  const storage = assignStorage(fused, topological(fused), (ref) => names.value(ref));
+  if (!fits(storage, target, fn, report)) return { ...front, artifact: undefined, diagnostics: report.diagnostics };
+  const launches = storage.steps.map((step) => launchOf(step, { arena, names, target, request, locate: (place) => lineOf(place, sources) }));
+  const artifact = buildPlan({
+    ...planOf(storage, graph, target),
+    compiler: version,
+    program: `${request.file}:${request.entry}`,
+    bound: request.dims,
+    launches,
+  });
+  return { ...front, artifact, diagnostics: report.diagnostics };
+}
+
+/** Remembers the text of every file that is read, for places in messages and kernels. */
+function remember(host: SourceHost, sources: Map<string, string>): SourceHost {
+  return {
+    read(path, from) {
+      const found = host.read(path, from);
+      if (found !== undefined) sources.set(found.file, found.text);
+      return found;
+    },
+  };
+}
+
+/** `name` among the file's functions, or `Module.name` among a module's. */
+function findEntry(program: TypedProgram, entry: string, report: Report): TypedFn | undefined {
+  const all = [
+    ...program.fns.map((fn) => ({ path: fn.name, fn })),
+    ...program.modules.flatMap((module) => module.fns.map((fn) => ({ path: `${module.name}.${fn.name}`, fn }))),
+  ];
+  const found = all.find(({ path }) => path === entry) ?? only(all.filter(({ fn }) => fn.name === entry));
+  if (found !== undefined) return found.fn;
+  const several = all.filter(({ fn }) => fn.name === entry).map(({ path }) => path);
+  report.add(several.length > 1 ? ambiguousEntry(entry, several, program.file) : unknownEntry(entry, all.map(({ path }) => path), program.file));
+  return undefined;
+}
+
+function only<T>(list: readonly T[]): T | undefined {
+  return list.length === 1 ? list[0] : undefined;
+}
+
+// ---------------------------------------------------------------- kernels
+
+interface Emitting {
+  readonly arena: Arena;
+  readonly names: KernelNames;
+  readonly target: ChosenTarget;
+  readonly request: CompileRequest;
+  readonly locate: (place: Place) => { readonly file: string; readonly line: number; readonly column: number };
+}
+
+/** One step to one kernel: schedule, lower, legalize, emit. */
+function launchOf(step: Step, cx: Emitting): LaunchRequest {
+  const { target, caps } = cx.target;
+  const node = step.kind === "copy" ? copyNode(cx.arena, step.from.type) : step.node;
+  const name = step.kind === "copy" ? cx.names.unique(`copy_${step.to.name}`) : cx.names.kernel(node);
+  const place = step.kind === "copy" ? undefined : cx.arena.place(node);
+  const buffers = step.kind === "copy" ? [step.from, step.to] : step.buffers;
+  const reads = node.kind === "scatter" ? node.inputs.slice(1) : node.inputs;
+  const inputNames = step.kind === "copy" ? [step.from.name] : reads.map((ref) => cx.names.value(ref));
+  const tiles = schedule({
+    node,
+    name,
+    summary: step.kind === "copy" ? `${step.to.name} = ${step.from.name}` : cx.names.summary(node),
+    inputNames: node.kind === "scatter" ? ["", ...inputNames] : inputNames,
+    outputNames: buffers.slice(reads.length).map((storage) => storage.name),
+    place: place === undefined ? undefined : cx.locate(place),
+  }, caps);
+  hold(verifyTiles(tiles), () => printTiles(tiles));
+  cx.request.trace?.("tile", name, () => printTiles(tiles));
+  const kernel = improve(lowerTileProgram(tiles, caps));
+  hold(verifyKernel(kernel).map(String), () => printKernel(kernel));
+  cx.request.trace?.("kernel", name, () => printKernel(kernel));
+  const legal = target.legalize(kernel, caps);
+  const emitted = target.emit(legal, caps);
+  cx.request.trace?.("target", name, () => emitted.text);
+  const cost = costOf(node);
+  return {
+    kernel: legal,
+    emitted: { text: emitted.text, entry: emitted.entry, lines: emitted.lines, features: emitted.features },
+    values: buffers.map((storage) => storage.id),
+    bytes: add(cost.read, cost.written),
+    flops: cost.flops,
+    roofline: { bandwidth: caps.bandwidth, flops: usesMatrix(legal) ? caps.flops.matrix16 : caps.flops.f32 },
+  };
+}
+
+function hold(problems: readonly string[], text: () => string): void {
+  if (problems.length > 0) throw new InternalError(`${problems.join("\n")}\n${text()}`);
+}
+
+function usesMatrix(kernel: Kernel): boolean {
+  const inside = (ops: Kernel["body"]): boolean =>
+    ops.some((op) => (op.kind === "instruction" && op.name.startsWith("mma")) || (op.kind === "for" && inside(op.body)) || (op.kind === "if" && (inside(op.then) || inside(op.else))));
+  return inside(kernel.body);
+}
+
+/** A loop that copies a tensor. */
+function copyNode(arena: Arena, type: TensorType): LoopNode | ScatterNode {
+  const source = arena.ref(arena.input("source", "argument", type));
+  const axes = type.shape.map((extent, k) => ({ name: `i${k}`, extent }));
+  const inputs = [source];
+  const value = arena.read(inputs, source, axes.map((_, k) => arena.axis(k)));
+  const plain = type.dtype === "f32" || value.type !== "f32" ? value : arena.round(type.dtype, value);
+  return arena.loop({ axes, inputs, results: [{ value: plain, dtype: type.dtype, axes: axes.map((_, k) => k) }] });
+}
+
+// ---------------------------------------------------------------- the plan
+
+function planOf(storage: Program, graph: Graph, { target, caps }: ChosenTarget): Omit<Parameters<typeof buildPlan>[0], "compiler" | "program" | "bound" | "launches"> {
+  const axesOf = (type: TensorType): string[] => type.shape.map((_, k) => `axis${k}`);
+  const states = storage.inputs.filter(({ input }) => graph.updates.some((update) => update.input === input));
+  return {
+    target: caps.target,
+    extension: target.extension,
+    dynamic: graph.dims,
+    checks: [...graph.checks, ...indexChecks(storage, caps.int64)],
+    values: storage.storages.map(({ id, type }) => ({ id, dtype: type.dtype, shape: type.shape, inPlaceOf: undefined })),
+    inputs: storage.inputs.map(({ input, storage: home }) => ({ name: input.name, axes: axesOf(home.type), role: input.role, value: home.id })),
+    outputs: [
+      ...storage.results.map(({ name, storage: home }) => ({ name, axes: axesOf(home.type), role: "result" as const, value: home.id })),
+      ...states.map(({ input, storage: home }) => ({ name: input.name, axes: axesOf(home.type), role: "state" as const, value: home.id })),
+    ],
+  };
+}
+
+/** Elements that 32-bit indices reach. */
+const index32 = 2 ** 31 - 1;
+
+function elementsOf(type: TensorType): Dim {
+  return type.shape.reduce<Dim>((product, extent) => mul(product, extent), one);
+}
+
+/** Where a target has 32-bit indices alone, sizes that are known only at launch are held to them then. */
+function indexChecks(storage: Program, int64: boolean): Graph["checks"] {
+  if (int64) return [];
+  return storage.storages.flatMap(({ type, name }) => {
+    const elements = elementsOf(type);
+    if (elements.kind === "const") return [];
+    return [{ left: elements, relation: "<=" as const, right: constant(index32), message: `'${name}' has more elements than this target's 32-bit indices reach` }];
+  });
+}
+
+function fits(storage: Program, { caps }: ChosenTarget, fn: TypedFn, report: Report): boolean {
+  if (caps.int64) return true;
+  const large = storage.storages.find(({ type }) => {
+    const elements = elementsOf(type);
+    return elements.kind === "const" && elements.value > index32;
+  });
+  if (large !== undefined) report.add(tooLargeForTarget(large.name, caps.target, fn.place));
+  return large === undefined;
+}
+
+// ---------------------------------------------------------------- places
+
+function lineOf(place: Place, sources: ReadonlyMap<string, string>): { readonly file: string; readonly line: number; readonly column: number } {
+  const before = (sources.get(place.file) ?? "").slice(0, place.start).split("\n");
+  return { file: place.file, line: before.length, column: (before.at(-1) ?? "").length + 1 };
+}
+
+function locationText(place: Place, sources: ReadonlyMap<string, string>): string {
+  const { file, line, column } = lineOf(place, sources);
+  return `${file}:${line}:${column}`;
+}

@@ -1,0 +1,80 @@
+/** Kernels made from tile programs: the kernel interpreter, and the PTX simulator on the emitted text, against the oracle. */
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { interpretKernel } from "../../compiler/kernel/interpret.ts";
+import { lowerTileProgram } from "../../compiler/kernel/from-tile/lower.ts";
+import type { Kernel } from "../../compiler/kernel/ir.ts";
+import { improve } from "../../compiler/kernel/passes/index.ts";
+import { verifyKernel } from "../../compiler/kernel/verify.ts";
+import { parseTarget, type ChosenTarget } from "../../compiler/targets/index.ts";
+import { decode } from "../../compiler/tensor/number-formats.ts";
+import { evaluate } from "../../compiler/types/dim.ts";
+import { dtypes } from "../../compiler/types/dtype.ts";
+import { simulate } from "../targets/ptx/simulated.ts";
+import { disagreement, makeCase, type Case } from "./agreement.ts";
+import { contractions, sweeps, type Sample } from "./random-loops.ts";
+
+function kernelOf(one: Case, { target, caps }: ChosenTarget): Kernel {
+  const kernel = improve(lowerTileProgram(one.program, caps));
+  const legal = target.legalize(kernel, caps);
+  expect([...verifyKernel(kernel), ...verifyKernel(legal)]).toEqual([]);
+  return legal;
+}
+
+/** Bytes of each buffer; outputs begin as garbage. Word-packed targets round a buffer up. */
+function memoryOf(one: Case, sample: Sample): Uint8Array[] {
+  return one.program.buffers.map((buffer, k) => {
+    const stored = one.inputs[k]?.bytes;
+    const elements = buffer.shape.reduce((p, extent) => p * evaluate(extent, sample.dims), 1);
+    const bytes = new Uint8Array(Math.ceil((elements * dtypes[buffer.dtype].bytes) / 4) * 4).fill(0xa5);
+    if (stored !== undefined) bytes.set(stored);
+    return bytes;
+  });
+}
+
+function outputsOf(one: Case, sample: Sample, memory: readonly Uint8Array[]): number[][] {
+  return one.program.buffers.slice(one.inputs.length).map((buffer, k) => {
+    const elements = buffer.shape.reduce((p, extent) => p * evaluate(extent, sample.dims), 1);
+    const bytes = memory[one.inputs.length + k]?.slice(0, elements * dtypes[buffer.dtype].bytes);
+    return Array.from(decode(buffer.dtype, bytes ?? new Uint8Array()), Number);
+  });
+}
+
+function gridOf(kernel: Kernel, sample: Sample): [number, number, number] {
+  const [x, y, z] = kernel.grid;
+  return [evaluate(x, sample.dims), evaluate(y, sample.dims), evaluate(z, sample.dims)];
+}
+
+function chosen(name: string): ChosenTarget {
+  const target = parseTarget(name);
+  if (target === undefined) throw new Error(`no target ${name}`);
+  return target;
+}
+
+const samples = fc.oneof(sweeps, contractions);
+
+describe.each(["ptx:sm_90a", "ptx:sm_80", "wgsl", "js"])("%s", (name) => {
+  const target = chosen(name);
+  it("computes random loops in the kernel interpreter, with no race and no access out of bounds", () => {
+    fc.assert(fc.property(samples, fc.nat(1000), (sample, seed) => {
+      const one = makeCase(sample, target.caps, seed);
+      const kernel = kernelOf(one, target);
+      const memory = memoryOf(one, sample);
+      interpretKernel(kernel, {
+        buffers: memory, sizes: kernel.sizes.map(({ dim }) => evaluate(dim, sample.dims)), grid: gridOf(kernel, sample), subgroup: target.caps.subgroup,
+      });
+      expect(disagreement(one.expected, outputsOf(one, sample, memory))).toBeUndefined();
+    }), { numRuns: 120 });
+  }, 1200_000);
+});
+
+it("computes random loops on the PTX simulator, with no finding", () => {
+  const target = chosen("ptx:sm_90a");
+  fc.assert(fc.property(samples, fc.nat(1000), (sample, seed) => {
+    const one = makeCase(sample, target.caps, seed);
+    const kernel = kernelOf(one, target);
+    const { buffers, findings } = simulate(kernel, target.caps, memoryOf(one, sample), sample.dims);
+    expect(findings).toEqual([]);
+    expect(disagreement(one.expected, outputsOf(one, sample, buffers))).toBeUndefined();
+  }), { numRuns: 120 });
+}, 1200_000);
