@@ -8,7 +8,7 @@ import { parseLexed, type SyntaxError } from "./index.ts";
 import { align } from "./format/align.ts";
 import { Cursor } from "./format/cursor.ts";
 import { declaration, lines } from "./format/declarations.ts";
-import { type Doc, hardline, layLines } from "./format/doc.ts";
+import { blankLine, type Doc, hardline, layLines } from "./format/doc.ts";
 import { lex, type Lexed } from "./lexer.ts";
 
 export interface Formatted {
@@ -32,7 +32,7 @@ function print(text: string, file: SourceFile, lexed: Lexed, width: number): str
   const cursor = new Cursor(text, lexed);
   const opening = cursor.separator();
   const body = lines(cursor, file.declarations, (each) => declaration(cursor, each), hardline);
-  const ending: Doc = [cursor.blankAhead() ? hardline : "", cursor.leading()];
+  const ending: Doc = [cursor.blankAhead() ? blankLine : "", cursor.leading()];
   const written = align(layLines([opening, body, ending], width), width);
   while (written.at(-1) === "") written.pop();
   return written.length === 0 ? "" : `${written.join("\n")}\n`;

@@ -21,7 +21,18 @@ import type {
   Statement,
 } from "../ast.ts";
 import type { Cursor } from "./cursor.ts";
-import { brokenGroup, column, type Doc, group, hardline, indent, lateGroup, line } from "./doc.ts";
+import {
+  blankLine,
+  brokenGroup,
+  column,
+  freshline,
+  type Doc,
+  group,
+  hardline,
+  indent,
+  lateGroup,
+  line,
+} from "./doc.ts";
 import { afterSign, bracketed, expression, isNothing, typeExpr, typeParams } from "./expressions.ts";
 import { pipeline } from "./pipelines.ts";
 
@@ -72,16 +83,15 @@ export function declaration(c: Cursor, decl: Declaration): Doc {
  * has them so and there is room.
  */
 export function braced<T>(c: Cursor, items: readonly T[], item: (item: T) => Doc): Doc {
-  const open = c.take("{");
+  const open = [c.take("{"), c.separator()];
   const broken = c.newLineAhead() && (items.length > 0 || !c.nextIs("}"));
   const body = lines(c, items, item, { kind: "line", flat: " " });
+  const blank = items.length > 0 && c.blankAhead() ? blankLine : "";
   const dangling = c.leading();
-  if (items.length === 0 && isNothing(dangling)) return [open, c.take("}")];
-  const inside = [
-    open,
-    indent([line, body, isNothing(dangling) || items.length === 0 ? "" : hardline, dangling]),
-  ];
-  return (broken ? brokenGroup : group)([...inside, line, c.take("}")]);
+  const bare = isNothing(dangling);
+  if (items.length === 0 && bare) return [open, c.take("}")];
+  const inside = [open, indent([line, body, bare ? "" : [blank, dangling]])];
+  return (broken ? brokenGroup : group)([...inside, bare ? line : freshline, c.take("}")]);
 }
 
 /** Items with line ends between: hard ones, or the given one with a `;` where it is a space. */
@@ -266,6 +276,7 @@ function scheduleItem(c: Cursor, item: ScheduleItem): Doc {
 
 function schedulePart(c: Cursor, part: SchedulePart): Doc {
   if (part.kind !== "group") return c.take();
+  const open = c.take("(");
   const names = part.axes.map((axis, i): Doc => [i === 0 ? "" : " ", c.take(axis.text)]);
-  return names.length === 0 ? "" : [c.take("("), ...names, c.take(")")];
+  return [open, ...names, c.take(")")];
 }

@@ -29,6 +29,8 @@ export const line: Doc = { kind: "line", flat: " " };
 export const softline: Doc = { kind: "line", flat: "" };
 export const hardline: Doc = { kind: "hardline" };
 export const freshline: Doc = { kind: "freshline" };
+/** An empty line after what stands before. */
+export const blankLine: Doc = [freshline, hardline];
 /** A comma after the last item of a list that has a line for each. */
 export const lastComma: Doc = { kind: "choice", broken: ",", flat: "" };
 
@@ -160,6 +162,7 @@ class Renderer {
         return this.#newline(depth);
       case "freshline":
         if (this.#line.trim() !== "" || this.#comments.length > 0) this.#newline(depth);
+        else this.#line = " ".repeat(depth);
         return;
       case "comment":
         this.#comments.push(doc.text);

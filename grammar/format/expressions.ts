@@ -24,7 +24,7 @@ export function bracketed<T>(
   item: (item: T) => Doc,
   close: string,
 ): Doc {
-  const before = c.take(open);
+  const before = [c.take(open), c.separator()];
   const docs = items.map((each, i): Doc => {
     const first = [c.leading(), item(each)];
     const more = c.nextIs(close) ? "" : c.separator();

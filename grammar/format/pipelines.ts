@@ -67,7 +67,7 @@ function item(c: Cursor, each: PipelineItem): Doc {
 
 /** `{ F(near), W }`: on one line where the source has it so and there is room. */
 function actions(c: Cursor, list: readonly PipelineAction[]): Doc {
-  const open = c.take("{");
+  const open = [c.take("{"), c.separator()];
   const broken = c.newLineAhead();
   const docs = list.map((each, i): Doc => {
     const blank = i > 0 && c.blankAhead() ? hardline : "";
