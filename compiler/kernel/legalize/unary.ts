@@ -1,8 +1,8 @@
 /**
  * Writes the unary functions that a target lacks in terms of others: sine and cosine by argument reduction and
- * polynomials, tanh by exp2, the rest in an op or two. Leaves no unary function that the caps lack.
+ * polynomials, exp2 by a polynomial, tanh by exp2, the rest in an op or two. Leaves no unary function that the caps lack.
  *
- * Polynomials are those of the Cephes library (sinf.c, cosf.c, tanhf.c; S. Moshier, 1992), within 2 ulp of f32.
+ * Polynomials are those of the Cephes library (sinf.c, exp2f.c, tanhf.c; S. Moshier, 1992), within 2 ulp of f32.
  */
 import { InternalError } from "../../diagnostics/diagnostic.ts";
 import type { KernelBuilder } from "../builder.ts";
@@ -13,19 +13,28 @@ import { quadrantOf } from "./quadrant.ts";
 export function expandUnary(kernel: Kernel, caps: Caps): Kernel {
   const has = new Set(caps.unary);
   return new Rewriter(kernel).run({
-    unary: (op, cx) => {
-      const a = cx.value(op.a);
-      const isConstant = cx.b.constantOf(a) !== undefined;
-      cx.define(op.dst, has.has(op.fn) || isConstant || a.type !== "f32" ? cx.b.unary(op.fn, a, op.dst.hint) : expand(cx.b, op.fn, a, op.dst.hint));
-    },
+    unary: (op, cx) => cx.define(op.dst, apply({ b: cx.b, has }, op.fn, cx.value(op.a), op.dst.hint)),
   });
 }
 
-function expand(b: KernelBuilder, fn: UnaryFn, a: Value, hint: string): Value {
+interface UnaryContext {
+  readonly b: KernelBuilder;
+  /** Functions that the target has. */
+  readonly has: ReadonlySet<string>;
+}
+
+function apply(cx: UnaryContext, fn: UnaryFn, a: Value, hint: string): Value {
+  const { b, has } = cx;
+  return has.has(fn) || a.type !== "f32" || b.constantOf(a) !== undefined ? b.unary(fn, a, hint) : expand(cx, fn, a, hint);
+}
+
+function expand(cx: UnaryContext, fn: UnaryFn, a: Value, hint: string): Value {
+  const { b } = cx;
   switch (fn) {
     case "sin": return trigonometric(b, a, 0, hint);
     case "cos": return trigonometric(b, a, 1, hint);
-    case "tanh": return tanh(b, a, hint);
+    case "tanh": return tanh(cx, a, hint);
+    case "exp2": return exp2(b, a, hint);
     case "rsqrt": return b.div(b.f32(1), b.unary("sqrt", a), hint);
     case "rcp": return b.div(b.f32(1), a, hint);
     default: throw new InternalError(`there is no way to expand ${fn}`);
@@ -50,12 +59,27 @@ function trigonometric(b: KernelBuilder, a: Value, turn: 0 | 1, hint: string): V
   return b.select(isBelow, b.unary("neg", value), value, hint);
 }
 
+/** A polynomial on the fraction, times a power of two in two halves, each of which f32 has. */
+function exp2(b: KernelBuilder, a: Value, hint: string): Value {
+  // Beyond these the result is 0 and infinity; a NaN is not beyond and passes.
+  const raised = b.select(b.lt(a, b.f32(-160)), b.f32(-160), a);
+  const limited = b.select(b.binary("gt", raised, b.f32(130)), b.f32(130), raised);
+  const whole = b.unary("round-even", limited);
+  const fraction = b.sub(limited, whole);
+  const coefficients = [1.5353361883195e-4, 1.339887440266574e-3, 9.61843735767464e-3, 5.550332471162809e-2, 2.402264791363012e-1, 6.931472028550421e-1, 1];
+  const power = b.convert(whole, "i32");
+  const half = b.binary("shr", power, b.u32(1));
+  const scale = (exponent: Value): Value => b.bitcast(b.binary("shl", b.add(exponent, b.i32(127)), b.u32(23)), "f32");
+  return b.mul(b.mul(polynomial(b, fraction, coefficients), scale(half)), scale(b.sub(power, half)), hint);
+}
+
 /** 1 - 2 / (e^2|x| + 1) with x's sign; near zero, where that cancels, a polynomial. */
-function tanh(b: KernelBuilder, a: Value, hint: string): Value {
+function tanh(cx: UnaryContext, a: Value, hint: string): Value {
+  const { b } = cx;
   const size = b.unary("abs", a);
   // From 10 on the result is 1; a NaN is not above 10 and passes.
   const limited = b.select(b.binary("gt", size, b.f32(10)), b.f32(10), size);
-  const grown = b.unary("exp2", b.mul(limited, b.f32(2 * Math.LOG2E)));
+  const grown = apply(cx, "exp2", b.mul(limited, b.f32(2 * Math.LOG2E)), "");
   const far = b.sub(b.f32(1), b.div(b.f32(2), b.add(grown, b.f32(1))));
   const square = b.mul(a, a);
   const coefficients = [-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1];
