@@ -1,0 +1,3 @@
+/** The checker's API. */
+export { checkProgram, type ProgramSource } from "./program.ts";
+export type { SourceHost } from "./files.ts";

@@ -1,0 +1,44 @@
+/** Names that a reader may have meant: by edit distance, with neighbouring letters exchanged counted once. */
+
+const maxNames = 2000;
+
+/** Up to three names near to `name`, nearest first, in the order given where equally near. */
+export function nearNames(name: string, known: Iterable<string>): readonly string[] {
+  const limit = name.length <= 2 ? 1 : name.length <= 5 ? 2 : 3;
+  const found: { text: string; distance: number }[] = [];
+  let seen = 0;
+  for (const text of new Set(known)) {
+    if ((seen += 1) > maxNames) break;
+    if (text === name || Math.abs(text.length - name.length) > limit) continue;
+    const distance = text.toLowerCase() === name.toLowerCase() ? 0.5 : editDistance(name, text);
+    // A name of which nothing is left is not near.
+    if (distance <= limit && distance < Math.max(name.length, 2)) found.push({ text, distance });
+  }
+  found.sort((a, b) => a.distance - b.distance);
+  const best = found[0]?.distance ?? 0;
+  return found.filter(({ distance }) => distance <= best + 1).slice(0, 3).map(({ text }) => text);
+}
+
+/** `did you mean 'x'?`, or undefined. */
+export function didYouMean(name: string, known: Iterable<string>): string | undefined {
+  const near = nearNames(name, known).map((text) => `'${text}'`);
+  if (near.length === 0) return undefined;
+  return `did you mean ${near.length === 1 ? near[0] : `${near.slice(0, -1).join(", ")} or ${near.at(-1)}`}?`;
+}
+
+function editDistance(a: string, b: string): number {
+  let before: number[] = [];
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i += 1) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j += 1) {
+      const same = a[i - 1] === b[j - 1] ? 0 : 1;
+      let least = Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + same);
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) least = Math.min(least, (before[j - 2] ?? 0) + 1);
+      next.push(least);
+    }
+    before = row;
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}
