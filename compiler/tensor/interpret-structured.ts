@@ -67,6 +67,7 @@ function topkRow(x: Values, keep: Values | undefined, row: Row, outputs: readonl
   const kept = (i: number): boolean => keep === undefined || Number(keep.data[at(row, i, row.extent)]) !== 0;
   const order = Array.from({ length: row.extent }, (_, i) => i).sort((a, b) => {
     if (kept(a) !== kept(b)) return kept(a) ? -1 : 1;
+    if (!kept(a)) return a - b;
     const [va, vb] = [read(a), read(b)];
     if (va !== va || vb !== vb) return ascending(va, vb) || a - b;
     return ascending(vb, va) || a - b;

@@ -89,7 +89,7 @@ export interface ScatterNode extends Common {
   readonly keep: Scalar;
 }
 
-/** Outputs values (the input's dtype), index (i32), mask (bool, the input's shape). Order: largest first, equal ones by lowest index, NaN after every number. `inputs[1]`, if there, is a keep mask: masked elements come last. */
+/** Outputs values (the input's dtype), index (i32), mask (bool, the input's shape). Order: largest first, equal ones by lowest index, NaN after every number. `inputs[1]`, if there, is a keep mask: masked elements come last, by lowest index. */
 export interface TopkNode extends Common {
   readonly kind: "topk";
   readonly axis: number;
@@ -143,7 +143,7 @@ export type Scalar =
   | { readonly kind: "apply"; readonly id: number; readonly type: ScalarType; readonly fn: string; readonly args: readonly Scalar[] }
   /** Rounds a float to a dtype's values and saturates as the dtype does; the result is still an f32. */
   | { readonly kind: "round"; readonly id: number; readonly type: "f32"; readonly to: DType; readonly arg: Scalar }
-  /** Numeric conversion between scalar types; float to integer truncates and saturates, to bool is `!= 0`. i8 and u8 saturate through `to`. */
+  /** Numeric conversion between scalar types; float to integer truncates and saturates (NaN gives 0), to bool is `!= 0`. Among i32, u32 and i64 the low bits are kept; i8 and u8 saturate through `to`. To a float only as f32, from what is none. */
   | { readonly kind: "cast"; readonly id: number; readonly type: ScalarType; readonly to: DType; readonly arg: Scalar };
 
 export interface ScalarRead {

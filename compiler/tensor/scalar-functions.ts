@@ -36,7 +36,7 @@ export interface ScalarFunction {
   readonly arity: 1 | 2 | 3;
   /** The types that the operands share; `select` has a bool before them. */
   readonly types: readonly ScalarType[];
-  readonly result: "same" | "bool";
+  readonly result: "same" | "bool" | "i32";
   /** FLOPs that one evaluation counts as in a roofline. */
   readonly cost: number;
   readonly float: (a: number, b: number, c: number) => number;
@@ -98,6 +98,20 @@ function maximum(a: number, b: number): number {
 }
 function minimum(a: number, b: number): number {
   return a < b || b !== b ? a : b;
+}
+
+const keyFloat = new Float32Array(1);
+const keyBits = new Int32Array(keyFloat.buffer);
+
+/**
+ * An i32 in the order of f32s: the bits, with those below the sign turned over where it is set. Both zeros give 0,
+ * NaN gives -2^31 + 1, below all numbers, and nothing gives -2^31, which is left for what comes after everything.
+ */
+function orderKey(x: number): number {
+  if (x !== x) return -(2 ** 31) + 1;
+  keyFloat[0] = x === 0 ? 0 : x;
+  const bits = keyBits[0] ?? 0;
+  return bits < 0 ? bits ^ 0x7fffffff : bits;
 }
 
 /** Nearest integer, ties to even. */
@@ -192,6 +206,10 @@ const rows = {
   floor: unary(1, exact, Math.floor, [idempotent, { law: "increasing" }]),
   ceil: unary(1, exact, Math.ceil, [idempotent, { law: "increasing" }]),
   round: unary(1, exact, roundEven, [idempotent, { law: "odd" }, { law: "increasing" }]),
+  order: {
+    arity: 1, types: floatTypes, result: "i32", cost: 1, accuracy: exact,
+    float: orderKey, int: noInt, big: noBig, laws: [{ law: "increasing" }],
+  },
   eq: comparison(scalarTypes, (a, b) => a === b, (a, b) => a === b, [commutative]),
   ne: comparison(scalarTypes, (a, b) => a !== b, (a, b) => a !== b, [commutative]),
   lt: comparison(numericTypes, (a, b) => a < b, (a, b) => a < b),
@@ -235,5 +253,5 @@ export function inferApply(fn: string, operands: readonly ScalarType[]): ScalarT
   for (let i = first + 1; i < operands.length; i++) {
     if (operands[i] !== type) return { problem: `'${fn}' of ${operands.join(", ")}` };
   }
-  return row.result === "bool" ? "bool" : type;
+  return row.result === "same" ? type : row.result;
 }

@@ -1,0 +1,85 @@
+/**
+ * Writes the scalar functions that targets lack with those that every target has.
+ *
+ * What is left after it: add sub mul div floordiv mod, neg abs min max, exp2 log2 sqrt rsqrt sin cos, floor ceil
+ * round order, comparisons, and or not, select. Each expansion, in f32, is within its row's accuracy as long as the
+ * primitives are within theirs; NaN gives NaN, and infinities give the limits.
+ *
+ * The polynomials were fitted by least squares at Chebyshev nodes: erf to 4e-8 below 1 and 2e-8 of the exponent
+ * above, tanh to 5e-8 of its argument.
+ */
+import type { Arena } from "./arena.ts";
+import type { Scalar } from "./ir.ts";
+import { rewriteScalars } from "./scalars.ts";
+
+type Expansion = (a: Arena, args: readonly [Scalar, Scalar, Scalar]) => Scalar;
+
+/** erf(x) / x in x^2, for |x| below 1. */
+const erfNear = [1.1283791065216064, -0.37612348794937134, 0.11280364543199539, -0.026716385036706924, 0.004923277534544468, -0.0005654105916619301];
+/** -log2(erfc(t)) in t, for t from 1 to 4. */
+const erfcExponent = [
+  -0.00043883436592295766, 1.6304911375045776, 0.9116842150688171, 0.15867236256599426, -0.03804013878107071,
+  0.006839987356215715, -0.0008554467931389809, 6.580279296031222e-5, -2.3300174234464066e-6,
+];
+/** (tanh(x) / x - 1) / x^2 in x^2, for |x| below 0.6. */
+const tanhNear = [-0.333333283662796, 0.13332733511924744, -0.053844988346099854, 0.020968182012438774, -0.006053691729903221];
+
+function polynomial(a: Arena, x: Scalar, coefficients: readonly number[]): Scalar {
+  const [first = 0, ...rest] = [...coefficients].reverse();
+  return rest.reduce((sum, c) => a.apply("add", a.apply("mul", sum, x), a.f32(c)), a.f32(first));
+}
+
+function withSignOf(a: Arena, x: Scalar, magnitude: Scalar): Scalar {
+  return a.apply("select", a.apply("lt", x, a.f32(0)), a.apply("neg", magnitude), magnitude);
+}
+
+/** 1 + e^-x. */
+function logisticDivisor(a: Arena, x: Scalar): Scalar {
+  return a.apply("add", a.f32(1), a.apply("exp2", a.apply("mul", x, a.f32(-Math.LOG2E))));
+}
+
+function erf(a: Arena, x: Scalar): Scalar {
+  const t = a.apply("abs", x);
+  const near = a.apply("mul", x, polynomial(a, a.apply("mul", x, x), erfNear));
+  // Beyond 4 erf is 1 in f32. Written as a select, so that NaN stays.
+  const held = a.apply("select", a.apply("gt", t, a.f32(4)), a.f32(4), t);
+  const far = a.apply("sub", a.f32(1), a.apply("exp2", a.apply("neg", polynomial(a, held, erfcExponent))));
+  return a.apply("select", a.apply("lt", t, a.f32(1)), near, withSignOf(a, x, far));
+}
+
+function tanh(a: Arena, x: Scalar): Scalar {
+  const t = a.apply("abs", x);
+  const square = a.apply("mul", x, x);
+  const near = a.apply("add", x, a.apply("mul", a.apply("mul", x, square), polynomial(a, square, tanhNear)));
+  const power = a.apply("exp2", a.apply("mul", t, a.f32(2 * Math.LOG2E)));
+  const far = a.apply("sub", a.f32(1), a.apply("div", a.f32(2), a.apply("add", power, a.f32(1))));
+  return a.apply("select", a.apply("lt", t, a.f32(0.6)), near, withSignOf(a, x, far));
+}
+
+const expansions: ReadonlyMap<string, Expansion> = new Map<string, Expansion>([
+  ["exp", (a, [x]) => a.apply("exp2", a.apply("mul", x, a.f32(Math.LOG2E)))],
+  ["log", (a, [x]) => a.apply("mul", a.apply("log2", x), a.f32(Math.LN2))],
+  ["sigmoid", (a, [x]) => a.apply("div", a.f32(1), logisticDivisor(a, x))],
+  ["silu", (a, [x]) => a.apply("div", x, logisticDivisor(a, x))],
+  ["gelu", (a, [x]) => a.apply("mul", a.apply("mul", x, a.f32(0.5)), a.apply("add", a.f32(1), erf(a, a.apply("mul", x, a.f32(Math.SQRT1_2)))))],
+  ["erf", (a, [x]) => erf(a, x)],
+  ["tanh", (a, [x]) => tanh(a, x)],
+  ["clamp", (a, [x, low, high]) => a.apply("min", a.apply("max", x, low), high)],
+]);
+
+/** Functions that `expandScalars` takes away. */
+export const expandedFunctions: readonly string[] = [...expansions.keys()];
+
+/** The bodies with every expanded function written out. */
+export function expandScalars(arena: Arena, roots: readonly Scalar[]): readonly Scalar[] {
+  return rewriteScalars(arena, roots, (s) => {
+    const expansion = s.kind === "apply" ? expansions.get(s.fn) : undefined;
+    const [x, y = x, z = x] = s.kind === "apply" ? s.args : [];
+    return expansion === undefined || x === undefined || y === undefined || z === undefined ? s : expansion(arena, [x, y, z]);
+  });
+}
+
+/** `expandScalars` of one body. */
+export function expandScalar(arena: Arena, scalar: Scalar): Scalar {
+  return expandScalars(arena, [scalar])[0] ?? scalar;
+}
