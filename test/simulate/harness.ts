@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createDevice, launch, loadModule, type Buffer, type Device, type KernelArg, type Launch, type Report, type SimulateOptions } from "../../runtime/simulate/index.ts";
+import { createDevice, encodeTensorMap, launch, loadModule, type Buffer, type Device, type KernelArg, type Launch, type Module, type Report, type SimulateOptions, type TensorMapType } from "../../runtime/simulate/index.ts";
 
 export const header = (target = "sm_90a"): string => `.version 8.5\n.target ${target}\n.address_size 64\n`;
 
@@ -89,4 +89,61 @@ export function assemble(ptx: string): string | undefined {
   const result = spawnSync(path, [`-arch=${target}`, file, "-o", join(folder, "out.cubin")], { encoding: "utf8" });
   const text = `${result.stdout}${result.stderr}`.trim();
   return text === "" && result.status === 0 ? undefined : text;
+}
+
+/** A kernel of kernels.mjs. */
+export interface Sample {
+  readonly name: string;
+  readonly ptx: string;
+  readonly grid: number;
+  readonly block: number;
+  readonly cluster?: number;
+  readonly shared?: number;
+  readonly args: readonly SampleArg[];
+  readonly check: (outputs: readonly Uint8Array[]) => void;
+}
+
+export interface SampleArg {
+  readonly in?: ArrayBufferView;
+  readonly out?: number;
+  readonly u32?: number;
+  readonly f32?: number;
+  /** An argument that only a tensor map points to. */
+  readonly hidden?: boolean;
+  /** An input that the kernel writes too, and whose bytes are checked. */
+  readonly written?: boolean;
+  readonly map?: {
+    readonly of: number;
+    readonly type: TensorMapType;
+    readonly dims: readonly number[];
+    readonly strides: readonly number[];
+    readonly box: readonly number[];
+    readonly swizzle: 0 | 32 | 64 | 128;
+  };
+}
+
+/** Loads, launches and reads back; outputs are those of `out` and written arguments, in order. */
+export function runSample(sample: Sample, options: SimulateOptions = {}, ptx: string = sample.ptx, module: Module = loadModule(ptx)): { readonly report: Report; readonly outputs: Uint8Array[] } {
+  const device = createDevice();
+  const buffers = sample.args.map((arg) => {
+    if (arg.in !== undefined) {
+      const buffer = device.alloc(arg.in.byteLength);
+      device.write(buffer, arg.in);
+      return buffer;
+    }
+    return arg.out === undefined ? undefined : device.alloc(arg.out);
+  });
+  const args = sample.args.flatMap((arg, i): KernelArg[] => {
+    if (arg.hidden === true) return [];
+    if (arg.u32 !== undefined) return [u32(arg.u32)];
+    if (arg.map !== undefined) {
+      const { of, ...map } = arg.map;
+      return [{ kind: "bytes", bytes: encodeTensorMap({ ...map, address: buffers[of]!.address, fill: "zero" }) }];
+    }
+    return [pointer(buffers[i]!)];
+  });
+  const { grid, block, cluster = 1, shared = 0 } = sample;
+  const report = launch(module, "test", { grid: [grid, 1, 1], block: [block, 1, 1], cluster: [cluster, 1, 1], sharedBytes: shared, args, device }, options);
+  const outputs = sample.args.flatMap((arg, i) => (arg.out !== undefined || arg.written === true ? [device.read(buffers[i]!)] : []));
+  return { report, outputs };
 }

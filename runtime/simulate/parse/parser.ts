@@ -182,9 +182,8 @@ class Parser implements Cursor {
         this.take();
         if (scope.labels.has(token.text)) this.fail(`the label ${token.text} is defined twice`, token);
         if (!this.branchTargets(token.text, body)) scope.labels.set(token.text, body.instructions.length);
-      } else if (spaces.has(token.text) || token.text === ".extern") {
-        const external = this.linkage();
-        body.variables.push(...this.declaration(scope, external).filter((v) => v.space !== "reg"));
+      } else if (spaces.has(token.text)) {
+        body.variables.push(...this.declaration(scope, false).filter((v) => v.space !== "reg"));
       } else if (!this.accept(";") && !this.skippable()) this.instruction(scope, body.instructions);
     }
   }
