@@ -100,6 +100,7 @@ function describe(buffer: Buffer): string {
 
 function printShared(out: Writer, printer: Printer): void {
   const { offsets, kind } = sharedLayout(printer.kernel);
+  const read = new Set(collectOps(printer.kernel.body, "load").map((op) => op.buffer));
   if (kind === "dynamic") {
     const align = Math.max(...[...offsets.keys()].map((buffer) => Math.max(buffer.align, 16)));
     out.line(`extern __shared__ __align__(${align}) unsigned char shared_memory[];`);
@@ -108,13 +109,17 @@ function printShared(out: Writer, printer: Printer): void {
     const type = elementTypes[buffer.dtype];
     const name = printer.buffer(buffer);
     if (kind === "dynamic") out.line(`${type}* const ${name} = reinterpret_cast<${type}*>(shared_memory + ${offset});`);
-    else out.line(`__shared__ __align__(${Math.max(buffer.align, 16)}) ${type} ${name}[${sharedBytesOf(buffer) / dtypes[buffer.dtype].bytes}];`);
+    else {
+      // nvcc warns of what is written and never read.
+      const unread = read.has(buffer) ? "" : "[[maybe_unused]] ";
+      const length = sharedBytesOf(buffer) / dtypes[buffer.dtype].bytes;
+      out.line(`${unread}__shared__ __align__(${Math.max(buffer.align, 16)}) ${type} ${name}[${length}];`);
+    }
   }
 }
 
 function tableFor(kernel: Kernel): OpTable {
   const mayWrap = valuesThatMayWrap(kernel.body);
-  const read = new Set(collectOps(kernel.body, "get").map((op) => op.register));
   return {
     ...opTable,
     load: printLoad,
@@ -128,11 +133,6 @@ function tableFor(kernel: Kernel): OpTable {
       else cx.define(op.dst, () => wrappingFma(op.dst.type, cx.expr(op.a), cx.expr(op.b), cx.expr(op.c)), [op.a, op.b, op.c], "own");
     },
     for: printFor,
-    var: (op, cx) => {
-      opTable.var(op, cx);
-      // nvcc warns of a variable that is written and never read.
-      if (!read.has(op.register)) cx.out.line(`(void)${cx.register(op.register)};`);
-    },
   };
 }
 

@@ -33,7 +33,8 @@ function wordOf(vector: Vector, name: string, word: number): Expr {
 export function printLoad(op: Op<"load">, cx: Printer): void {
   const vector = vectorOf(op.dst, bytesOf(op.buffer.dtype));
   if (vector === undefined) {
-    opTable.load(op, cx);
+    if (op.dst.length === 1) opTable.load(op, cx);
+    else printSingly(op, cx);
     return;
   }
   const place = indexed(cx.buffer(op.buffer), cx.expr(op.index)).text;
@@ -45,11 +46,26 @@ export function printLoad(op: Op<"load">, cx: Printer): void {
   cx.out.line(`const ${vector.type} ${name} = ${guard === undefined ? read.text : conditional(guard, read, zeros).text};`);
   for (const [i, dst] of op.dst.entries()) {
     const word = wordOf(vector, name, Math.floor(i / vector.parts));
-    const element = vector.parts === 1 ? word : partOf(cx, word, i % vector.parts, dst.type);
+    const element = (): Expr => (vector.parts === 1 ? word : partOf(cx, word, i % vector.parts, dst.type));
     const { otherwise } = op;
     // Parts of the vector, which does not change: they may stand inside of their users.
-    if (guard === undefined || otherwise === undefined) cx.define(dst, () => element, [], "inherited");
-    else cx.define(dst, () => conditional(guard, element, cx.expr(otherwise)), [otherwise], "inherited");
+    if (guard === undefined || otherwise === undefined) cx.define(dst, element, [], "inherited");
+    else cx.define(dst, () => conditional(guard, element(), cx.expr(otherwise)), [], "inherited");
+  }
+}
+
+/** Element by element, each a value of its own. */
+function printSingly(op: Op<"load">, cx: Printer): void {
+  const index = cx.hold(op.index);
+  const guard = op.guard === undefined ? undefined : cx.hold(op.guard);
+  if (op.otherwise !== undefined) cx.hold(op.otherwise);
+  for (const [i, dst] of op.dst.entries()) {
+    const make = (): Expr => {
+      const element = cx.dialect.element(cx, op.buffer, cx.dialect.offset(index, i));
+      if (guard === undefined) return element;
+      return conditional(guard, element, op.otherwise === undefined ? literal(dst.type, dst.type === "bool" ? false : 0) : cx.expr(op.otherwise));
+    };
+    cx.define(dst, make, [], "inherited", touchesMemory);
   }
 }
 

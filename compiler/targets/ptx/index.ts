@@ -4,6 +4,7 @@ import type { Caps } from "../../kernel/ir.ts";
 import { legalize } from "../../kernel/legalize/index.ts";
 import { architectures, nvidiaCaps } from "../nvidia/caps.ts";
 import type { Target } from "../target.ts";
+import { shareAddresses } from "./addresses.ts";
 import { unaryFunctions } from "./arithmetic.ts";
 import { emitPtx } from "./emit.ts";
 
@@ -16,6 +17,7 @@ export const ptx: Target = {
     invariant(architecture !== undefined, `ptx has no ${variant}`);
     return nvidiaCaps(architecture, { target: `ptx:${variant}`, unary: unaryFunctions });
   },
-  legalize,
+  // Last, since legalize makes new indices where it splits accesses.
+  legalize: (kernel, caps) => shareAddresses(legalize(kernel, caps)),
   emit: emitPtx,
 };

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { ptx } from "../../../compiler/targets/ptx/index.ts";
 import { dtypes } from "../../../compiler/types/dtype.ts";
+import { evaluate } from "../../../compiler/types/dim.ts";
 import { elementText, encodeScalars } from "./encode.ts";
 import { memoryCases } from "./memory-kernels.ts";
 import { opCases, type OpCase } from "./op-kernels.ts";
@@ -18,7 +19,7 @@ for (const variant of ptx.variants) {
 function wrong(one: OpCase, variant: string): readonly string[] {
   const inputs = one.inputs.map(({ dtype, values }) => encodeScalars(dtype, values));
   const outputs = one.outputs.map(({ dtype, values }) => values.length * dtypes[dtype].bytes);
-  const { buffers, findings } = simulate(one.kernel, ptx.caps(variant), [...inputs, ...outputs]);
+  const { buffers, findings } = simulate(one.kernel, ptx.caps(variant), { buffers: [...inputs, ...outputs], sizes: [], grid: one.kernel.grid.map((dim) => evaluate(dim, new Map())) });
   const differences = [...findings];
   for (const [k, { label, dtype, values }] of one.outputs.entries()) {
     const bytes = buffers[one.inputs.length + k] ?? new Uint8Array();

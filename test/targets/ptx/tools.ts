@@ -33,14 +33,17 @@ export function assemble(text: string, architecture: string): Assembly {
   });
 }
 
+/** nvcc's numbers for what is declared or set and never used: random kernels compute in vain. */
+export const unused: readonly string[] = ["-diag-suppress", "177,550"];
+
 /** Compiles to machine code with every warning an error; gives what the compiler said. */
-export function compileCuda(text: string, architecture: "sm_80" | "sm_90a"): Assembly {
+export function compileCuda(text: string, architecture: string, options: readonly string[] = []): Assembly {
   return inFolder((folder) => {
     const file = join(folder, "kernels.cu");
     writeFileSync(file, text);
     const target = architecture === "sm_80" ? ["-arch=sm_80"] : ["-gencode=arch=compute_90a,code=sm_90a"];
     const strict = ["-Werror", "all-warnings", "-Xcompiler", "-Wall,-Wextra,-Werror", "-Xptxas", "-v"];
-    const { status, stderr, stdout } = spawnSync("nvcc", [...target, ...strict, "-fmad=false", "-cubin", "-o", join(folder, "kernels.cubin"), file], { encoding: "utf8" });
+    const { status, stderr, stdout } = spawnSync("nvcc", [...target, ...strict, ...options, "-fmad=false", "-cubin", "-o", join(folder, "kernels.cubin"), file], { encoding: "utf8" });
     return read(`${stdout}${stderr}`, status);
   });
 }
