@@ -16,8 +16,8 @@ export { TensorError, byteCount, elementCount, tensorOf, typeText, zeros } from 
 export { fromBigInts, fromNumbers, roundTo, toBigInts, toNumbers } from "./tensor/values.ts";
 export type { RandomFill } from "./tensor/random.ts";
 export { randomTensor } from "./tensor/random.ts";
-export type { Comparison } from "./tensor/comparison.ts";
-export { compareTensors, roundingBound } from "./tensor/comparison.ts";
+export type { Comparison, Violations } from "./tensor/comparison.ts";
+export { compareTensors, findViolations, roundingBound } from "./tensor/comparison.ts";
 export type { ByteSource, SafetensorsFile } from "./safetensors/safetensors.ts";
 export { blobSource, encodeSafetensors, memorySource, openSafetensors } from "./safetensors/safetensors.ts";
 export type { SafetensorsEntry } from "./safetensors/header.ts";

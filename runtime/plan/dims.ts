@@ -15,11 +15,36 @@ export interface Typed {
   readonly shape: readonly number[];
 }
 
+/** What a plan says of its inputs; a program that is only to be interpreted says it too. */
+export type InputSpec = Pick<Plan, "program" | "dims" | "inputs">;
+
 /** Values of all dims. Throws `DeviceError` for a missing, unknown or misshapen input, or a dim that none fixes. */
-export function bindDims(plan: Plan, inputs: ReadonlyMap<string, Typed>): Dims {
+export function bindDims(plan: InputSpec, inputs: ReadonlyMap<string, Typed>): Dims {
   checkNames(plan, inputs);
+  for (const input of plan.inputs) {
+    if (!inputs.has(input.name))
+      throw new DeviceError(`input '${input.name}' is missing: ${expectedType(input)}`);
+  }
+  const { dims, open } = tellDims(plan, inputs);
+  const [lost] = open;
+  if (lost !== undefined) throw new DeviceError(`no input's shape tells the size of ${lost}`);
+  return dims;
+}
+
+export interface ToldDims {
+  /** Those bound at compile time too. */
+  readonly dims: Dims;
+  /** Dynamic dims that no given input tells. */
+  readonly open: ReadonlySet<string>;
+}
+
+/** What some of the inputs tell of the dims. Throws `DeviceError` where one is misshapen. */
+export function tellDims(plan: InputSpec, inputs: ReadonlyMap<string, Typed>): ToldDims {
   const dims = new Map(Object.entries(plan.dims.bound));
-  const given = plan.inputs.flatMap((input) => extentsOf(input, inputs.get(input.name)));
+  const given = plan.inputs.flatMap((input) => {
+    const tensor = inputs.get(input.name);
+    return tensor === undefined ? [] : extentsOf(input, tensor);
+  });
   // A dim may be told only by an extent such as 2 * F whose other dims another input tells first.
   const open = new Set(plan.dims.dynamic);
   for (let before = -1; open.size !== before;) {
@@ -34,9 +59,8 @@ export function bindDims(plan: Plan, inputs: ReadonlyMap<string, Typed>): Dims {
       open.delete(name);
     }
   }
-  const [lost] = open;
-  if (lost !== undefined) throw new DeviceError(`no input's shape tells the size of ${lost}`);
-  for (const { input, axis, size, text, value } of given) {
+  for (const { input, axis, size, names, text, value } of given) {
+    if (names.some((name) => open.has(name))) continue;
     const expected = size(dims);
     if (expected === value) continue;
     const named = text === String(expected) ? text : `${text} = ${expected}`;
@@ -44,7 +68,7 @@ export function bindDims(plan: Plan, inputs: ReadonlyMap<string, Typed>): Dims {
       `input '${input.name}': axis ${axis + 1} has ${value} elements, and ${named} are expected`,
     );
   }
-  return dims;
+  return { dims, open };
 }
 
 /** Throws `DeviceError` with the message of the first relation that these dims break. */
@@ -68,7 +92,7 @@ function holds(a: number, relation: Plan["checks"][number]["relation"], b: numbe
   }
 }
 
-function checkNames(plan: Plan, inputs: ReadonlyMap<string, Typed>): void {
+function checkNames(plan: InputSpec, inputs: ReadonlyMap<string, Typed>): void {
   const names = new Set(plan.inputs.map((input) => input.name));
   for (const name of inputs.keys()) {
     if (!names.has(name)) {
@@ -88,18 +112,22 @@ interface Extent {
   readonly value: number;
 }
 
-function extentsOf(input: PlanTensor, tensor: Typed | undefined): readonly Extent[] {
-  const expected = `${input.dtype}[${input.shape.join(", ")}]`;
-  if (tensor === undefined) throw new DeviceError(`input '${input.name}' is missing: ${expected}`);
+function expectedType(input: PlanTensor): string {
+  return `${input.dtype}[${input.shape.join(", ")}]`;
+}
+
+function extentsOf(input: PlanTensor, tensor: Typed): readonly Extent[] {
   if (tensor.dtype !== input.dtype || tensor.shape.length !== input.shape.length) {
-    throw new DeviceError(`input '${input.name}' is ${typeText(tensor)}, and ${expected} is expected`);
+    throw new DeviceError(
+      `input '${input.name}' is ${typeText(tensor)}, and ${expectedType(input)} is expected`,
+    );
   }
   return input.shape.map((text, axis) => ({
     input,
     axis,
     text,
     size: parseSize(text),
-    names: text.match(/[A-Za-z_][A-Za-z0-9_.]*/g) ?? [],
+    names: text.match(/[A-Za-z_][A-Za-z0-9_]*(?! *\()/g) ?? [],
     value: tensor.shape[axis] ?? -1,
   }));
 }

@@ -35,7 +35,7 @@ export const maxHeaderBytes = 100_000_000;
 const maxTensors = 200_000;
 const maxRank = 64;
 /** Enough for `maxTensors` entries of seven values beside their shapes. */
-const limits = { depth: 3, values: 4_000_000 };
+const limits = { depth: 3, values: 4_000_000, members: maxTensors + 1 };
 
 /** Bytes of an element of each stored type, those that the language cannot read included: they are checked all the same. */
 const storedBytes: ReadonlyMap<string, number> = new Map([

@@ -16,6 +16,8 @@ export interface JsonLimits {
   readonly depth: number;
   /** Values in all. */
   readonly values: number;
+  /** Members of one object. */
+  readonly members: number;
 }
 
 export function parseJson(text: string, limits: JsonLimits): Json {
@@ -75,6 +77,7 @@ class Reader {
       const key = this.#string();
       if (entries.has(key)) throw new JsonError(`has the key ${JSON.stringify(key.slice(0, 80))} twice`);
       if (!this.#taken(":")) this.#fail();
+      if (entries.size >= this.#limits.members) throw new JsonError(`has more than ${this.#limits.members} entries`);
       entries.set(key, this.value(depth));
       if (this.#taken("}")) return entries;
       if (!this.#taken(",")) this.#fail();

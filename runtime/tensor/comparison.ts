@@ -83,3 +83,43 @@ export function roundingBound(dtype: DType, length: number, scale: number): numb
   if (row.kind !== "float") return 0;
   return scale * (2 ** -row.mantissa + Math.max(length, 1) * 2 ** -23);
 }
+
+export interface Violations {
+  /** Elements farther from the expected one than their bound allows. */
+  readonly count: number;
+  /** Flat index of the first; -1 where there is none. */
+  readonly first: number;
+  /** Elements for which nothing is promised: their bound is infinite. */
+  readonly unbounded: number;
+  /** Largest |x - y| / bound over the promised elements with an error at all. */
+  readonly ratio: number;
+}
+
+/** Holds each element to its own bound: |actual - expected| <= bound, and the same NaN or infinity. No bound counts as 0. */
+export function findViolations(
+  actual: HostTensor,
+  expected: HostTensor,
+  bounds: Float64Array | undefined,
+): Violations {
+  const [x, y] = [toNumbers(actual), toNumbers(expected)];
+  const exact =
+    actual.dtype === "i64" && expected.dtype === "i64" ? differenceOfLongs(actual, expected) : undefined;
+  let [count, first, unbounded, ratio] = [0, -1, 0, 0];
+  for (let i = 0; i < y.length; i += 1) {
+    const [a, b, bound] = [x[i] ?? NaN, y[i] ?? NaN, bounds?.[i] ?? 0];
+    if (bound === Infinity) {
+      unbounded += 1;
+      continue;
+    }
+    if (a === b || (a !== a && b !== b)) {
+      if (exact === undefined || exact[i] === 0) continue;
+    }
+    const error = exact?.[i] ?? Math.abs(a - b);
+    // A NaN error, of one NaN or of infinities apart, is no comparison that holds.
+    ratio = Math.max(ratio, error === error ? error / bound : Infinity);
+    if (error <= bound) continue;
+    if (count === 0) first = i;
+    count += 1;
+  }
+  return { count, first, unbounded, ratio };
+}

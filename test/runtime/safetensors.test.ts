@@ -101,6 +101,11 @@ describe("hostile headers are refused with a plain message in under two seconds"
     ["header over 100 MB", () => fileOf("{}", 0, 2n ** 63n), "more than the 100000000 allowed"],
     ["200,001 tensors", () => fileOf(`{${many}}`, 0), "more than 200000 tensors"],
     [
+      "400,002 tensors",
+      () => fileOf(`{${many},${many.replaceAll('"t', '"u')}}`, 0),
+      "more than 200001 entries",
+    ],
+    [
       "overlap",
       () => fileOf(`{"a":${tensor("U8", "[4]", 0, 4)},"b":${tensor("U8", "[4]", 2, 6)}}`, 6),
       'tensor "b" overlaps',
@@ -195,12 +200,14 @@ describe("hostile headers are refused with a plain message in under two seconds"
   for (const [name, make, message] of cases) {
     test(name, async () => {
       const bytes = make();
-      const start = performance.now();
+      // The processor's time: how busy the machine is otherwise is not the file's doing.
+      const start = process.cpuUsage();
       const failure = await openSafetensors(memorySource(bytes)).catch((error: unknown) => error);
       expect(failure).toBeInstanceOf(SafetensorsError);
       expect(String(failure)).toContain(message);
       expect(String(failure).length).toBeLessThan(600);
-      expect(performance.now() - start).toBeLessThan(2000);
+      const { user, system } = process.cpuUsage(start);
+      expect((user + system) / 1e6).toBeLessThan(2);
     });
   }
 

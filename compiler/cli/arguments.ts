@@ -1,0 +1,74 @@
+/** What stands in an argument: `FILE:Module.fn`, `B=2,S=128,W=bf16`, targets, ranges. */
+import type { DType } from "../types/dtype.ts";
+import { dtypes, isDType } from "../types/dtype.ts";
+import { usageError } from "./exit-code.ts";
+
+export interface ProgramArgument {
+  readonly file: string;
+  /** `fn` or `Module.fn`. */
+  readonly entry: string | undefined;
+}
+
+/** The part after the last colon is the function, where it looks like one (a Windows path has a colon too). */
+export function parseProgram(text: string): ProgramArgument {
+  const found = /^(.+):([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*)$/.exec(text);
+  return found === null ? { file: text, entry: undefined } : { file: found[1] ?? "", entry: found[2] };
+}
+
+export interface DimArguments {
+  readonly dims: ReadonlyMap<string, number>;
+  readonly dtypes: ReadonlyMap<string, DType>;
+}
+
+/** `--dims B=2,S=128,W=bf16`, given once or more. Throws a usage error. */
+export function parseDims(texts: readonly string[]): DimArguments {
+  const dims = new Map<string, number>();
+  const bound = new Map<string, DType>();
+  for (const part of texts.flatMap((text) => text.split(",")).map((piece) => piece.trim())) {
+    if (part === "") continue;
+    const [, name, value] = /^([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(\S+)$/.exec(part) ?? [];
+    if (name === undefined || value === undefined)
+      throw usageError(`--dims takes NAME=VALUE pairs, such as B=2,W=bf16, not '${part}'`);
+    if (dims.has(name) || bound.has(name)) throw usageError(`--dims gives ${name} twice`);
+    if (isDType(value)) bound.set(name, value);
+    else dims.set(name, parseSizeValue(name, value));
+  }
+  return { dims, dtypes: bound };
+}
+
+function parseSizeValue(name: string, value: string): number {
+  if (!/^[0-9]+$/.test(value)) {
+    throw usageError(
+      `--dims: ${name}=${value}: a dim is a positive integer, a dtype one of ${Object.keys(dtypes).join(" ")}`,
+    );
+  }
+  const size = Number(value);
+  if (!Number.isSafeInteger(size) || size < 1)
+    throw usageError(`--dims: ${name}=${value} is not a size from 1 to 2^53 - 1`);
+  return size;
+}
+
+/** Targets of `build`, the default form of each first. */
+export const targets: Readonly<Record<string, readonly string[]>> = {
+  ptx: ["sm_90a", "sm_80"],
+  cuda: [],
+  wgsl: [],
+  js: [],
+};
+
+/** `ptx` means `ptx:sm_90a`. Throws a usage error. */
+export function parseTarget(text: string): string {
+  const [name = "", form, ...more] = text.split(":");
+  const forms = Object.hasOwn(targets, name) ? targets[name] : undefined;
+  const [first] = forms ?? [];
+  const isKnown = forms !== undefined && more.length === 0 && (form === undefined || forms.includes(form));
+  if (!isKnown) throw usageError(`--target ${text}: choose from ${targetNames().join(", ")}`);
+  const chosen = form ?? first;
+  return chosen === undefined ? name : `${name}:${chosen}`;
+}
+
+export function targetNames(): readonly string[] {
+  return Object.entries(targets).flatMap(([name, forms]) =>
+    forms.length === 0 ? [name] : forms.map((form) => `${name}:${form}`),
+  );
+}

@@ -1,0 +1,47 @@
+/** `weft build`: kernels and `plan.json` into a folder. */
+import { resolve } from "node:path";
+import type { Argv } from "yargs";
+import { parseTarget } from "../arguments.ts";
+import { exitCode } from "../exit-code.ts";
+import type { ExitCode } from "../exit-code.ts";
+import { planSummary } from "../plan-summary.ts";
+import { writeFolder } from "../write-folder.ts";
+import type { Arguments, Command, Session } from "./command.ts";
+import { compileArguments, compileOptions, compileProgram, flagOf, textOf } from "./command.ts";
+
+export const buildCommand: Command = {
+  name: "build <program>",
+  summary: "Compile a function to kernels and a plan that launches them",
+  options: (argv: Argv): Argv =>
+    compileOptions(argv)
+      .option("target", {
+        type: "string",
+        default: "ptx",
+        describe: "ptx[:sm_90a|sm_80], cuda, wgsl or js; ptx means ptx:sm_90a",
+      })
+      .option("out", {
+        alias: "o",
+        type: "string",
+        describe: "folder to write; without it nothing is written",
+      })
+      .option("json", { type: "boolean", describe: "print the plan as JSON" })
+      .example("$0 build attention.dsl:attend --target wgsl -o out", "dims stay dynamic")
+      .example("$0 build mla.dsl:Mla.forward --dims B=2,S=128,W=bf16 -o out", ""),
+  run: build,
+};
+
+async function build(session: Session, args: Arguments): Promise<ExitCode> {
+  const target = parseTarget(textOf(args, "target") ?? "ptx");
+  const { compiled, failed } = await compileProgram(session, args, compileArguments(args), target);
+  const { artifact } = compiled;
+  if (failed || artifact === undefined) return exitCode.failed;
+  const { printPlan } = await import("../../plan/build-plan.ts");
+  const plan = printPlan(artifact.plan);
+  const folder = textOf(args, "out");
+  if (folder !== undefined) {
+    const path = resolve(session.terminal.cwd, folder);
+    await writeFolder(path, new Map([...artifact.files, ["plan.json", plan]]), "plan.json");
+  }
+  session.terminal.out(flagOf(args, "json") ? plan : planSummary(artifact.plan));
+  return exitCode.ok;
+}
