@@ -11,11 +11,12 @@ import { bindAxes } from "./loops.ts";
 import { memberOf } from "./members.ts";
 import { lowerRead } from "./reads.ts";
 import { lowerReduction } from "./reductions.ts";
+import { Refusal } from "./refusal.ts";
 import { renameAxis, reshape } from "./reshapes.ts";
 import { castTensor, convertElement, type Masking } from "./rounding.ts";
 import { enter, tensorAt, type BoundVariables } from "./scopes.ts";
 import { readBack, storageOf, storeElement, unbind } from "./tensors.ts";
-import { elementAt, scalarValue, viewOf, type Element, type ElementType, type TensorValue, type Value } from "./value.ts";
+import { elementAt, scalarValue, viewOf, type AxisValue, type Element, type ElementType, type TensorValue, type Value } from "./value.ts";
 
 type Kind<K extends TypedExpr["kind"]> = Extract<TypedExpr, { kind: K }>;
 
@@ -142,15 +143,19 @@ function lowerFor(cx: Lowering, expr: Kind<"for">, frame: Frame, to: Written | u
   const outerPack = frame.packIndex;
   const nest = flattened(expr);
   const bound = enter(cx, frame, nest.variables);
-  for (const { ragged } of bound.axes) {
-    if (ragged !== undefined && !bound.axes.some((axis) => axis.key === ragged.by)) {
-      cx.report.add(raggedInLoop(expr.place));
-    }
-  }
+  if (!heldInBlocks(bound.axes)) throw new Refusal(raggedInLoop(expr.place));
   const body = tensorAt(cx, nest.body, frame);
   frame.packIndex = outerPack;
   if (body.axes.length > 0) return nestedTensor(cx, expr, bound, body, to);
   return finish(cx, bound, body, body.element, to, expr);
+}
+
+/** True where each ragged axis stands with its experts' axis, and has it for itself. */
+function heldInBlocks(axes: readonly AxisValue[]): boolean {
+  return axes.every(({ ragged }) => {
+    if (ragged === undefined) return true;
+    return axes.some((axis) => axis.key === ragged.by) && axes.filter((axis) => axis.ragged?.by === ragged.by).length === 1;
+  });
 }
 
 /** `for a: for b: e` is `for a, b: e`, so that a ragged axis meets the axis that it depends on. */

@@ -31,7 +31,7 @@ export interface BoundAxes {
 
 export function bindAxes(cx: Lowering, requests: readonly LoopAxisRequest[]): BoundAxes {
   const { terms } = cx;
-  const partner = requests.map(({ axis }) => partnerOf(requests, axis));
+  const partner = partners(requests);
   const variables = requests.map(({ name, axis }, k) => {
     const rows = axis.ragged;
     if (rows !== undefined) return terms.variable(name ?? axisName(axis), partner[k] === undefined ? rows.most : rows.align);
@@ -49,7 +49,8 @@ export function bindAxes(cx: Lowering, requests: readonly LoopAxisRequest[]): Bo
       indices.push(expertOf(terms, rows, variable.term));
     } else if (axis.ragged !== undefined) {
       const block = variables[partner[k] ?? -1];
-      const e = block === undefined ? expert : expertOf(terms, axis.ragged, block.term);
+      const named = indices[requests.findIndex((other) => other.axis.key === axis.ragged?.by)];
+      const e = block === undefined ? (named ?? expert) : expertOf(terms, axis.ragged, block.term);
       invariant(e !== undefined, "rows of an expert that nothing names");
       const t = block === undefined ? variable.term : rowInExpert(terms, axis.ragged, e, block.term, variable.term);
       const used = terms.apply("lt", t, terms.read(axis.ragged.count, [e]));
@@ -63,11 +64,18 @@ export function bindAxes(cx: Lowering, requests: readonly LoopAxisRequest[]): Bo
   return { variables, indices, valid };
 }
 
-/** Which of the axes asked for is the one that a ragged axis depends on. */
-function partnerOf(requests: readonly LoopAxisRequest[], axis: AxisValue): number | undefined {
-  if (axis.ragged === undefined) return undefined;
-  const at = requests.findIndex((other) => other.axis.key === axis.ragged?.by);
-  return at < 0 ? undefined : at;
+/**
+ * For each ragged axis, which of the axes asked for it is held in blocks with. Only one ragged axis can be: rows of
+ * a second plan over the same experts are counted one by one.
+ */
+function partners(requests: readonly LoopAxisRequest[]): readonly (number | undefined)[] {
+  const taken = new Set<number>();
+  return requests.map(({ axis }) => {
+    const at = axis.ragged === undefined ? -1 : requests.findIndex((other) => other.axis.key === axis.ragged?.by);
+    if (at < 0 || taken.has(at)) return undefined;
+    taken.add(at);
+    return at;
+  });
 }
 
 /** The expert of a block; of an unused block the last one, so that what is read for it lies inside. */

@@ -20,6 +20,7 @@ import { contractsExactly, inlineFunction } from "./calls.ts";
 import { lowerExpression } from "./expressions.ts";
 import type { Frame, Lowering, Reassociate } from "./frame.ts";
 import { inputValue } from "./members.ts";
+import { Refusal } from "./refusal.ts";
 import { Terms } from "./terms.ts";
 import { storeWhole } from "./tensors.ts";
 import type { ElementType, ModuleValue, Scope, Value } from "./value.ts";
@@ -55,8 +56,9 @@ export function lowerFunction(program: TypedProgram, fn: TypedFn, options: Lower
     const failed = report.diagnostics.slice(before).some((d) => d.severity === "error");
     return failed || graph === undefined ? undefined : arena.graph(graph);
   } catch (problem) {
-    if (!(problem instanceof DimError)) throw problem;
-    report.add(badSize(problem.message, fn.place));
+    if (problem instanceof Refusal) report.add(problem.diagnostic);
+    else if (problem instanceof DimError) report.add(badSize(problem.message, fn.place));
+    else throw problem;
     return undefined;
   }
 }

@@ -12,6 +12,7 @@ import type { Scalar } from "../tensor/ir.ts";
 import { elementType, type Frame, type Lowering } from "./frame.ts";
 import { bindAxes, emitLoop } from "./loops.ts";
 import { blockIndex, scaledTensor } from "./members.ts";
+import { Refusal } from "./refusal.ts";
 import { castTensor } from "./rounding.ts";
 import type { LoopVariable } from "./terms.ts";
 import { physicalIndex, settle, storeElement, type Stored } from "./tensors.ts";
@@ -47,7 +48,7 @@ function storeScales(cx: Lowering, x: TensorValue, scaling: BlockScaling, dtype:
   const { terms } = cx;
   const first = x.axes.length - scaling.block.length;
   const width = (k: number): number => (k < first ? 1 : (scaling.block[k - first] ?? 1));
-  if (x.axes.some((axis, k) => axis.ragged !== undefined && width(k) > 1)) cx.report.add(raggedInLoop(expr.place));
+  if (x.axes.some((axis, k) => axis.ragged !== undefined && width(k) > 1)) throw new Refusal(raggedInLoop(expr.place));
   const blocks = x.axes.map((axis, k): AxisValue => (width(k) === 1 ? axis : { ...axis, extent: ceildiv(axis.extent, constant(width(k))) }));
   const bound = bindAxes(cx, blocks.map((axis) => ({ name: undefined, axis, expert: undefined })));
   const over: LoopVariable[] = [];
