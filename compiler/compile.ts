@@ -4,7 +4,7 @@
  * Pure: files come from the host that the caller hands in, and nothing is written. The same request gives the same
  * bytes.
  */
-import { checkProgram } from "./check/check.ts";
+import { checkProgram } from "./check/index.ts";
 import type { SourceHost } from "./check/files.ts";
 import type { TypedFn, TypedProgram } from "./check/typed.ts";
 import { createReport, type Diagnostic, type Place, type Report } from "./diagnostics/diagnostic.ts";
@@ -168,7 +168,7 @@ function launchOf(step: Step, cx: Emitting): LaunchRequest {
   hold(verifyTiles(tiles), () => printTiles(tiles));
   cx.request.trace?.("tile", name, () => printTiles(tiles));
   const kernel = improve(lowerTileProgram(tiles, caps));
-  hold(verifyKernel(kernel).map(String), () => printKernel(kernel));
+  hold(verifyKernel(kernel).map(({ message }) => message), () => printKernel(kernel));
   cx.request.trace?.("kernel", name, () => printKernel(kernel));
   const legal = target.legalize(kernel, caps);
   const emitted = target.emit(legal, caps);

@@ -4,40 +4,14 @@
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { LoopAxis, LoopNode, Node, Scalar, ScalarRead } from "../../tensor/ir.ts";
+import { reachable } from "../../tensor/scalars.ts";
 import { constant, mul, type Dim } from "../../types/dim.ts";
 import { dtypes } from "../../types/dtype.ts";
-
-/** Calls `visit` on every distinct scalar below `root`, operands first. */
-export function walk(root: Scalar, visit: (scalar: Scalar) => void, seen: Set<Scalar> = new Set()): void {
-  if (seen.has(root)) return;
-  seen.add(root);
-  for (const operand of operands(root)) walk(operand, visit, seen);
-  visit(root);
-}
-
-function operands(scalar: Scalar): readonly Scalar[] {
-  switch (scalar.kind) {
-    case "read":
-      return scalar.otherwise === undefined ? scalar.index : [...scalar.index, scalar.otherwise];
-    case "apply":
-      return scalar.args;
-    case "round":
-    case "cast":
-      return [scalar.arg];
-    case "const":
-    case "dim":
-    case "axis":
-    case "carrier":
-      return [];
-  }
-}
 
 /** Axes (by loop position) that a scalar's value depends on. */
 export function axesOf(scalar: Scalar): Set<number> {
   const found = new Set<number>();
-  walk(scalar, (s) => {
-    if (s.kind === "axis") found.add(s.axis);
-  });
+  for (const s of reachable([scalar])) if (s.kind === "axis") found.add(s.axis);
   return found;
 }
 
@@ -46,9 +20,9 @@ export function sweepsOf(loop: LoopNode): number[] {
   const sweeps: number[] = [];
   for (const carrier of loop.carriers) {
     let sweep = 0;
-    walk(carrier.lift, (s) => {
+    for (const s of reachable([carrier.lift])) {
       if (s.kind === "carrier") sweep = Math.max(sweep, (sweeps[s.carrier] ?? 0) + 1);
-    });
+    }
     sweeps.push(sweep);
   }
   return sweeps;
@@ -72,12 +46,7 @@ export function powerOfTwoFactor(dim: Dim, limit: number): number {
 }
 
 export function readsOf(roots: readonly Scalar[]): ScalarRead[] {
-  const reads: ScalarRead[] = [];
-  const seen = new Set<Scalar>();
-  for (const root of roots) {
-    walk(root, (s) => { if (s.kind === "read") reads.push(s); }, seen);
-  }
-  return reads;
+  return reachable(roots).filter((s) => s.kind === "read");
 }
 
 /** The loop axis that a read's last index moves along with step one, or undefined. */
