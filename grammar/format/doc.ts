@@ -14,6 +14,8 @@ export type Doc =
       readonly look: Look;
     }
   | { readonly kind: "indent"; readonly body: Doc }
+  /** After a space if it fits; else on the next line if it fits there; else after a space, broken. */
+  | { readonly kind: "hang"; readonly body: Doc }
   /** A line end, or flat a space or nothing. */
   | { readonly kind: "line"; readonly flat: " " | "" }
   | { readonly kind: "hardline" }
@@ -53,6 +55,10 @@ export function indent(body: Doc): Doc {
   return { kind: "indent", body };
 }
 
+export function hang(body: Doc): Doc {
+  return { kind: "hang", body };
+}
+
 export function column(name: string): Doc {
   return { kind: "column", name };
 }
@@ -81,6 +87,7 @@ function look(doc: Doc): Look {
     case "group":
       return doc.look;
     case "indent":
+    case "hang":
       return look(doc.body);
     case "line":
     case "choice":
@@ -156,6 +163,8 @@ class Renderer {
       case "indent":
         open.push({ doc: doc.body, indent: depth + step, mode });
         return;
+      case "hang":
+        return this.#hang(piece, doc.body, open);
       case "line":
         return mode === "flat" ? this.#text(doc.flat, depth) : this.#newline(depth);
       case "hardline":
@@ -174,6 +183,16 @@ class Renderer {
         this.#used += 1;
         return;
     }
+  }
+
+  #hang(piece: Piece, body: Doc, open: Piece[]): void {
+    const depth = piece.indent + step;
+    const flat: Piece = { doc: body, indent: depth, mode: "flat" };
+    const nextLine =
+      piece.mode === "broken" && !look(body).breaks && this.#fits(flat, open, this.#width - depth);
+    if (nextLine) this.#newline(depth);
+    else this.#text(" ", piece.indent);
+    open.push(nextLine ? flat : { ...piece, doc: body });
   }
 
   #text(text: string, depth: number): void {
@@ -198,8 +217,8 @@ class Renderer {
   }
 
   /** Whether what comes, up to the first line end after it, has room on this line. */
-  #fits(first: Piece, rest: readonly Piece[]): boolean {
-    let room = this.#width - this.#used;
+  #fits(first: Piece, rest: readonly Piece[], space = this.#width - this.#used): boolean {
+    let room = space;
     let next = rest.length - 1;
     const open: Piece[] = [first];
     while (room >= 0) {
@@ -216,6 +235,7 @@ class Renderer {
       } else if (doc.kind === "group") {
         open.push({ ...piece, doc: doc.body, mode: doc.broken ? "broken" : doc.late ? "flat" : mode });
       } else if (doc.kind === "indent") open.push({ ...piece, doc: doc.body });
+      else if (doc.kind === "hang") open.push({ ...piece, doc: [" ", doc.body] });
       else if (doc.kind === "line") {
         if (mode === "broken") return true;
         room -= doc.flat.length;

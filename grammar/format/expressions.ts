@@ -14,7 +14,7 @@ import type {
   TypeParam,
 } from "../ast.ts";
 import type { Cursor } from "./cursor.ts";
-import { type Doc, freshline, group, indent, lastComma, line, softline } from "./doc.ts";
+import { type Doc, freshline, group, hang, indent, lastComma, line, softline } from "./doc.ts";
 
 /** Items between brackets: on one line, or one a line with a comma after the last. */
 export function bracketed<T>(
@@ -158,7 +158,8 @@ function loop(c: Cursor, value: ForExpr): Doc {
     separatorBefore(c, i < value.variables.length - 1),
   ]);
   const head = [start, variables, c.take(":")];
-  return group([head, indent([line, expression(c, value.body)])]);
+  const body = expression(c, value.body);
+  return group([head, value.body.kind === "call" ? hang(body) : indent([line, body])]);
 }
 
 function separatorBefore(c: Cursor, more: boolean): Doc {

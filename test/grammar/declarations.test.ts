@@ -1,3 +1,5 @@
+/* oxlint-disable unicorn/no-thenable -- `then` is the branch of an `if`. */
+
 import { describe, expect, test } from "vitest";
 import type { Declaration } from "../../grammar/ast.ts";
 import { parse } from "../../grammar/index.ts";
