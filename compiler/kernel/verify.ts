@@ -246,9 +246,9 @@ function verifyPacked(whole: Value, parts: readonly Value[], cx: Verifier): void
 
 function verifyAccess(buffer: Buffer, index: Value, count: number, cx: Verifier): void {
   cx.check(index.type === "i32" || index.type === "i64", `an index of type ${index.type}`);
-  cx.check(widths.has(count) && count * dtypes[buffer.dtype].bytes <= 16, `${count} elements of ${buffer.dtype} at once`);
   const bytes = count * dtypes[buffer.dtype].bytes;
-  cx.check(buffer.align % bytes === 0, `${count} elements at once of ${buffer.name}, which is aligned to ${buffer.align} bytes`);
+  if (!widths.has(count) || bytes > 16) cx.fail(`${count} elements of ${buffer.dtype} at once`);
+  else cx.check(buffer.align % bytes === 0, `${count} elements at once of ${buffer.name}, which is aligned to ${buffer.align} bytes`);
 }
 
 function verifyInstruction(op: Op<"instruction">, cx: Verifier): void {

@@ -65,6 +65,14 @@ export class Writer {
   }
 }
 
+/**
+ * Text of any kind as the rest of a line comment: what some language ends a line at (WGSL at U+0085 and U+2028,
+ * too), or goes on behind one with (C++, a last backslash), is gone.
+ */
+export function oneLine(text: string): string {
+  return text.replace(/[\s\u0000-\u001f\u007f-\u009f]+/g, " ").replace(/[\s\\]+$/, "");
+}
+
 /** Hands out identifiers that are legal in a language and not taken. */
 export class Names {
   readonly #taken: Set<string>;

@@ -8,7 +8,7 @@
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { Buffer, Kernel, Kind, Op, Register, Value } from "../../kernel/ir.ts";
 import { partsOf, visitOps } from "../../kernel/walk.ts";
-import { Names, Writer } from "../writer.ts";
+import { oneLine, type Names, type Writer } from "../writer.ts";
 import type { Dialect } from "./dialect.ts";
 import { conditional, primary, type Expr } from "./expression.ts";
 import { findUses, type Uses } from "./uses.ts";
@@ -240,7 +240,7 @@ export const opTable: OpTable = {
   for: printFor,
   if: printIf,
   line: (op, cx) => cx.out.at(`${cx.kernel.files[op.file] ?? ""}:${op.line}:${op.column}`),
-  comment: (op, cx) => cx.out.line(`// ${op.text.replace(/\s+/g, " ")}`),
+  comment: (op, cx) => cx.out.line(`// ${oneLine(op.text)}`),
 };
 
 function printUnpack(op: Op<"unpack">, cx: Printer): void {

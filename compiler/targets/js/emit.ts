@@ -10,7 +10,7 @@ import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { Buffer, Kernel } from "../../kernel/ir.ts";
 import type { DType } from "../../types/dtype.ts";
 import { opTable, Printer } from "../c/print.ts";
-import { type Emitted, Names, Writer } from "../writer.ts";
+import { type Emitted, Names, oneLine, Writer } from "../writer.ts";
 import { isOneBlock, jsDialect } from "./dialect.ts";
 import { jsReserved } from "./keywords.ts";
 import { preludeLines, preludeNames } from "./prelude.ts";
@@ -35,7 +35,7 @@ export function emitJs(kernel: Kernel): Emitted {
     printHead(body, printer, sizes);
     printGrid(kernel, body, () => printer.body(kernel.body));
   });
-  out.line(`// ${kernel.summary.replace(/\s+/g, " ")}`);
+  out.line(`// ${oneLine(kernel.summary)}`);
   const prelude = preludeLines(printer.used);
   for (const line of prelude) out.line(line);
   if (prelude.length > 0) out.line("");

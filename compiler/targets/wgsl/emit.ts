@@ -8,7 +8,7 @@ import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { Buffer, Kernel } from "../../kernel/ir.ts";
 import { collectOps, visitOps } from "../../kernel/walk.ts";
 import { Printer } from "../c/print.ts";
-import { type Emitted, Names, Writer } from "../writer.ts";
+import { type Emitted, Names, oneLine, Writer } from "../writer.ts";
 import { typeName, wgslDialect, type WgslNames } from "./dialect.ts";
 import { wgslReserved } from "./keywords.ts";
 import { preludeFunctions, preludeNames, preludeValues } from "./prelude.ts";
@@ -31,7 +31,7 @@ export function emitWgsl(kernel: Kernel): Emitted {
   if (features.f16) out.line("enable f16;");
   if (features.subgroups) out.line("enable subgroups;");
   if (features.f16 || features.subgroups) out.line("");
-  out.line(`// ${kernel.summary.replace(/\s+/g, " ")}`);
+  out.line(`// ${oneLine(kernel.summary)}`);
   printDeclarations(kernel, printer, names, out);
   for (const line of preludeFunctions(printer.used)) out.line(line);
   printEntry(kernel, entry, names, out);
