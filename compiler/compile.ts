@@ -29,6 +29,7 @@ import type { Artifact } from "./plan/plan.ts";
 import { assignStorage, type Program, type Step } from "./plan/storage.ts";
 import { parseTarget, targetNames, type ChosenTarget } from "./targets/index.ts";
 import { Arena } from "./tensor/arena.ts";
+import { print as printGraph } from "./tensor/print.ts";
 import { topological } from "./tensor/graphs.ts";
 import type { Graph, LoopNode, ScatterNode, TensorType } from "./tensor/ir.ts";
 import { print as printTiles } from "./tile/print.ts";
@@ -39,75 +40,98 @@ import { add, constant, mul, one, type Dim } from "./types/dim.ts";
 import type { DType } from "./types/dtype.ts";
 import { version } from "./version.ts";
 
-export interface CompileRequest {
+export interface Source {
   /** Name of the file, for diagnostics and imports. */
   readonly file: string;
   readonly text: string;
+}
+
+export interface CheckRequest {
+  readonly source: Source;
   /** Where imported files come from. */
   readonly host: SourceHost;
-  /** `attend`, or `Mla.decode`. */
-  readonly entry: string;
-  /** `ptx:sm_90a`, `cuda`, `wgsl`, `js`; undefined stops after the tensor level. */
+}
+
+export interface CompileRequest extends CheckRequest {
+  /** `attend`, or `Mla.decode`; undefined for the file's last function. */
+  readonly entry: string | undefined;
+  /** `ptx:sm_90a`, `cuda`, `wgsl`, `js`; undefined stops after the tensor level, which is all that the reference needs. */
   readonly target: string | undefined;
   /** Sizes that are known; others stay parameters of the kernels. */
   readonly dims: ReadonlyMap<string, number>;
   /** What dtype parameters stand for. */
   readonly dtypes: ReadonlyMap<string, DType | ScaledType>;
-  /** Called after each pass, with the level's name; `text` costs nothing unless it is called. */
-  readonly trace?: (level: "tensor" | "tile" | "kernel" | "target", pass: string, text: () => string) => void;
+}
+
+export interface Checked {
+  readonly diagnostics: readonly Diagnostic[];
+  /** Texts of all files that diagnostics may point into, by name. */
+  readonly sources: ReadonlyMap<string, string>;
+}
+
+export interface TraceStep {
+  /** `lower`, `simplify`, `fuse`, .. for the whole graph; `tile`, `kernel` or `emit` for one kernel. */
+  readonly pass: string;
+  /** The program after it, in its textual form; printed when it is asked for. */
+  readonly text: () => string;
 }
 
 /** What a request gives. Later parts are undefined where a diagnostic stopped the pipeline before them. */
-export interface Compiled {
-  readonly diagnostics: readonly Diagnostic[];
-  readonly arena: Arena;
+export interface Compiled extends Checked {
   readonly program: TypedProgram | undefined;
-  readonly fn: TypedFn | undefined;
   /** As lowered, which the interpreter runs. */
-  readonly graph: Graph | undefined;
+  readonly graph: { readonly arena: Arena; readonly graph: Graph } | undefined;
+  /** As it goes to the schedules, and what was decided on the way. */
   readonly fused: Graph | undefined;
   readonly fusion: FusionReport;
   readonly artifact: Artifact | undefined;
+  readonly trace: readonly TraceStep[];
+}
+
+/** Checks a file and what it imports. */
+export function check({ source, host }: CheckRequest): Checked & { readonly program: TypedProgram | undefined } {
+  const report = createReport();
+  const sources = new Map([[source.file, source.text]]);
+  const program = checkProgram({ ...source, host: remember(host, sources), report });
+  return { program: report.failed ? undefined : program, diagnostics: report.diagnostics, sources };
 }
 
 export function compile(request: CompileRequest): Compiled {
   const report = createReport();
   const arena = new Arena();
-  const sources = new Map([[request.file, request.text]]);
-  const host = remember(request.host, sources);
-  const nothing = { arena, program: undefined, fn: undefined, graph: undefined, fused: undefined, fusion: [], artifact: undefined };
+  const { source } = request;
+  const sources = new Map([[source.file, source.text]]);
+  const trace: TraceStep[] = [];
+  const ended = (parts: Partial<Compiled>): Compiled => ({
+    program: undefined, graph: undefined, fused: undefined, fusion: [], artifact: undefined,
+    diagnostics: report.diagnostics, sources, trace, ...parts,
+  });
   const target = request.target === undefined ? undefined : parseTarget(request.target);
-  if (request.target !== undefined && target === undefined) report.add(unknownTarget(request.target, targetNames, request.file));
+  if (request.target !== undefined && target === undefined) report.add(unknownTarget(request.target, targetNames, source.file));
 
-  const program = checkProgram({ file: request.file, text: request.text, host, report });
-  if (program === undefined || report.failed) return { ...nothing, diagnostics: report.diagnostics };
+  const program = checkProgram({ ...source, host: remember(request.host, sources), report });
+  if (program === undefined || report.failed) return ended({});
   const fn = findEntry(program, request.entry, report);
-  if (fn === undefined) return { ...nothing, program, diagnostics: report.diagnostics };
+  if (fn === undefined) return ended({ program });
 
   const { dims, dtypes } = request;
-  const locate = (place: Place): string => locationText(place, sources);
-  const graph = lowerFunction(program, fn, { dims, dtypes, arena, report, locate, reassociate });
-  if (graph === undefined || report.failed) return { ...nothing, program, fn, diagnostics: report.diagnostics };
-  const trace = (level: "tensor"): ((pass: string, text: () => string) => void) => (pass, text) => request.trace?.(level, pass, text);
-  const plain = runPasses([simplify, expand, simplify], graph, { arena }, trace("tensor"));
-  const limits = { ...fuseDefaults, maxBuffers: target?.caps.maxBuffers ?? fuseDefaults.maxBuffers };
-  const { graph: merged, report: fusion } = fuseGraph(arena, plain, limits);
-  const fused = runPasses([{ name: "fuse", run: () => merged }, lowerFunctions], plain, { arena }, trace("tensor"));
-  const front = { arena, program, fn, graph, fused, fusion };
-  if (target === undefined) return { ...front, artifact: undefined, diagnostics: report.diagnostics };
+  const graph = lowerFunction(program, fn, { dims, dtypes, arena, report, reassociate, locate: (place) => locationText(place, sources) });
+  if (graph === undefined || report.failed) return ended({ program });
+  trace.push({ pass: "lower", text: () => printGraph(arena, graph) });
+  const note = (pass: string, text: () => string): void => void trace.push({ pass, text });
+  const plain = runPasses([simplify, expand, simplify], graph, { arena }, note);
+  const { graph: merged, report: fusion } = fuseGraph(arena, plain, { ...fuseDefaults, maxBuffers: target?.caps.maxBuffers ?? fuseDefaults.maxBuffers });
+  const fused = runPasses([{ name: "fuse", run: () => merged }, lowerFunctions], plain, { arena }, note);
+  const front = { program, graph: { arena, graph }, fused, fusion };
+  if (target === undefined) return ended(front);
 
   const names = new KernelNames(arena, graph.name);
   const storage = assignStorage(fused, topological(fused), (ref) => names.value(ref));
-  if (!fits(storage, target, fn, report)) return { ...front, artifact: undefined, diagnostics: report.diagnostics };
-  const launches = storage.steps.map((step) => launchOf(step, { arena, names, target, request, locate: (place) => lineOf(place, sources) }));
-  const artifact = buildPlan({
-    ...planOf(storage, graph, target),
-    compiler: version,
-    program: `${request.file}:${request.entry}`,
-    bound: request.dims,
-    launches,
-  });
-  return { ...front, artifact, diagnostics: report.diagnostics };
+  if (!fits(storage, target, fn, report)) return ended(front);
+  const launches = storage.steps.map((step) => launchOf(step, { arena, names, target, trace, locate: (place) => lineOf(place, sources) }));
+  const entry = fn.module === undefined ? fn.name : `${fn.module.name}.${fn.name}`;
+  const artifact = buildPlan({ ...planOf(storage, graph, target), compiler: version, program: `${source.file}:${entry}`, bound: dims, launches });
+  return ended({ ...front, artifact });
 }
 
 /** Remembers the text of every file that is read, for places in messages and kernels. */
@@ -121,12 +145,17 @@ function remember(host: SourceHost, sources: Map<string, string>): SourceHost {
   };
 }
 
-/** `name` among the file's functions, or `Module.name` among a module's. */
-function findEntry(program: TypedProgram, entry: string, report: Report): TypedFn | undefined {
+/** `name` among the file's functions, or `Module.name` among a module's; the last one where none is asked for. */
+function findEntry(program: TypedProgram, entry: string | undefined, report: Report): TypedFn | undefined {
   const all = [
     ...program.fns.map((fn) => ({ path: fn.name, fn })),
     ...program.modules.flatMap((module) => module.fns.map((fn) => ({ path: `${module.name}.${fn.name}`, fn }))),
   ];
+  if (entry === undefined) {
+    const last = all.reduce<(typeof all)[number] | undefined>((a, b) => (a === undefined || b.fn.place.start > a.fn.place.start ? b : a), undefined);
+    if (last === undefined) report.add(unknownEntry("", [], program.file));
+    return last?.fn;
+  }
   const found = all.find(({ path }) => path === entry) ?? only(all.filter(({ fn }) => fn.name === entry));
   if (found !== undefined) return found.fn;
   const several = all.filter(({ fn }) => fn.name === entry).map(({ path }) => path);
@@ -144,7 +173,7 @@ interface Emitting {
   readonly arena: Arena;
   readonly names: KernelNames;
   readonly target: ChosenTarget;
-  readonly request: CompileRequest;
+  readonly trace: TraceStep[];
   readonly locate: (place: Place) => { readonly file: string; readonly line: number; readonly column: number };
 }
 
@@ -166,13 +195,13 @@ function launchOf(step: Step, cx: Emitting): LaunchRequest {
     place: place === undefined ? undefined : cx.locate(place),
   }, caps);
   hold(verifyTiles(tiles), () => printTiles(tiles));
-  cx.request.trace?.("tile", name, () => printTiles(tiles));
+  cx.trace.push({ pass: "tile", text: () => printTiles(tiles) });
   const kernel = improve(lowerTileProgram(tiles, caps));
   hold(verifyKernel(kernel).map(({ message }) => message), () => printKernel(kernel));
-  cx.request.trace?.("kernel", name, () => printKernel(kernel));
+  cx.trace.push({ pass: "kernel", text: () => printKernel(kernel) });
   const legal = target.legalize(kernel, caps);
   const emitted = target.emit(legal, caps);
-  cx.request.trace?.("target", name, () => emitted.text);
+  cx.trace.push({ pass: "emit", text: () => emitted.text });
   const cost = costOf(node);
   return {
     kernel: legal,

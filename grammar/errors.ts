@@ -25,7 +25,7 @@ export interface SyntaxErrorPage {
 /** After this many errors the rest are nearly always echoes. */
 export const maxErrors = 100;
 
-const pages = {
+const pages: Readonly<Record<SyntaxErrorCode, SyntaxErrorPage>> = {
   WF1001: {
     title: "unclosed bracket",
     page: `A bracket is opened and never closed. The error stands where it opens, since where it should close
@@ -125,8 +125,22 @@ Give it a name with 'let', or delete it. If it goes on from the line before, end
 '1.0', '1e-6', '2.5e3'. There are no suffixes and no other bases: the dtype that a literal meets is the one it
 takes, and 'f16(0.1)' casts.`,
   },
-} as const satisfies Record<`WF1${number}`, SyntaxErrorPage>;
+};
 
-export type SyntaxErrorCode = keyof typeof pages;
+export type SyntaxErrorCode =
+  | "WF1001"
+  | "WF1002"
+  | "WF1003"
+  | "WF1004"
+  | "WF1005"
+  | "WF1006"
+  | "WF1007"
+  | "WF1008"
+  | "WF1009"
+  | "WF1010"
+  | "WF1011"
+  | "WF1012"
+  | "WF1013"
+  | "WF1014";
 
 export const syntaxErrors: Readonly<Record<SyntaxErrorCode, SyntaxErrorPage>> = pages;

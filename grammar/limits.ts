@@ -1,9 +1,9 @@
 /** What one file may hold. Far beyond what anyone writes, so that a hostile file costs little. */
 export const limits = {
   /** UTF-16 units in a file. */
-  file: 1024 * 1024,
+  file: 1_048_576,
   /** UTF-16 units in a line. */
-  line: 64 * 1024,
+  line: 65_536,
   tokens: 400_000,
   /** Brackets, `for` and `if` inside one another. */
   nesting: 256,

@@ -4,7 +4,7 @@
  */
 import type { ImportDecl, SourceFile } from "../../grammar/ast.ts";
 import { parse } from "../../grammar/index.ts";
-import { error } from "../diagnostics/build.ts";
+import { syntaxDiagnostic } from "../diagnostics/syntax.ts";
 import type { Place, Report } from "../diagnostics/diagnostic.ts";
 import { fileNotFound, importCycle, importEscapes, tooManyFiles } from "../diagnostics/names.ts";
 import { placeOf } from "./scope.ts";
@@ -47,7 +47,7 @@ function load(loading: Loading, file: string, text: string): ProgramFile {
   loading.files.set(file, "loading");
   loading.stack.push(file);
   const parsed = parse(text);
-  for (const { span, code, message, help } of parsed.errors) loading.report.add(error(code, { file, start: span.start, end: span.end }, message, { help }));
+  for (const mistake of parsed.errors) loading.report.add(syntaxDiagnostic(file, mistake));
   const imports = new Map<ImportDecl, ProgramFile | undefined>();
   for (const decl of parsed.file.declarations) if (decl.kind === "import") imports.set(decl, loadImport(loading, file, decl));
   loading.stack.pop();

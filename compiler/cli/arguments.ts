@@ -1,5 +1,6 @@
 /** What stands in an argument: `FILE:Module.fn`, `B=2,S=128,W=bf16`, targets, ranges. */
 import type { DType } from "../types/dtype.ts";
+import type { ScaledType } from "../lower/lower.ts";
 import { dtypes, isDType } from "../types/dtype.ts";
 import { usageError } from "./exit-code.ts";
 
@@ -17,23 +18,33 @@ export function parseProgram(text: string): ProgramArgument {
 
 export interface DimArguments {
   readonly dims: ReadonlyMap<string, number>;
-  readonly dtypes: ReadonlyMap<string, DType>;
+  readonly dtypes: ReadonlyMap<string, DType | ScaledType>;
 }
 
-/** `--dims B=2,S=128,W=bf16`, given once or more. Throws a usage error. */
+/** `--dims B=2,S=128,W=bf16,V=e4m3@128x128`, given once or more. Throws a usage error. */
 export function parseDims(texts: readonly string[]): DimArguments {
   const dims = new Map<string, number>();
-  const bound = new Map<string, DType>();
+  const bound = new Map<string, DType | ScaledType>();
   for (const part of texts.flatMap((text) => text.split(",")).map((piece) => piece.trim())) {
     if (part === "") continue;
     const [, name, value] = /^([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(\S+)$/.exec(part) ?? [];
     if (name === undefined || value === undefined)
       throw usageError(`--dims takes NAME=VALUE pairs, such as B=2,W=bf16, not '${part}'`);
     if (dims.has(name) || bound.has(name)) throw usageError(`--dims gives ${name} twice`);
-    if (isDType(value)) bound.set(name, value);
+    const stored = parseDType(value);
+    if (stored !== undefined) bound.set(name, stored);
     else dims.set(name, parseSizeValue(name, value));
   }
   return { dims, dtypes: bound };
+}
+
+/** `bf16`, or block-scaled as `e4m3@128x128` and `e4m3@1x128:ue8m0`. */
+function parseDType(value: string): DType | ScaledType | undefined {
+  if (isDType(value)) return value;
+  const [, dtype = "", blocks = "", format = "f32"] =
+    /^([a-z0-9]+)@([0-9]+(?:x[0-9]+)*)(?::(f32|ue8m0))?$/.exec(value) ?? [];
+  if (!isDType(dtype) || (format !== "f32" && format !== "ue8m0")) return undefined;
+  return { dtype, scale: { block: blocks.split("x").map(Number), format } };
 }
 
 function parseSizeValue(name: string, value: string): number {

@@ -10,7 +10,7 @@ import type { Source } from "./api.ts";
 import { CommandError, exitCode } from "./exit-code.ts";
 
 /** Nobody writes 16 MiB of model by hand. */
-export const maxSourceBytes = 16 * 2 ** 20;
+export const maxSourceBytes: number = 16 * 2 ** 20;
 
 export interface OpenedSource {
   readonly source: Source;

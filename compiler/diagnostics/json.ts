@@ -1,6 +1,6 @@
 /** Diagnostics for machines: one JSON object each, lines and columns from 1, offsets in UTF-16 units. */
 import type { Diagnostic, Place } from "./diagnostic.ts";
-import { type Position, positions } from "./position.ts";
+import { inSourceOrder, type Position, positions } from "./position.ts";
 
 export interface JsonPlace {
   readonly file: string;
@@ -27,7 +27,7 @@ export function toJson(diagnostics: readonly Diagnostic[], sources: ReadonlyMap<
     start: { ...where.of(file, start), offset: start },
     end: { ...where.of(file, end), offset: end },
   });
-  return diagnostics.map(({ code, severity, message, labels: [primary, ...more], help }) => {
+  return inSourceOrder(diagnostics).map(({ code, severity, message, labels: [primary, ...more], help }) => {
     const { file, start, end } = place(primary.place);
     return {
       code,

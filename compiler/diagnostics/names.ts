@@ -22,14 +22,6 @@ export function declaredTwice(place: Place, name: string, first: Place): Diagnos
   });
 }
 
-export function wrongCase(place: Place, name: string, wants: "capital" | "small", what: string): Diagnostic {
-  const first = name.slice(0, 1);
-  const other = (wants === "capital" ? first.toUpperCase() : first.toLowerCase()) + name.slice(1);
-  return error("WF2005", place, `${what} '${name}' starts with a ${wants === "capital" ? "small letter" : "capital"}`, {
-    help: `a ${wants === "capital" ? "dim, type parameter or module starts with a capital" : "value, function or index variable starts with a small letter"}: ${other}`,
-  });
-}
-
 export function fileNotFound(place: Place, path: string): Diagnostic {
   return error("WF2006", place, `I cannot find '${path}'`, { help: "a path is relative to the file that imports; 'std.name' is the standard library" });
 }

@@ -4,6 +4,7 @@
  */
 import { axisPages } from "./pages/axes.ts";
 import { laterPages } from "./pages/later.ts";
+import { lowerPages } from "./pages/lower.ts";
 import { namePages } from "./pages/names.ts";
 import { valuePages } from "./pages/values.ts";
 
@@ -12,4 +13,4 @@ export interface Page {
   readonly page: string;
 }
 
-export const pages: Readonly<Record<string, Page>> = { ...namePages, ...axisPages, ...valuePages, ...laterPages };
+export const pages: Readonly<Record<string, Page>> = { ...namePages, ...axisPages, ...valuePages, ...laterPages, ...lowerPages };

@@ -1,5 +1,7 @@
 /** Offsets as lines and columns, both from 1, columns in UTF-16 units as editors count them. */
 
+import type { Diagnostic } from "./diagnostic.ts";
+
 export interface Position {
   readonly line: number;
   readonly column: number;
@@ -30,6 +32,17 @@ export function positionOf(table: LineTable, offset: number): Position {
 /** The line without its end. */
 export function lineText(text: string, table: LineTable, line: number): string {
   return text.slice(table[line - 1] ?? text.length, table[line] ?? text.length).replace(/[\r\n]+$/, "");
+}
+
+/** By file as first met, then by place; what stands at one place keeps its order. */
+export function inSourceOrder(diagnostics: readonly Diagnostic[]): readonly Diagnostic[] {
+  const files = new Map<string, number>();
+  for (const { labels } of diagnostics) if (!files.has(labels[0].place.file)) files.set(labels[0].place.file, files.size);
+  const rank = ({ labels: [{ place }] }: Diagnostic): readonly [number, number] => [files.get(place.file) ?? 0, place.start];
+  return [...diagnostics].sort((a, b) => {
+    const [x, y] = [rank(a), rank(b)];
+    return x[0] - y[0] || x[1] - y[1];
+  });
 }
 
 /** Line tables of several files, each made once. */

@@ -10,7 +10,7 @@
  * around the caret where the line is long.
  */
 import type { Diagnostic, Label } from "./diagnostic.ts";
-import { positions } from "./position.ts";
+import { inSourceOrder, positions } from "./position.ts";
 
 export interface RenderOptions {
   /** ANSI colours: for a terminal only. */
@@ -24,7 +24,7 @@ const window = 100;
 export function renderDiagnostics(diagnostics: readonly Diagnostic[], options: RenderOptions): string {
   const paint = options.colour ? colours : plain;
   const where = positions(options.sources);
-  const blocks = diagnostics.map((diagnostic) => {
+  const blocks = inSourceOrder(diagnostics).map((diagnostic) => {
     const [primary, ...more] = diagnostic.labels;
     const { line, column } = where.of(primary.place.file, primary.place.start);
     const severity = diagnostic.severity === "error" ? paint.error("error") : paint.warning("warning");

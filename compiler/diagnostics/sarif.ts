@@ -4,11 +4,10 @@
  */
 import type { Diagnostic, Label } from "./diagnostic.ts";
 import { pages } from "./pages.ts";
-import { positions } from "./position.ts";
+import { inSourceOrder, positions } from "./position.ts";
 
 export interface SarifTool {
   readonly version: string;
-  readonly informationUri: string;
 }
 
 /** What a code scanner takes in one run. */
@@ -16,7 +15,7 @@ export const sarifLimits = { results: 25_000, related: 1_000 } as const;
 
 export function toSarif(diagnostics: readonly Diagnostic[], sources: ReadonlyMap<string, string>, tool: SarifTool): object {
   const where = positions(sources);
-  const shown = diagnostics.slice(0, sarifLimits.results);
+  const shown = inSourceOrder(diagnostics).slice(0, sarifLimits.results);
   const codes = [...new Set(shown.map(({ code }) => code))].sort();
   const seen = new Map<string, number>();
   const location = ({ place, text }: Label): object => {
@@ -57,7 +56,6 @@ export function toSarif(diagnostics: readonly Diagnostic[], sources: ReadonlyMap
           driver: {
             name: "weft",
             version: tool.version,
-            informationUri: tool.informationUri,
             rules: codes.map((id) => ({
               id,
               shortDescription: { text: pages[id]?.title ?? id },

@@ -237,7 +237,7 @@ export class KernelBuilder {
   }
 
   /** `storage` names the format of a b8 side. */
-  convert(a: Value, type: ValueType, storage?: DType | undefined, hint = a.hint): Value {
+  convert(a: Value, type: ValueType, storage?: DType | undefined, hint: string = a.hint): Value {
     if (a.type === type && type !== "b8") return a;
     const known = this.#constants.get(a);
     if (known !== undefined) return this.constant(type, evaluateConvert(a.type, type, storage, known));
@@ -275,7 +275,7 @@ export class KernelBuilder {
     return register;
   }
 
-  get(register: Register, hint = register.hint): Value {
+  get(register: Register, hint: string = register.hint): Value {
     const dst = this.#value(register.type, hint);
     this.#push({ kind: "get", dst, register });
     return dst;
@@ -322,13 +322,13 @@ export class KernelBuilder {
     if (this.threads > 1) this.#push({ kind: "barrier" });
   }
 
-  shuffleXor(value: Value, mask: number, hint = value.hint): Value {
+  shuffleXor(value: Value, mask: number, hint: string = value.hint): Value {
     const dst = this.#value(value.type, hint);
     this.#push({ kind: "shuffle-xor", dst, value, mask });
     return dst;
   }
 
-  shuffleIndex(value: Value, lane: Value, hint = value.hint): Value {
+  shuffleIndex(value: Value, lane: Value, hint: string = value.hint): Value {
     const dst = this.#value(value.type, hint);
     this.#push({ kind: "shuffle-index", dst, value, lane });
     return dst;

@@ -51,7 +51,11 @@ export function formatOf(args: Arguments): DiagnosticFormat {
 export function compileOptions(argv: Argv): Argv {
   return argv
     .positional("program", { type: "string", describe: "FILE.dsl, FILE.dsl:fn or FILE.dsl:Module.fn" })
-    .option("dims", { type: "string", array: true, describe: "sizes and dtypes: B=2,S=128,W=bf16" })
+    .option("dims", {
+      type: "string",
+      array: true,
+      describe: "sizes and dtypes: B=2,S=128,W=bf16, block-scaled: W=e4m3@128x128",
+    })
     .option("format", { choices: ["text", "json", "sarif"], default: "text", describe: "of diagnostics" });
 }
 

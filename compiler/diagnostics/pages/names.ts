@@ -31,11 +31,6 @@ the built-in Paged and Plan. A type parameter is declared where it is used: 'fn 
     page: `Two declarations of one file or module, two variables of one 'for', or an import and a declaration have
 the same name. A 'let' may hide an earlier name; a declaration may not.`,
   },
-  WF2005: {
-    title: "capital or small letter",
-    page: `Dims, type parameters and modules start with a capital; functions, values and index variables with a small
-letter. So a reader sees what 'S' and 's' are.`,
-  },
   WF2006: {
     title: "file not found",
     page: `An import names a file that is not there. A path is relative to the file that imports:
