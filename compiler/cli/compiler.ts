@@ -3,8 +3,6 @@ import { syntaxErrors } from "../../grammar/index.ts";
 import { check, compile, format, pages, render, toJson, toSarif, version } from "../index.ts";
 import type { Checked, CompilerApi, DiagnosticFormat } from "./api.ts";
 
-const informationUri = "https://www.npmjs.com/package/weft";
-
 export function compilerApi(): CompilerApi {
   const all = Object.entries({ ...syntaxErrors, ...pages }).sort(([a], [b]) => (a < b ? -1 : 1));
   const byCode = new Map(all);
@@ -29,6 +27,5 @@ function renderAs({ diagnostics, sources }: Checked, as: DiagnosticFormat, color
     case "json":
       return JSON.stringify(toJson(diagnostics, sources), undefined, 2);
     case "sarif":
-      return JSON.stringify(toSarif(diagnostics, sources, { version, informationUri }), undefined, 2);
   }
 }

@@ -8,6 +8,7 @@
  * says which adapter it came to.
  */
 import { existsSync, readdirSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { DeviceError } from "../device.ts";
 
 /** Each of them makes the Vulkan loader leave the usual places alone, or look at others. */
@@ -46,6 +47,8 @@ async function loadDawn(): Promise<GPU> {
 
 function chooseDriver(): void {
   const { env, platform } = process;
+  // Without it a window system's loader complains on the error stream, of windows that nobody opens.
+  if (platform === "linux") env["XDG_RUNTIME_DIR"] ??= tmpdir();
   if (platform !== "linux" || driverVariables.some((name) => env[name] !== undefined)) return;
   const software = softwareDrivers.find((file) => existsSync(file));
   if (software === undefined) return;
