@@ -133,6 +133,7 @@ export function launchAll(launches: readonly KernelLaunch[], options: SimulateOp
     findings,
     seen: new Set(),
     counts: makeCounts(),
+    realms: [],
     realmDevice: [],
     agentNames: new Map(),
     partialFences: new Map(),

@@ -110,6 +110,8 @@ export interface SampleArg {
   readonly f32?: number;
   /** An argument that only a tensor map points to. */
   readonly hidden?: boolean;
+  /** A tensor map that the kernel does not read with. */
+  readonly unused?: boolean;
   /** An input that the kernel writes too, and whose bytes are checked. */
   readonly written?: boolean;
   readonly map?: {

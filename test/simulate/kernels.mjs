@@ -402,6 +402,9 @@ export function bulkRing(tiles = 8, stages = 3) {
   };
 }
 
+/** Small whole numbers without a pattern that a swapped row or column would keep. */
+const scattered = (j, salt) => (Math.imul(j + 1, 0x9e3779b1 + salt) >>> 15) % 7;
+
 /** Element types of wgmma: bytes, values that are exact, the k of one instruction, and the type of the result. */
 const wgmmaTypes = {
   bf16: { bytes: 2, encode: bf16, array: Uint16Array, map: "bf16", result: "f32" },
@@ -420,7 +423,7 @@ export function wgmmaTile({ type = "bf16", span = 128, major = "k", n = 64, regi
   const chunk = span || 16;
   const k = major === "k" ? Math.max(kStep, chunk / t.bytes) : kStep * 2;
   const signed = type !== "u8";
-  const value = (m) => (j) => ((j * m + (j >> 4)) % 7) - (signed ? 3 : 0);
+  const value = (salt) => (j) => scattered(j, salt) - (signed ? 3 : 0);
   const a = Array.from({ length: 64 * k }, (_, j) => value(5)(j));
   const b = Array.from({ length: n * k }, (_, j) => value(3)(j));
   // K-major rows run along k; MN-major rows along m or n, one row for each k.
@@ -454,7 +457,7 @@ export function wgmmaTile({ type = "bf16", span = 128, major = "k", n = 64, regi
   const trans = t.bytes === 2 ? (registersA ? `, ${major === "k" ? 0 : 1}` : `, ${major === "k" ? 0 : 1}, ${major === "k" ? 0 : 1}`) : "";
   const steps = Array.from({ length: k / kStep }, (_, s) => {
     const left = registersA ? `{qa${4 * s}, qa${4 * s + 1}, qa${4 * s + 2}, qa${4 * s + 3}}` : `d20`;
-    return `${s === 0 ? "" : `add.u64 d20, d20, ${step(A) / 16};\nadd.u64 d21, d21, ${step(B) / 16};\n`}wgmma.mma_async.sync.aligned.m64n${n}k${kStep}.${t.result}.${type}.${type} {${registers}}, ${left}, d21, ${s === 0 ? "p8" : "p7"}${floating ? ", 1, 1" : ""}${trans};`;
+    return `${s === 0 ? "" : `${registersA ? "" : `add.u64 d20, d20, ${step(A) / 16};\n`}add.u64 d21, d21, ${step(B) / 16};\n`}wgmma.mma_async.sync.aligned.m64n${n}k${kStep}.${t.result}.${type}.${type} {${registers}}, ${left}, d21, ${s === 0 ? "p8" : "p7"}${floating ? ", 1, 1" : ""}${trans};`;
   });
   const hex = (v) => `0x${v.toString(16)}`;
   // The A fragment from memory: row lane / 4 (+ 8) of the warp's 16, k by the lane's place in its quad.
@@ -511,7 +514,7 @@ export function wgmmaTile({ type = "bf16", span = 128, major = "k", n = 64, regi
       cvt.u64.u32 d20, r40;
       and.b64 d20, d20, 0x3fff;
       add.u64 d21, d20, ${offsetB / 16};
-      or.b64 d20, d20, ${hex(descriptor(A))};
+      ${registersA ? "" : `or.b64 d20, d20, ${hex(descriptor(A))};`}
       or.b64 d21, d21, ${hex(codeB ?? descriptor(B))};
       wgmma.fence.sync.aligned;
       ${steps.join("\n")}
@@ -527,7 +530,7 @@ export function wgmmaTile({ type = "bf16", span = 128, major = "k", n = 64, regi
     grid: 1,
     block: 128,
     shared: offsetB + Math.ceil(bBytes / 1024) * 1024,
-    args: [map(2, A), { map: { ...map(4, B).map } }, { in: layout(a, 64) }, { out: 64 * n * 4 }, { in: layout(b, n), hidden: true }],
+    args: [registersA ? { ...map(4, B), unused: true } : map(2, A), map(4, B), { in: layout(a, 64) }, { out: 64 * n * 4 }, { in: layout(b, n), hidden: true }],
     exact: true,
     check: ([out]) => expectNear(floating ? asF32(out) : new Int32Array(out.buffer, out.byteOffset, out.byteLength >> 2), wanted, "product"),
   };
@@ -536,8 +539,8 @@ export function wgmmaTile({ type = "bf16", span = 128, major = "k", n = 64, regi
 /** GEMM 64 x 64 x 64 t: TMA ring of two stages, one math warpgroup, TMA store of the bf16 result. */
 export function gemmRing(tiles = 4, stages = 2) {
   const K = 64 * tiles;
-  const a = Array.from({ length: 64 * K }, (_, j) => ((j * 5 + (j >> 6)) % 5) - 2);
-  const b = Array.from({ length: 64 * K }, (_, j) => ((j * 3 + (j >> 7)) % 5) - 2);
+  const a = Array.from({ length: 64 * K }, (_, j) => scattered(j, 10) - 3);
+  const b = Array.from({ length: 64 * K }, (_, j) => scattered(j, 20) - 3);
   const registers = Array.from({ length: 32 }, (_, j) => `acc${j}`).join(", ");
   const steps = [0, 1, 2, 3].map((s) => `wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {${registers}}, d2${s}, d3${s}, ${s === 0 ? "p5" : "p7"}, 1, 1, 0, 0;`).join("\n");
   const stageBytes = 16384;

@@ -37,6 +37,8 @@ export interface Groups {
   time: number;
   /** wgmma instructions issued so far. */
   issued: number;
+  /** By the time of a group, the warp's time when it was waited for. */
+  readonly waits: Map<number, number>;
 }
 
 export interface WarpAsync {
@@ -48,7 +50,7 @@ export interface WarpAsync {
 }
 
 function makeGroups(): Groups {
-  return { agent: -1, writer: -1, open: [], committed: [], time: 1, issued: 0 };
+  return { agent: -1, writer: -1, open: [], committed: [], time: 1, issued: 0, waits: new Map() };
 }
 
 export function makeWarpAsync(): WarpAsync {

@@ -68,7 +68,7 @@ export function arrive(w: Warp, mask: number, site: Site, arrival: Arrival): Nam
   barrier.arrived += lanes;
   barrier.votes += popcount(arrival.votes & mask);
   barrier.against += popcount(mask & ~arrival.votes);
-  release(w, barrier.vector);
+  release(w, mask, barrier.vector);
   return isComplete(block, barrier) ? undefined : barrier;
 }
 

@@ -1,7 +1,7 @@
 /** Brings clusters of blocks to life, and takes them away when their warps have exited. */
 import { makeWarpAsync } from "./async.ts";
 import { completeWithout } from "./barriers.ts";
-import { makeVector, type Realm, type Vector } from "./clocks.ts";
+import { makeRealm, makeVector, type Vector } from "./clocks.ts";
 import { clusterExit, makeClusterBarrier } from "./cluster.ts";
 import { warpName } from "./findings.ts";
 import { checkAtExit } from "./leftovers.ts";
@@ -54,6 +54,7 @@ function makeWarp(block: Block, index: number, threads: number): Warp {
     time: 1,
     laneSync: new Int32Array(32),
     selfKnown: 0,
+    wholeRelease: 0,
     records: new Int32Array(grid.kernel.sites.length),
     fenced: undefined,
     seen: undefined,
@@ -93,7 +94,8 @@ function makeBlock(machine: Machine, grid: Grid, cluster: Cluster, rank: number)
 /** Starts the next cluster of the grid. */
 export function startCluster(machine: Machine, grid: Grid): void {
   const extent: [number, number, number] = [0, 1, 2].map((a) => grid.grid[a]! / grid.cluster[a]!) as [number, number, number];
-  const realm: Realm = { id: machine.realmDevice.length, size: 0 };
+  const realm = makeRealm(machine.realmDevice.length);
+  machine.realms.push(realm);
   machine.realmDevice.push(grid.device);
   const cluster: Cluster = {
     id: realm.id,

@@ -5,7 +5,7 @@
  * An access is made by a warp or on its behalf: an asynchronous one has a record of its own agent, but what is
  * ordered before it is what its issuer knew. It is entered when it is issued, since from then on it may happen.
  */
-import { knows, knowsProxied } from "./clocks.ts";
+import { isReleased, knows, knowsProxied } from "./clocks.ts";
 import { reportAccess } from "./conflict.ts";
 import { scopeShift, wasAsyncProxy, wasStrong, type Journal } from "./journal.ts";
 import { shadowOf, stateBarrier, stateInitialised, type Region, type Shadow } from "./region.ts";
@@ -22,7 +22,17 @@ function ordered(w: Warp, journal: Journal, id: number, entryLane: number, lane:
     const time = journal.time[id]!;
     return time <= w.selfKnown || (w.laneSync[lane]! > time && w.laneSync[entryLane]! > time);
   }
-  return knows(w.vector, realm, agent, journal.time[id]!);
+  const time = journal.time[id]!;
+  if (!knows(w.vector, realm, agent, time)) return false;
+  if (lane < 0) return true;
+  if (realm !== w.vector.realm.id) return isReleased(w.machine.realms[realm]!, agent, entryLane, time, w.vector.foreign!.get(realm)!.known[agent]!);
+  if (agent === w.async.copies.agent) return lane === entryLane || haveMet(w, lane, w.async.copies.waits.get(time) ?? 0);
+  return isReleased(w.vector.realm, agent, entryLane, time, w.vector.known[agent]!);
+}
+
+/** A wait for `cp.async` counts for its own lane; the others must meet that lane after it. */
+function haveMet(w: Warp, lane: number, time: number): boolean {
+  return time <= w.selfKnown || w.laneSync[lane]! > time;
 }
 
 /** A generic write by the issuing warp itself reaches the async proxy once its own lane has fenced. */

@@ -14,6 +14,48 @@ export interface Realm {
   readonly id: number;
   /** Agents so far. */
   size: number;
+  /** By agent, the latest releases of warps of which only some lanes took part. */
+  readonly releases: Map<number, Releases>;
+}
+
+/**
+ * A release by some lanes of a warp covers what they did, and what others did until the lanes last met; the time in
+ * a vector stands for the warp as a whole, so the rest is kept here.
+ */
+export interface Releases {
+  readonly list: { readonly time: number; readonly mask: number; readonly met: number }[];
+  /** Releases up to this time were dropped from the list. */
+  dropped: number;
+}
+
+export function makeRealm(id: number): Realm {
+  return { id, size: 0, releases: new Map() };
+}
+
+const mostReleases = 128;
+
+/** `whole` is the time of the warp's latest release by all its lanes before there was a list. */
+export function noteRelease(realm: Realm, agent: number, release: Releases["list"][number], whole: number): void {
+  let releases = realm.releases.get(agent);
+  if (releases === undefined) {
+    releases = { list: [], dropped: whole };
+    realm.releases.set(agent, releases);
+  }
+  releases.list.push(release);
+  if (releases.list.length > mostReleases) releases.dropped = releases.list.splice(0, mostReleases / 2).at(-1)!.time;
+}
+
+/** Is what a lane of the agent did at `time` part of a release that a vector with `known` may have seen? */
+export function isReleased(realm: Realm, agent: number, lane: number, time: number, known: number): boolean {
+  const releases = realm.releases.get(agent);
+  if (releases === undefined || time <= releases.dropped) return true;
+  const { list } = releases;
+  for (let i = list.length - 1; i >= 0; i--) {
+    const release = list[i]!;
+    if (release.time < time) return false;
+    if (release.time <= known && ((release.mask >>> lane) & 1 || time <= release.met)) return true;
+  }
+  return false;
 }
 
 export interface Vector {

@@ -30,7 +30,7 @@ export function arriveAtCluster(w: Warp, mask: number, site: Site, relaxed: bool
   barrier.arrivals.set(w.agent, barrier.phase);
   barrier.arrived++;
   if (relaxed) publishFenced(w, barrier.vector);
-  else release(w, barrier.vector);
+  else release(w, mask, barrier.vector);
   completeIfAll(w);
 }
 
@@ -43,6 +43,7 @@ export function waitAtCluster(w: Warp, mask: number, site: Site): boolean {
     return true;
   }
   if (phase === barrier.phase) return false;
+  barrier.arrivals.delete(w.agent);
   acquire(w, barrier.released);
   meetLanes(w, mask);
   return true;

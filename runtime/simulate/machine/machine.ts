@@ -6,7 +6,7 @@ import type { Counts } from "./counts.ts";
 import type { Journal } from "./journal.ts";
 import type { Region } from "./region.ts";
 import type { Schedule } from "./schedule.ts";
-import type { Vector } from "./clocks.ts";
+import type { Realm, Vector } from "./clocks.ts";
 import type { Cluster, Split } from "./warp.ts";
 
 export interface Options {
@@ -64,6 +64,7 @@ export interface Machine {
   readonly findings: Finding[];
   readonly seen: Set<string>;
   readonly counts: Counts;
+  readonly realms: Realm[];
   readonly realmDevice: number[];
   readonly agentNames: Map<number, () => string>;
   readonly partialFences: Map<number, { readonly time: number; readonly mask: number }[]>;

@@ -146,7 +146,7 @@ export function arriveAtMbarrier(w: Warp, site: Site, lane: number, m: Mbarrier,
   }
   m.pending -= arrivals;
   if (relaxed) publishFenced(w, m.vector);
-  else release(w, m.vector);
+  else release(w, 1 << lane, m.vector);
   completeIfDone(m);
 }
 

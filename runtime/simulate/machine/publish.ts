@@ -4,7 +4,7 @@
  */
 import { copyVector, join, makeVector } from "./clocks.ts";
 import type { Region } from "./region.ts";
-import { acquire, advance } from "./sync.ts";
+import { acquire, snapshot } from "./sync.ts";
 import type { Published } from "./machine.ts";
 import type { Warp } from "./warp.ts";
 
@@ -24,12 +24,12 @@ function tableOf(w: Warp, region: Region): Map<number, Published> {
 }
 
 /** After a strong store or atomic. An atomic goes on with what the address held: it is part of the release sequence. */
-export function publish(w: Warp, region: Region, offset: number, order: Order, atomic: boolean): void {
+export function publish(w: Warp, lane: number, region: Region, offset: number, order: Order, atomic: boolean): void {
   if (order.sem === "weak") return;
   const releases = order.sem === "release" || order.sem === "acq_rel";
   const table = tableOf(w, region);
   const old = atomic ? table.get(offset) : undefined;
-  const source = releases ? w.vector : w.fenced?.vector;
+  const source = releases ? snapshot(w, 1 << lane) : w.fenced?.vector;
   if (source === undefined) {
     if (!atomic) table.delete(offset);
     return;
@@ -38,7 +38,6 @@ export function publish(w: Warp, region: Region, offset: number, order: Order, a
   join(vector, source);
   const scope = releases ? order.scope : Math.min(order.scope, w.fenced!.scope);
   table.set(offset, { vector, scope: old === undefined ? scope : Math.min(scope, old.scope) });
-  if (releases) advance(w);
 }
 
 /** After a strong load or atomic. */

@@ -1,5 +1,5 @@
 /** Release and acquire between warps, and the lanes that a barrier brings together. */
-import { copyVector, fenceProxy, join, type Vector } from "./clocks.ts";
+import { copyVector, fenceProxy, join, noteRelease, type Vector } from "./clocks.ts";
 import type { Split, Warp } from "./warp.ts";
 
 /** What the warp did so far is behind it: later accesses get a later time. */
@@ -8,8 +8,21 @@ export function advance(w: Warp): void {
   w.vector.known[w.agent] = w.time;
 }
 
-/** Adds what the warp knows to `into`. */
-export function release(w: Warp, into: Vector): void {
+/** Writes down that the lanes of `mask` alone release, where others of the warp have not exited. */
+function noteLanes(w: Warp, mask: number): void {
+  const { realm } = w.vector;
+  if (mask === w.live && !realm.releases.has(w.agent)) {
+    w.wholeRelease = w.time;
+    return;
+  }
+  let met = mask === w.live ? w.time : 0x7fffffff;
+  if (mask !== w.live) for (let lane = 0; lane < 32; lane++) if ((mask >>> lane) & 1) met = Math.min(met, w.laneSync[lane]! - 1);
+  noteRelease(realm, w.agent, { time: w.time, mask, met: Math.max(met, w.selfKnown) }, w.wholeRelease);
+}
+
+/** Adds what the lanes of `mask` know to `into`. */
+export function release(w: Warp, mask: number, into: Vector): void {
+  noteLanes(w, mask);
   join(into, w.vector);
   advance(w);
 }
@@ -20,7 +33,8 @@ export function publishFenced(w: Warp, into: Vector): void {
   advance(w);
 }
 
-export function snapshot(w: Warp): Vector {
+export function snapshot(w: Warp, mask: number): Vector {
+  noteLanes(w, mask);
   const vector = copyVector(w.vector);
   advance(w);
   return vector;

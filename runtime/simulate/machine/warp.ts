@@ -74,6 +74,8 @@ export interface Warp {
   readonly laneSync: Int32Array;
   /** The latest own time that came back through an acquire: what any lane did until then is ordered for all. */
   selfKnown: number;
+  /** The latest time at which all its lanes released together. */
+  wholeRelease: number;
   /** The latest access record of each instruction. */
   readonly records: Int32Array;
   /** What `fence.acq_rel` and `fence.sc` publish with the next relaxed store, and the scope they had. */

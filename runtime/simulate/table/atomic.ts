@@ -131,7 +131,7 @@ function bindAtomic(site: Site, destination: Value | undefined, address: Value |
           else w.U[result.base + l] = Number(old);
         }
       }
-      publish(w, region!, offset, order, true);
+      publish(w, l, region!, offset, order, true);
     }
     for (const split of w.machine.runnable) split.polls = 0;
     if (w.machine.current !== undefined) w.machine.current.polls++;

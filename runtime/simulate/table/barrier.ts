@@ -2,11 +2,10 @@
 import type { Site, Value } from "../compile/site.ts";
 import { bindRead, wordOf } from "../machine/address.ts";
 import { arrive, complete, describe, type Arrival } from "../machine/barriers.ts";
-import { copyVector } from "../machine/clocks.ts";
 import { findAt, lanesText } from "../machine/findings.ts";
 import { scopeNumber } from "../machine/access.ts";
 import { fenceInitialised } from "../machine/mbarrier.ts";
-import { acquire, advance, fenceAsync, meetLanes } from "../machine/sync.ts";
+import { acquire, fenceAsync, meetLanes, snapshot } from "../machine/sync.ts";
 import type { Warp } from "../machine/warp.ts";
 import type { Attempt, Step, WaitRow, WarpRow } from "./row.ts";
 
@@ -121,20 +120,18 @@ function bindWarpSync(site: Site): Step {
 function bindFence(site: Site): Step {
   const { scope, level, sem } = site.choices;
   const number = level === undefined ? scopeNumber(scope) : { cta: 0, gl: 2, sys: 3 }[level]!;
-  return (w) => {
+  return (w, mask) => {
     if (w.seen !== undefined && sem !== "release") acquire(w, w.seen);
     w.seen = undefined;
     if (sem === "acquire") return;
-    w.fenced = { vector: copyVector(w.vector), scope: number };
-    advance(w);
+    w.fenced = { vector: snapshot(w, mask), scope: number };
   };
 }
 
 function bindMbarrierFence(): Step {
-  return (w) => {
+  return (w, mask) => {
     fenceInitialised(w);
-    w.fenced = { vector: copyVector(w.vector), scope: 1 };
-    advance(w);
+    w.fenced = { vector: snapshot(w, mask), scope: 1 };
   };
 }
 

@@ -89,6 +89,13 @@ export function multicastBlocks(w: Warp, site: Site, lane: number, mask: number)
   return reached;
 }
 
+/** The mbarrier lies in the block that the bytes go to (9.7.9.25.4.1). */
+export function sameBlock(w: Warp, site: Site, lane: number, block: Block | undefined, barrierLow: number): Block | undefined {
+  const owner = blockOf(w, site, lane, barrierLow);
+  if (owner !== block) findAt(w, 1 << lane, site.id, "cluster-misuse", `the mbarrier is in block ${owner?.rank} of the cluster, the destination in block ${block?.rank}`);
+  return owner;
+}
+
 export function copyBarrier(w: Warp, site: Site, lane: number, block: Block | undefined, low: number): Mbarrier | undefined {
   const m = barrierAt(w, site, lane, block, low & 0xffffff);
   if (m !== undefined) checkFenced(w, site, lane, m);
@@ -117,7 +124,7 @@ function bindToShared(site: Site): Step {
         if (block === undefined || source === undefined) continue;
         const rank = block.rank << 24;
         const range = sharedRange(w, site, l, maskOf === undefined ? toLow[l]! : (toLow[l]! & 0xffffff) | rank, bytes, 16);
-        const barrier = copyBarrier(w, site, l, maskOf === undefined ? blockOf(w, site, l, barLow[l]!) : block, barLow[l]!);
+        const barrier = copyBarrier(w, site, l, maskOf === undefined ? sameBlock(w, site, l, block, barLow[l]!) : block, barLow[l]!);
         if (range === undefined || barrier === undefined) continue;
         issueLanding(w, { site, lane: l, reads: [source], writes: [range], bytes, barrier, move: mover(source, range, reduce), reduces: reduce !== undefined });
       }

@@ -93,6 +93,9 @@ function bindCommit(): Step {
 function waitFor(w: Warp, mask: number, keep: number): void {
   const { copies } = w.async;
   const time = waitGroups(w.machine, copies, mask, keep);
+  for (const group of copies.committed) if (group.time <= time) copies.waits.set(group.time, w.time);
+  // Older groups are of no interest once their bytes have been read and written again.
+  for (const old of copies.waits.keys()) if (copies.waits.size > 64) copies.waits.delete(old);
   dropGroups(copies, mask, time);
   learn(w, copies.agent, time);
   advance(w);

@@ -146,7 +146,7 @@ function bindCopyArrive(site: Site): Step {
     const { copies } = w.async;
     const before = [...copies.open.map((entry) => entry.operation), ...copies.committed.flatMap((group) => group.operations)].filter((op) => !op.done);
     if (!noIncrement) for (const { m } of mine) m.pending++;
-    const published = snapshot(w);
+    const published = snapshot(w, mask);
     if (copies.agent >= 0) {
       reserve(published, copies.agent + 1);
       published.known[copies.agent] = copies.time;

@@ -64,7 +64,7 @@ function bindOrderedStore(site: Site): Step {
   const store = bindStore(site, kind, site.operands[0], site.operands[1]);
   const ordering = orderOf(site);
   if (ordering.sem === "weak") return store;
-  const places = eachPlace(site, kind.space, 0, (w, _, offset) => publish(w, found.region!, offset, ordering, false));
+  const places = eachPlace(site, kind.space, 0, (w, lane, offset) => publish(w, lane, found.region!, offset, ordering, false));
   return (w, mask) => {
     store(w, mask);
     places(w, mask);

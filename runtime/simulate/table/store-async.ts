@@ -7,7 +7,7 @@ import { bindAddress } from "../machine/address.ts";
 import { issueLanding } from "../machine/bulk.ts";
 import { blockOf } from "../machine/remote.ts";
 import { readElement, updateOf, writeElement } from "./atomic.ts";
-import { copyBarrier, lanesOf, lows, sharedRange } from "./bulk.ts";
+import { copyBarrier, lanesOf, lows, sameBlock, sharedRange } from "./bulk.ts";
 import type { Step, WarpRow } from "./row.ts";
 
 function bindStore(site: Site): Step {
@@ -29,7 +29,7 @@ function bindStore(site: Site): Step {
       const values = words.map((word, e) => word(w, l, e));
       const block = blockOf(w, site, l, toLow[l]!);
       const range = sharedRange(w, site, l, toLow[l]!, total, total);
-      const barrier = copyBarrier(w, site, l, block, barLow[l]!);
+      const barrier = copyBarrier(w, site, l, sameBlock(w, site, l, block, barLow[l]!), barLow[l]!);
       if (range === undefined || barrier === undefined) continue;
       const move = (): void => {
         values.forEach(([low, high], e) => {

@@ -9,7 +9,7 @@ import { boxAt, loadBox, mapAt, storeBox, type Box } from "../machine/tensor-cop
 import type { Warp } from "../machine/warp.ts";
 import { elementBytes, type TensorMapType } from "../tensor-map.ts";
 import { updateOf } from "./atomic.ts";
-import { copyBarrier, lanesOf, lows, multicastBlocks, reduceInto, sharedRange } from "./bulk.ts";
+import { copyBarrier, lanesOf, lows, multicastBlocks, reduceInto, sameBlock, sharedRange } from "./bulk.ts";
 import type { Step, WarpRow } from "./row.ts";
 
 type Address = (w: Warp, mask: number) => void;
@@ -57,7 +57,7 @@ function bindLoad(site: Site): Step {
         if (block === undefined) continue;
         const low = maskOf === undefined ? toLow[l]! : (toLow[l]! & 0xffffff) | (block.rank << 24);
         const range = sharedRange(w, site, l, low, box.bytes, 128);
-        const barrier = copyBarrier(w, site, l, maskOf === undefined ? blockOf(w, site, l, barLow[l]!) : block, barLow[l]!);
+        const barrier = copyBarrier(w, site, l, maskOf === undefined ? sameBlock(w, site, l, block, barLow[l]!) : block, barLow[l]!);
         if (range === undefined || barrier === undefined) continue;
         checkBox(w, site, l, box, range.offset);
         const move = (): void => loadBox(box, range.region, range.offset);
