@@ -81,7 +81,7 @@ export type BinaryFn =
 
 export type UnaryFn =
   | "neg" | "not" | "abs"
-  /** f32 only. The approximate ones are within 2 ulp of f32, or 2^-21 absolutely near a zero of sin and cos (for |x| <= 2^15; beyond, the argument is reduced first by legalize). */
+  /** f32 only. The approximate ones are within 2 ulp of f32, or 2^-21 absolutely near a zero of log2, sin and cos (for |x| <= 2^15; beyond, the argument is reduced first by legalize). */
   | "exp2" | "log2" | "sin" | "cos" | "sqrt" | "rsqrt" | "rcp" | "tanh"
   | "floor" | "ceil" | "trunc" | "round-even"
   /** u32: number of set bits, leading zeros. */
