@@ -1,7 +1,7 @@
 /** A kernel as a CUDA C++ file: aliases and device functions that it uses, then the kernel. */
 import type { Buffer, Kernel, Op } from "../../kernel/ir.ts";
 import { sharedBytesOf, sharedLayout, sizeTypes } from "../../kernel/launch.ts";
-import { collectOps } from "../../kernel/walk.ts";
+import { collectOps, isAddress } from "../../kernel/walk.ts";
 import { printDim } from "../../types/dim-text.ts";
 import { dtypes } from "../../types/dtype.ts";
 import { opTable, Printer, type OpTable } from "../c/print.ts";
@@ -66,7 +66,7 @@ function printKernel(kernel: Kernel): PrintedKernel {
 function printHead(out: Writer, kernel: Kernel): void {
   const { bytes, kind } = sharedLayout(kernel);
   const grid = kernel.grid.map((dim) => printDim(dim)).join(" x ");
-  out.line(`// ${kernel.summary.replace(/\s+/g, " ")}`);
+  out.line(comment(kernel.summary));
   out.line(`// ${grid} blocks of ${kernel.threads} threads${bytes === 0 ? "" : `, ${bytes} bytes of ${kind} shared memory`}`);
 }
 
@@ -88,10 +88,15 @@ function printParameters(out: Writer, printer: Printer, sizes: readonly string[]
   const parameters = [
     ...kernel.buffers
       .filter((buffer) => buffer.space === "global")
-      .map((buffer) => ({ text: `${buffer.access === "read" ? "const " : ""}${elementTypes[buffer.dtype]}* __restrict__ ${printer.buffer(buffer)}`, comment: describe(buffer) })),
-    ...kernel.sizes.map((size, param) => ({ text: `${types[param] === "i64" ? "long long" : "int"} ${sizes[param] ?? ""}`, comment: printDim(size.dim) })),
+      .map((buffer) => ({ text: `${buffer.access === "read" ? "const " : ""}${elementTypes[buffer.dtype]}* __restrict__ ${printer.buffer(buffer)}`, about: describe(buffer) })),
+    ...kernel.sizes.map((size, param) => ({ text: `${types[param] === "i64" ? "long long" : "int"} ${sizes[param] ?? ""}`, about: printDim(size.dim) })),
   ];
-  for (const [i, { text, comment }] of parameters.entries()) out.line(`${text}${i + 1 < parameters.length ? "," : ""}  // ${comment}`);
+  for (const [i, { text, about }] of parameters.entries()) out.line(`${text}${i + 1 < parameters.length ? "," : ""}  ${comment(about)}`);
+}
+
+/** One line. A backslash at its end would take the next line into the comment. */
+function comment(text: string): string {
+  return `// ${text.replace(/\s+/g, " ").replace(/\\+ *$/, "")}`;
 }
 
 function describe(buffer: Buffer): string {
@@ -100,7 +105,9 @@ function describe(buffer: Buffer): string {
 
 function printShared(out: Writer, printer: Printer): void {
   const { offsets, kind } = sharedLayout(printer.kernel);
-  const read = new Set(collectOps(printer.kernel.body, "load").map((op) => op.buffer));
+  const { body } = printer.kernel;
+  const pointedAt = collectOps(body, "instruction").flatMap((op) => op.operands.filter(isAddress));
+  const read = new Set([...collectOps(body, "load"), ...pointedAt].map(({ buffer }) => buffer));
   if (kind === "dynamic") {
     const align = Math.max(...[...offsets.keys()].map((buffer) => Math.max(buffer.align, 16)));
     out.line(`extern __shared__ __align__(${align}) unsigned char shared_memory[];`);
@@ -122,6 +129,7 @@ function tableFor(kernel: Kernel): OpTable {
   const mayWrap = valuesThatMayWrap(kernel.body);
   return {
     ...opTable,
+    comment: (op, cx) => cx.out.line(comment(op.text)),
     load: printLoad,
     store: printStore,
     binary: (op, cx) => {

@@ -11,9 +11,12 @@ const keywords = words(`alignas alignof and and_eq asm auto bitand bitor bool br
 
 /** Types, variables and macros that the compiler or its headers predefine. */
 const predefined = words(`NULL EOF INFINITY NAN HUGE_VAL linux unix i386 assert errno stdin stdout stderr std nv cuda cooperative_groups
-  threadIdx blockIdx blockDim gridDim warpSize dim3 uint3 int2 int3 int4 uint2 uint4 float2 float3 float4 longlong2 ulonglong2 double2
-  char4 uchar4 short4 ushort4 size_t ptrdiff_t int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t
-  make_int2 make_int4 make_uint2 make_uint4 make_float2 make_float4 make_longlong2 main`);
+  threadIdx blockIdx blockDim gridDim warpSize dim3 size_t ptrdiff_t int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t main`);
+
+/** `int1` to `ulonglong4` and their `make_` functions. */
+const vectors = words("char uchar short ushort int uint long ulong longlong ulonglong float double")
+  .flatMap((element) => [1, 2, 3, 4].map((n) => `${element}${n}`))
+  .flatMap((vector) => [vector, `make_${vector}`]);
 
 /** What this target's own text calls or declares. */
 const own = words(`bf16 f16 e4m3 e5m2 i8 u8 shared_memory fmaf fminf fmaxf fabsf exp2f log2f sinf cosf sqrtf rsqrtf tanhf floorf ceilf truncf rintf
@@ -34,4 +37,4 @@ const library = words(`acos acosf acosh acoshf asin asinf asinh asinhf atan atan
   vprintf wait write index rindex link unlink open close dup pipe fork alarm sleep sync access brk sbrk gamma drem significand finite
   cudaMalloc cudaFree cudaMemcpy cudaLaunchKernel surf1Dread tex1D trap prof_trigger`);
 
-export const cudaReserved: readonly string[] = [...new Set([...keywords, ...predefined, ...own, ...library])];
+export const cudaReserved: readonly string[] = [...new Set([...keywords, ...predefined, ...vectors, ...own, ...library])];

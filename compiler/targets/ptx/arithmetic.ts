@@ -56,6 +56,7 @@ export function emitUnary(op: Op<"unary">, cx: Context): void {
 }
 
 export function emitBinary(op: Op<"binary">, cx: Context): void {
+  if (cx.isFolded(op.dst)) return;
   if (op.a.type === "bool" && op.fn === "eq") {
     emitBoolEquality(op, cx);
     return;

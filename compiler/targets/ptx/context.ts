@@ -2,7 +2,7 @@
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { Buffer, Caps, Kernel, Op, Register, Value } from "../../kernel/ir.ts";
 import type { ScalarValue } from "../../kernel/scalar.ts";
-import { visitOps } from "../../kernel/walk.ts";
+import { isAddress, partsOf, visitOps } from "../../kernel/walk.ts";
 import { Names, Writer } from "../writer.ts";
 import { inPlaceValues } from "./in-place.ts";
 import { bytesOf, classOf, immediate, type RegisterClass, registerClasses, specialRegisters } from "./registers.ts";
@@ -23,9 +23,12 @@ export class Context {
   readonly #pointers = new Map<Buffer, string>();
   readonly #sizes: string[] = [];
   readonly #arrays = new Map<Buffer, string>();
-  readonly #arrayNames: Names = new Names(["shared_memory"]);
+  /** Parameters and arrays: PTX keeps them in one scope. */
+  readonly #symbols: Names = new Names(["shared_memory"]);
   readonly #definitions = new Map<Value, Op>();
   readonly #inPlace: ReadonlyMap<Value, Register>;
+  /** Uses of a value but those as an index that an address's offset takes apart. */
+  readonly #otherUses = new Map<Value, number>();
   /** Addresses known in the enclosing bodies, innermost last. */
   #addresses: Map<string, string>[] = [new Map()];
 
@@ -37,6 +40,12 @@ export class Context {
     this.#inPlace = inPlaceValues(kernel.body);
     visitOps(kernel.body, (op) => {
       if (op.kind === "const" || op.kind === "binary") this.#definitions.set(op.dst, op);
+    });
+    visitOps(kernel.body, (op) => {
+      for (const value of partsOf(op).operands) this.#otherUses.set(value, (this.#otherUses.get(value) ?? 0) + 1);
+      for (const { buffer, index } of accessesOf(op)) {
+        if (this.#split(buffer, index).offset !== 0) this.#otherUses.set(index, (this.#otherUses.get(index) ?? 0) - 1);
+      }
     });
   }
 
@@ -73,6 +82,11 @@ export class Context {
     const register = variable === undefined ? this.temporary(classOf(value.type), value.hint) : this.variable(variable);
     this.#values.set(value, register);
     return register;
+  }
+
+  /** The value is what a register of the kernel's own holds throughout. */
+  alias(value: Value, register: string): void {
+    this.#values.set(value, register);
   }
 
   /** What an instruction names the value by: an immediate where it is a constant. */
@@ -127,11 +141,16 @@ export class Context {
     this.#pointers.set(buffer, register);
   }
 
+  /** A name without `%`. */
+  symbol(hint: string): string {
+    return this.#symbols.fresh(hint);
+  }
+
   /** The symbol of a shared buffer's array. */
   sharedName(buffer: Buffer): string {
     let name = this.#arrays.get(buffer);
     if (name === undefined) {
-      name = this.#arrayNames.fresh(buffer.name);
+      name = this.symbol(buffer.name);
       this.#arrays.set(buffer, name);
     }
     return name;
@@ -162,6 +181,11 @@ export class Context {
     return from !== undefined && to !== undefined && from < to;
   }
 
+  /** True for a sum that only addresses name, by its parts: nothing computes it. */
+  isFolded(value: Value): boolean {
+    return this.#definitions.get(value)?.kind === "binary" && this.#otherUses.get(value) === 0;
+  }
+
   // Addresses.
 
   /** A body in which new addresses are known, and after which they are forgotten. */
@@ -177,13 +201,13 @@ export class Context {
    * i32, so x did not wrap; an unsigned x might have.
    */
   address(buffer: Buffer, index: Value): string {
-    const bytes = bytesOf(buffer.dtype);
-    const { root, offset } = this.#split(buffer, index, bytes);
-    const register = root === undefined ? this.pointer(buffer) : this.#addressOf(buffer, root, bytes);
+    const { root, offset } = this.#split(buffer, index);
+    const register = root === undefined ? this.pointer(buffer) : this.#addressOf(buffer, root);
     return offset === 0 ? `[${register}]` : `[${register}${offset > 0 ? "+" : ""}${offset}]`;
   }
 
-  #split(buffer: Buffer, index: Value, bytes: number): { readonly root: Value | undefined; readonly offset: number } {
+  #split(buffer: Buffer, index: Value): { readonly root: Value | undefined; readonly offset: number } {
+    const bytes = bytesOf(buffer.dtype);
     const whole = { root: index, offset: 0 };
     const constant = this.constantOf(index);
     if (constant !== undefined) {
@@ -198,7 +222,7 @@ export class Context {
     return Math.abs(offset) < offsetLimit ? { root: op.a, offset } : whole;
   }
 
-  #addressOf(buffer: Buffer, root: Value, bytes: number): string {
+  #addressOf(buffer: Buffer, root: Value): string {
     const key = `${buffer.id} ${root.id}`;
     for (const known of this.#addresses.toReversed()) {
       const found = known.get(key);
@@ -208,7 +232,7 @@ export class Context {
     const register = this.temporary(isShared ? "b32" : "b64", `${buffer.name}_at`);
     const index = isShared && root.type === "i64" ? this.#low(root) : this.use(root);
     const fn = isShared ? "mad.lo.s32" : root.type === "i64" ? "mad.lo.s64" : root.type === "u32" ? "mad.wide.u32" : "mad.wide.s32";
-    this.instruction(`${fn} ${register}, ${index}, ${bytes}, ${this.pointer(buffer)}`);
+    this.instruction(`${fn} ${register}, ${index}, ${bytesOf(buffer.dtype)}, ${this.pointer(buffer)}`);
     this.#addresses.at(-1)?.set(key, register);
     return register;
   }
@@ -217,5 +241,14 @@ export class Context {
     const register = this.temporary("b32", `${value.hint}_low`);
     this.instruction(`cvt.u32.u64 ${register}, ${this.register(value)}`);
     return register;
+  }
+}
+
+/** The places in buffers that an op reads or writes. */
+function accessesOf(op: Op): readonly { readonly buffer: Buffer; readonly index: Value }[] {
+  switch (op.kind) {
+    case "load": case "store": case "atomic": return [op];
+    case "instruction": return op.operands.filter(isAddress);
+    default: return [];
   }
 }

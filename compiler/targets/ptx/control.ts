@@ -33,7 +33,8 @@ export function emitFor(op: Op<"for">, cx: Context, body: EmitBody): void {
   const stem = op.index.hint === "" ? "for" : op.index.hint;
   const [loop, end] = [cx.newLabel(`${stem}_loop`), cx.newLabel(`${stem}_end`)];
   cx.instruction(`mov.${classOf(op.index.type)} ${index}, ${from}`);
-  if (!cx.runsAtLeastOnce(op)) {
+  const mayBeEmpty = !cx.runsAtLeastOnce(op);
+  if (mayBeEmpty) {
     const isDone = cx.temporary("pred", `${stem}_done`);
     cx.instruction(`setp.ge.${type} ${isDone}, ${index}, ${to}`);
     cx.instruction(`@${isDone} bra ${end}`);
@@ -46,7 +47,7 @@ export function emitFor(op: Op<"for">, cx: Context, body: EmitBody): void {
   cx.instruction(`add.${type} ${index}, ${index}, ${op.step}`);
   cx.instruction(`setp.lt.${type} ${isMore}, ${index}, ${to}`);
   cx.instruction(`@${isMore} bra ${loop}`);
-  cx.label(end);
+  if (mayBeEmpty) cx.label(end);
 }
 
 export function emitIf(op: Op<"if">, cx: Context, body: EmitBody): void {

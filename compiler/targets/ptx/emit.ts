@@ -18,7 +18,7 @@ const axes = ["x", "y", "z"] as const;
 
 const table: EmitTable = {
   const: () => undefined,
-  size: (op, cx) => cx.instruction(`mov.${op.dst.type === "i64" ? "b64" : "b32"} ${cx.define(op.dst)}, ${cx.size(op.param)}`),
+  size: emitSize,
   thread: (op, cx) => cx.instruction(`mov.u32 ${cx.define(op.dst)}, %tid.x`),
   lane: (op, cx) => cx.instruction(`mov.u32 ${cx.define(op.dst)}, %laneid`),
   block: (op, cx) => cx.instruction(`mov.u32 ${cx.define(op.dst)}, %ctaid.${axes[op.axis]}`),
@@ -48,6 +48,13 @@ const table: EmitTable = {
   },
   comment: (op, cx) => cx.comment(`// ${oneLine(op.text)}`),
 };
+
+/** A size that is read as i64 somewhere is handed over as one, and narrowed where it is read as i32. */
+function emitSize(op: Op<"size">, cx: Context): void {
+  const isWide = sizeTypes(cx.kernel)[op.param] === "i64";
+  if (isWide && op.dst.type === "i32") cx.instruction(`cvt.u32.u64 ${cx.define(op.dst)}, ${cx.size(op.param)}`);
+  else cx.alias(op.dst, cx.size(op.param));
+}
 
 function emitOp<K extends Kind>(op: Op<K>, cx: Context): void {
   table[op.kind](op, cx);
@@ -86,7 +93,7 @@ function emitPreamble(out: Writer, kernels: readonly Kernel[], caps: Caps): read
   out.line(".address_size 64");
   out.line("");
   const files = [...new Set(kernels.flatMap((kernel) => kernel.files))];
-  for (const [i, file] of files.entries()) out.line(`.file ${i + 1} "${oneLine(file).replace(/["\\]/g, "_")}"`);
+  for (const [i, file] of files.entries()) out.line(`.file ${i + 1} "${fileName(file)}"`);
   if (files.length > 0) out.line("");
   return files;
 }
@@ -126,7 +133,7 @@ function emitKernel(out: Writer, cx: Context, entry: string): readonly EmittedLi
 
 function emitHead(out: Writer, kernel: Kernel): void {
   const { bytes } = sharedLayout(kernel);
-  const grid = kernel.grid.map((dim) => printDim(dim)).join(" x ");
+  const grid = oneLine(kernel.grid.map((dim) => printDim(dim)).join(" x "));
   out.line(`// ${oneLine(kernel.summary)}`);
   out.line(`// ${grid} blocks of ${kernel.threads} threads${bytes === 0 ? "" : `, ${bytes} bytes of shared memory`}`);
 }
@@ -138,12 +145,11 @@ interface Parameter {
 
 /** Buffers, then sizes; each is loaded once, at the start. */
 function emitParameters(cx: Context): readonly Parameter[] {
-  const names = new Names([]);
   const buffers = cx.kernel.buffers.filter((buffer) => buffer.space === "global");
   const types = sizeTypes(cx.kernel);
   const loads: (() => void)[] = [];
   const pointers = buffers.map((buffer): Parameter => {
-    const name = names.fresh(buffer.name);
+    const name = cx.symbol(buffer.name);
     loads.push(() => {
       const pointer = cx.temporary("b64", `${buffer.name}_ptr`);
       cx.instruction(`ld.param.u64 ${pointer}, [${name}]`);
@@ -152,21 +158,21 @@ function emitParameters(cx: Context): readonly Parameter[] {
     return { text: `.param .u64 .ptr .global .align ${buffer.align} ${name}`, comment: `${describe(buffer)}, ${buffer.access}` };
   });
   const sizes = cx.kernel.sizes.map((size, param): Parameter => {
-    const name = names.fresh(size.name);
+    const name = cx.symbol(size.name);
     const isWide = types[param] === "i64";
     loads.push(() => {
       const register = cx.temporary(isWide ? "b64" : "b32", size.name);
       cx.instruction(`ld.param.${isWide ? "s64" : "s32"} ${register}, [${name}]`);
       cx.addSize(register);
     });
-    return { text: `.param .${isWide ? "s64" : "s32"} ${name}`, comment: printDim(size.dim) };
+    return { text: `.param .${isWide ? "s64" : "s32"} ${name}`, comment: oneLine(printDim(size.dim)) };
   });
   for (const load of loads) load();
   return [...pointers, ...sizes];
 }
 
 function describe(buffer: Buffer): string {
-  return `${buffer.dtype}[${printDim(buffer.length)}]`;
+  return oneLine(`${buffer.dtype}[${printDim(buffer.length)}]`);
 }
 
 const dynamicArray = "shared_memory";
@@ -208,6 +214,13 @@ function emitDeclarations(out: Writer, name: RegisterClass, registers: readonly 
   if (line !== head) out.line(`${line.slice(0, -2)};`);
 }
 
+/** In quotes as PTX has them; ptxas 13.0 dies of a path whose last part is empty. */
+function fileName(file: string): string {
+  const name = oneLine(file).replace(/["\\?]/g, "_");
+  return name === "" || name.endsWith("/") ? `${name}_` : name;
+}
+
+/** For comments: ptxas refuses a file with any character beyond ASCII. */
 function oneLine(text: string): string {
-  return text.replace(/[\p{C}\p{Z}]+/gu, " ").trim();
+  return text.replace(/[\p{C}\p{Z}]+/gu, " ").replace(/[^\x20-\x7e]/gu, "?").trim();
 }
