@@ -56,11 +56,20 @@ function calleesOf(fn: FnEntity): ReadonlySet<FnEntity> {
   const stack: Expr[] = fn.decl.params.flatMap((param) => (param.default === undefined ? [] : [param.default]));
   if (fn.decl.body !== undefined) stack.push(...valuesOf(fn.decl.body));
   for (let e = stack.pop(); e !== undefined; e = stack.pop()) {
-    const called = e.kind === "name" ? named(fn, e.name.text) : e.kind === "field" ? method(fn, e) : undefined;
-    if (called !== undefined) found.add(called);
+    for (const called of e.kind === "call" ? calledBy(fn, e) : []) found.add(called);
     stack.push(...operands(e));
   }
   return found;
+}
+
+/** The function that a call names, and one that is handed to `grad`; any other name may be a local of that name. */
+function calledBy(fn: FnEntity, e: Extract<Expr, { kind: "call" }>): readonly FnEntity[] {
+  const { callee } = e;
+  const found = callee.kind === "field" ? method(fn, callee) : undefined;
+  if (found !== undefined) return [found];
+  if (callee.kind !== "name") return [];
+  const handed = callee.name.text === "grad" || callee.name.text === "vjp" ? e.args : [];
+  return [callee, ...handed].flatMap((value) => (value.kind === "name" ? (named(fn, value.name.text) ?? []) : []));
 }
 
 function valuesOf(body: Block): readonly Expr[] {
