@@ -1,7 +1,7 @@
 /** Text to a verified graph: parser, checker and lowering together. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { checkProgram } from "../../compiler/check/check.ts";
+import { checkProgram } from "../../compiler/check/index.ts";
 import type { TypedFn, TypedProgram } from "../../compiler/check/typed.ts";
 import { createReport, type Diagnostic } from "../../compiler/diagnostics/diagnostic.ts";
 import { lowered, type Lowered, type Types } from "./oracle.ts";

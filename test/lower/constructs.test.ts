@@ -24,7 +24,7 @@ describe("reads", () => {
   });
 
   it("a read outside gives what it says", () => {
-    const text = "dim B, S\nfn f(x: f32[B, S]) -> f32[B, S] { for b, s: (x[b, s - 2] else -1.0) + (x[b, s + 1] else 0.5) }";
+    const text = "dim B, S\nfn f(x: f32[B, S]) -> f32[B, S] { for b, s in S: (x[b, s - 2] else -1.0) + (x[b, s + 1] else 0.5) }";
     for (const S of [1, 2, 5]) {
       const x = noise("f32", [2, S]);
       const get = (b: number, s: number, other: number): number => (s >= 0 && s < S ? x.at(b, s) : other);
@@ -71,9 +71,9 @@ describe("reads", () => {
 describe("views", () => {
   it("splits and merges axes by exact products, there and back", () => {
     const text = `dim B, H, D
-      fn f(x: f32[B, H * D]) -> (a: f32[B, H, D], b: f32[H, B, D], c: f32[B * H, D], d: f32[B, H * D]) {
+      fn f(x: f32[B, H * D]) -> (a: f32[B, H, D], b: f32[H, B, D], c: f32[B * H, D], d: f32[B, H, D]) {
         let y = x as [B, H, D]
-        (a: y, b: for h, b, d: y[b, h, d], c: y as [B * H, D], d: (y as [B * H, D]) as [B, H * D])
+        (a: y, b: for h, b, d: y[b, h, d], c: y as [B * H, D], d: (y as [B * H, D]) as [B, H, D])
       }`;
     for (const [B, H, D] of [[1, 1, 1], [2, 3, 4], [3, 1, 2]] as const) {
       const x = table([B, H * D], (b, i) => b * 100 + i);
@@ -340,7 +340,7 @@ describe("modules and calls", () => {
     const text = `dim N
       dim Half = 2
       const third = 1.0 / 3.0
-      fn f(x: f32[N], a: f32, w: i32) -> (y: f32[N], z: i32[N], c: f32) { (y: for n: a * x[n] * third / Half, z: for n: n * w + N, c: a * 2.0) }`;
+      fn f(x: f32[N], a: f32, w: i32) -> (y: f32[N], z: i32[N], c: f32) { (y: for n: a * x[n] * third / Half, z: for n in N: n * w + N, c: a * 2.0) }`;
     const got = go(text, { N: 3 }, { x: [1, 2, 3], a: [6], w: [5] });
     expectClose(got["y"], [1, 2, 3], 2 ** -22);
     expect(got["z"]).toEqual([3, 8, 13]);
