@@ -1,6 +1,6 @@
 /** Doc comments, and which declaration each is of. */
 
-import type { IToken } from "chevrotain";
+import type { IToken } from "./chevrotain.ts";
 import type { Comment } from "./ast.ts";
 import { endOf } from "./layout-lines.ts";
 import type { Lexed } from "./lexer.ts";

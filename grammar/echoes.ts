@@ -3,7 +3,7 @@
  * same statement is an echo.
  */
 
-import type { IToken, TokenType } from "chevrotain";
+import type { IToken, TokenType } from "./chevrotain.ts";
 import type { SyntaxError } from "./errors.ts";
 import { End, keyword } from "./tokens.ts";
 

@@ -4,7 +4,7 @@
  *     text ─ lexer ─▶ tokens ─ layout ─▶ tokens with statement ends, brackets matched ─ parser ─▶ tree
  */
 
-import type { IToken } from "chevrotain";
+import type { IToken } from "./chevrotain.ts";
 import type { Declaration, SourceFile } from "./ast.ts";
 import { type Docs, docsOf } from "./docs.ts";
 import { withoutEchoes } from "./echoes.ts";

@@ -1,6 +1,6 @@
 /** Where tokens stand: on their lines, and in how many brackets. */
 
-import type { IToken, TokenType } from "chevrotain";
+import type { IToken, TokenType } from "./chevrotain.ts";
 import { Dtype, Int, keyword, Name } from "./tokens.ts";
 
 const declares: ReadonlySet<TokenType> = new Set(

@@ -8,7 +8,7 @@
  * Afterwards brackets match, are at most `limits.nesting` deep, and every token knows its depth.
  */
 
-import type { IToken, TokenType } from "chevrotain";
+import type { IToken, TokenType } from "./chevrotain.ts";
 import { maxErrors, type SyntaxError } from "./errors.ts";
 import { limits } from "./limits.ts";
 import {

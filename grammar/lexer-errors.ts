@@ -1,6 +1,6 @@
 /** What the lexer says about characters that the language does not have. */
 
-import type { IToken } from "chevrotain";
+import type { IToken } from "./chevrotain.ts";
 import type { Span } from "./ast.ts";
 import { maxErrors, type SyntaxError } from "./errors.ts";
 import { BadNumber, Foreign, OpenText } from "./tokens.ts";

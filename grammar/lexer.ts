@@ -5,7 +5,7 @@
  * tokens is given up between two pieces.
  */
 
-import { Lexer, type IToken, type TokenType } from "chevrotain";
+import { Lexer, type IToken, type TokenType } from "./chevrotain.ts";
 import { maxErrors, type SyntaxError } from "./errors.ts";
 import { limits } from "./limits.ts";
 import { explainBad, hiddenCharacters } from "./lexer-errors.ts";
@@ -29,9 +29,9 @@ const mistakes: ReadonlyMap<TokenType, TokenType> = new Map([
 
 const pieceLength = 64 * 1024;
 
-let lexer: Lexer | undefined;
+let lexer: InstanceType<typeof Lexer> | undefined;
 
-function theLexer(): Lexer {
+function theLexer(): InstanceType<typeof Lexer> {
   lexer ??= new Lexer([...lexerTokens], {
     positionTracking: "onlyOffset",
     ensureOptimizations: true,

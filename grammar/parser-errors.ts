@@ -6,7 +6,7 @@ import {
   type IRecognitionException,
   type IToken,
   type TokenType,
-} from "chevrotain";
+} from "./chevrotain.ts";
 import type { SyntaxError } from "./errors.ts";
 import { endOf } from "./layout-lines.ts";
 import { Dtype, End, Infix, keyword, Name, reservedWords } from "./tokens.ts";

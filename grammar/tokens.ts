@@ -6,7 +6,7 @@
  * soft keywords apart; a soft keyword is a name wherever a name is expected.
  */
 
-import { createToken, Lexer, type TokenType } from "chevrotain";
+import { createToken, Lexer, type TokenType } from "./chevrotain.ts";
 
 export const dtypes: readonly string[] = "f32 f16 bf16 e4m3 e5m2 i64 i32 u32 i8 u8 bool".split(" ");
 

@@ -3,7 +3,7 @@
  * same two tokens as it stood, and no token is lost.
  */
 
-import type { IToken } from "chevrotain";
+import type { IToken } from "../chevrotain.ts";
 import { endOf } from "../layout-lines.ts";
 import type { Lexed } from "../lexer.ts";
 import { type Doc, freshline } from "./doc.ts";

@@ -217,31 +217,41 @@ class Renderer {
   }
 
   /** Whether what comes, up to the first line end after it, has room on this line. */
-  #fits(first: Piece, rest: readonly Piece[], space = this.#width - this.#used): boolean {
+  #fits(first: Piece, rest: readonly Piece[], space: number = this.#width - this.#used): boolean {
     let room = space;
     let next = rest.length - 1;
-    const open: Piece[] = [first];
+    const docs: Doc[] = [first.doc];
+    const modes: Mode[] = [first.mode];
     while (room >= 0) {
-      let piece = open.pop();
-      if (piece === undefined) {
-        piece = rest[next];
-        next -= 1;
+      let doc = docs.pop();
+      let mode = modes.pop();
+      if (doc === undefined || mode === undefined) {
+        const piece = rest[next];
         if (piece === undefined) return true;
+        next -= 1;
+        ({ doc, mode } = piece);
       }
-      const { doc, mode } = piece;
-      if (typeof doc === "string") room -= doc.length;
-      else if (isList(doc)) {
-        for (let i = doc.length - 1; i >= 0; i -= 1) open.push({ ...piece, doc: doc[i] ?? "" });
-      } else if (doc.kind === "group") {
-        open.push({ ...piece, doc: doc.body, mode: doc.broken ? "broken" : doc.late ? "flat" : mode });
-      } else if (doc.kind === "indent") open.push({ ...piece, doc: doc.body });
-      else if (doc.kind === "hang") open.push({ ...piece, doc: [" ", doc.body] });
-      else if (doc.kind === "line") {
+      if (typeof doc === "string") {
+        room -= doc.length;
+      } else if (isList(doc)) {
+        for (let i = doc.length - 1; i >= 0; i -= 1) {
+          docs.push(doc[i] ?? "");
+          modes.push(mode);
+        }
+      } else if (doc.kind === "group" || doc.kind === "indent" || doc.kind === "hang") {
+        if (doc.kind === "hang") room -= 1;
+        docs.push(doc.body);
+        modes.push(doc.kind !== "group" ? mode : doc.broken ? "broken" : doc.late ? "flat" : mode);
+      } else if (doc.kind === "line") {
         if (mode === "broken") return true;
         room -= doc.flat.length;
-      } else if (doc.kind === "choice") room -= (mode === "flat" ? doc.flat : doc.broken).length;
-      else if (doc.kind === "column") room -= 1;
-      else if (doc.kind !== "comment") return true;
+      } else if (doc.kind === "choice") {
+        room -= (mode === "flat" ? doc.flat : doc.broken).length;
+      } else if (doc.kind === "column") {
+        room -= 1;
+      } else if (doc.kind !== "comment") {
+        return true;
+      }
     }
     return false;
   }

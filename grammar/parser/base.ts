@@ -7,7 +7,7 @@ import {
   type IRecognitionException,
   type IToken,
   type TokenType,
-} from "chevrotain";
+} from "../chevrotain.ts";
 import type { Name as NameNode, Span } from "../ast.ts";
 import { maxErrors, type SyntaxError, type SyntaxErrorCode } from "../errors.ts";
 import { depthOf, endOf } from "../layout-lines.ts";

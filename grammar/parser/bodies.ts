@@ -1,6 +1,6 @@
 /** Functions: parameters, facts, and bodies of statements. */
 
-import type { ParserMethod, TokenType } from "chevrotain";
+import type { ParserMethod, TokenType } from "../chevrotain.ts";
 import type { Block, Expr, FnDecl, Name as NameNode, Param, Statement, TypeExpr } from "../ast.ts";
 import { keyword, End, Name } from "../tokens.ts";
 import { comma, statementEnd } from "./base.ts";

@@ -1,6 +1,6 @@
 /** Declarations but pipelines, and the file. */
 
-import { EOF, type ParserMethod } from "chevrotain";
+import { EOF, type ParserMethod } from "../chevrotain.ts";
 import type {
   ConstDecl,
   Declaration,

@@ -1,7 +1,7 @@
 /** Expressions: operators and operands, `for` and `if`. */
 /* oxlint-disable unicorn/no-thenable -- `then` is the branch of an `if`; no tree is awaited. */
 
-import type { IToken, ParserMethod, TokenType } from "chevrotain";
+import type { IToken, ParserMethod, TokenType } from "../chevrotain.ts";
 import type { BinaryOp, DimExpr, Expr, ForVariable, Span } from "../ast.ts";
 import { limits } from "../limits.ts";
 import { Dtype, Float, Hole, Infix as InfixToken, Int, keyword, Name } from "../tokens.ts";

@@ -1,6 +1,6 @@
 /** Names by what they begin with, and what stands in for what could not be read. */
 
-import type { ParserMethod } from "chevrotain";
+import type { ParserMethod } from "../chevrotain.ts";
 import type { Expr, Name as NameNode, TypeExpr } from "../ast.ts";
 import { Name } from "../tokens.ts";
 import { GroundParser } from "./base.ts";

@@ -1,7 +1,7 @@
 /** Pipelines, and the parser whole. */
 /* oxlint-disable unicorn/no-thenable -- `then` is the branch of an `if`; no tree is awaited. */
 
-import type { IToken, ParserMethod } from "chevrotain";
+import type { IToken, ParserMethod } from "../chevrotain.ts";
 import type { Expr, Name as NameNode, PipelineAction, PipelineDecl, PipelineItem } from "../ast.ts";
 import type { SyntaxError } from "../errors.ts";
 import { End, keyword, Name } from "../tokens.ts";

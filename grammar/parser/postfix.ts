@@ -1,6 +1,6 @@
 /** What stands in the brackets after a value. */
 
-import type { ParserMethod } from "chevrotain";
+import type { ParserMethod } from "../chevrotain.ts";
 import type { AxisExpr, CallDim, Expr, IndexPart, Name as NameNode, TypeExpr } from "../ast.ts";
 import { depthOf } from "../layout-lines.ts";
 import { Dtype, End, keyword, Name } from "../tokens.ts";

@@ -1,6 +1,6 @@
 /** Numerics and schedules: what may change the result within a bound, and what never does. */
 
-import type { ParserMethod, TokenType } from "chevrotain";
+import type { ParserMethod, TokenType } from "../chevrotain.ts";
 import type {
   Expr,
   Name as NameNode,

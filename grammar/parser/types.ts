@@ -1,6 +1,6 @@
 /** Types. */
 
-import type { ParserMethod } from "chevrotain";
+import type { ParserMethod } from "../chevrotain.ts";
 import type {
   AxisExpr,
   BlockScale,

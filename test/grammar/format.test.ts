@@ -65,13 +65,13 @@ describe("layout", () => {
     ],
     [
       "a loop over a call that has no room on one line keeps the call's name beside it",
-      "fn f() {\n  let y = for ..., i, c in 2: select(c == 0, p[..., i, 0] * cos(a[..., i]) - p[..., i, 1], p[..., i, 0] * sin(a[..., i]) + p[..., i, 1])\n y\n}",
+      "fn f() {\n  let y = for ..., i, c in 2: select(c == 0, p[..., i, 0] * cos(a[..., i]) - p[..., i, 1], p[..., i, 0] * sin(a[..., i]) + p[..., i, 1] * cos(a[..., i]))\n y\n}",
       lines(
         "fn f() {",
         "  let y = for ..., i, c in 2: select(",
         "    c == 0,",
         "    p[..., i, 0] * cos(a[..., i]) - p[..., i, 1],",
-        "    p[..., i, 0] * sin(a[..., i]) + p[..., i, 1],",
+        "    p[..., i, 0] * sin(a[..., i]) + p[..., i, 1] * cos(a[..., i]),",
         "  )",
         "  y",
         "}",
