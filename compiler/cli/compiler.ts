@@ -27,5 +27,6 @@ function renderAs({ diagnostics, sources }: Checked, as: DiagnosticFormat, color
     case "json":
       return JSON.stringify(toJson(diagnostics, sources), undefined, 2);
     case "sarif":
+      return JSON.stringify(toSarif(diagnostics, sources, { version }), undefined, 2);
   }
 }
