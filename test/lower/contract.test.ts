@@ -286,4 +286,17 @@ describe("mla.dsl", () => {
     expectClose(other, plain, 0, 8 * 2 ** -8 * scale);
     expect(other).not.toEqual(plain);
   });
+
+  it("attend_absorbed takes block-scaled weights apart into codes and scales", () => {
+    seeded(33);
+    const dims = { ...base, S: 2, T: 3 };
+    const { B, H, Dn, Dr, Dv, Ck, S, T } = dims;
+    const scaled: Types = new Map([["W", { dtype: "e4m3", scale: { block: [2, 4], format: "f32" } }]]);
+    const w = { w_uk: noise("e4m3", [H, Dn, Ck], 100), w_uv: noise("e4m3", [H, Dv, Ck], 100) };
+    const scales = { "w_uk.scale": noise("f32", [H, Dn / 2, 1], 0.02), "w_uv.scale": noise("f32", [H, 2, 1], 0.02) };
+    const inputs = values({ ...w, ...scales, qn: noise("bf16", [B, S, H, Dn]), qr: noise("bf16", [B, S, H, Dr]), c: noise("bf16", [B, T, Ck]), r: noise("bf16", [B, T, Dr]), keep: table([B, S, T], (b, s, t) => Number((b + s + t) % 4 !== 0)) });
+    const plain = run(compiled(contract("mla"), "Mla.attend", dims, scaled), inputs)["out"] ?? [];
+    const other = run(compiled(contract("mla"), "Mla.attend_absorbed", dims, scaled), inputs)["out"] ?? [];
+    expectClose(other, plain, 0, 8 * 2 ** -8 * Math.max(...plain.map(Math.abs)));
+  });
 });
