@@ -125,7 +125,7 @@ export function compile(request: CompileRequest): Compiled {
   const front = { program, graph: { arena, graph }, fused, fusion };
   if (target === undefined) return ended(front);
 
-  const names = new KernelNames(arena, graph.name);
+  const names = new KernelNames(arena, fused);
   const storage = assignStorage(fused, topological(fused), (ref) => names.value(ref));
   if (!fits(storage, target, fn, report)) return ended(front);
   const launches = storage.steps.map((step) => launchOf(step, { arena, names, target, trace, locate: (place) => lineOf(place, sources) }));

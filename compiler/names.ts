@@ -1,6 +1,6 @@
 /** Names for kernels and values that a reader of the output knows from the source. */
 import type { Arena } from "./tensor/arena.ts";
-import type { LoopNode, Ref, ScatterNode } from "./tensor/ir.ts";
+import type { Graph, LoopNode, Ref, ScatterNode } from "./tensor/ir.ts";
 
 /** Longest stem of a name; the rest of a file name or identifier has room beside it. */
 const longest = 48;
@@ -9,16 +9,18 @@ export class KernelNames {
   readonly #arena: Arena;
   readonly #program: string;
   readonly #used = new Map<string, number>();
+  readonly #results: ReadonlyMap<string, string>;
 
-  constructor(arena: Arena, program: string) {
+  constructor(arena: Arena, graph: Graph) {
     this.#arena = arena;
-    this.#program = program;
+    this.#program = graph.name;
+    this.#results = new Map(graph.results.map(({ name, value }) => [`${value.node.id}.${value.output}`, name]));
   }
 
   /** The source's name of a value, or what it is part of. */
   value(ref: Ref): string {
     if (ref.node.kind === "input") return ref.node.name;
-    const hint = this.#arena.hint(ref) ?? this.#arena.hint({ node: ref.node, output: 0 });
+    const hint = this.#results.get(`${ref.node.id}.${ref.output}`) ?? this.#arena.hint(ref) ?? this.#arena.hint({ node: ref.node, output: 0 });
     return hint ?? `value${ref.node.id}`;
   }
 

@@ -19,6 +19,7 @@ export function applyFunction(cx: Context, fn: string, args: readonly Value[]): 
   invariant(x !== undefined, `${fn} of nothing`);
   const one = unary[fn];
   if (one !== undefined) return b.unary(one, x);
+  if (fn === "order") return orderKey(cx, x);
   invariant(y !== undefined, `there is no function '${fn}' of one operand`);
   const two = binary[fn];
   if (two !== undefined) return b.binary(two, x, y);
@@ -35,6 +36,16 @@ export function applyFunction(cx: Context, fn: string, args: readonly Value[]): 
     default:
       throw new InternalError(`no lowering for the function '${fn}'`);
   }
+}
+
+/** The row `order`: the bits, with those below the sign turned over where it is set; both zeros give 0, NaN the second least i32. */
+function orderKey(cx: Context, x: Value): Value {
+  const { b } = cx;
+  const zero = b.i32(0);
+  const bits = b.bitcast(x, "i32");
+  const turned = b.select(b.lt(bits, zero), b.binary("xor", bits, b.i32(0x7fffffff)), bits);
+  const key = b.select(b.binary("eq", x, b.f32(0)), zero, turned);
+  return b.select(b.binary("eq", x, x), key, b.i32(-(2 ** 31) + 1));
 }
 
 /** Integer division by zero is 0 in the language; no target may trap on it. */
