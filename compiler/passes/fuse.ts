@@ -19,11 +19,11 @@
 import type { Arena } from "../tensor/arena.ts";
 import { outputsOf, replaceOutputs, topological } from "../tensor/graphs.ts";
 import type { Graph, LoopNode, Node, Ref, ScalarRead } from "../tensor/ir.ts";
-import { reachable, rootsOf } from "../tensor/scalars.ts";
+import { bodyOf } from "../tensor/node-body.ts";
 import { emitGroup } from "./emit-group.ts";
 import { meet, merged, producersOf, singleton, type Group, type Meeting } from "./groups.ts";
 import { canInline, inlineProducers, type InlinePolicy, type Use } from "./inline.ts";
-import { flopsOf, isContraction, plainAxes, readsOf } from "./loops.ts";
+import { bodyFlops, isContraction, plainAxes, readsOf } from "./loops.ts";
 import type { Pass } from "./pass.ts";
 import { Sizes } from "./sizes.ts";
 
@@ -81,30 +81,32 @@ const cheapFactorFlops = 2;
 
 /** Cheap producers whose readers all take them, where reading their inputs again costs fewer bytes than they do. */
 function cheapProducers(cx: Fusing): InlinePolicy {
-  return (producer, original, uses) => {
-    if (flopsOf(rootsOf(producer)) > cheapFlops || readsReduction(producer)) return new Set();
-    if (uses.some((use) => !canInline(producer, use) || !takes(cx, producer, use))) return new Set();
+  return (producer, original, usesOf) => {
+    if (bodyFlops(producer) > cheapFlops || readsReduction(producer)) return [];
+    const uses = usesOf();
+    if (uses.some((use) => !canInline(producer, use) || !takes(cx, producer, use))) return [];
     const own = producer.inputs.reduce((sum, ref) => sum + cx.sizes.ref(ref), 0);
     const made = producer.types.reduce((sum, type) => sum + cx.sizes.bytes(type), 0);
     const saved = made * (1 + uses.length) - own * (uses.length - 1);
-    if (saved <= 0) return new Set();
+    if (saved <= 0) return [];
     note(cx, original, uses, saved);
-    return new Set(uses);
+    return uses;
   };
 }
 
 /** Producers that are left, with one reader that computes them no more often than they were, or cheaply. */
 function singleReaders(cx: Fusing): InlinePolicy {
-  return (producer, original, uses) => {
+  return (producer, original, usesOf) => {
+    const uses = usesOf();
     const [use] = uses;
-    if (use?.consumer === undefined || uses.length > 1 || !canInline(producer, use) || !takes(cx, producer, use)) return new Set();
-    const flops = flopsOf(rootsOf(producer));
+    if (use?.consumer === undefined || uses.length > 1 || !canInline(producer, use) || !takes(cx, producer, use)) return [];
+    const flops = bodyFlops(producer);
     const points = use.consumer.kind === "loop" ? cx.sizes.points([...use.consumer.axes, ...use.consumer.over]) : Infinity;
     const again = use.reads.length > 1 || points > cx.sizes.points(producer.axes);
-    if (again && flops > cheapFlops) return new Set();
+    if (again && flops > cheapFlops) return [];
     const made = producer.types.reduce((sum, type) => sum + cx.sizes.bytes(type), 0);
     note(cx, original, uses, 2 * made);
-    return new Set(uses);
+    return uses;
   };
 }
 
@@ -123,9 +125,9 @@ function takes(cx: Fusing, producer: LoopNode, use: Use): boolean {
   if (consumer === undefined) return false;
   const buffers = consumer.inputs.length + producer.inputs.length + consumer.types.length - 1;
   if (buffers > cx.options.maxBuffers && producer.inputs.length > 1) return false;
-  if (reachable([...rootsOf(consumer), ...rootsOf(producer)]).length > cx.options.maxScalars) return false;
+  if (bodyOf(consumer).scalars.length + bodyOf(producer).scalars.length > cx.options.maxScalars) return false;
   if (!isContraction(consumer)) return true;
-  return flopsOf(rootsOf(producer)) <= cheapFactorFlops && producer.inputs.length <= 2;
+  return bodyFlops(producer) <= cheapFactorFlops && producer.inputs.length <= 2;
 }
 
 /** What reads a reduction at its own point joins that reduction's loop instead. */

@@ -24,11 +24,11 @@ export interface Use {
 }
 
 /** Whether a producer is inlined into a use. `producer` is over its rewritten inputs, `original` is the graph's. */
-export type InlinePolicy = (producer: LoopNode, original: LoopNode, uses: readonly Use[]) => ReadonlySet<Use>;
+export type InlinePolicy = (producer: LoopNode, original: LoopNode, uses: () => readonly Use[]) => Iterable<Use>;
 
 /** Rebuilds the graph with the producers that the policy names inlined. The same graph when there are none. */
 export function inlineProducers(arena: Arena, graph: Graph, policy: InlinePolicy): Graph {
-  const uses = usesOf(graph);
+  let uses: ReadonlyMap<Node, readonly Use[]> | undefined;
   const replaced = new Map<Node, Node>();
   /** For each consumer of the graph, the producers to inline into it. */
   const chosen = new Map<Node, Set<Node>>();
@@ -39,7 +39,8 @@ export function inlineProducers(arena: Arena, graph: Graph, policy: InlinePolicy
       carryNames(arena, node, rebuilt.types.map((_, i) => arena.ref(rebuilt, i)));
     }
     if (!isPointwise(rebuilt) || !isPointwise(node)) continue;
-    for (const use of policy(rebuilt, node, uses.get(node) ?? [])) {
+    const usesOfNode = (): readonly Use[] => (uses ??= usesOf(graph)).get(node) ?? [];
+    for (const use of policy(rebuilt, node, usesOfNode)) {
       if (use.consumer === undefined) continue;
       const into = chosen.get(use.consumer);
       if (into === undefined) chosen.set(use.consumer, new Set([node]));
@@ -160,8 +161,8 @@ function isPlainView(producer: LoopNode, result: LoopResult): boolean {
  * Such a loop has one read or none and computes no float.
  */
 export const inlineViews: InlinePolicy = (producer, _, uses) => {
-  if (!producer.results.every((result) => isView(producer, result))) return new Set();
-  return new Set(uses.filter((use) => canInline(producer, use)));
+  if (!producer.results.every((result) => isView(producer, result))) return [];
+  return uses().filter((use) => canInline(producer, use));
 };
 
 function isView(producer: LoopNode, result: LoopResult): boolean {

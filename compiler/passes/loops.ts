@@ -1,7 +1,8 @@
 /** What passes ask of a loop: whether it is pointwise, which reads it makes, what it costs, whether it contracts. */
 import type { LoopNode, Node, Scalar, ScalarRead } from "../tensor/ir.ts";
 import { scalarFunctions } from "../tensor/scalar-functions.ts";
-import { reachable, rootsOf } from "../tensor/scalars.ts";
+import { bodyOf } from "../tensor/node-body.ts";
+import { reachable } from "../tensor/scalars.ts";
 
 export function isPointwise(node: Node): node is LoopNode {
   return node.kind === "loop" && node.over.length === 0;
@@ -18,29 +19,27 @@ export function plainAxes(read: ScalarRead): readonly number[] | undefined {
 }
 
 export function readsOf(node: Node): readonly ScalarRead[] {
-  return reachable(rootsOf(node)).filter((s): s is ScalarRead => s.kind === "read");
+  return bodyOf(node).reads;
 }
 
 /** FLOPs of evaluating the scalars once each. Index arithmetic is free. */
 export function flopsOf(roots: readonly Scalar[]): number {
+  return flopsIn(reachable(roots));
+}
+
+/** FLOPs of a node's bodies at one point. */
+export function bodyFlops(node: Node): number {
+  return flopsIn(bodyOf(node).scalars);
+}
+
+function flopsIn(scalars: readonly Scalar[]): number {
   let flops = 0;
-  for (const s of reachable(roots)) {
+  for (const s of scalars) {
     if (s.kind !== "apply") continue;
     const float = s.type === "f32" || s.args.some((arg) => arg.type === "f32");
     if (float) flops += scalarFunctions.get(s.fn)?.cost ?? 0;
   }
   return flops;
-}
-
-/** The axes that each scalar of the bodies varies along, as a bit set; loops have fewer than 31 axes. */
-export function axisSets(roots: readonly Scalar[], operands: (s: Scalar) => readonly Scalar[]): ReadonlyMap<Scalar, number> {
-  const sets = new Map<Scalar, number>();
-  for (const s of reachable(roots)) {
-    let set = s.kind === "axis" ? 1 << s.axis : 0;
-    for (const operand of operands(s)) set |= sets.get(operand) ?? 0;
-    sets.set(s, set);
-  }
-  return sets;
 }
 
 /**
@@ -59,6 +58,7 @@ export function isContraction(node: Node): boolean {
   });
 }
 
+/** The axes that a scalar varies along, as a bit set; loops have fewer than 31 axes. */
 export function axesOf(scalar: Scalar): number {
   let set = 0;
   for (const s of reachable([scalar])) if (s.kind === "axis") set |= 1 << s.axis;

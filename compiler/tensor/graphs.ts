@@ -5,17 +5,17 @@ import type { Graph, Node, Ref } from "./ir.ts";
 
 /** Every node that the results and updates need, and every input of the graph, inputs of nodes first. */
 export function topological(graph: Graph): Node[] {
-  const seen = new Set<Node>(graph.inputs);
-  const stack: Node[] = [...graph.inputs];
-  const push = (node: Node): void => {
-    if (seen.has(node)) return;
-    seen.add(node);
-    stack.push(node);
-  };
-  for (const { value } of graph.results) push(value.node);
-  for (const { value } of graph.updates) push(value.node);
-  for (let node = stack.pop(); node !== undefined; node = stack.pop()) for (const ref of node.inputs) push(ref.node);
-  return [...seen].sort((a, b) => a.id - b.id);
+  const ends = [...graph.inputs, ...graph.results.map((r) => r.value.node), ...graph.updates.map((u) => u.value.node)];
+  const last = ends.reduce((most, node) => Math.max(most, node.id), -1);
+  // Ids are dense in the arena: a slot for each beats a set, and gives the order for nothing.
+  const byId = new Array<Node | undefined>(last + 1).fill(undefined);
+  const stack: Node[] = ends;
+  for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
+    if (byId[node.id] !== undefined) continue;
+    byId[node.id] = node;
+    for (const ref of node.inputs) if (byId[ref.node.id] === undefined) stack.push(ref.node);
+  }
+  return byId.filter((node): node is Node => node !== undefined);
 }
 
 /** The refs that a graph hands out: results, then updates. */

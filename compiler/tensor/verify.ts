@@ -37,9 +37,17 @@ export function verify(graph: Graph): readonly Violation[] {
     violations.push({ node, message });
   };
   verifyInterface(graph, nodes, say);
-  for (const node of nodes) verifyNode(node, say);
+  for (const node of nodes) {
+    if (sound.has(node)) continue;
+    const before = violations.length;
+    verifyNode(node, say);
+    if (violations.length === before) sound.add(node);
+  }
   return violations;
 }
+
+/** Nodes that were found well formed: neither they nor what they rest on can change. */
+const sound = new WeakSet<Node>();
 
 type Say = (node: Node | undefined, message: string) => void;
 
@@ -186,7 +194,7 @@ function usesOf(roots: readonly Scalar[]): { axes(s: Scalar): ReadonlySet<number
     return found;
   };
   const known = new Map<Scalar, { axes: ReadonlySet<number>; carriers: ReadonlySet<number> }>();
-  for (const root of roots) known.set(root, { axes: direct(root, "axis"), carriers: direct(root, "carrier") });
+  for (const root of roots) if (!known.has(root)) known.set(root, { axes: direct(root, "axis"), carriers: direct(root, "carrier") });
   const none: ReadonlySet<number> = new Set();
   return { axes: (s) => known.get(s)?.axes ?? none, carriers: (s) => known.get(s)?.carriers ?? none };
 }
