@@ -3,8 +3,9 @@
  * operands; integers keep or widen theirs; literals and dims take the dtype they meet, other integers are cast.
  */
 import type { Place } from "../diagnostics/diagnostic.ts";
+import { sizeError } from "../diagnostics/axes.ts";
 import { badOperator, typeMismatch } from "../diagnostics/values.ts";
-import { constant, type Dim, floordiv, mod, mul, add, sub, zero } from "../types/dim.ts";
+import { constant, type Dim, floorDiv, floordiv, mod, mul, add, sub, zero } from "../types/dim.ts";
 import { dtypes } from "../types/dtype.ts";
 import { proveAtMost } from "../types/prover.ts";
 import { carried, type Class, classOf, dtypeRef, printType, sameDtype, scalar } from "./axes.ts";
@@ -169,13 +170,23 @@ function foldSizes(cx: Context, place: Place, fn: string, args: readonly TypedEx
   const operator = sizeOperators[fn];
   const [a, b] = args;
   if (operator === undefined || a === undefined || b === undefined) return undefined;
+  if (a.kind === "literal" && b.kind === "literal") return foldLiterals(cx, place, fn, a.value, b.value);
   const [left, right] = [sizeValue(a), sizeValue(b)];
   if (left === undefined || right === undefined) return undefined;
   if ((fn === "div" || fn === "mod") && !proveAtMost(cx.known.sizes, constant(1), right)) return undefined;
   const dim = operator(left, right);
-  if (a.kind === "literal" && b.kind === "literal" && dim.kind === "const") return intLiteral(BigInt(dim.value), place);
   if (!proveAtMost(cx.known.sizes, zero, dim)) return undefined;
   return dimExpr(dim, place);
+}
+
+/** Whole numbers are exact up to 64 bits, and no program means more. */
+function foldLiterals(cx: Context, place: Place, fn: string, a: number | bigint | boolean, b: number | bigint | boolean): TypedExpr | undefined {
+  if (typeof a !== "bigint" || typeof b !== "bigint") return undefined;
+  if ((fn === "div" || fn === "mod") && b === 0n) return fail(cx, place, sizeError(place, "a whole number is divided by 0"));
+  const results: Readonly<Record<string, () => bigint>> = { add: () => a + b, sub: () => a - b, mul: () => a * b, div: () => floorDiv(a, b), mod: () => a - b * floorDiv(a, b) };
+  const value = results[fn]?.();
+  if (value === undefined) return undefined;
+  return fits(value, "i64") ? intLiteral(value, place) : fail(cx, place, sizeError(place, `the number ${value} does not fit in 64 bits`));
 }
 
 function sizeValue(e: TypedExpr): Dim | undefined {

@@ -8,7 +8,8 @@ import { printType } from "./axes.ts";
 import { checkAppend } from "./builtins.ts";
 import { stateName } from "./calls.ts";
 import { coerce } from "./coerce.ts";
-import { type Context, errorExpr, type Local, placeIn, report } from "./context.ts";
+import { type Context, errorExpr, placeIn, report } from "./context.ts";
+import { type Local, Locals } from "./locals.ts";
 import { holdPlans, planPaths, reportUnused } from "./linear.ts";
 import { affineOf } from "./reads.ts";
 import { learnClaims } from "./sizes.ts";
@@ -23,12 +24,12 @@ export interface CheckedBody {
 }
 
 /** The parameters as locals. */
-export function parameterLocals(cx: Context, params: readonly TypedParam[]): Map<string, Local> {
-  const locals = new Map<string, Local>();
+export function parameterLocals(cx: Context, params: readonly TypedParam[]): Locals {
+  const locals = new Locals();
   for (const param of params) {
     const variable: Variable = { name: param.name, type: param.type };
     holdPlans(cx, variable, param.place);
-    locals.set(param.name, { kind: "variable", variable, mut: param.mut, place: param.place });
+    locals.add(param.name, { kind: "variable", variable, mut: param.mut, place: param.place });
   }
   return locals;
 }
@@ -38,7 +39,10 @@ export function checkBody(start: Context, block: Block, wanted: Type | undefined
   const statements: TypedStatement[] = [];
   for (const statement of block.statements) {
     const checked = guarded(cx, placeIn(cx, statement.span), () => checkStatement(cx, statement));
-    if (checked === undefined) continue;
+    if (checked === undefined) {
+      cx = nextContext(cx, statement.kind === "let" ? poisonedNames(cx, statement) : []);
+      continue;
+    }
     if (checked.statement !== undefined) statements.push(checked.statement);
     cx = nextContext(cx, checked.locals);
   }
@@ -65,6 +69,11 @@ function checkResult(cx: Context, block: Block, wanted: Type | undefined, where:
   return coerce(cx, value, { type: wanted, what: "the result", at: where.place });
 }
 
+/** The names of a `let` whose value was wrong, so that their uses are not wrong too. */
+function poisonedNames(cx: Context, statement: Extract<Statement, { kind: "let" }>): CheckedStatement["locals"] {
+  return statement.pattern.map(({ text, span }) => [text, { kind: "variable", variable: { name: text, type: { kind: "error" } }, mut: false, place: placeIn(cx, span) }]);
+}
+
 /** Sizes that overflow anywhere in a statement end that statement alone. */
 function guarded<T>(cx: Context, place: Place, check: () => T): T | undefined {
   try {
@@ -84,11 +93,10 @@ interface CheckedStatement {
 /** Names and facts of one statement hold from the next one on. */
 function nextContext(cx: Context, added: CheckedStatement["locals"]): Context {
   const renamed = cx.body.renames.splice(0);
-  if (renamed.length === 0 && added.length === 0) return cx;
-  const locals = new Map(cx.locals);
-  for (const [name, local] of added) locals.set(name, local);
-  const known = renamed.length === 0 ? cx.known : { sizes: learnClaims(cx.known, renamed).sizes, axes: cx.known.axes };
-  return { ...cx, locals, known };
+  for (const [name, local] of added) cx.locals.add(name, local);
+  if (renamed.length === 0) return cx;
+  const known = { sizes: learnClaims(cx.known, renamed).sizes, axes: cx.known.axes };
+  return { ...cx, known };
 }
 
 function checkStatement(cx: Context, statement: Statement): CheckedStatement {

@@ -16,6 +16,7 @@ import { builtins, checkPagedRead, checkPagedVisible } from "./builtins.ts";
 import { coerce } from "./coerce.ts";
 import { type Context, errorExpr, fail, inner, placeIn, report } from "./context.ts";
 import { elementwise, permute } from "./elementwise.ts";
+import { Locals } from "./locals.ts";
 import { checkReduction, isReduction } from "./loops.ts";
 import type { FnEntity, Signature } from "./scope.ts";
 import { resolveDim } from "./sizes.ts";
@@ -340,7 +341,7 @@ function defaultValue(cx: Context, entity: FnEntity, bindings: Bindings, e: Call
   const there: Context = {
     ...cx,
     scope: { ...entity.scope, report: cx.scope.report },
-    locals: new Map(),
+    locals: new Locals(),
     module: undefined,
     whole: false,
     useDim: (name) => names.has(name),

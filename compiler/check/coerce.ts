@@ -5,6 +5,7 @@ import { typeMismatch } from "../diagnostics/values.ts";
 import { classOf, printAxis, printDtype, printType, sameAxis, sameAxisDim, sameDtype, sameScale } from "./axes.ts";
 import { convert, fits, isUntyped } from "./arithmetic.ts";
 import { type Context, errorExpr, fail, report } from "./context.ts";
+import { dimEquals } from "../types/dim.ts";
 import type { Axis, DTypeRef, RecordType, TensorType, Type, TypedExpr } from "./typed.ts";
 
 export interface Wanted {
@@ -118,6 +119,7 @@ export function fixesRagged(cx: Context, found: Axis, type: Axis): boolean {
 
 export function renameHelp(found: Axis, wanted: Axis): string | undefined {
   if (found.kind !== "dim" || wanted.kind !== "dim") return undefined;
+  if (dimEquals(found.dim, wanted.dim)) return "the same parts in another order: take them apart with 'split' and put them together with 'join'";
   return `if they are the same axis, rename it: x[${printAxis(found)} as ${printAxis(wanted)}]`;
 }
 

@@ -8,14 +8,9 @@ import type { Dim } from "../types/dim.ts";
 import type { Claim, IndexRange } from "../types/prover.ts";
 import { errorType } from "./axes.ts";
 import type { ConstEntity, Entity, FnEntity, ModuleEntity, ModuleHeader, Signature } from "./scope.ts";
+import { type Local, Locals } from "./locals.ts";
 import type { TypeContext } from "./types.ts";
 import type { Axis, DimCheck, IndexVariable, TypedExpr, TypedModule, Variable } from "./typed.ts";
-
-export type Local =
-  | { readonly kind: "variable"; readonly variable: Variable; readonly mut: boolean; readonly place: Place }
-  | { readonly kind: "index"; readonly variable: IndexVariable }
-  /** A const of the module or file, put in place where it is used. */
-  | { readonly kind: "const"; readonly value: TypedExpr };
 
 /** What holds for the whole body of a function. */
 export interface BodyState {
@@ -58,7 +53,7 @@ export interface PlanHeld {
 
 export interface Context extends TypeContext {
   readonly body: BodyState;
-  readonly locals: ReadonlyMap<string, Local>;
+  readonly locals: Locals;
   readonly module: { readonly entity: ModuleEntity; readonly header: ModuleHeader } | undefined;
   /** True inside `for ...`, where `x[...]` may stand. */
   readonly pack: boolean;
@@ -94,9 +89,7 @@ export function fail(cx: Context, place: Place, diagnostic: Diagnostic): TypedEx
 }
 
 export function withLocals(cx: Context, added: Iterable<readonly [string, Local]>, flags: { pack?: boolean; repeated?: boolean } = {}): Context {
-  const locals = new Map(cx.locals);
-  for (const [name, local] of added) locals.set(name, local);
-  return { ...cx, locals, pack: flags.pack ?? cx.pack, repeated: flags.repeated ?? cx.repeated, whole: false };
+  return { ...cx, locals: new Locals(cx.locals, added), pack: flags.pack ?? cx.pack, repeated: flags.repeated ?? cx.repeated, whole: false };
 }
 
 /** An operand: not the whole value of a statement any more. */

@@ -2,12 +2,12 @@
 import type { DimDecl, ImportDecl, ModuleDecl } from "../../grammar/ast.ts";
 import type { Report } from "../diagnostics/diagnostic.ts";
 import { notASize } from "../diagnostics/axes.ts";
-import { declaredTwice, importedNameMissing, unknownDim, wrongCase } from "../diagnostics/names.ts";
+import { declaredTwice, importedNameMissing, unknownDim } from "../diagnostics/names.ts";
 import type { Place } from "../diagnostics/diagnostic.ts";
 import type { Dim } from "../types/dim.ts";
 import { substitute, symbol, symbols } from "../types/dim.ts";
 import type { ProgramFile } from "./files.ts";
-import { type ConstEntity, type Entity, type FileScope, type FnEntity, isCapital, type Known, type ModuleEntity, placeOf } from "./scope.ts";
+import { type ConstEntity, type Entity, type FileScope, type FnEntity, type Known, type ModuleEntity, placeOf } from "./scope.ts";
 import { learnClaims, nothingKnown, resolveClaims, resolveDim } from "./sizes.ts";
 
 /** Types that every file knows, which a library module may be asked for by name. */
@@ -43,7 +43,7 @@ export function declareFile(source: ProgramFile, scopes: ReadonlyMap<string, Fil
         if (claim(decl.name.text, placeOf(scope, decl.name.span))) scope.names.set(decl.name.text, moduleEntity(decl, scope));
         break;
       case "const":
-        if (claim(decl.name.text, placeOf(scope, decl.name.span))) scope.names.set(decl.name.text, { kind: "const", name: decl.name.text, decl, scope, busy: false });
+        if (claim(decl.name.text, placeOf(scope, decl.name.span))) scope.names.set(decl.name.text, { kind: "const", name: decl.name.text, decl, scope, busy: false, circular: false });
         break;
       case "kernel":
         if (claim(decl.name.text, placeOf(scope, decl.name.span))) scope.names.set(decl.name.text, { kind: "kernel", name: decl.name.text, decl });
@@ -54,7 +54,6 @@ export function declareFile(source: ProgramFile, scopes: ReadonlyMap<string, Fil
       case "dim":
         for (const { name, raggedBy } of decl.dims) {
           const place = placeOf(scope, name.span);
-          if (!isCapital(name.text)) report.add(wrongCase(place, name.text, "capital", "the dim"));
           if (!claim(name.text, place)) continue;
           if (raggedBy === undefined) scope.dims.set(name.text, { place, value: undefined });
           else scope.ragged.set(name.text, raggedBy.text);
@@ -90,7 +89,7 @@ function moduleEntity(decl: ModuleDecl, scope: FileScope): ModuleEntity {
     places.set(member.name.text, place);
     if (member.kind === "fn" || member.kind === "derive") module.fns.set(member.name.text, fnEntity(member, scope, module));
     else if (member.kind === "const") {
-      const entity: ConstEntity = { kind: "const", name: member.name.text, decl: member, scope, busy: false };
+      const entity: ConstEntity = { kind: "const", name: member.name.text, decl: member, scope, busy: false, circular: false };
       module.consts.set(member.name.text, entity);
     } else module.members.set(member.name.text, member);
   }

@@ -91,7 +91,7 @@ function nameUnused(cx: Context, name: string, e: Expr): TypedExpr {
 }
 
 function* valueNames(cx: Context): Generator<string> {
-  yield* cx.locals.keys();
+  yield* cx.locals.names();
   yield* cx.module?.header.types.keys() ?? [];
   yield* cx.module?.entity.consts.keys() ?? [];
   for (const [name, entity] of cx.scope.names) if (entity.kind !== "module") yield name;

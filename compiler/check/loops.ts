@@ -6,8 +6,9 @@ import { declaredTwice } from "../diagnostics/names.ts";
 import { argumentCount, badOperator, brackets, typeMismatch } from "../diagnostics/values.ts";
 import { carried, classOf, dimAxis, printType, sameAxis, scalar } from "./axes.ts";
 import { convert, tensorOf } from "./arithmetic.ts";
-import { type Context, declareIndex, errorExpr, fail, inner, type Local, placeIn, report, withLocals } from "./context.ts";
+import { type Context, declareIndex, errorExpr, fail, inner, placeIn, report, withLocals } from "./context.ts";
 import { forExpr, indexVariables, readAt } from "./elementwise.ts";
+import type { Local } from "./locals.ts";
 import { findIndexings } from "./indexings.ts";
 import { resolveDim } from "./sizes.ts";
 import type { Axis, IndexVariable, ReduceOp, TensorType, TypedExpr } from "./typed.ts";
@@ -128,9 +129,9 @@ function bindVariables(cx: Context, wanted: readonly Wanted[], body: Expr): Boun
       continue;
     }
     const range = want.range === undefined ? inferRange(cx, name, body) : givenRange(cx, want.range, want.place);
-    if (range === undefined) {
+    if (range === undefined || range === "poisoned") {
       failed = true;
-      unknown ??= want.range === undefined ? want : undefined;
+      unknown ??= want.range === undefined && range === undefined ? want : undefined;
       made.set(name, undefined);
     } else ranges.set(name, range);
   }
@@ -189,11 +190,12 @@ function givenRange(cx: Context, range: DimExpr, place: Place): Range | undefine
 }
 
 /** The axis that the variable, alone, first indexes. */
-function inferRange(cx: Context, name: string, body: Expr): Range | undefined {
+function inferRange(cx: Context, name: string, body: Expr): Range | "poisoned" | undefined {
   for (const { index, at } of findIndexings(body, name)) {
-    const type = peek(cx, index.value);
-    if (type.type.kind !== "tensor") return undefined;
-    const { axes } = type.type;
+    const { type } = peek(cx, index.value);
+    if (type.kind === "error" && isPoisoned(cx, index.value)) return "poisoned";
+    if (type.kind !== "tensor") return undefined;
+    const { axes } = type;
     const packed = index.indices[0]?.kind === "pack";
     const position = packed ? axes.length - (index.indices.length - at) : at;
     const axis = axes[position];
@@ -204,6 +206,16 @@ function inferRange(cx: Context, name: string, body: Expr): Range | undefined {
     return { axis, by: part?.kind === "at" && part.value.kind === "name" ? part.value.name.text : undefined };
   }
   return undefined;
+}
+
+/** A name whose own declaration was wrong: what it is was reported there. */
+function isPoisoned(cx: Context, e: Expr): boolean {
+  if (e.kind === "paren" || e.kind === "field") return isPoisoned(cx, e.value);
+  if (e.kind === "index" && e.indices.some((part) => part.kind === "rename")) return isPoisoned(cx, e.value);
+  if (e.kind !== "name") return false;
+  const local = cx.locals.get(e.name.text);
+  const type = local?.kind === "variable" ? local.variable.type : cx.module?.header.types.get(e.name.text)?.type;
+  return type?.kind === "error";
 }
 
 /** An indexed value before its turn, for its type alone: nothing is reported and nothing counts as used. */

@@ -10,11 +10,12 @@ import { deriveName, notConstant, recursion, unknownName, unknownRewrite } from 
 import { DimError, symbols } from "../types/dim.ts";
 import { checkBody, parameterLocals } from "./bodies.ts";
 import { coerce } from "./coerce.ts";
-import { type BodyState, type Context, errorExpr, fail } from "./context.ts";
+import { type BodyState, type Context, errorExpr } from "./context.ts";
 import { declareFile, dimValues } from "./declare.ts";
 import { checkNumerics, checkSchedules } from "./directives.ts";
 import { checkExpr } from "./expressions.ts";
 import { loadProgram, type SourceHost } from "./files.ts";
+import { Locals } from "./locals.ts";
 import { callOrder, functionsOf } from "./order.ts";
 import { checkPipelines } from "./pipelines.ts";
 import { type ConstEntity, type FileScope, type FnEntity, type ModuleEntity, placeOf, type Signature } from "./scope.ts";
@@ -169,7 +170,7 @@ function context(checker: Checker, scope: FileScope, module: ModuleEntity | unde
     known: signature.known,
     bounds,
     body,
-    locals: new Map(),
+    locals: new Locals(),
     module: module === undefined || header === undefined ? undefined : { entity: module, header },
     pack: false,
     repeated: false,
@@ -206,14 +207,19 @@ function checkConst(checker: Checker, entity: ConstEntity, module: ModuleEntity 
   entity.busy = true;
   const value = sized(scope, entity, () => cx.expr(cx, entity.decl.value));
   entity.busy = false;
+  if (entity.circular) scope.report.add(recursion(place, [entity.name, entity.name]));
   if (value !== undefined && value.kind !== "error" && !isConstant(value)) scope.report.add(notConstant(place, entity.name));
 }
 
 function constantValue(cx: Context, entity: ConstEntity, place: Place): TypedExpr {
-  if (entity.busy) return fail(cx, place, recursion(place, [entity.name, entity.name]));
+  if (entity.busy) {
+    entity.circular = true;
+    return errorExpr(place);
+  }
+  if (entity.circular) return errorExpr(place);
   const before = cx.body.consts.get(entity);
   if (before !== undefined) return { ...before, place };
-  const silent = { ...cx, scope: { ...entity.scope, report: createReport() }, locals: new Map(), whole: false, repeated: true, pack: false };
+  const silent = { ...cx, scope: { ...entity.scope, report: createReport() }, locals: new Locals(), whole: false, repeated: true, pack: false };
   entity.busy = true;
   const value = cx.expr(silent, entity.decl.value);
   entity.busy = false;

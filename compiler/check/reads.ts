@@ -39,6 +39,8 @@ function read(cx: Context, place: Place, reading: Reading): TypedExpr {
   const tensor = textOf(e.value);
   const packed = e.indices.findIndex((part) => part.kind === "pack");
   const ownPack = type.axes[0]?.kind === "pack";
+  // A 'for ...' that may not stand here was reported where it stands.
+  if (packed >= 0 && cx.pack && !cx.body.hasPack) return errorExpr(place);
   if (packed > 0 || (packed === 0 && !ownPack)) {
     const message = packed > 0 ? "'...' stands for leading axes, so it comes first" : `${tensor} is ${printType(type)}, which has no '...'`;
     return fail(cx, place, packMisplaced(place, message));
@@ -132,7 +134,7 @@ function misnamed(index: TypedExpr, axis: Extract<Axis, { kind: "dim" }>): boole
 function mismatched(cx: Context, index: TypedExpr, axis: Axis, { e, type }: Reading, place: Place): "wrong" {
   if (index.kind !== "index") return "wrong";
   const { variable } = index;
-  const right = [...cx.locals].find(([, local]) => local.kind === "index" && sameAxis(cx.known, local.variable.axis, axis));
+  const right = [...cx.locals.entries()].find(([, local]) => local.kind === "index" && sameAxis(cx.known, local.variable.axis, axis));
   report(
     cx,
     indexAxisMismatch(place, {

@@ -76,6 +76,8 @@ export interface ConstEntity {
   readonly decl: ConstDecl;
   readonly scope: FileScope;
   busy: boolean;
+  /** Set where its value needs itself. */
+  circular: boolean;
 }
 
 export interface KernelEntity {

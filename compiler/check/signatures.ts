@@ -1,13 +1,13 @@
 /** Signatures and module headers: everything about a function or module that a caller sees. */
 import type { FnDecl, TypeParam } from "../../grammar/ast.ts";
-import { importCycle, notAFunction, recursion, unknownName, wrongCase } from "../diagnostics/names.ts";
+import { importCycle, notAFunction, recursion, unknownName } from "../diagnostics/names.ts";
 import { brackets } from "../diagnostics/values.ts";
 import { symbol, symbols } from "../types/dim.ts";
 import { printDim } from "../types/dim-text.ts";
 import { isDType } from "../types/dtype.ts";
 import { raggedOfType } from "./axes.ts";
 import { dimValues, fileFacts } from "./declare.ts";
-import { type FileScope, type FnEntity, isCapital, type Known, type ModuleEntity, type ModuleHeader, placeOf, type Signature } from "./scope.ts";
+import { type FileScope, type FnEntity, type Known, type ModuleEntity, type ModuleHeader, placeOf, type Signature } from "./scope.ts";
 import { learnClaims, resolveClaims } from "./sizes.ts";
 import { resolveType, type TypeContext } from "./types.ts";
 import type { DeriveStep, DimCheck, TypedFn, TypedModule, TypedParam, Type } from "./typed.ts";
@@ -61,7 +61,6 @@ export function moduleHeader(headers: Headers, module: ModuleEntity): ModuleHead
     return undefined;
   }
   headers.busy.add(module);
-  if (!isCapital(module.name)) scope.report.add(wrongCase(place, module.name, "capital", "the module"));
   const typeParams = resolveTypeParams(scope, decl.typeParams);
   const bounds = new Map(typeParams.map(({ name, bound }) => [name, bound]));
   const { cx, dims } = collector(headers, scope, factsOf(headers, scope), bounds, (name) => name);
@@ -83,7 +82,6 @@ export function moduleHeader(headers: Headers, module: ModuleEntity): ModuleHead
 
 function resolveTypeParams(scope: FileScope, params: readonly TypeParam[]): TypedFn["typeParams"] {
   return params.map(({ name, bound }) => {
-    if (!isCapital(name.text)) scope.report.add(wrongCase(placeOf(scope, name.span), name.text, "capital", "the type parameter"));
     const { text } = bound;
     if (text === "float" || text === "int" || text === "weight") return { name: name.text, bound: text };
     scope.report.add(unknownName(placeOf(scope, bound.span), text, ["float", "int", "weight"]));
@@ -118,8 +116,7 @@ function fnSignature(headers: Headers, entity: FnEntity, decl: FnDecl): Signatur
   const named: string[] = [];
   for (const name of decl.dimParams) {
     const place = placeOf(scope, name.span);
-    if (!isCapital(name.text)) scope.report.add(wrongCase(place, name.text, "capital", "the dim"));
-    else if (isDType(name.text) || !cx.useDim(name.text)) scope.report.add(brackets(place, `'${name.text}' is no dim`, `fn ${decl.name.text}[X](..) names the dims that a call gives`));
+    if (isDType(name.text) || !cx.useDim(name.text)) scope.report.add(brackets(place, `'${name.text}' is no dim`, `fn ${decl.name.text}[X](..) names the dims that a call gives`));
     else named.push(name.text);
   }
   const params = decl.params.map((param): TypedParam => ({ name: param.name.text, mut: param.mut, type: resolveType(cx, param.type), place: placeOf(scope, param.name.span) }));

@@ -64,7 +64,8 @@ function sizeOf(cx: SizeContext, e: DimExpr, quotients: "exact" | "floor"): Dim 
 }
 
 function requireExact(cx: SizeContext, e: Expr, left: Dim, right: Dim): void {
-  if (proveDivides(cx.known.sizes, right, left)) return;
+  // Division by 0 is another mistake, found where the quotient is made.
+  if ((right.kind === "const" && right.value < 1) || proveDivides(cx.known.sizes, right, left)) return;
   const [l, r] = [printDim(left), printDim(right)];
   const key = `${l} / ${r}`;
   if (!cx.scope.inexact.has(key)) cx.scope.report.add(inexactQuotient(placeOf(cx.scope, e.span), wrapped(l), wrapped(r)));

@@ -464,8 +464,10 @@ export function evaluateSigned(d: Dim, values: ReadonlyMap<string, number>): big
   }
 }
 
+/** Towards minus infinity, for divisors of either sign. */
 export function floorDiv(a: bigint, b: bigint): bigint {
-  return (a - floorMod(a, b)) / b;
+  const quotient = a / b;
+  return a % b !== 0n && a < 0n !== b < 0n ? quotient - 1n : quotient;
 }
 
 export function floorMod(a: bigint, b: bigint): bigint {

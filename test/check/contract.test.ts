@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { check, lineOf } from "./host.ts";
 
-const folder = new URL("./contract/", import.meta.url);
+const folder = new URL("../contract/", import.meta.url);
 const read = (name: string): string => readFileSync(new URL(name, folder), "utf8");
 const programs = readdirSync(folder).filter((name) => name.endsWith(".dsl"));
 const errors = readdirSync(new URL("errors/", folder)).filter((name) => name !== "deadlock.dsl");

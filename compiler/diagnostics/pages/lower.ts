@@ -1,0 +1,60 @@
+/** Pages about what is compiled for given sizes and a target. */
+import type { Page } from "../pages.ts";
+
+export const lowerPages: Readonly<Record<string, Page>> = {
+  WF2701: {
+    title: "claim that fails for these sizes",
+    page: `The program claims a relation of sizes, by a 'where', an 'as', a rename or a built-in, and the sizes it is
+compiled or run with do not satisfy it. Give sizes that do; the message shows both sides.`,
+  },
+  WF2702: {
+    title: "dtype parameter not given",
+    page: `What is compiled by itself has definite dtypes. Bind each type parameter as a dim is bound: '--dims W=bf16'.`,
+  },
+  WF2703: {
+    title: "dtype outside its class",
+    page: `A type parameter is bound to a dtype that its class excludes: 'float' takes floats, 'int' integers, 'weight'
+any stored float.`,
+  },
+  WF2704: {
+    title: "'...' in a compiled function",
+    page: `A function whose signature has '...' takes any leading axes, so by itself it has no definite shape. Compile a
+function with named axes that calls it.`,
+  },
+  WF2705: {
+    title: "ragged rows across the border",
+    page: `A tensor with a ragged axis cannot be an argument or result of what is compiled by itself yet. Compile the
+function that dispatches the rows and combines them.`,
+  },
+  WF2706: {
+    title: "rows of one expert in a loop",
+    page: `A 'for' over the rows R[e] stands inside an expression that fixes e. Range over both in one 'for':
+'for e, t, d: ..'.`,
+  },
+  WF2707: {
+    title: "opaque value across the border",
+    page: `A routing plan or a module cannot be an argument or result of what is compiled by itself. Compile the function
+that makes and uses it.`,
+  },
+  WF2708: { title: "two inputs of one name", page: `The inputs of a compiled function go by name, held modules by 'attn.w_dq', so two of one name cannot be told apart.` },
+  WF2709: { title: "size that does not fit", page: `With the sizes given, a size is negative, above 2^53 - 1, or a division by 0. Give other sizes.` },
+  WF2710: {
+    title: "blocks that no longer lie whole",
+    page: `A block-scaled tensor is returned after its axes were cut or joined, so that its blocks are spread. Return it
+as it was quantized, or dequantize it first.`,
+  },
+  WF3701: {
+    title: "reassociation that does not apply",
+    page: `A step of a 'derive' moves a factor into a parameter or after a sum, where the algebra of sums of products
+allows it: the factor's summed axes must be those that move, and nothing between may be nonlinear in them.`,
+  },
+  WF3702: {
+    title: "narrower contraction not made",
+    page: `'numerics' allows a narrower contraction, which this version does not make yet. The result is within the
+stated bound; it is only not faster.`,
+  },
+  WF6010: { title: "unknown target", page: `A target is one of those that the message lists, such as ptx:sm_90a, cuda, wgsl or js.` },
+  WF6011: { title: "no such entry", page: `What is compiled is a function of the file, 'fn' or 'Module.fn'. The message lists them or the nearest.` },
+  WF6012: { title: "ambiguous entry", page: `Several modules have a function of that name. Write 'Module.fn'.` },
+  WF6013: { title: "tensor too large for the target", page: `The target's indices have 32 bits, and the tensor more than 2^31 - 1 elements. ptx and cuda have 64-bit offsets.` },
+};
