@@ -125,7 +125,7 @@ export interface SampleArg {
 }
 
 /** Loads, launches and reads back; outputs are those of `out` and written arguments, in order. */
-export function runSample(sample: Sample, options: SimulateOptions = {}, ptx: string = sample.ptx, module: Module = loadModule(ptx)): { readonly report: Report; readonly outputs: Uint8Array[] } {
+export function runSample(sample: Sample, options: SimulateOptions = {}, ptx: string = sample.ptx, module: Module = loadModule(ptx), entry = "test"): { readonly report: Report; readonly outputs: Uint8Array[] } {
   const device = createDevice();
   const buffers = sample.args.map((arg) => {
     if (arg.in !== undefined) {
@@ -145,7 +145,7 @@ export function runSample(sample: Sample, options: SimulateOptions = {}, ptx: st
     return [pointer(buffers[i]!)];
   });
   const { grid, block, cluster = 1, shared = 0 } = sample;
-  const report = launch(module, "test", { grid: [grid, 1, 1], block: [block, 1, 1], cluster: [cluster, 1, 1], sharedBytes: shared, args, device }, options);
+  const report = launch(module, entry, { grid: [grid, 1, 1], block: [block, 1, 1], cluster: [cluster, 1, 1], sharedBytes: shared, args, device }, options);
   const outputs = sample.args.flatMap((arg, i) => (arg.out !== undefined || arg.written === true ? [device.read(buffers[i]!)] : []));
   return { report, outputs };
 }

@@ -63,12 +63,14 @@ export function exactDot(a: Float64Array, i: number, b: Float64Array, j: number,
   return sum;
 }
 
+/** Bits below the point that 16-bit products keep when they are aligned, at the least: those of an f32. */
+export const floatFractionBits = 23;
+
 /**
- * How far a result of either model may lie from the true sum, for `k` products added `step` at a time whose absolute
- * values sum to `magnitude` (the accumulator's included): each group drops less than one unit a term, and one more
- * when the accumulator is cut; a unit is 2^-bits of the largest term, which is at most the magnitude.
+ * How far the hardware's result may lie from the true sum, for `k` products added `step` at a time whose absolute
+ * values sum to `magnitude` (the accumulator's included). Each group drops less than one unit a term, and one more
+ * when the accumulator is cut; a unit is 2^-fractionBits of the largest term, which is at most the magnitude.
  */
-export function accumulateBound(model: "exact" | "hopper", k: number, step: number, magnitude: number): number {
-  const groups = Math.ceil(k / step);
-  return model === "exact" ? groups * magnitude * 2 ** -24 : groups * (step + 2) * magnitude * 2 ** -hopperFractionBits;
+export function accumulateBound(fractionBits: number, k: number, step: number, magnitude: number): number {
+  return Math.ceil(k / step) * (step + 2) * magnitude * 2 ** -fractionBits;
 }

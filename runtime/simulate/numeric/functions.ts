@@ -10,6 +10,13 @@ export function flushBits(a: number): number {
   return (a & 0x7f800000) === 0 ? a & 0x80000000 : a;
 }
 
+/** One or two f16 as bits, subnormals flushed to the zero of their sign. */
+export function flushF16Bits(a: number): number {
+  const low = (a & 0x7c00) === 0 ? a & 0x8000 : a & 0xffff;
+  const high = (a & 0x7c000000) === 0 ? a & 0x80000000 : a & 0xffff0000;
+  return low | high;
+}
+
 export function copysign(magnitude: number, sign: number): number {
   const negative = sign < 0 || Object.is(sign, -0);
   return negative ? -Math.abs(magnitude) : Math.abs(magnitude);

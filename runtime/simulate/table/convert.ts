@@ -95,14 +95,51 @@ const pack = (x: Choices): string => {
   return bits === 16 ? both : `(c << ${2 * bits}) | ${both}`;
 };
 
+const wholes = "rnd:rni|rzi|rmi|rpi";
+const roundings = "rnd:rn|rz|rm|rp";
+/** Types whose values all fit: an integer conversion that cannot lose anything takes no `.sat` (ptxas 13.0 says so). */
+const widening: Readonly<Record<string, string>> = {
+  u8: "u8|u16|u32|u64|s16|s32|s64",
+  u16: "u16|u32|u64|s32|s64",
+  u32: "u32|u64|s64",
+  u64: "u64",
+  s8: "s8|s16|s32|s64",
+  s16: "s16|s32|s64",
+  s32: "s32|s64",
+  s64: "s64",
+};
+
+const saturating = Object.entries(widening).map(([from, fits]) => {
+  const to = integers.split("|").filter((type) => !fits.split("|").includes(type));
+  return row(`cvt.sat:sat.to:${to.join("|")}.from:${from}`, "d:to a:from", integerToInteger);
+});
+
 export const convertRows: readonly LaneRow[] = [
-  row("cvt.rnd:rna|rn|rz.satfinite?satfinite.relu?relu.to:tf32.f32", "d:b32 a:f32", (x) => `(${narrow("a", "tf32", x)}) << 13`),
-  row(`cvt.sat?sat.to:${integers}.from:${integers}`, "d:to a:from", integerToInteger),
-  row(`cvt.rnd:rni|rzi|rmi|rpi.ftz?ftz.sat?sat.to:${integers}.from:f16|bf16|f32|f64`, "d:to a:from", floatToInteger),
-  row(`cvt.rnd:rn|rz|rm|rp.ftz?ftz.sat?sat.to:f32|f64.from:${integers}`, "d:to a:from", integerToFloat),
-  row(`cvt.rnd:rn|rz|rm|rp.sat?sat.to:f16|bf16.from:${integers}`, "d:b16 a:from", half),
-  row("cvt.rnd?rn|rz|rm|rp|rni|rzi|rmi|rpi.ftz?ftz.sat?sat.to:f32|f64.from:f16|bf16|f32|f64", "d:to a:from", floatToFloat),
-  row("cvt.rnd?rn|rz|rm|rp|rna|rni|rzi|rmi|rpi.satfinite?satfinite.relu?relu.ftz?ftz.sat?sat.to:f16|bf16.from:f16|bf16|f32|f64", "d:b16 a:from", half),
+  row("cvt.rnd:rna.satfinite?satfinite.to:tf32.f32", "d:b32 a:f32", (x) => `(${narrow("a", "tf32", x)}) << 13`),
+  row("cvt.rnd:rn|rz.relu?relu.to:tf32.f32", "d:b32 a:f32", (x) => `(${narrow("a", "tf32", x)}) << 13`),
+  row(`cvt.to:${integers}.from:${integers}`, "d:to a:from", integerToInteger),
+  ...saturating,
+  row(`cvt.${wholes}.sat?sat.to:${integers}.from:f16|f64`, "d:to a:from", floatToInteger),
+  row(`cvt.${wholes}.ftz?ftz.sat?sat.to:${integers}.from:f32`, "d:to a:from", floatToInteger),
+  row(`cvt.${wholes}.to:u16|u32|u64|s16|s32|s64.from:bf16`, "d:to a:from", floatToInteger),
+  row(`cvt.${roundings}.sat?sat.to:f32|f64.from:${integers}`, "d:to a:from", integerToFloat),
+  row(`cvt.${roundings}.sat?sat.to:f16.from:${integers}`, "d:b16 a:from", half),
+  row(`cvt.${roundings}.to:bf16.from:u16|u32|u64|s16|s32|s64`, "d:b16 a:from", half),
+  row("cvt.ftz?ftz.sat?sat.to:f32.from:f16|f32", "d:to a:from", floatToFloat),
+  row("cvt.ftz?ftz.to:f32.from:bf16", "d:to a:from", floatToFloat),
+  row("cvt.ftz?ftz.sat?sat.to:f64.from:f32", "d:to a:from", floatToFloat),
+  row("cvt.sat?sat.to:f64.from:f16|f64", "d:to a:from", floatToFloat),
+  row("cvt.to:f64.from:bf16", "d:to a:from", floatToFloat),
+  row(`cvt.${roundings}.ftz?ftz.sat?sat.to:f32.from:f64`, "d:to a:from", floatToFloat),
+  row(`cvt.${wholes}.ftz?ftz.sat?sat.to:f32.from:f32`, "d:to a:from", floatToFloat),
+  row(`cvt.${wholes}.sat?sat.to:f64.from:f64`, "d:to a:from", floatToFloat),
+  row(`cvt.${wholes}.sat?sat.to:f16.from:f16`, "d:b16 a:from", half),
+  row("cvt.sat?sat.to:f16.from:f16", "d:b16 a:from", half),
+  row(`cvt.${roundings}.ftz?ftz.sat?sat.to:f16.from:f32`, "d:b16 a:from", half),
+  row("cvt.rnd:rn|rz.relu?relu.satfinite?satfinite.to:f16|bf16.from:f32", "d:b16 a:from", half),
+  row(`cvt.${roundings}.sat?sat.to:f16.from:f64`, "d:b16 a:from", half),
+  row(`cvt.${roundings}.to:bf16.from:f16|f32|f64`, "d:b16 a:from", half),
+  row(`cvt.${roundings}.to:f16.from:bf16`, "d:b16 a:from", half),
   row("cvt.rnd:rn|rz.satfinite?satfinite.relu?relu.to:f16x2|bf16x2.from:f32", "d:b32 a:f32 b:f32", pair),
   row("cvt.rnd:rn|rz.relu?relu.satfinite?satfinite.to:f16x2|bf16x2.from:f32", "d:b32 a:f32 b:f32", pair),
   row("cvt.rnd:rn.satfinite:satfinite.relu?relu.to:e4m3x2|e5m2x2.from:f32", "d:b16 a:f32 b:f32", pair),

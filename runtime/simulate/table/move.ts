@@ -7,7 +7,7 @@ const isFlat = (space: string): boolean => space === "global" || space === "cons
 
 export const moveRows: readonly LaneRow[] = [
   { pattern: "mov.type:pred", section: "9.7.9.3", operands: "d a", is: "a" },
-  { pattern: "mov.type:b16|b32|b64|u16|u32|u64|s16|s32|s64|f16|bf16|f32|f64", section: "9.7.9.3", operands: "d:bits a:bits", is: "a" },
+  { pattern: "mov.type:b16|b32|b64|u16|u32|u64|s16|s32|s64|f32|f64", section: "9.7.9.3", operands: "d:bits a:bits", is: "a" },
   {
     pattern: "prmt.b32.mode?f4e|b4e|rc8|ecl|ecr|rc16",
     section: "9.7.9.7",
