@@ -1,4 +1,4 @@
-/** What stands in an argument: `FILE:Module.fn`, `B=2,S=128,W=bf16`, targets, ranges. */
+/** What stands in an argument: `FILE:Module.fn`, `B=2,S=128,W=bf16`. */
 import type { DType } from "../types/dtype.ts";
 import type { ScaledType } from "../lower/lower.ts";
 import { dtypes, isDType } from "../types/dtype.ts";
@@ -57,29 +57,4 @@ function parseSizeValue(name: string, value: string): number {
   if (!Number.isSafeInteger(size) || size < 1)
     throw usageError(`--dims: ${name}=${value} is not a size from 1 to 2^53 - 1`);
   return size;
-}
-
-/** Targets of `build`, the default form of each first. */
-export const targets: Readonly<Record<string, readonly string[]>> = {
-  ptx: ["sm_90a", "sm_80"],
-  cuda: [],
-  wgsl: [],
-  js: [],
-};
-
-/** `ptx` means `ptx:sm_90a`. Throws a usage error. */
-export function parseTarget(text: string): string {
-  const [name = "", form, ...more] = text.split(":");
-  const forms = Object.hasOwn(targets, name) ? targets[name] : undefined;
-  const [first] = forms ?? [];
-  const isKnown = forms !== undefined && more.length === 0 && (form === undefined || forms.includes(form));
-  if (!isKnown) throw usageError(`--target ${text}: choose from ${targetNames().join(", ")}`);
-  const chosen = form ?? first;
-  return chosen === undefined ? name : `${name}:${chosen}`;
-}
-
-export function targetNames(): readonly string[] {
-  return Object.entries(targets).flatMap(([name, forms]) =>
-    forms.length === 0 ? [name] : forms.map((form) => `${name}:${form}`),
-  );
 }

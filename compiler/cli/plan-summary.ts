@@ -20,10 +20,10 @@ export function planSummary(plan: Plan): string {
       : undefined;
     return [
       kernel.name,
-      launch.grid.map((size) => valueOf(size) ?? size).join(" x "),
+      gridText(launch.grid),
       String(kernel.threads),
-      bytes === undefined ? kernel.bytes : `${amount(bytes)}B`,
-      flops === undefined ? kernel.flops : `${amount(flops)}FLOP`,
+      bytes === undefined ? clipped(kernel.bytes) : `${amount(bytes)}B`,
+      flops === undefined ? clipped(kernel.flops) : `${amount(flops)}FLOP`,
       seconds === undefined ? "-" : time(seconds),
       kernel.summary,
     ];
@@ -33,6 +33,17 @@ export function planSummary(plan: Plan): string {
   return [head, ...table(["kernel", "grid", "threads", "moved", "work", "at best", ""], rows), foot].join(
     "\n",
   );
+}
+
+/** Without the axes at the end that have one block. */
+function gridText(grid: readonly string[]): string {
+  const used = grid.findLastIndex((size) => size !== "1");
+  return clipped(grid.slice(0, Math.max(used, 0) + 1).join(" x "));
+}
+
+/** A formula as far as a column of a table has room; the whole of it is in the plan. */
+function clipped(text: string): string {
+  return text.length > 40 ? `${text.slice(0, 38)}..` : text;
 }
 
 /** A size that needs no dim, else undefined. */

@@ -23,7 +23,7 @@ export interface Plan {
   readonly compiler: string;
   /** `file.dsl:Module.fn`. */
   readonly program: string;
-  /** `ptx:sm_90a`, `cuda`, `wgsl`, `js`. */
+  /** `ptx:sm_90a`, `cuda:sm_90a`, `wgsl`, `js`. */
   readonly target: string;
   /** Dims bound at compile time, and the dynamic ones in order of the kernels' size parameters. */
   readonly dims: { readonly bound: Readonly<Record<string, number>>; readonly dynamic: readonly string[] };

@@ -48,7 +48,7 @@ describe("help and mistakes in the command line", () => {
     [["check", "good.dsl", "--format", "xml"], "Invalid values"],
     [
       ["build", "good.dsl", "--target", "metal"],
-      "--target metal: choose from ptx:sm_90a, ptx:sm_80, cuda, wgsl, js",
+      "--target metal: choose from ptx, ptx:sm_90a, ptx:sm_80, cuda",
     ],
     [["build", "good.dsl", "--target", "ptx:sm_10"], "--target ptx:sm_10: choose from"],
     [["build", "good.dsl", "--target", "constructor"], "--target constructor: choose from"],

@@ -73,7 +73,8 @@ export const fakeCompiler: CompilerApi = {
     }
     const arena = new Arena();
     const rows = request.dims.get("N");
-    const bound = rows === undefined ? graphText : graphText.replace("dims N\n", "").replaceAll("N", String(rows));
+    const bound =
+      rows === undefined ? graphText : graphText.replace("dims N\n", "").replaceAll("N", String(rows));
     const graph = parse(arena, bound);
     const off = request.source.text.includes("inexact");
     const texts = off

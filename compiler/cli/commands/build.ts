@@ -1,24 +1,27 @@
 /** `weft build`: kernels and `plan.json` into a folder. */
 import { resolve } from "node:path";
 import type { Argv } from "yargs";
-import { parseTarget } from "../arguments.ts";
 import { exitCode } from "../exit-code.ts";
 import type { ExitCode } from "../exit-code.ts";
 import { planSummary } from "../plan-summary.ts";
 import { writeFolder } from "../write-folder.ts";
 import type { Arguments, Command, Session } from "./command.ts";
-import { compileArguments, compileOptions, compileProgram, flagOf, textOf } from "./command.ts";
+import {
+  compileArguments,
+  compileOptions,
+  compileProgram,
+  flagOf,
+  targetOf,
+  targetOption,
+  textOf,
+} from "./command.ts";
 
 export const buildCommand: Command = {
   name: "build <program>",
   summary: "Compile a function to kernels and a plan that launches them",
   options: (argv: Argv): Argv =>
     compileOptions(argv)
-      .option("target", {
-        type: "string",
-        default: "ptx",
-        describe: "ptx[:sm_90a|sm_80], cuda, wgsl or js; ptx means ptx:sm_90a",
-      })
+      .option("target", targetOption)
       .option("out", {
         alias: "o",
         type: "string",
@@ -31,7 +34,7 @@ export const buildCommand: Command = {
 };
 
 async function build(session: Session, args: Arguments): Promise<ExitCode> {
-  const target = parseTarget(textOf(args, "target") ?? "ptx");
+  const target = await targetOf(args);
   const { compiled, failed } = await compileProgram(session, args, compileArguments(args), target);
   const { artifact } = compiled;
   if (failed || artifact === undefined) return exitCode.failed;

@@ -59,6 +59,21 @@ export function compileOptions(argv: Argv): Argv {
     .option("format", { choices: ["text", "json", "sarif"], default: "text", describe: "of diagnostics" });
 }
 
+export const targetOption = {
+  type: "string",
+  default: "ptx",
+  describe: "ptx[:sm_90a|sm_80], cuda[:sm_90a|sm_80], wgsl or js; ptx means ptx:sm_90a",
+} as const;
+
+/** The target in full: `ptx:sm_90a` for `ptx`. Throws a usage error. */
+export async function targetOf(args: Arguments): Promise<string> {
+  const text = textOf(args, "target") ?? targetOption.default;
+  const { parseTarget, targetNames } = await import("../../targets/index.ts");
+  const chosen = parseTarget(text);
+  if (chosen === undefined) throw usageError(`--target ${text}: choose from ${targetNames.join(", ")}`);
+  return chosen.caps.target;
+}
+
 export interface CompileArguments extends DimArguments {
   readonly file: string;
   readonly entry: string | undefined;

@@ -1,17 +1,24 @@
 /** `weft inspect`: the program in textual form after any pass. */
 import type { Argv } from "yargs";
-import { parseTarget } from "../arguments.ts";
 import { exitCode, usageError } from "../exit-code.ts";
 import type { ExitCode } from "../exit-code.ts";
 import type { Arguments, Command, Session } from "./command.ts";
-import { compileArguments, compileOptions, compileProgram, flagOf, textOf } from "./command.ts";
+import {
+  compileArguments,
+  compileOptions,
+  compileProgram,
+  flagOf,
+  targetOf,
+  targetOption,
+  textOf,
+} from "./command.ts";
 
 export const inspectCommand: Command = {
   name: "inspect <program>",
   summary: "Print a program as a pass leaves it",
   options: (argv: Argv): Argv =>
     compileOptions(argv)
-      .option("target", { type: "string", default: "ptx", describe: "ptx[:sm_90a|sm_80], cuda, wgsl or js" })
+      .option("target", targetOption)
       .option("after", { type: "string", describe: "name of a pass; without it, the passes are listed" })
       .option("json", { type: "boolean", describe: "an array of {pass, text}" })
       .example("$0 inspect softmax.dsl:softmax", "which passes run")
@@ -21,7 +28,7 @@ export const inspectCommand: Command = {
 
 async function inspect(session: Session, args: Arguments): Promise<ExitCode> {
   const { terminal } = session;
-  const target = parseTarget(textOf(args, "target") ?? "ptx");
+  const target = await targetOf(args);
   const { compiled, failed } = await compileProgram(session, args, compileArguments(args), target);
   const names = [...new Set(compiled.trace.map(({ pass }) => pass))];
   const after = textOf(args, "after");
