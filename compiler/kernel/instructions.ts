@@ -12,7 +12,10 @@ export { AsyncCopies } from "./instructions/async-copies.ts";
 export type { Instruction, Memory, OperandType, Pointer, Warp } from "./instructions/instruction.ts";
 
 export const instructions: ReadonlyMap<string, Instruction> = new Map(
-  [...mmaInstructions, ...ldmatrixInstructions, ...cpAsyncInstructions].map((record) => [record.name, record]),
+  [...mmaInstructions, ...ldmatrixInstructions, ...cpAsyncInstructions].map((record) => [
+    record.name,
+    record,
+  ]),
 );
 
 export function instructionOf(name: string): Instruction {

@@ -6,7 +6,11 @@ import { collectOps } from "./walk.ts";
 
 /** Of each size parameter: i64 where an op reads it as one. */
 export function sizeTypes(kernel: Kernel): readonly ("i32" | "i64")[] {
-  const wide = new Set(collectOps(kernel.body, "size").filter((op) => op.dst.type === "i64").map((op) => op.param));
+  const wide = new Set(
+    collectOps(kernel.body, "size")
+      .filter((op) => op.dst.type === "i64")
+      .map((op) => op.param),
+  );
   return kernel.sizes.map((_, param) => (wide.has(param) ? "i64" : "i32"));
 }
 

@@ -23,4 +23,7 @@ export function parseTarget(text: string): ChosenTarget | undefined {
 }
 
 /** `ptx`, `ptx:sm_90a`, `ptx:sm_80`, `cuda`, .. */
-export const targetNames: readonly string[] = targets.flatMap(({ name, variants }) => [name, ...variants.map((variant) => `${name}:${variant}`)]);
+export const targetNames: readonly string[] = targets.flatMap(({ name, variants }) => [
+  name,
+  ...variants.map((variant) => `${name}:${variant}`),
+]);

@@ -34,7 +34,9 @@ export class AsyncCopies {
 
   /** True where a lane has begun a copy that no wait has covered. */
   get unfinished(): boolean {
-    return [...this.#lanes.values()].some(({ open, groups }) => open.length > 0 || groups.some((group) => group.length > 0));
+    return [...this.#lanes.values()].some(
+      ({ open, groups }) => open.length > 0 || groups.some((group) => group.length > 0),
+    );
   }
 
   #of(lane: number): LaneCopies {

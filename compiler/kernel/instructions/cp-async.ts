@@ -42,7 +42,8 @@ function copy(bytes: 4 | 8 | 16): Instruction {
     evaluate: (warp) => {
       for (const lane of warp.active) beginCopy(warp, lane, bytes);
     },
-    ptx: (_, [to = "", from = "", size = ""]) => `cp.async.${cache}.shared.global ${to}, ${from}, ${bytes}, ${size}`,
+    ptx: (_, [to = "", from = "", size = ""]) =>
+      `cp.async.${cache}.shared.global ${to}, ${from}, ${bytes}, ${size}`,
   };
 }
 

@@ -25,7 +25,8 @@ function ldmatrix(matrices: 1 | 2 | 4, order: "rows" | "columns"): Instruction {
     scope: "warp",
     align: 16,
     evaluate: (warp) => load(warp, matrices, order),
-    ptx: (dst, [row = ""]) => `ldmatrix.sync.aligned.m8n8.x${matrices}${suffix}.shared.b16 {${dst.join(", ")}}, ${row}`,
+    ptx: (dst, [row = ""]) =>
+      `ldmatrix.sync.aligned.m8n8.x${matrices}${suffix}.shared.b16 {${dst.join(", ")}}, ${row}`,
     needs: { sm: 75, isa: [6, 5] },
   };
 }

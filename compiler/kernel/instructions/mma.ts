@@ -48,7 +48,12 @@ const k16: Shape = { k: 16, section: "9.7.14.5.8", needs: { sm: 80, isa: [7, 0] 
 const k8: Shape = { k: 8, section: "9.7.14.5.7", needs: { sm: 80, isa: [7, 0] } };
 const k32: Shape = { k: 32, section: "9.7.14.5.10", needs: { sm: 89, isa: [8, 4] } };
 
-export const mmaInstructions: readonly Instruction[] = [mma(k16, half("f16")), mma(k16, half("bf16")), mma(k8, tf32), mma(k32, e4m3)];
+export const mmaInstructions: readonly Instruction[] = [
+  mma(k16, half("f16")),
+  mma(k16, half("bf16")),
+  mma(k8, tf32),
+  mma(k32, e4m3),
+];
 
 const rows = 16;
 const columns = 8;

@@ -6,7 +6,17 @@ import type { ScalarValue } from "../../kernel/scalar.ts";
 import { isAddress, isRegister } from "../../kernel/walk.ts";
 import { dtypes, type DType } from "../../types/dtype.ts";
 import type { Dialect } from "../c/dialect.ts";
-import { call, conditional, indexed, infix, levels, prefix, primary, within, type Expr } from "../c/expression.ts";
+import {
+  call,
+  conditional,
+  indexed,
+  infix,
+  levels,
+  prefix,
+  primary,
+  within,
+  type Expr,
+} from "../c/expression.ts";
 import { floatText } from "../c/float-text.ts";
 import { boolOperators, infixOperators } from "../c/infix.ts";
 import { type Printer, touchesMemory } from "../c/print.ts";
@@ -41,27 +51,42 @@ const shared: Omit<Dialect, "size"> = {
   },
   element: (cx, buffer, index) => indexed(cx.buffer(buffer), index),
   storeElement: (cx, buffer, index, value) => `${indexed(cx.buffer(buffer), index).text} = ${value.text};`,
-  atomic: (cx, op, index, value) => `${atomics[op.fn]}(&${indexed(cx.buffer(op.buffer), index).text}, ${value.text});`,
+  atomic: (cx, op, index, value) =>
+    `${atomics[op.fn]}(&${indexed(cx.buffer(op.buffer), index).text}, ${value.text});`,
   offset: (index, offset) => (offset === 0 ? index : infix("+", index, primary(String(offset)))),
   conditionalExpression: true,
   barrier: "__syncthreads();",
-  shuffleXor: (_cx, value, e, mask) => shuffled(value.type, call("__shfl_xor_sync", allLanes, sent(value.type, e), primary(String(mask)))),
-  shuffleIndex: (_cx, value, e, lane) => shuffled(value.type, call("__shfl_sync", allLanes, sent(value.type, e), lane)),
+  shuffleXor: (_cx, value, e, mask) =>
+    shuffled(value.type, call("__shfl_xor_sync", allLanes, sent(value.type, e), primary(String(mask)))),
+  shuffleIndex: (_cx, value, e, lane) =>
+    shuffled(value.type, call("__shfl_sync", allLanes, sent(value.type, e), lane)),
   instruction,
 };
 
 const atomics: Readonly<Record<Op<"atomic">["fn"], string>> = {
-  add: "atomicAdd", and: "atomicAnd", or: "atomicOr", min: "atomicMin", max: "atomicMax",
+  add: "atomicAdd",
+  and: "atomicAnd",
+  or: "atomicOr",
+  min: "atomicMin",
+  max: "atomicMax",
 };
 
 export function literal(type: ValueType, value: ScalarValue): Expr {
   if (typeof value === "boolean") return primary(String(value));
   if (typeof value === "bigint") return integer64(value);
   switch (type) {
-    case "f32": return float(value);
-    case "u32": case "h2": case "b8x4": return primary(`${value}u`);
-    case "f16": case "bf16": case "b8": return primary(`${valueTypes[type]}(0x${value.toString(16)})`);
-    default: return value === -(2 ** 31) ? primary("(-2147483647 - 1)") : signed(String(value));
+    case "f32":
+      return float(value);
+    case "u32":
+    case "h2":
+    case "b8x4":
+      return primary(`${value}u`);
+    case "f16":
+    case "bf16":
+    case "b8":
+      return primary(`${valueTypes[type]}(0x${value.toString(16)})`);
+    default:
+      return value === -(2 ** 31) ? primary("(-2147483647 - 1)") : signed(String(value));
   }
 }
 
@@ -80,20 +105,42 @@ function signed(text: string): Expr {
 }
 
 const functions: Readonly<Partial<Record<UnaryFn, string>>> = {
-  abs: "fabsf", exp2: "exp2f", log2: "log2f", sin: "sinf", cos: "cosf", sqrt: "sqrtf", rsqrt: "rsqrtf", tanh: "tanhf",
-  floor: "floorf", ceil: "ceilf", trunc: "truncf", "round-even": "rintf",
+  abs: "fabsf",
+  exp2: "exp2f",
+  log2: "log2f",
+  sin: "sinf",
+  cos: "cosf",
+  sqrt: "sqrtf",
+  rsqrt: "rsqrtf",
+  tanh: "tanhf",
+  floor: "floorf",
+  ceil: "ceilf",
+  trunc: "truncf",
+  "round-even": "rintf",
 };
 
 /** Unary functions as caps name them. */
-export const unaryFunctions: readonly string[] = [...Object.keys(functions), "neg", "not", "rcp", "popcount", "clz"];
+export const unaryFunctions: readonly string[] = [
+  ...Object.keys(functions),
+  "neg",
+  "not",
+  "rcp",
+  "popcount",
+  "clz",
+];
 
 function unary(fn: UnaryFn, type: ValueType, a: Expr): Expr {
   switch (fn) {
-    case "neg": return type === "f32" ? prefix("-", a) : cast(type, infix("-", primary("0u"), widened(type, a)));
-    case "not": return prefix(type === "bool" ? "!" : "~", a);
-    case "rcp": return infix("/", primary("1.0f"), a);
-    case "popcount": return primary(`unsigned(__popc(${a.text}))`);
-    case "clz": return primary(`unsigned(__clz(int(${a.text})))`);
+    case "neg":
+      return type === "f32" ? prefix("-", a) : cast(type, infix("-", primary("0u"), widened(type, a)));
+    case "not":
+      return prefix(type === "bool" ? "!" : "~", a);
+    case "rcp":
+      return infix("/", primary("1.0f"), a);
+    case "popcount":
+      return primary(`unsigned(__popc(${a.text}))`);
+    case "clz":
+      return primary(`unsigned(__clz(int(${a.text})))`);
     case "abs":
       if (type !== "f32") return type === "u32" ? a : call(type === "i64" ? "llabs" : "abs", a);
       return call("fabsf", a);
@@ -123,7 +170,11 @@ export function wrappingFma(type: ValueType, a: Expr, b: Expr, c: Expr): Expr {
 }
 
 function widened(type: ValueType, a: Expr): Expr {
-  return type === "i64" ? primary(`(unsigned long long)(${a.text})`) : type === "i32" ? call("unsigned", a) : a;
+  return type === "i64"
+    ? primary(`(unsigned long long)(${a.text})`)
+    : type === "i32"
+      ? call("unsigned", a)
+      : a;
 }
 
 function cast(type: ValueType, a: Expr): Expr {
@@ -133,21 +184,44 @@ function cast(type: ValueType, a: Expr): Expr {
 function convert(cx: Printer, from: ValueType, to: ValueType, storage: DType | undefined, a: Expr): Expr {
   const side = (type: ValueType): string => (type === "b8" ? (storage ?? "b8") : type);
   const [source, target] = [side(from), side(to)];
-  if (target === "bool") return infix("!=", source === "i8" || source === "u8" ? call("int", a) : a, literal(from === "b8" ? "i32" : from, from === "i64" ? 0n : 0));
+  if (target === "bool")
+    return infix(
+      "!=",
+      source === "i8" || source === "u8" ? call("int", a) : a,
+      literal(from === "b8" ? "i32" : from, from === "i64" ? 0n : 0),
+    );
   // An i8 is kept as its byte.
   const whole = source === "i8" ? call("i8", a) : a;
   switch (`${source}>${target}`) {
-    case "f32>i32": return call("__float2int_rz", a);
-    case "f32>u32": return call("__float2uint_rz", a);
-    case "f32>i64": return call(cx.use("float_to_i64"), a);
-    case "i64>i32": case "i64>u32": return call(cx.use(`i64_to_${target}`), a);
-    case "f32>i8": case "f32>u8": return cast("b8", call(cx.use(`to_${target}`), call("__float2int_rz", a)));
-    case "i8>u32": return call("unsigned", call("max", call("int", whole), primary("0")));
-    case "f32>f16": case "f32>bf16": case "f32>e4m3": case "f32>e5m2": return call(cx.use(`float_to_${target}`), a);
-    case "f16>f32": case "bf16>f32": case "e4m3>f32": case "e5m2>f32": return call(cx.use(`${source}_to_float`), a);
-    default: break;
+    case "f32>i32":
+      return call("__float2int_rz", a);
+    case "f32>u32":
+      return call("__float2uint_rz", a);
+    case "f32>i64":
+      return call(cx.use("float_to_i64"), a);
+    case "i64>i32":
+    case "i64>u32":
+      return call(cx.use(`i64_to_${target}`), a);
+    case "f32>i8":
+    case "f32>u8":
+      return cast("b8", call(cx.use(`to_${target}`), call("__float2int_rz", a)));
+    case "i8>u32":
+      return call("unsigned", call("max", call("int", whole), primary("0")));
+    case "f32>f16":
+    case "f32>bf16":
+    case "f32>e4m3":
+    case "f32>e5m2":
+      return call(cx.use(`float_to_${target}`), a);
+    case "f16>f32":
+    case "bf16>f32":
+    case "e4m3>f32":
+    case "e5m2>f32":
+      return call(cx.use(`${source}_to_float`), a);
+    default:
+      break;
   }
-  if (target === "i8" || target === "u8") return source === "bool" ? call("u8", a) : cast("b8", call(cx.use(`to_${target}`), a));
+  if (target === "i8" || target === "u8")
+    return source === "bool" ? call("u8", a) : cast("b8", call(cx.use(`to_${target}`), a));
   invariant(isNumber(source) && isNumber(target), `cuda has no conversion ${source}>${target}`);
   return cast(to, whole);
 }
@@ -179,16 +253,31 @@ function shuffled(type: ValueType, e: Expr): Expr {
 
 function isNarrow(type: ValueType): boolean {
   switch (type) {
-    case "bool": case "f16": case "bf16": case "b8": return true;
-    case "i32": case "u32": case "i64": case "f32": case "h2": case "b8x4": return false;
-    default: return unreachable(type);
+    case "bool":
+    case "f16":
+    case "bf16":
+    case "b8":
+      return true;
+    case "i32":
+    case "u32":
+    case "i64":
+    case "f32":
+    case "h2":
+    case "b8x4":
+      return false;
+    default:
+      return unreachable(type);
   }
 }
 
 /** A call of the device function that holds the instruction; defined results are variables of their own. */
 function instruction(cx: Printer, op: Op<"instruction">): void {
   const record = instructionOf(op.name);
-  const operands = op.operands.map((operand) => (isAddress(operand) ? `&${indexed(cx.buffer(operand.buffer), cx.expr(operand.index)).text}` : cx.expr(operand).text));
+  const operands = op.operands.map((operand) =>
+    isAddress(operand)
+      ? `&${indexed(cx.buffer(operand.buffer), cx.expr(operand.index)).text}`
+      : cx.expr(operand).text,
+  );
   cx.flush({ ...touchesMemory, registers: new Set(op.dst.filter(isRegister)) });
   const dst = op.dst.map((target) => {
     if (isRegister(target)) return cx.register(target);
@@ -196,7 +285,8 @@ function instruction(cx: Printer, op: Op<"instruction">): void {
     cx.out.line(`${valueTypes[target.type]} ${name};`);
     return name;
   });
-  if (record.results.length !== dst.length) throw new InternalError(`${op.name} defines ${record.results.length} values, not ${dst.length}`);
+  if (record.results.length !== dst.length)
+    throw new InternalError(`${op.name} defines ${record.results.length} values, not ${dst.length}`);
   cx.out.line(`${cx.use(instructionFunction(op.name))}(${[...dst, ...operands].join(", ")});`);
 }
 

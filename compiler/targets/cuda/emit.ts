@@ -53,7 +53,13 @@ function printKernel(kernel: Kernel): PrintedKernel {
   const entry = names.fresh(kernel.name);
   const sizes = kernel.sizes.map((size) => names.fresh(size.name));
   const body = new Writer("    ");
-  const printer = new Printer({ kernel, dialect: cudaDialect(sizes), names, out: body, table: tableFor(kernel) });
+  const printer = new Printer({
+    kernel,
+    dialect: cudaDialect(sizes),
+    names,
+    out: body,
+    table: tableFor(kernel),
+  });
   body.line(`extern "C" __global__ void __launch_bounds__(${kernel.threads}) ${entry}(`);
   body.indented(() => printParameters(body, printer, sizes));
   body.block(")", () => {
@@ -67,7 +73,9 @@ function printHead(out: Writer, kernel: Kernel): void {
   const { bytes, kind } = sharedLayout(kernel);
   const grid = kernel.grid.map((dim) => printDim(dim)).join(" x ");
   out.line(comment(kernel.summary));
-  out.line(`// ${grid} blocks of ${kernel.threads} threads${bytes === 0 ? "" : `, ${bytes} bytes of ${kind} shared memory`}`);
+  out.line(
+    `// ${grid} blocks of ${kernel.threads} threads${bytes === 0 ? "" : `, ${bytes} bytes of ${kind} shared memory`}`,
+  );
 }
 
 function printPrelude(out: Writer, printed: readonly PrintedKernel[]): void {
@@ -88,10 +96,17 @@ function printParameters(out: Writer, printer: Printer, sizes: readonly string[]
   const parameters = [
     ...kernel.buffers
       .filter((buffer) => buffer.space === "global")
-      .map((buffer) => ({ text: `${buffer.access === "read" ? "const " : ""}${elementTypes[buffer.dtype]}* __restrict__ ${printer.buffer(buffer)}`, about: describe(buffer) })),
-    ...kernel.sizes.map((size, param) => ({ text: `${types[param] === "i64" ? "long long" : "int"} ${sizes[param] ?? ""}`, about: printDim(size.dim) })),
+      .map((buffer) => ({
+        text: `${buffer.access === "read" ? "const " : ""}${elementTypes[buffer.dtype]}* __restrict__ ${printer.buffer(buffer)}`,
+        about: describe(buffer),
+      })),
+    ...kernel.sizes.map((size, param) => ({
+      text: `${types[param] === "i64" ? "long long" : "int"} ${sizes[param] ?? ""}`,
+      about: printDim(size.dim),
+    })),
   ];
-  for (const [i, { text, about }] of parameters.entries()) out.line(`${text}${i + 1 < parameters.length ? "," : ""}  ${comment(about)}`);
+  for (const [i, { text, about }] of parameters.entries())
+    out.line(`${text}${i + 1 < parameters.length ? "," : ""}  ${comment(about)}`);
 }
 
 /** One line. A backslash at its end would take the next line into the comment. */
@@ -115,7 +130,8 @@ function printShared(out: Writer, printer: Printer): void {
   for (const [buffer, offset] of offsets) {
     const type = elementTypes[buffer.dtype];
     const name = printer.buffer(buffer);
-    if (kind === "dynamic") out.line(`${type}* const ${name} = reinterpret_cast<${type}*>(shared_memory + ${offset});`);
+    if (kind === "dynamic")
+      out.line(`${type}* const ${name} = reinterpret_cast<${type}*>(shared_memory + ${offset});`);
     else {
       // nvcc warns of what is written and never read.
       const unread = read.has(buffer) ? "" : "[[maybe_unused]] ";
@@ -134,11 +150,23 @@ function tableFor(kernel: Kernel): OpTable {
     store: printStore,
     binary: (op, cx) => {
       if (!mayWrap.has(op.dst)) opTable.binary(op, cx);
-      else cx.define(op.dst, () => wrappingBinary(op.fn, op.a.type, cx.expr(op.a), cx.expr(op.b)), [op.a, op.b], "own");
+      else
+        cx.define(
+          op.dst,
+          () => wrappingBinary(op.fn, op.a.type, cx.expr(op.a), cx.expr(op.b)),
+          [op.a, op.b],
+          "own",
+        );
     },
     fma: (op, cx) => {
       if (!mayWrap.has(op.dst)) opTable.fma(op, cx);
-      else cx.define(op.dst, () => wrappingFma(op.dst.type, cx.expr(op.a), cx.expr(op.b), cx.expr(op.c)), [op.a, op.b, op.c], "own");
+      else
+        cx.define(
+          op.dst,
+          () => wrappingFma(op.dst.type, cx.expr(op.a), cx.expr(op.b), cx.expr(op.c)),
+          [op.a, op.b, op.c],
+          "own",
+        );
     },
     for: printFor,
   };

@@ -42,8 +42,13 @@ export function printLoad(op: Op<"load">, cx: Printer): void {
   if (op.otherwise !== undefined) cx.hold(op.otherwise);
   const read = primary(`*reinterpret_cast<const ${vector.type}*>(&${place})`);
   const name = cx.names.fresh(`${op.dst[0]?.hint ?? "loaded"}_v`);
-  const zeros = vector.words === 1 ? primary("0u") : call(`make_${vector.type}`, ...Array.from({ length: vector.words }, () => primary(zeroOf(vector))));
-  cx.out.line(`const ${vector.type} ${name} = ${guard === undefined ? read.text : conditional(guard, read, zeros).text};`);
+  const zeros =
+    vector.words === 1
+      ? primary("0u")
+      : call(`make_${vector.type}`, ...Array.from({ length: vector.words }, () => primary(zeroOf(vector))));
+  cx.out.line(
+    `const ${vector.type} ${name} = ${guard === undefined ? read.text : conditional(guard, read, zeros).text};`,
+  );
   for (const [i, dst] of op.dst.entries()) {
     const word = wordOf(vector, name, Math.floor(i / vector.parts));
     const element = (): Expr => (vector.parts === 1 ? word : partOf(cx, word, i % vector.parts, dst.type));
@@ -63,7 +68,13 @@ function printSingly(op: Op<"load">, cx: Printer): void {
     const make = (): Expr => {
       const element = cx.dialect.element(cx, op.buffer, cx.dialect.offset(index, i));
       if (guard === undefined) return element;
-      return conditional(guard, element, op.otherwise === undefined ? literal(dst.type, dst.type === "bool" ? false : 0) : cx.expr(op.otherwise));
+      return conditional(
+        guard,
+        element,
+        op.otherwise === undefined
+          ? literal(dst.type, dst.type === "bool" ? false : 0)
+          : cx.expr(op.otherwise),
+      );
     };
     cx.define(dst, make, [], "inherited", touchesMemory);
   }
@@ -71,10 +82,14 @@ function printSingly(op: Op<"load">, cx: Printer): void {
 
 function zeroOf(vector: Vector): string {
   switch (vector.type.replace(/[0-9]/, "")) {
-    case "float": return literal("f32", 0).text;
-    case "uint": return "0u";
-    case "longlong": return "0ll";
-    default: return "0";
+    case "float":
+      return literal("f32", 0).text;
+    case "uint":
+      return "0u";
+    case "longlong":
+      return "0ll";
+    default:
+      return "0";
   }
 }
 
@@ -87,7 +102,9 @@ export function printStore(op: Op<"store">, cx: Printer): void {
   const place = indexed(cx.buffer(op.buffer), cx.expr(op.index)).text;
   const guard = op.guard === undefined ? undefined : cx.expr(op.guard);
   const elements = op.values.map((value) => cx.expr(value));
-  const words = Array.from({ length: vector.words }, (_, i) => joined(op, vector, elements.slice(i * vector.parts, (i + 1) * vector.parts), cx));
+  const words = Array.from({ length: vector.words }, (_, i) =>
+    joined(op, vector, elements.slice(i * vector.parts, (i + 1) * vector.parts), cx),
+  );
   cx.flush(touchesMemory);
   const [only] = words;
   invariant(only !== undefined, "a store of something");

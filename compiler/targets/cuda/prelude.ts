@@ -10,9 +10,20 @@ function returns(head: string, expression: string): readonly string[] {
 }
 
 /** One PTX instruction from `x` to `y`. */
-function assembly(head: string, result: string, text: string, constraints: readonly [string, string]): readonly string[] {
+function assembly(
+  head: string,
+  result: string,
+  text: string,
+  constraints: readonly [string, string],
+): readonly string[] {
   const [to, from] = constraints;
-  return [`${inline} ${head} {`, `    ${result} y;`, `    asm("${text}" : "=${to}"(y) : "${from}"(x));`, "    return y;", "}"];
+  return [
+    `${inline} ${head} {`,
+    `    ${result} y;`,
+    `    asm("${text}" : "=${to}"(y) : "${from}"(x));`,
+    "    return y;",
+    "}",
+  ];
 }
 
 const functions: Readonly<Record<string, readonly string[]>> = {
@@ -24,13 +35,22 @@ const functions: Readonly<Record<string, readonly string[]>> = {
   ...fp8("e5m2"),
   // The conversion gives the smallest value for a NaN.
   float_to_i64: returns("long long float_to_i64(float x)", "x == x ? __float2ll_rz(x) : 0ll"),
-  i64_to_i32: returns("int i64_to_i32(long long x)", "int(x < -2147483648ll ? -2147483648ll : x > 2147483647ll ? 2147483647ll : x)"),
-  i64_to_u32: returns("unsigned i64_to_u32(long long x)", "unsigned(x < 0ll ? 0ll : x > 4294967295ll ? 4294967295ll : x)"),
+  i64_to_i32: returns(
+    "int i64_to_i32(long long x)",
+    "int(x < -2147483648ll ? -2147483648ll : x > 2147483647ll ? 2147483647ll : x)",
+  ),
+  i64_to_u32: returns(
+    "unsigned i64_to_u32(long long x)",
+    "unsigned(x < 0ll ? 0ll : x > 4294967295ll ? 4294967295ll : x)",
+  ),
   to_i8: returns("i8 to_i8(long long x)", "i8(x < -128ll ? -128ll : x > 127ll ? 127ll : x)"),
   to_u8: returns("u8 to_u8(long long x)", "u8(x < 0ll ? 0ll : x > 255ll ? 255ll : x)"),
   low_half: returns("unsigned short low_half(unsigned x)", "(unsigned short)(x & 0xffffu)"),
   high_half: returns("unsigned short high_half(unsigned x)", "(unsigned short)(x >> 16)"),
-  pack_halves: returns("unsigned pack_halves(unsigned short low, unsigned short high)", "unsigned(low) | (unsigned(high) << 16)"),
+  pack_halves: returns(
+    "unsigned pack_halves(unsigned short low, unsigned short high)",
+    "unsigned(low) | (unsigned(high) << 16)",
+  ),
   byte_of: returns("unsigned char byte_of(unsigned x, int i)", "(unsigned char)(x >> (8 * i))"),
   pack_bytes: returns(
     "unsigned pack_bytes(unsigned char a, unsigned char b, unsigned char c, unsigned char d)",
@@ -62,7 +82,10 @@ const needs: Readonly<Record<string, readonly string[]>> = {
   e5m2_to_float: ["f16_to_float"],
 };
 
-export const preludeNames: readonly string[] = [...Object.keys(functions), ...[...instructions.keys()].map(instructionFunction)];
+export const preludeNames: readonly string[] = [
+  ...Object.keys(functions),
+  ...[...instructions.keys()].map(instructionFunction),
+];
 
 /** Of the functions that were used and those that they use, in a fixed order. */
 export function preludeLines(used: ReadonlySet<string>): readonly string[] {
@@ -74,7 +97,9 @@ export function preludeLines(used: ReadonlySet<string>): readonly string[] {
   return lines;
 }
 
-const registers: Readonly<Partial<Record<OperandType, { readonly type: string; readonly constraint: string }>>> = {
+const registers: Readonly<
+  Partial<Record<OperandType, { readonly type: string; readonly constraint: string }>>
+> = {
   f32: { type: "float", constraint: "f" },
   i32: { type: "int", constraint: "r" },
   u32: { type: "unsigned", constraint: "r" },
@@ -97,11 +122,15 @@ function instructionLines(record: Instruction): readonly string[] {
   for (const [i, type] of record.operands.entries()) {
     const row = registers[type];
     parameters.push(`${row?.type ?? "unsigned"} a${i}`);
-    inputs.push(`"${row?.constraint ?? "r"}"(${type === "shared" ? `unsigned(__cvta_generic_to_shared(a${i}))` : `a${i}`})`);
+    inputs.push(
+      `"${row?.constraint ?? "r"}"(${type === "shared" ? `unsigned(__cvta_generic_to_shared(a${i}))` : `a${i}`})`,
+    );
   }
   const operand = (i: number): string => `%${record.results.length + i}`;
   const dst = record.results.map((_, i) => `%${i}`);
-  const operands = record.operands.map((type, i) => (type === "shared" || type === "global" ? `[${operand(i)}]` : operand(i)));
+  const operands = record.operands.map((type, i) =>
+    type === "shared" || type === "global" ? `[${operand(i)}]` : operand(i),
+  );
   return [
     `// PTX ISA ${record.section}`,
     `${inline} void ${instructionFunction(record.name)}(${parameters.join(", ")}) {`,

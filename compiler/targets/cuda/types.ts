@@ -3,14 +3,38 @@ import type { ValueType } from "../../kernel/ir.ts";
 import type { DType } from "../../types/dtype.ts";
 
 export const valueTypes: Readonly<Record<ValueType, string>> = {
-  bool: "bool", i32: "int", u32: "unsigned", i64: "long long", f32: "float", f16: "f16", bf16: "bf16", b8: "u8", h2: "unsigned", b8x4: "unsigned",
+  bool: "bool",
+  i32: "int",
+  u32: "unsigned",
+  i64: "long long",
+  f32: "float",
+  f16: "f16",
+  bf16: "bf16",
+  b8: "u8",
+  h2: "unsigned",
+  b8x4: "unsigned",
 };
 
 export const elementTypes: Readonly<Record<DType, string>> = {
-  f32: "float", f16: "f16", bf16: "bf16", e4m3: "e4m3", e5m2: "e5m2", i64: "long long", i32: "int", u32: "unsigned", i8: "u8", u8: "u8", bool: "bool",
+  f32: "float",
+  f16: "f16",
+  bf16: "bf16",
+  e4m3: "e4m3",
+  e5m2: "e5m2",
+  i64: "long long",
+  i32: "int",
+  u32: "unsigned",
+  i8: "u8",
+  u8: "u8",
+  bool: "bool",
 };
 
 /** Names for what C++ has no type for; each is the bits of one element. */
 export const aliases: Readonly<Record<string, string>> = {
-  f16: "unsigned short", bf16: "unsigned short", e4m3: "unsigned char", e5m2: "unsigned char", i8: "signed char", u8: "unsigned char",
+  f16: "unsigned short",
+  bf16: "unsigned short",
+  e4m3: "unsigned char",
+  e5m2: "unsigned char",
+  i8: "signed char",
+  u8: "unsigned char",
 };

@@ -11,14 +11,20 @@ export function valuesThatMayWrap(ops: readonly Op[]): ReadonlySet<Value> {
   const found = new Set<Value>();
   const registers = new Set<Register>();
   // A register's later `set` may reach an earlier `get` of the next trip, so until nothing is added.
-  for (let before = -1; before !== found.size + registers.size; ) {
+  for (let before = -1; before !== found.size + registers.size;) {
     before = found.size + registers.size;
     visitOps(ops, (op) => markOp(op, found, registers));
   }
   return found;
 }
 
-const sources: ReadonlySet<Op["kind"]> = new Set<Op["kind"]>(["load", "convert", "bitcast", "instruction", "unpack"]);
+const sources: ReadonlySet<Op["kind"]> = new Set<Op["kind"]>([
+  "load",
+  "convert",
+  "bitcast",
+  "instruction",
+  "unpack",
+]);
 
 function markOp(op: Op, found: Set<Value>, registers: Set<Register>): void {
   const parts = partsOf(op);

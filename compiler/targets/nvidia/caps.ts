@@ -14,18 +14,75 @@ export interface Architecture {
 }
 
 export const architectures: readonly Architecture[] = [
-  { name: "sm_90a", sm: 90, sharedBytes: 227 * 1024, units: 132, bandwidth: 4.28e12, flops: { f32: 67e12, matrix16: 989e12, matrix8: 1979e12 } },
+  {
+    name: "sm_90a",
+    sm: 90,
+    sharedBytes: 227 * 1024,
+    units: 132,
+    bandwidth: 4.28e12,
+    flops: { f32: 67e12, matrix16: 989e12, matrix8: 1979e12 },
+  },
   // 2.04 TB/s on paper, about 0.89 of it in a copy; it has no 8-bit floats, so those multiply as 16 bits.
-  { name: "sm_80", sm: 80, sharedBytes: 163 * 1024, units: 108, bandwidth: 1.82e12, flops: { f32: 19.5e12, matrix16: 312e12, matrix8: 312e12 } },
+  {
+    name: "sm_80",
+    sm: 80,
+    sharedBytes: 163 * 1024,
+    units: 108,
+    bandwidth: 1.82e12,
+    flops: { f32: 19.5e12, matrix16: 312e12, matrix8: 312e12 },
+  },
 ];
 
 /** Every conversion that one instruction or a few do, as caps name them. */
 export const conversions = [
-  "f32>f16", "f16>f32", "f32>bf16", "bf16>f32", "f32>e4m3", "f32>e5m2", "e4m3>f32", "e5m2>f32",
-  "f32>i32", "f32>u32", "f32>i64", "f32>i8", "f32>u8", "i32>f32", "u32>f32", "i64>f32", "i8>f32", "u8>f32",
-  "i32>u32", "u32>i32", "i32>i64", "u32>i64", "i64>i32", "i64>u32",
-  "i8>i32", "i8>u32", "i8>i64", "u8>i32", "u8>u32", "u8>i64", "i32>i8", "i32>u8", "u32>i8", "u32>u8", "i64>i8", "i64>u8",
-  "bool>f32", "bool>i32", "bool>u32", "bool>i64", "bool>i8", "bool>u8", "f32>bool", "i32>bool", "u32>bool", "i64>bool", "i8>bool", "u8>bool",
+  "f32>f16",
+  "f16>f32",
+  "f32>bf16",
+  "bf16>f32",
+  "f32>e4m3",
+  "f32>e5m2",
+  "e4m3>f32",
+  "e5m2>f32",
+  "f32>i32",
+  "f32>u32",
+  "f32>i64",
+  "f32>i8",
+  "f32>u8",
+  "i32>f32",
+  "u32>f32",
+  "i64>f32",
+  "i8>f32",
+  "u8>f32",
+  "i32>u32",
+  "u32>i32",
+  "i32>i64",
+  "u32>i64",
+  "i64>i32",
+  "i64>u32",
+  "i8>i32",
+  "i8>u32",
+  "i8>i64",
+  "u8>i32",
+  "u8>u32",
+  "u8>i64",
+  "i32>i8",
+  "i32>u8",
+  "u32>i8",
+  "u32>u8",
+  "i64>i8",
+  "i64>u8",
+  "bool>f32",
+  "bool>i32",
+  "bool>u32",
+  "bool>i64",
+  "bool>i8",
+  "bool>u8",
+  "f32>bool",
+  "i32>bool",
+  "u32>bool",
+  "i64>bool",
+  "i8>bool",
+  "u8>bool",
 ] as const;
 
 export type Conversion = (typeof conversions)[number];
@@ -36,7 +93,10 @@ function hasConversion(sm: number, name: Conversion): boolean {
 }
 
 /** `target` is how the caps name themselves; `unary` what the language has functions for. */
-export function nvidiaCaps(architecture: Architecture, { target, unary }: Pick<Caps, "target" | "unary">): Caps {
+export function nvidiaCaps(
+  architecture: Architecture,
+  { target, unary }: Pick<Caps, "target" | "unary">,
+): Caps {
   const { sm, sharedBytes, units, bandwidth, flops } = architecture;
   return {
     target,
@@ -53,7 +113,9 @@ export function nvidiaCaps(architecture: Architecture, { target, unary }: Pick<C
     vectorBytes: 16,
     converts: conversions.filter((name) => hasConversion(sm, name)),
     unary,
-    instructions: [...instructions.values()].filter((record) => record.needs.sm <= sm).map((record) => record.name),
+    instructions: [...instructions.values()]
+      .filter((record) => record.needs.sm <= sm)
+      .map((record) => record.name),
     maxGrid: [2 ** 31 - 1, 65535, 65535],
     // 4096 bytes of parameters are sure to be there.
     maxBuffers: 256,

@@ -20,7 +20,8 @@ export function shareAddresses(kernel: Kernel): Kernel {
     load: (op, cx) => cx.access(op, op.buffer, op.index, (index) => ({ ...op, index })),
     store: (op, cx) => cx.access(op, op.buffer, op.index, (index) => ({ ...op, index })),
     atomic: (op, cx) => cx.access(op, op.buffer, op.index, (index) => ({ ...op, index })),
-    instruction: (op, cx) => cx.copy({ ...op, operands: op.operands.map((operand) => cx.peeledOperand(operand)) }),
+    instruction: (op, cx) =>
+      cx.copy({ ...op, operands: op.operands.map((operand) => cx.peeledOperand(operand)) }),
   });
   return removeUnused(rewritten);
 }
@@ -32,7 +33,12 @@ interface Peeled {
 }
 
 class AddressRewriter extends Rewriter {
-  access<K extends "load" | "store" | "atomic">(op: Op<K>, buffer: Buffer, index: Value, withIndex: (index: Value) => Op<K>): void {
+  access<K extends "load" | "store" | "atomic">(
+    op: Op<K>,
+    buffer: Buffer,
+    index: Value,
+    withIndex: (index: Value) => Op<K>,
+  ): void {
     const peeled = this.peeledIndex(buffer, index);
     if (peeled === undefined) this.copy(op);
     else this.copy(withIndex(peeled));
@@ -64,18 +70,26 @@ class AddressRewriter extends Rewriter {
     if (op?.kind === "fma") return this.#peelSum(value, this.b.mul(op.a, op.b), op.c);
     if (op?.kind !== "binary") return whole;
     switch (op.fn) {
-      case "add": return this.#peelSum(value, op.a, op.b);
-      case "mul": return this.#peelProduct(value, op.a, this.#constantOf(op.b), (root) => this.b.mul(root, op.b));
-      case "shl": return this.#peelProduct(value, op.a, this.#powerOf(op.b), (root) => this.b.binary("shl", root, op.b));
-      default: return whole;
+      case "add":
+        return this.#peelSum(value, op.a, op.b);
+      case "mul":
+        return this.#peelProduct(value, op.a, this.#constantOf(op.b), (root) => this.b.mul(root, op.b));
+      case "shl":
+        return this.#peelProduct(value, op.a, this.#powerOf(op.b), (root) =>
+          this.b.binary("shl", root, op.b),
+        );
+      default:
+        return whole;
     }
   }
 
   #peelSum(value: Value, a: Value, b: Value): Peeled {
     const [left, right] = [this.#peel(a), this.#peel(b)];
     const constant = left.constant + right.constant;
-    if (!isSmall(constant) || (left.constant === 0 && right.constant === 0)) return { root: value, constant: 0 };
-    if (left.root === undefined || right.root === undefined) return { root: left.root ?? right.root, constant };
+    if (!isSmall(constant) || (left.constant === 0 && right.constant === 0))
+      return { root: value, constant: 0 };
+    if (left.root === undefined || right.root === undefined)
+      return { root: left.root ?? right.root, constant };
     return { root: this.b.add(left.root, right.root), constant };
   }
 

@@ -6,10 +6,28 @@ import { arithmeticType, classOf } from "./registers.ts";
 
 type Opcodes<Fn extends string> = Readonly<Partial<Record<ValueType, Readonly<Partial<Record<Fn, string>>>>>>;
 
-const signed = (type: "s32" | "u32" | "s64", bits: "b32" | "b64"): Readonly<Partial<Record<BinaryFn, string>>> => ({
-  add: `add.${type}`, sub: `sub.${type}`, mul: `mul.lo.${type}`, div: `div.${type}`, rem: `rem.${type}`,
-  min: `min.${type}`, max: `max.${type}`, and: `and.${bits}`, or: `or.${bits}`, xor: `xor.${bits}`, shl: `shl.${bits}`, shr: `shr.${type}`,
-  eq: `setp.eq.${type}`, ne: `setp.ne.${type}`, lt: `setp.lt.${type}`, le: `setp.le.${type}`, gt: `setp.gt.${type}`, ge: `setp.ge.${type}`,
+const signed = (
+  type: "s32" | "u32" | "s64",
+  bits: "b32" | "b64",
+): Readonly<Partial<Record<BinaryFn, string>>> => ({
+  add: `add.${type}`,
+  sub: `sub.${type}`,
+  mul: `mul.lo.${type}`,
+  div: `div.${type}`,
+  rem: `rem.${type}`,
+  min: `min.${type}`,
+  max: `max.${type}`,
+  and: `and.${bits}`,
+  or: `or.${bits}`,
+  xor: `xor.${bits}`,
+  shl: `shl.${bits}`,
+  shr: `shr.${type}`,
+  eq: `setp.eq.${type}`,
+  ne: `setp.ne.${type}`,
+  lt: `setp.lt.${type}`,
+  le: `setp.le.${type}`,
+  gt: `setp.gt.${type}`,
+  ge: `setp.ge.${type}`,
 });
 
 const bitwise = { and: "and.b32", or: "or.b32", xor: "xor.b32", eq: "setp.eq.b32", ne: "setp.ne.b32" };
@@ -17,8 +35,18 @@ const bitwise = { and: "and.b32", or: "or.b32", xor: "xor.b32", eq: "setp.eq.b32
 const binary: Opcodes<BinaryFn> = {
   // `setp` with these is ordered (false on NaN), `neu` alone is true on NaN. `min` and `max` give the number of a number and a NaN.
   f32: {
-    add: "add.rn.f32", sub: "sub.rn.f32", mul: "mul.rn.f32", div: "div.rn.f32", min: "min.f32", max: "max.f32",
-    eq: "setp.eq.f32", ne: "setp.neu.f32", lt: "setp.lt.f32", le: "setp.le.f32", gt: "setp.gt.f32", ge: "setp.ge.f32",
+    add: "add.rn.f32",
+    sub: "sub.rn.f32",
+    mul: "mul.rn.f32",
+    div: "div.rn.f32",
+    min: "min.f32",
+    max: "max.f32",
+    eq: "setp.eq.f32",
+    ne: "setp.neu.f32",
+    lt: "setp.lt.f32",
+    le: "setp.le.f32",
+    gt: "setp.gt.f32",
+    ge: "setp.ge.f32",
   },
   i32: signed("s32", "b32"),
   u32: signed("u32", "b32"),
@@ -36,8 +64,17 @@ const binary: Opcodes<BinaryFn> = {
  */
 const unary: Opcodes<UnaryFn> = {
   f32: {
-    neg: "neg.f32", abs: "abs.f32", exp2: "ex2.approx.f32", log2: "lg2.approx.f32", sqrt: "sqrt.rn.f32", rsqrt: "rsqrt.approx.f32", rcp: "rcp.rn.f32",
-    floor: "cvt.rmi.f32.f32", ceil: "cvt.rpi.f32.f32", trunc: "cvt.rzi.f32.f32", "round-even": "cvt.rni.f32.f32",
+    neg: "neg.f32",
+    abs: "abs.f32",
+    exp2: "ex2.approx.f32",
+    log2: "lg2.approx.f32",
+    sqrt: "sqrt.rn.f32",
+    rsqrt: "rsqrt.approx.f32",
+    rcp: "rcp.rn.f32",
+    floor: "cvt.rmi.f32.f32",
+    ceil: "cvt.rpi.f32.f32",
+    trunc: "cvt.rzi.f32.f32",
+    "round-even": "cvt.rni.f32.f32",
   },
   i32: { neg: "neg.s32", abs: "abs.s32", not: "not.b32", popcount: "popc.b32", clz: "clz.b32" },
   u32: { neg: "neg.s32", not: "not.b32", abs: "mov.b32", popcount: "popc.b32", clz: "clz.b32" },
@@ -46,7 +83,9 @@ const unary: Opcodes<UnaryFn> = {
 };
 
 /** The unary functions that the table has on f32 and integers, as caps name them. */
-export const unaryFunctions: readonly string[] = [...new Set(Object.values(unary).flatMap((row) => Object.keys(row)))];
+export const unaryFunctions: readonly string[] = [
+  ...new Set(Object.values(unary).flatMap((row) => Object.keys(row))),
+];
 
 export function emitUnary(op: Op<"unary">, cx: Context): void {
   const opcode = unary[op.a.type]?.[op.fn];
@@ -89,7 +128,11 @@ export function emitSelect(op: Op<"select">, cx: Context): void {
     cx.instruction(`selp.${classOf(op.dst.type)} ${cx.define(op.dst)}, ${a}, ${b}, ${condition}`);
     return;
   }
-  const [chosen, otherwise, not] = [cx.temporary("pred", "chosen"), cx.temporary("pred", "otherwise"), cx.temporary("pred", "not")];
+  const [chosen, otherwise, not] = [
+    cx.temporary("pred", "chosen"),
+    cx.temporary("pred", "otherwise"),
+    cx.temporary("pred", "not"),
+  ];
   cx.instruction(`and.pred ${chosen}, ${a}, ${condition}`);
   cx.instruction(`not.pred ${not}, ${condition}`);
   cx.instruction(`and.pred ${otherwise}, ${b}, ${not}`);

@@ -5,7 +5,14 @@ import type { ScalarValue } from "../../kernel/scalar.ts";
 import { isAddress, partsOf, visitOps } from "../../kernel/walk.ts";
 import { Names, Writer } from "../writer.ts";
 import { inPlaceValues } from "./in-place.ts";
-import { bytesOf, classOf, immediate, type RegisterClass, registerClasses, specialRegisters } from "./registers.ts";
+import {
+  bytesOf,
+  classOf,
+  immediate,
+  type RegisterClass,
+  registerClasses,
+  specialRegisters,
+} from "./registers.ts";
 
 /** Byte offsets that an address takes as an immediate: what the machine's own loads have (24 bits, signed). */
 const offsetLimit = 2 ** 23;
@@ -42,9 +49,11 @@ export class Context {
       if (op.kind === "const" || op.kind === "binary") this.#definitions.set(op.dst, op);
     });
     visitOps(kernel.body, (op) => {
-      for (const value of partsOf(op).operands) this.#otherUses.set(value, (this.#otherUses.get(value) ?? 0) + 1);
+      for (const value of partsOf(op).operands)
+        this.#otherUses.set(value, (this.#otherUses.get(value) ?? 0) + 1);
       for (const { buffer, index } of accessesOf(op)) {
-        if (this.#split(buffer, index).offset !== 0) this.#otherUses.set(index, (this.#otherUses.get(index) ?? 0) - 1);
+        if (this.#split(buffer, index).offset !== 0)
+          this.#otherUses.set(index, (this.#otherUses.get(index) ?? 0) - 1);
       }
     });
   }
@@ -79,7 +88,8 @@ export class Context {
   /** Register that a value is about to be defined in. */
   define(value: Value): string {
     const variable = this.#inPlace.get(value);
-    const register = variable === undefined ? this.temporary(classOf(value.type), value.hint) : this.variable(variable);
+    const register =
+      variable === undefined ? this.temporary(classOf(value.type), value.hint) : this.variable(variable);
     this.#values.set(value, register);
     return register;
   }
@@ -102,7 +112,9 @@ export class Context {
     if (constant === undefined) return this.#registerOf(value);
     const name = classOf(value.type);
     const register = this.temporary(name, value.hint === "" ? "constant" : value.hint);
-    this.instruction(`mov.${name} ${register}, ${value.type === "bool" ? Number(constant) : immediate(value.type, constant)}`);
+    this.instruction(
+      `mov.${name} ${register}, ${value.type === "bool" ? Number(constant) : immediate(value.type, constant)}`,
+    );
     return register;
   }
 
@@ -215,7 +227,8 @@ export class Context {
       return Math.abs(offset) < offsetLimit ? { root: undefined, offset } : whole;
     }
     const op = this.#definitions.get(index);
-    if (op?.kind !== "binary" || op.fn !== "add" || (index.type === "u32" && buffer.space === "global")) return whole;
+    if (op?.kind !== "binary" || op.fn !== "add" || (index.type === "u32" && buffer.space === "global"))
+      return whole;
     const added = this.constantOf(op.b);
     if (added === undefined) return whole;
     const offset = Number(added) * bytes;
@@ -231,7 +244,13 @@ export class Context {
     const isShared = buffer.space === "shared";
     const register = this.temporary(isShared ? "b32" : "b64", `${buffer.name}_at`);
     const index = isShared && root.type === "i64" ? this.#low(root) : this.use(root);
-    const fn = isShared ? "mad.lo.s32" : root.type === "i64" ? "mad.lo.s64" : root.type === "u32" ? "mad.wide.u32" : "mad.wide.s32";
+    const fn = isShared
+      ? "mad.lo.s32"
+      : root.type === "i64"
+        ? "mad.lo.s64"
+        : root.type === "u32"
+          ? "mad.wide.u32"
+          : "mad.wide.s32";
     this.instruction(`${fn} ${register}, ${index}, ${bytesOf(buffer.dtype)}, ${this.pointer(buffer)}`);
     this.#addresses.at(-1)?.set(key, register);
     return register;
@@ -247,8 +266,13 @@ export class Context {
 /** The places in buffers that an op reads or writes. */
 function accessesOf(op: Op): readonly { readonly buffer: Buffer; readonly index: Value }[] {
   switch (op.kind) {
-    case "load": case "store": case "atomic": return [op];
-    case "instruction": return op.operands.filter(isAddress);
-    default: return [];
+    case "load":
+    case "store":
+    case "atomic":
+      return [op];
+    case "instruction":
+      return op.operands.filter(isAddress);
+    default:
+      return [];
   }
 }

@@ -16,7 +16,8 @@ export function emitVar(op: Op<"var">, cx: Context): void {
 
 export function emitGet(op: Op<"get">, cx: Context): void {
   const dst = cx.define(op.dst);
-  if (!cx.isInPlace(op.dst, op.register)) cx.instruction(`mov.${classOf(op.dst.type)} ${dst}, ${cx.variable(op.register)}`);
+  if (!cx.isInPlace(op.dst, op.register))
+    cx.instruction(`mov.${classOf(op.dst.type)} ${dst}, ${cx.variable(op.register)}`);
 }
 
 export function emitSet(op: Op<"set">, cx: Context): void {
@@ -79,14 +80,20 @@ export function emitShuffleIndex(op: Op<"shuffle-index">, cx: Context): void {
 /** Only 32 bits move at once: narrower values are widened, i64 goes in halves. */
 function shuffle(cx: Context, value: Value, dst: Value, mode: "bfly" | "idx", lane: string): void {
   const source = cx.register(value);
-  const move = (to: string, from: string): void => cx.instruction(`shfl.sync.${mode}.b32 ${to}, ${from}, ${lane}, 31, ${allLanes}`);
+  const move = (to: string, from: string): void =>
+    cx.instruction(`shfl.sync.${mode}.b32 ${to}, ${from}, ${lane}, 31, ${allLanes}`);
   const type = classOf(value.type);
   if (type === "b32" || type === "f32") {
     move(cx.define(dst), source);
     return;
   }
   if (type === "b64") {
-    const [low, high, lowHere, highHere] = [cx.temporary("b32", "low"), cx.temporary("b32", "high"), cx.temporary("b32", "low"), cx.temporary("b32", "high")];
+    const [low, high, lowHere, highHere] = [
+      cx.temporary("b32", "low"),
+      cx.temporary("b32", "high"),
+      cx.temporary("b32", "low"),
+      cx.temporary("b32", "high"),
+    ];
     cx.instruction(`mov.b64 {${low}, ${high}}, ${source}`);
     move(lowHere, low);
     move(highHere, high);
@@ -96,7 +103,11 @@ function shuffle(cx: Context, value: Value, dst: Value, mode: "bfly" | "idx", la
   const [sent, received] = [cx.temporary("b32", "sent"), cx.temporary("b32", "received")];
   cx.instruction(type === "pred" ? `selp.b32 ${sent}, 1, 0, ${source}` : `cvt.u32.u16 ${sent}, ${source}`);
   move(received, sent);
-  cx.instruction(type === "pred" ? `setp.ne.b32 ${cx.define(dst)}, ${received}, 0` : `cvt.u16.u32 ${cx.define(dst)}, ${received}`);
+  cx.instruction(
+    type === "pred"
+      ? `setp.ne.b32 ${cx.define(dst)}, ${received}, 0`
+      : `cvt.u16.u32 ${cx.define(dst)}, ${received}`,
+  );
 }
 
 export function emitInstruction(op: Op<"instruction">, cx: Context): void {

@@ -26,7 +26,8 @@ function fromBool(type: string, one: string, zero: string): Spelling {
 }
 
 function toBool(type: string, zero: string): Spelling {
-  return (cx, dst, a) => cx.instruction(`setp.${type === "f32" ? "neu" : "ne"}.${type} ${dst}, ${a}, ${zero}`);
+  return (cx, dst, a) =>
+    cx.instruction(`setp.${type === "f32" ? "neu" : "ne"}.${type} ${dst}, ${a}, ${zero}`);
 }
 
 /** The instruction converts two at a time; the upper one is zero here. */
@@ -123,7 +124,10 @@ function isConversion(name: string): name is Conversion {
 export function emitConvert(op: Op<"convert">, cx: Context): void {
   const side = (value: Value): string => (value.type === "b8" ? (op.storage ?? "b8") : value.type);
   const name = `${side(op.a)}>${side(op.dst)}`;
-  invariant(isConversion(name) && cx.caps.converts.includes(name), `${cx.caps.target} has no conversion ${name}`);
+  invariant(
+    isConversion(name) && cx.caps.converts.includes(name),
+    `${cx.caps.target} has no conversion ${name}`,
+  );
   const a = cx.register(op.a);
   table[name](cx, cx.define(op.dst), a);
 }
@@ -151,11 +155,21 @@ export function emitPack(op: Op<"pack">, cx: Context): void {
 
 export function emitUnpack(op: Op<"unpack">, cx: Context): void {
   const a = cx.register(op.a);
-  splitWord(cx, classOf(op.dst[0]?.type ?? "b8"), a, op.dst.map((dst) => cx.define(dst)));
+  splitWord(
+    cx,
+    classOf(op.dst[0]?.type ?? "b8"),
+    a,
+    op.dst.map((dst) => cx.define(dst)),
+  );
 }
 
 /** Two halves in 16-bit registers, or two or four bytes in 32-bit ones with zeros above them, into a word, low part first. */
-export function joinWord(cx: Context, parts: RegisterClass, [a = "", b = "", c, d]: readonly string[], word: string): void {
+export function joinWord(
+  cx: Context,
+  parts: RegisterClass,
+  [a = "", b = "", c, d]: readonly string[],
+  word: string,
+): void {
   if (parts === "b16") {
     cx.instruction(`mov.b32 ${word}, {${a}, ${b}}`);
     return;

@@ -52,7 +52,8 @@ const table: EmitTable = {
 /** A size that is read as i64 somewhere is handed over as one, and narrowed where it is read as i32. */
 function emitSize(op: Op<"size">, cx: Context): void {
   const isWide = sizeTypes(cx.kernel)[op.param] === "i64";
-  if (isWide && op.dst.type === "i32") cx.instruction(`cvt.u32.u64 ${cx.define(op.dst)}, ${cx.size(op.param)}`);
+  if (isWide && op.dst.type === "i32")
+    cx.instruction(`cvt.u32.u64 ${cx.define(op.dst)}, ${cx.size(op.param)}`);
   else cx.alias(op.dst, cx.size(op.param));
 }
 
@@ -101,7 +102,9 @@ function emitPreamble(out: Writer, kernels: readonly Kernel[], caps: Caps): read
 /** The oldest that has what the kernels use, since an older driver may have to read it. */
 function version(kernels: readonly Kernel[], architecture: string): string {
   const least = architecture === "sm_90a" ? 800 : 708;
-  const used = kernels.flatMap((kernel) => collectOps(kernel.body, "instruction")).map((op) => instructionOf(op.name).needs.isa);
+  const used = kernels
+    .flatMap((kernel) => collectOps(kernel.body, "instruction"))
+    .map((op) => instructionOf(op.name).needs.isa);
   const needed = Math.max(least, ...used.map(([major, minor]) => major * 100 + minor));
   return `${Math.floor(needed / 100)}.${needed % 100}`;
 }
@@ -135,7 +138,9 @@ function emitHead(out: Writer, kernel: Kernel): void {
   const { bytes } = sharedLayout(kernel);
   const grid = oneLine(kernel.grid.map((dim) => printDim(dim)).join(" x "));
   out.line(`// ${oneLine(kernel.summary)}`);
-  out.line(`// ${grid} blocks of ${kernel.threads} threads${bytes === 0 ? "" : `, ${bytes} bytes of shared memory`}`);
+  out.line(
+    `// ${grid} blocks of ${kernel.threads} threads${bytes === 0 ? "" : `, ${bytes} bytes of shared memory`}`,
+  );
 }
 
 interface Parameter {
@@ -155,7 +160,10 @@ function emitParameters(cx: Context): readonly Parameter[] {
       cx.instruction(`ld.param.u64 ${pointer}, [${name}]`);
       cx.setPointer(buffer, pointer);
     });
-    return { text: `.param .u64 .ptr .global .align ${buffer.align} ${name}`, comment: `${describe(buffer)}, ${buffer.access}` };
+    return {
+      text: `.param .u64 .ptr .global .align ${buffer.align} ${name}`,
+      comment: `${describe(buffer)}, ${buffer.access}`,
+    };
   });
   const sizes = cx.kernel.sizes.map((size, param): Parameter => {
     const name = cx.symbol(size.name);
@@ -181,7 +189,8 @@ function emitSharedPointers(cx: Context): void {
   const { offsets, kind } = sharedLayout(cx.kernel);
   for (const [buffer, offset] of offsets) {
     const pointer = cx.temporary("b32", `${buffer.name}_ptr`);
-    const symbol = kind === "dynamic" ? `${dynamicArray}${offset === 0 ? "" : `+${offset}`}` : cx.sharedName(buffer);
+    const symbol =
+      kind === "dynamic" ? `${dynamicArray}${offset === 0 ? "" : `+${offset}`}` : cx.sharedName(buffer);
     cx.instruction(`mov.u32 ${pointer}, ${symbol}`);
     cx.setPointer(buffer, pointer);
   }
@@ -195,7 +204,11 @@ function emitShared(out: Writer, cx: Context): void {
   }
   for (const [buffer, offset] of offsets) {
     const declared = `.shared .align ${Math.max(buffer.align, 16)} .b8 ${cx.sharedName(buffer)}[${sharedBytesOf(buffer)}];`;
-    out.line(kind === "dynamic" ? `    // ${cx.sharedName(buffer)} at ${offset}: ${describe(buffer)}` : `    ${declared}  // ${describe(buffer)}`);
+    out.line(
+      kind === "dynamic"
+        ? `    // ${cx.sharedName(buffer)} at ${offset}: ${describe(buffer)}`
+        : `    ${declared}  // ${describe(buffer)}`,
+    );
   }
 }
 
@@ -222,5 +235,8 @@ function fileName(file: string): string {
 
 /** For comments: ptxas refuses a file with any character beyond ASCII. */
 function oneLine(text: string): string {
-  return text.replace(/[\p{C}\p{Z}]+/gu, " ").replace(/[^\x20-\x7e]/gu, "?").trim();
+  return text
+    .replace(/[\p{C}\p{Z}]+/gu, " ")
+    .replace(/[^\x20-\x7e]/gu, "?")
+    .trim();
 }

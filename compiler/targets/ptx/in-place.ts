@@ -13,7 +13,15 @@ import type { Kind, Op, Register, Value } from "../../kernel/ir.ts";
 import { partsOf, visitOps } from "../../kernel/walk.ts";
 
 /** Ops that read all their operands before they write their one result, in every spelling. */
-const computed: ReadonlySet<Kind> = new Set<Kind>(["unary", "binary", "fma", "convert", "bitcast", "shuffle-xor", "shuffle-index"]);
+const computed: ReadonlySet<Kind> = new Set<Kind>([
+  "unary",
+  "binary",
+  "fma",
+  "convert",
+  "bitcast",
+  "shuffle-xor",
+  "shuffle-index",
+]);
 
 export function inPlaceValues(body: readonly Op[]): ReadonlyMap<Value, Register> {
   const uses = new Map<Value, number>();
@@ -46,7 +54,9 @@ function inBody(ops: readonly Op[], uses: ReadonlyMap<Value, number>, found: Map
   for (const [position, op] of ops.entries()) {
     if (op.kind !== "get") continue;
     const last = at.lastUse.get(op.dst) ?? position;
-    const isOverwritten = (at.writes.get(op.register) ?? []).some((write) => write > position && write <= last && !isOwnResult(ops, write, last, found));
+    const isOverwritten = (at.writes.get(op.register) ?? []).some(
+      (write) => write > position && write <= last && !isOwnResult(ops, write, last, found),
+    );
     if (!isOverwritten) found.set(op.dst, op.register);
   }
 }
@@ -61,8 +71,15 @@ interface BodyView {
 function computeInto(op: Op<"set">, position: number, { ops, at, uses, found }: BodyView): void {
   const definition = at.definition.get(op.value);
   const source = definition === undefined ? undefined : ops[definition];
-  if (definition === undefined || source === undefined || !computed.has(source.kind) || uses.get(op.value) !== 1) return;
-  const between = (places: readonly number[] | undefined): boolean => (places ?? []).some((place) => place > definition && place < position);
+  if (
+    definition === undefined ||
+    source === undefined ||
+    !computed.has(source.kind) ||
+    uses.get(op.value) !== 1
+  )
+    return;
+  const between = (places: readonly number[] | undefined): boolean =>
+    (places ?? []).some((place) => place > definition && place < position);
   if (between(at.reads.get(op.register)) || between(at.writes.get(op.register))) return;
   found.set(op.value, op.register);
   // The write now happens where the value is computed.
@@ -71,7 +88,12 @@ function computeInto(op: Op<"set">, position: number, { ops, at, uses, found }: 
 }
 
 /** A last use that is the very op whose result goes into the variable reads before it writes. */
-function isOwnResult(ops: readonly Op[], write: number, last: number, found: ReadonlyMap<Value, Register>): boolean {
+function isOwnResult(
+  ops: readonly Op[],
+  write: number,
+  last: number,
+  found: ReadonlyMap<Value, Register>,
+): boolean {
   const op = ops[write];
   return write === last && op !== undefined && partsOf(op).results.some((result) => found.has(result));
 }

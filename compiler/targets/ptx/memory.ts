@@ -38,7 +38,11 @@ export function emitLoad(op: Op<"load">, cx: Context): void {
   const guard = op.guard === undefined ? "" : `@${cx.register(op.guard)} `;
   const isDirect = access.parts === 1 && op.dst[0]?.type !== "bool";
   const defined = isDirect ? op.dst.map((dst) => cx.define(dst)) : undefined;
-  const words = defined ?? Array.from({ length: access.words }, () => cx.temporary(access.word, `${op.dst[0]?.hint ?? "word"}_word`));
+  const words =
+    defined ??
+    Array.from({ length: access.words }, () =>
+      cx.temporary(access.word, `${op.dst[0]?.hint ?? "word"}_word`),
+    );
   if (op.guard !== undefined) {
     const filling = fill(op, access, cx);
     for (const word of words) cx.instruction(`mov.${access.word} ${word}, ${filling}`);
@@ -86,23 +90,30 @@ function takeApart(dst: readonly Value[], access: Access, words: readonly string
     const isBool = elements[0]?.type === "bool";
     const parts = elements.map((element) => (isBool ? cx.temporary("b32", "byte") : cx.define(element)));
     const bytes = access.parts === 1 ? [word] : parts;
-    if (access.parts > 1) splitWord(cx, classOf(elements[0]?.type ?? "b8") === "b16" ? "b16" : "b32", word, parts);
+    if (access.parts > 1)
+      splitWord(cx, classOf(elements[0]?.type ?? "b8") === "b16" ? "b16" : "b32", word, parts);
     if (!isBool) continue;
-    for (const [j, element] of elements.entries()) cx.instruction(`setp.ne.b32 ${cx.define(element)}, ${bytes[j] ?? word}, 0`);
+    for (const [j, element] of elements.entries())
+      cx.instruction(`setp.ne.b32 ${cx.define(element)}, ${bytes[j] ?? word}, 0`);
   }
 }
 
 export function emitStore(op: Op<"store">, cx: Context): void {
   const access = accessOf(op.values, bytesOf(op.buffer.dtype));
   const elements = op.values.map((value) => storable(value, access, cx));
-  const words = Array.from({ length: access.words }, (_, i) => putTogether(op, access, elements.slice(i * access.parts, (i + 1) * access.parts), cx));
+  const words = Array.from({ length: access.words }, (_, i) =>
+    putTogether(op, access, elements.slice(i * access.parts, (i + 1) * access.parts), cx),
+  );
   const address = cx.address(op.buffer, op.index);
   const guard = op.guard === undefined ? "" : `@${cx.register(op.guard)} `;
   cx.instruction(`${guard}st.${op.buffer.space}.${access.type} ${address}, ${list(words)}`);
 }
 
 function storable(value: Value, access: Access, cx: Context): string {
-  if (value.type !== "bool") return access.words === 1 && access.parts === 1 && classOf(value.type) !== "b16" ? cx.use(value) : cx.register(value);
+  if (value.type !== "bool")
+    return access.words === 1 && access.parts === 1 && classOf(value.type) !== "b16"
+      ? cx.use(value)
+      : cx.register(value);
   const byte = cx.temporary("b32", "byte");
   cx.instruction(`selp.b32 ${byte}, 1, 0, ${cx.register(value)}`);
   return byte;

@@ -13,7 +13,16 @@ export type RegisterClass = "pred" | "b16" | "b32" | "b64" | "f32";
 export const registerClasses: readonly RegisterClass[] = ["pred", "b16", "b32", "b64", "f32"];
 
 const classes: Readonly<Record<ValueType, RegisterClass>> = {
-  bool: "pred", i32: "b32", u32: "b32", i64: "b64", f32: "f32", f16: "b16", bf16: "b16", b8: "b32", h2: "b32", b8x4: "b32",
+  bool: "pred",
+  i32: "b32",
+  u32: "b32",
+  i64: "b64",
+  f32: "f32",
+  f16: "b16",
+  bf16: "b16",
+  b8: "b32",
+  h2: "b32",
+  b8x4: "b32",
 };
 
 export function classOf(type: ValueType): RegisterClass {
@@ -22,7 +31,16 @@ export function classOf(type: ValueType): RegisterClass {
 
 /** Type suffix for arithmetic that has to know a sign; bits for what is only carried. */
 export const arithmeticType: Readonly<Record<ValueType, string>> = {
-  bool: "pred", i32: "s32", u32: "u32", i64: "s64", f32: "f32", f16: "b16", bf16: "b16", b8: "u32", h2: "b32", b8x4: "b32",
+  bool: "pred",
+  i32: "s32",
+  u32: "u32",
+  i64: "s64",
+  f32: "f32",
+  f16: "b16",
+  bf16: "b16",
+  b8: "u32",
+  h2: "b32",
+  b8x4: "b32",
 };
 
 /** An immediate operand. Predicates have none. */
@@ -39,12 +57,46 @@ export function bytesOf(dtype: DType): number {
 
 /** Names that mean something to PTX after a `%`, and so are not free for a register. */
 export const specialRegisters: readonly string[] = [
-  "tid", "ntid", "laneid", "warpid", "nwarpid", "ctaid", "nctaid", "smid", "nsmid", "gridid", "is_explicit_cluster", "clusterid",
-  "nclusterid", "cluster_ctaid", "cluster_nctaid", "cluster_ctarank", "cluster_nctarank", "lanemask_eq", "lanemask_le", "lanemask_lt",
-  "lanemask_ge", "lanemask_gt", "clock", "clock_hi", "clock64", "globaltimer", "globaltimer_lo", "globaltimer_hi",
-  "reserved_smem_offset_begin", "reserved_smem_offset_end", "reserved_smem_offset_cap", "reserved_smem_offset_0",
-  "reserved_smem_offset_1", "total_smem_size", "aggr_smem_size", "dynamic_smem_size", "current_graph_exec",
-  ...numbered("pm", 8), ...numbered("pm", 8).map((name) => `${name}_64`), ...numbered("envreg", 32),
+  "tid",
+  "ntid",
+  "laneid",
+  "warpid",
+  "nwarpid",
+  "ctaid",
+  "nctaid",
+  "smid",
+  "nsmid",
+  "gridid",
+  "is_explicit_cluster",
+  "clusterid",
+  "nclusterid",
+  "cluster_ctaid",
+  "cluster_nctaid",
+  "cluster_ctarank",
+  "cluster_nctarank",
+  "lanemask_eq",
+  "lanemask_le",
+  "lanemask_lt",
+  "lanemask_ge",
+  "lanemask_gt",
+  "clock",
+  "clock_hi",
+  "clock64",
+  "globaltimer",
+  "globaltimer_lo",
+  "globaltimer_hi",
+  "reserved_smem_offset_begin",
+  "reserved_smem_offset_end",
+  "reserved_smem_offset_cap",
+  "reserved_smem_offset_0",
+  "reserved_smem_offset_1",
+  "total_smem_size",
+  "aggr_smem_size",
+  "dynamic_smem_size",
+  "current_graph_exec",
+  ...numbered("pm", 8),
+  ...numbered("pm", 8).map((name) => `${name}_64`),
+  ...numbered("envreg", 32),
 ];
 
 function numbered(stem: string, count: number): readonly string[] {

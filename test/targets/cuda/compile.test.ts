@@ -10,8 +10,14 @@ describe("nvcc compiles every kernel without a warning, a spill or local memory"
   for (const architecture of ["sm_80", "sm_90a"] as const) {
     test.skipIf(!hasNvcc)(needing("nvcc", hasNvcc, architecture), { timeout: 120_000 }, () => {
       const caps = cuda.caps(architecture);
-      const kernels = [...opCases(caps), ...memoryCases(), ...warpCases(caps.instructions)].map(({ kernel }) => kernel);
-      expect(compileCuda(emitCudaModule(kernels), architecture)).toEqual({ complaints: [], spilling: [], entries: kernels.length });
+      const kernels = [...opCases(caps), ...memoryCases(), ...warpCases(caps.instructions)].map(
+        ({ kernel }) => kernel,
+      );
+      expect(compileCuda(emitCudaModule(kernels), architecture)).toEqual({
+        complaints: [],
+        spilling: [],
+        entries: kernels.length,
+      });
     });
   }
 });

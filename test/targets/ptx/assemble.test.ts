@@ -10,8 +10,14 @@ describe("ptxas assembles every kernel without a warning, a spill or local memor
   for (const variant of ptx.variants) {
     test.skipIf(!hasPtxas)(needing("ptxas", hasPtxas, variant), { timeout: 60_000 }, () => {
       const caps = ptx.caps(variant);
-      const kernels = [...opCases(caps), ...memoryCases(), ...warpCases(caps.instructions)].map(({ kernel }) => kernel);
-      expect(assemble(emitPtxModule(kernels, caps), variant)).toEqual({ complaints: [], spilling: [], entries: kernels.length });
+      const kernels = [...opCases(caps), ...memoryCases(), ...warpCases(caps.instructions)].map(
+        ({ kernel }) => kernel,
+      );
+      expect(assemble(emitPtxModule(kernels, caps), variant)).toEqual({
+        complaints: [],
+        spilling: [],
+        entries: kernels.length,
+      });
     });
   }
 });

@@ -24,9 +24,13 @@ export function elementText(dtype: DType, bytes: Uint8Array, i: number): string 
     return Object.is(value, -0) ? "-0" : String(value);
   }
   switch (dtypes[dtype].bytes) {
-    case 8: return String(view.getBigInt64(i * 8, true));
-    case 4: return String(view.getUint32(i * 4, true));
-    case 2: return String(view.getUint16(i * 2, true));
-    default: return String(view.getUint8(i));
+    case 8:
+      return String(view.getBigInt64(i * 8, true));
+    case 4:
+      return String(view.getUint32(i * 4, true));
+    case 2:
+      return String(view.getUint16(i * 2, true));
+    default:
+      return String(view.getUint8(i));
   }
 }

@@ -10,18 +10,28 @@ const threads = 32;
 const all: readonly DType[] = ["f32", "f16", "bf16", "e4m3", "e5m2", "i64", "i32", "u32", "i8", "u8", "bool"];
 
 export function memoryCases(): readonly OpCase[] {
-  return all.flatMap((dtype) => [1, 2, 4, 8, 16].filter((count) => count * dtypes[dtype].bytes <= 16).map((count) => memoryCase(dtype, count)));
+  return all.flatMap((dtype) =>
+    [1, 2, 4, 8, 16]
+      .filter((count) => count * dtypes[dtype].bytes <= 16)
+      .map((count) => memoryCase(dtype, count)),
+  );
 }
 
 /** Element `i` of a made-up array; distinct where the dtype is wide enough. */
 function element(dtype: DType, i: number): ScalarValue {
   switch (dtype) {
-    case "bool": return i % 3 === 1;
-    case "i64": return BigInt(i) * 4294967297n - 5n;
-    case "f32": return Math.fround(i * 1.1 - 7);
-    case "i32": return i * 65537 - 9;
-    case "u32": return (i * 2654435761) >>> 0;
-    default: return (i * 257 + 3) % (dtypes[dtype].bytes === 2 ? 65536 : 256);
+    case "bool":
+      return i % 3 === 1;
+    case "i64":
+      return BigInt(i) * 4294967297n - 5n;
+    case "f32":
+      return Math.fround(i * 1.1 - 7);
+    case "i32":
+      return i * 65537 - 9;
+    case "u32":
+      return (i * 2654435761) >>> 0;
+    default:
+      return (i * 257 + 3) % (dtypes[dtype].bytes === 2 ? 65536 : 256);
   }
 }
 
@@ -29,9 +39,16 @@ function memoryCase(dtype: DType, count: number): OpCase {
   const length = threads * count;
   const values = Array.from({ length }, (_, i) => element(dtype, i));
   const b = new KernelBuilder(threads);
-  const array = (name: string, access: "read" | "write") => b.buffer({ name, dtype, length: constant(length), access, align: 16 });
+  const array = (name: string, access: "read" | "write") =>
+    b.buffer({ name, dtype, length: constant(length), access, align: 16 });
   const x = array("x", "read");
-  const [plain, zeros, others, masked, mirrored] = [array("plain", "write"), array("zeros", "write"), array("others", "write"), array("masked", "write"), array("mirrored", "write")];
+  const [plain, zeros, others, masked, mirrored] = [
+    array("plain", "write"),
+    array("zeros", "write"),
+    array("others", "write"),
+    array("masked", "write"),
+    array("mirrored", "write"),
+  ];
   const tile = b.shared({ name: "tile", dtype, length });
   const thread = b.thread();
   const at = b.mul(thread, b.i32(count), "at");
@@ -42,17 +59,27 @@ function memoryCase(dtype: DType, count: number): OpCase {
   b.store(zeros, at, b.loadWide(x, at, { count, guard: isLow }));
   b.store(others, at, b.loadWide(x, at, { count, guard: isLow, otherwise }));
   // The buffer is written first where the guarded store leaves it.
-  b.store(masked, at, Array.from({ length: count }, () => otherwise));
+  b.store(
+    masked,
+    at,
+    Array.from({ length: count }, () => otherwise),
+  );
   b.store(masked, at, b.loadWide(x, at, { count }), isLow);
   b.store(tile, at, b.loadWide(x, at, { count }));
   b.barrier();
   const opposite = b.mul(b.sub(b.i32(threads - 1), thread), b.i32(count), "opposite");
   b.store(mirrored, at, b.loadWide(tile, opposite, { count }));
 
-  const where = (other: ScalarValue): readonly ScalarValue[] => values.map((value, i) => (i < 20 * count ? value : other));
+  const where = (other: ScalarValue): readonly ScalarValue[] =>
+    values.map((value, i) => (i < 20 * count ? value : other));
   const zero: ScalarValue = dtype === "i64" ? 0n : dtype === "bool" ? false : 0;
   const output = (label: string, list: readonly ScalarValue[]) => ({ label, dtype, values: list });
-  const kernel = b.finish({ name: `move_${dtype}_${count}`, grid: [constant(1), constant(1), constant(1)], summary: `${count} ${dtype} at once`, files: [] });
+  const kernel = b.finish({
+    name: `move_${dtype}_${count}`,
+    grid: [constant(1), constant(1), constant(1)],
+    summary: `${count} ${dtype} at once`,
+    files: [],
+  });
   return {
     kernel,
     inputs: [{ dtype, values }],
@@ -61,7 +88,10 @@ function memoryCase(dtype: DType, count: number): OpCase {
       output("zeros", where(zero)),
       output("others", where(element(dtype, 4))),
       output("masked", where(element(dtype, 4))),
-      output("mirrored", values.map((_, i) => values[(threads - 1 - Math.floor(i / count)) * count + (i % count)] ?? zero)),
+      output(
+        "mirrored",
+        values.map((_, i) => values[(threads - 1 - Math.floor(i / count)) * count + (i % count)] ?? zero),
+      ),
     ],
   };
 }

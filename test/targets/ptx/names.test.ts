@@ -11,10 +11,80 @@ import { simulate } from "./simulated.ts";
 import { assemble, compileCuda, hasNvcc, hasPtxas, needing } from "./tools.ts";
 
 const hostile = [
-  "", "_", "__", "$", "%", "%tid", "tid", "ntid", "laneid", "clock", "envreg0", "1x", "x y", "x.y", "é", "数", "\u0000", "\n", "a\nret;", '"', "\\", "*/", "//", "/*", "#include",
-  "ld", "st", "add", "mul", "bra", "ret", "reg", "shared", "global", "entry", "version", "f32", "b32", "pred", "shared_memory",
-  "int", "float", "for", "class", "asm", "main", "NULL", "linux", "printf", "memcpy", "exp", "sqrt", "y0", "j1", "fmaf", "min", "threadIdx", "blockIdx", "bf16", "f16", "u8",
-  "float_to_bf16", "mma_m16n8k16_bf16", "__syncthreads", "INFINITY", "t", "t1", "x", "x1", "x_1", "x_ptr", "x_at", "constant", "a".repeat(5000),
+  "",
+  "_",
+  "__",
+  "$",
+  "%",
+  "%tid",
+  "tid",
+  "ntid",
+  "laneid",
+  "clock",
+  "envreg0",
+  "1x",
+  "x y",
+  "x.y",
+  "é",
+  "数",
+  "\u0000",
+  "\n",
+  "a\nret;",
+  '"',
+  "\\",
+  "*/",
+  "//",
+  "/*",
+  "#include",
+  "ld",
+  "st",
+  "add",
+  "mul",
+  "bra",
+  "ret",
+  "reg",
+  "shared",
+  "global",
+  "entry",
+  "version",
+  "f32",
+  "b32",
+  "pred",
+  "shared_memory",
+  "int",
+  "float",
+  "for",
+  "class",
+  "asm",
+  "main",
+  "NULL",
+  "linux",
+  "printf",
+  "memcpy",
+  "exp",
+  "sqrt",
+  "y0",
+  "j1",
+  "fmaf",
+  "min",
+  "threadIdx",
+  "blockIdx",
+  "bf16",
+  "f16",
+  "u8",
+  "float_to_bf16",
+  "mma_m16n8k16_bf16",
+  "__syncthreads",
+  "INFINITY",
+  "t",
+  "t1",
+  "x",
+  "x1",
+  "x_1",
+  "x_ptr",
+  "x_at",
+  "constant",
+  "a".repeat(5000),
 ];
 
 const name = fc.oneof(fc.constantFrom(...hostile), fc.string({ unit: "grapheme", maxLength: 12 }));
@@ -34,10 +104,19 @@ function named(names: readonly string[]): Kernel {
   b.barrier();
   const sum = b.var(b.load(tile, b.thread(), { hint: pick(7) }), pick(8));
   b.for(b.i32(0), b.size(pick(9), n), 1, pick(10), (i) => {
-    b.if(b.lt(i, b.i32(1000), pick(11)), () => b.set(sum, b.add(b.get(sum), b.f32(1), pick(12))), () => b.set(sum, b.f32(0)));
+    b.if(
+      b.lt(i, b.i32(1000), pick(11)),
+      () => b.set(sum, b.add(b.get(sum), b.f32(1), pick(12))),
+      () => b.set(sum, b.f32(0)),
+    );
   });
   b.store(y, b.thread(), [b.get(sum)]);
-  return b.finish({ name: pick(13), grid: [constant(1), constant(1), constant(1)], summary: pick(14), files: [pick(15)] });
+  return b.finish({
+    name: pick(13),
+    grid: [constant(1), constant(1), constant(1)],
+    summary: pick(14),
+    files: [pick(15)],
+  });
 }
 
 const arrangements = fc.array(name, { minLength: 1, maxLength: 16 });
@@ -49,30 +128,55 @@ describe("hostile names", { timeout: 120_000 }, () => {
     const x = new Uint8Array(new Uint16Array(32).fill(0x4000).buffer);
     fc.assert(
       fc.property(arrangements, (names) => {
-        const { buffers, findings } = simulate(named(names), caps, { buffers: [x, 128], sizes: [3], grid: [1, 1, 1] });
+        const { buffers, findings } = simulate(named(names), caps, {
+          buffers: [x, 128],
+          sizes: [3],
+          grid: [1, 1, 1],
+        });
         expect(findings).toEqual([]);
-        expect([...new Float32Array((buffers[1] ?? new Uint8Array()).slice().buffer)]).toEqual(Array<number>(32).fill(6));
+        expect([...new Float32Array((buffers[1] ?? new Uint8Array()).slice().buffer)]).toEqual(
+          Array<number>(32).fill(6),
+        );
       }),
       { numRuns: 200, seed: 7 },
     );
   });
 
   /** Each hostile string in every place at once, and random mixtures. */
-  const kernels = [...hostile.map((one) => named([one])), ...fc.sample(arrangements, { numRuns: 40, seed: 11 }).map(named)];
-  const numbered = kernels.map((kernel, i): Kernel => ({ ...kernel, name: `${kernel.name.slice(0, 20)}_${i}` }));
+  const kernels = [
+    ...hostile.map((one) => named([one])),
+    ...fc.sample(arrangements, { numRuns: 40, seed: 11 }).map(named),
+  ];
+  const numbered = kernels.map((kernel, i): Kernel => ({
+    ...kernel,
+    name: `${kernel.name.slice(0, 20)}_${i}`,
+  }));
 
   test.skipIf(!hasPtxas)(needing("ptxas", hasPtxas, "assemble"), () => {
-    expect(assemble(emitPtxModule(numbered, caps), "sm_90a")).toEqual({ complaints: [], spilling: [], entries: kernels.length });
+    expect(assemble(emitPtxModule(numbered, caps), "sm_90a")).toEqual({
+      complaints: [],
+      spilling: [],
+      entries: kernels.length,
+    });
   });
 
   test.skipIf(!hasNvcc)(needing("nvcc", hasNvcc, "compile as CUDA C++"), () => {
     const legal = numbered.map((kernel) => cuda.legalize(kernel, cuda.caps("sm_90a")));
-    expect(compileCuda(emitCudaModule(legal), "sm_90a")).toEqual({ complaints: [], spilling: [], entries: kernels.length });
+    expect(compileCuda(emitCudaModule(legal), "sm_90a")).toEqual({
+      complaints: [],
+      spilling: [],
+      entries: kernels.length,
+    });
   });
 
   // As entries the names stand alone, where a library's own may already be declared.
   test.skipIf(!hasNvcc)(needing("nvcc", hasNvcc, "are legal names of entries"), () => {
-    const entries = new Map(hostile.map((one) => [emitCuda(named(["x", "y", "tile", "", "", "", "", "", "", "n", "", "", "", one])).entry, one]));
+    const entries = new Map(
+      hostile.map((one) => [
+        emitCuda(named(["x", "y", "tile", "", "", "", "", "", "", "n", "", "", "", one])).entry,
+        one,
+      ]),
+    );
     const bodies = [...entries.keys()].map((entry) => `extern "C" __global__ void ${entry}() {}`);
     expect(compileCuda(`${bodies.join("\n")}\n`, "sm_90a").complaints).toEqual([]);
     for (const one of hostile) expect(emitPtx(named([one]), caps).entry).toMatch(/^[A-Za-z][A-Za-z0-9_]*$/);

@@ -3,8 +3,22 @@
  * by `kernel/scalar.ts`. PTX runs them on the simulator; CUDA C++ is compiled from the same.
  */
 import { KernelBuilder } from "../../../compiler/kernel/builder.ts";
-import type { BinaryFn, Buffer, Caps, Kernel, UnaryFn, Value, ValueType } from "../../../compiler/kernel/ir.ts";
-import { evaluateBinary, evaluateConvert, evaluateFma, evaluateUnary, type ScalarValue } from "../../../compiler/kernel/scalar.ts";
+import type {
+  BinaryFn,
+  Buffer,
+  Caps,
+  Kernel,
+  UnaryFn,
+  Value,
+  ValueType,
+} from "../../../compiler/kernel/ir.ts";
+import {
+  evaluateBinary,
+  evaluateConvert,
+  evaluateFma,
+  evaluateUnary,
+  type ScalarValue,
+} from "../../../compiler/kernel/scalar.ts";
 import { constant } from "../../../compiler/types/dim.ts";
 import type { DType } from "../../../compiler/types/dtype.ts";
 
@@ -14,17 +28,70 @@ export const threads = 64;
 export interface OpCase {
   readonly kernel: Kernel;
   readonly inputs: readonly { readonly dtype: DType; readonly values: readonly ScalarValue[] }[];
-  readonly outputs: readonly { readonly label: string; readonly dtype: DType; readonly values: readonly (ScalarValue | undefined)[] }[];
+  readonly outputs: readonly {
+    readonly label: string;
+    readonly dtype: DType;
+    readonly values: readonly (ScalarValue | undefined)[];
+  }[];
 }
 
 type Arithmetic = "f32" | "i32" | "u32" | "i64" | "bool";
 
 const nan = NaN;
 const interesting: Readonly<Record<Arithmetic, readonly ScalarValue[]>> = {
-  f32: [0, -0, 1, -1, 0.5, 1.5, 2.5, -2.5, 3.1415927, 1e-40, -1e-45, 3.4e38, -3.4e38, Infinity, -Infinity, nan, 7, 123456.7, -0.1, 2147483648, -2147483648, 4294967296, 255.5, -129, 1e19, 448, 464, 65520, 0.001953125].map(Math.fround),
-  i32: [0, 1, -1, 2, 7, -7, 31, 100, -128, 127, 128, 255, 256, 2147483647, -2147483648, 65536, -65535, 123456789],
+  f32: [
+    0,
+    -0,
+    1,
+    -1,
+    0.5,
+    1.5,
+    2.5,
+    -2.5,
+    3.1415927,
+    1e-40,
+    -1e-45,
+    3.4e38,
+    -3.4e38,
+    Infinity,
+    -Infinity,
+    nan,
+    7,
+    123456.7,
+    -0.1,
+    2147483648,
+    -2147483648,
+    4294967296,
+    255.5,
+    -129,
+    1e19,
+    448,
+    464,
+    65520,
+    0.001953125,
+  ].map(Math.fround),
+  i32: [
+    0, 1, -1, 2, 7, -7, 31, 100, -128, 127, 128, 255, 256, 2147483647, -2147483648, 65536, -65535, 123456789,
+  ],
   u32: [0, 1, 2, 7, 31, 127, 128, 255, 256, 2147483647, 2147483648, 4294967295, 65536, 123456789],
-  i64: [0n, 1n, -1n, 7n, -7n, 255n, -129n, 2147483648n, -2147483649n, 4294967296n, 9223372036854775807n, -9223372036854775808n, 1099511627776n, 123456789012345n, 16777217n, 36028797018963969n],
+  i64: [
+    0n,
+    1n,
+    -1n,
+    7n,
+    -7n,
+    255n,
+    -129n,
+    2147483648n,
+    -2147483649n,
+    4294967296n,
+    9223372036854775807n,
+    -9223372036854775808n,
+    1099511627776n,
+    123456789012345n,
+    16777217n,
+    36028797018963969n,
+  ],
   bool: [false, true],
 };
 
@@ -38,16 +105,37 @@ const exactUnary: Readonly<Record<Arithmetic, readonly UnaryFn[]>> = {
 };
 
 const comparisons: readonly BinaryFn[] = ["eq", "ne", "lt", "le", "gt", "ge"];
-const integers: readonly BinaryFn[] = ["add", "sub", "mul", "div", "rem", "min", "max", "and", "or", "xor", "shl", "shr", ...comparisons];
+const integers: readonly BinaryFn[] = [
+  "add",
+  "sub",
+  "mul",
+  "div",
+  "rem",
+  "min",
+  "max",
+  "and",
+  "or",
+  "xor",
+  "shl",
+  "shr",
+  ...comparisons,
+];
 const binaryFns: Readonly<Record<Arithmetic, readonly BinaryFn[]>> = {
   f32: ["add", "sub", "mul", "div", "min", "max", ...comparisons],
-  i32: integers, u32: integers, i64: integers,
+  i32: integers,
+  u32: integers,
+  i64: integers,
   bool: ["and", "or", "xor", "eq", "ne"],
 };
 
 export function opCases(caps: Caps): readonly OpCase[] {
   const types: readonly Arithmetic[] = ["f32", "i32", "u32", "i64", "bool"];
-  return [...types.map(binaryCase), ...types.map(unaryCase), ...(["f32", "i32", "i64"] as const).map(fmaCase), ...convertCases(caps)];
+  return [
+    ...types.map(binaryCase),
+    ...types.map(unaryCase),
+    ...(["f32", "i32", "i64"] as const).map(fmaCase),
+    ...convertCases(caps),
+  ];
 }
 
 /** Operand lists, repeated or cut to a whole number of blocks. */
@@ -68,7 +156,11 @@ class CaseBuilder {
   readonly #length: number;
   readonly #index: Value;
   readonly #inputs: { readonly dtype: DType; readonly values: readonly ScalarValue[] }[] = [];
-  readonly #outputs: { readonly label: string; readonly dtype: DType; readonly values: readonly (ScalarValue | undefined)[] }[] = [];
+  readonly #outputs: {
+    readonly label: string;
+    readonly dtype: DType;
+    readonly values: readonly (ScalarValue | undefined)[];
+  }[] = [];
   readonly #stores: (() => void)[] = [];
 
   constructor(length: number) {
@@ -80,14 +172,23 @@ class CaseBuilder {
   input(name: string, dtype: DType, values: readonly ScalarValue[]): Value {
     const { b } = this;
     this.#inputs.push({ dtype, values });
-    return b.load(b.buffer({ name, dtype, length: constant(this.#length), access: "read", align: 16 }), this.#index);
+    return b.load(
+      b.buffer({ name, dtype, length: constant(this.#length), access: "read", align: 16 }),
+      this.#index,
+    );
   }
 
   output(label: string, dtype: DType, value: Value, values: readonly (ScalarValue | undefined)[]): void {
     const { b } = this;
     this.#outputs.push({ label, dtype, values });
     this.#stores.push(() => {
-      const buffer: Buffer = b.buffer({ name: label, dtype, length: constant(this.#length), access: "write", align: 16 });
+      const buffer: Buffer = b.buffer({
+        name: label,
+        dtype,
+        length: constant(this.#length),
+        access: "write",
+        align: 16,
+      });
       b.store(buffer, this.#index, [value]);
     });
   }
@@ -95,7 +196,11 @@ class CaseBuilder {
   finish(name: string): OpCase {
     for (const store of this.#stores) store();
     const grid = [constant(this.#length / threads), constant(1), constant(1)] as const;
-    return { kernel: this.b.finish({ name, grid, summary: `${name}: every result apart`, files: [] }), inputs: this.#inputs, outputs: this.#outputs };
+    return {
+      kernel: this.b.finish({ name, grid, summary: `${name}: every result apart`, files: [] }),
+      inputs: this.#inputs,
+      outputs: this.#outputs,
+    };
   }
 }
 
@@ -110,7 +215,12 @@ function binaryCase(type: Arithmetic): OpCase {
   for (const fn of binaryFns[type]) {
     const by = fn === "shl" || fn === "shr" ? { value: shift, list: shifts } : { value: right, list: b };
     const result = cx.b.binary(fn, left, by.value);
-    cx.output(fn, result.type === "bool" ? "bool" : type, result, a.map((x, i) => expected(fn, type, x, by.list[i] ?? 0)));
+    cx.output(
+      fn,
+      result.type === "bool" ? "bool" : type,
+      result,
+      a.map((x, i) => expected(fn, type, x, by.list[i] ?? 0)),
+    );
   }
   return cx.finish(`binary_${type}`);
 }
@@ -120,7 +230,12 @@ function expected(fn: BinaryFn, type: Arithmetic, a: ScalarValue, b: ScalarValue
     if (Number.isNaN(a) || Number.isNaN(b) || (a === 0 && b === 0)) return undefined;
   }
   // The one quotient that does not fit.
-  if ((fn === "div" || fn === "rem") && (b === -1 || b === -1n) && (a === -2147483648 || a === -9223372036854775808n)) return undefined;
+  if (
+    (fn === "div" || fn === "rem") &&
+    (b === -1 || b === -1n) &&
+    (a === -2147483648 || a === -9223372036854775808n)
+  )
+    return undefined;
   return evaluateBinary(fn, type, a, b);
 }
 
@@ -130,7 +245,12 @@ function unaryCase(type: Arithmetic): OpCase {
   const operand = cx.input("a", type, a);
   for (const fn of exactUnary[type]) {
     const result = cx.b.unary(fn, operand);
-    cx.output(fn, result.type === "bool" ? "bool" : type, result, a.map((x) => evaluateUnary(fn, type, x)));
+    cx.output(
+      fn,
+      result.type === "bool" ? "bool" : type,
+      result,
+      a.map((x) => evaluateUnary(fn, type, x)),
+    );
   }
   return cx.finish(`unary_${type}`);
 }
@@ -140,9 +260,19 @@ function fmaCase(type: "f32" | "i32" | "i64"): OpCase {
   const c = a.map((_, i) => b[(i * 7 + 3) % b.length] ?? 0);
   const cx = new CaseBuilder(a.length);
   const operands = [cx.input("a", type, a), cx.input("b", type, b), cx.input("c", type, c)] as const;
-  cx.output("fma_result", type, cx.b.fma(...operands), a.map((x, i) => evaluateFma(type, x, b[i] ?? 0, c[i] ?? 0)));
+  cx.output(
+    "fma_result",
+    type,
+    cx.b.fma(...operands),
+    a.map((x, i) => evaluateFma(type, x, b[i] ?? 0, c[i] ?? 0)),
+  );
   const condition = cx.b.binary("lt", operands[0], operands[1]);
-  cx.output("chosen", type, cx.b.select(condition, operands[2], operands[0]), a.map((x, i) => (x < (b[i] ?? 0) ? c[i] : x)));
+  cx.output(
+    "chosen",
+    type,
+    cx.b.select(condition, operands[2], operands[0]),
+    a.map((x, i) => (x < (b[i] ?? 0) ? c[i] : x)),
+  );
   return cx.finish(`fma_${type}`);
 }
 
@@ -158,7 +288,9 @@ const codes: Readonly<Partial<Record<DType, readonly number[]>>> = {
 /** f32 whose neighbourhoods decide how a narrower float rounds. */
 function floats(): readonly ScalarValue[] {
   const list: ScalarValue[] = [...interesting.f32];
-  for (let e = -18; e < 18; e += 1) for (const m of [1, 1.0625, 1.1875, 1.125, 1.00048828125, 1.0009765625, 1.99999]) list.push(Math.fround(m * 2 ** e), Math.fround(-m * 2 ** e));
+  for (let e = -18; e < 18; e += 1)
+    for (const m of [1, 1.0625, 1.1875, 1.125, 1.00048828125, 1.0009765625, 1.99999])
+      list.push(Math.fround(m * 2 ** e), Math.fround(-m * 2 ** e));
   return list;
 }
 
@@ -181,7 +313,12 @@ function convertCases(caps: Caps): readonly OpCase[] {
       const to: ValueType = isByte(target) ? "b8" : (target as ValueType);
       const storage = isByte(target) ? target : isByte(source) ? source : undefined;
       const from: ValueType = isByte(source) ? "b8" : (source as ValueType);
-      cx.output(`to_${target}`, target, cx.b.convert(operand, to, storage), a.map((x) => evaluateConvert(from, to, storage, x)));
+      cx.output(
+        `to_${target}`,
+        target,
+        cx.b.convert(operand, to, storage),
+        a.map((x) => evaluateConvert(from, to, storage, x)),
+      );
     }
     return cx.finish(`convert_${source}`);
   });

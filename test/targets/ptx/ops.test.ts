@@ -11,7 +11,8 @@ import { warpCases } from "./warp-kernels.ts";
 for (const variant of ptx.variants) {
   const caps = ptx.caps(variant);
   describe(`${caps.target} computes what the kernel IR says, bit for bit`, () => {
-    for (const one of [...opCases(caps), ...memoryCases(), ...warpCases(caps.instructions)]) test(one.kernel.name, () => expect(wrong(one, variant)).toEqual([]));
+    for (const one of [...opCases(caps), ...memoryCases(), ...warpCases(caps.instructions)])
+      test(one.kernel.name, () => expect(wrong(one, variant)).toEqual([]));
   });
 }
 
@@ -19,7 +20,11 @@ for (const variant of ptx.variants) {
 function wrong(one: OpCase, variant: string): readonly string[] {
   const inputs = one.inputs.map(({ dtype, values }) => encodeScalars(dtype, values));
   const outputs = one.outputs.map(({ dtype, values }) => values.length * dtypes[dtype].bytes);
-  const { buffers, findings } = simulate(one.kernel, ptx.caps(variant), { buffers: [...inputs, ...outputs], sizes: [], grid: one.kernel.grid.map((dim) => evaluate(dim, new Map())) });
+  const { buffers, findings } = simulate(one.kernel, ptx.caps(variant), {
+    buffers: [...inputs, ...outputs],
+    sizes: [],
+    grid: one.kernel.grid.map((dim) => evaluate(dim, new Map())),
+  });
   const differences = [...findings];
   for (const [k, { label, dtype, values }] of one.outputs.entries()) {
     const bytes = buffers[one.inputs.length + k] ?? new Uint8Array();
@@ -27,7 +32,10 @@ function wrong(one: OpCase, variant: string): readonly string[] {
       if (value === undefined) continue;
       const got = elementText(dtype, bytes, i);
       const expected = elementText(dtype, encodeScalars(dtype, [value]), 0);
-      if (got !== expected) differences.push(`${label}(${one.inputs.map((input) => String(input.values[i])).join(", ")}): ${got}, expected ${expected}`);
+      if (got !== expected)
+        differences.push(
+          `${label}(${one.inputs.map((input) => String(input.values[i])).join(", ")}): ${got}, expected ${expected}`,
+        );
     }
   }
   return differences.slice(0, 20);

@@ -14,7 +14,19 @@ import { assemble, compileCuda, hasNvcc, hasPtxas, needing, unused } from "./too
 
 const seeds = Number(process.env["WEFT_SEEDS"] ?? 60);
 const first = Number(process.env["WEFT_FIRST_SEED"] ?? 1);
-const dtypes: readonly DType[] = ["f32", "f16", "bf16", "e4m3", "e5m2", "i64", "i32", "u32", "i8", "u8", "bool"];
+const dtypes: readonly DType[] = [
+  "f32",
+  "f16",
+  "bf16",
+  "e4m3",
+  "e5m2",
+  "i64",
+  "i32",
+  "u32",
+  "i8",
+  "u8",
+  "bool",
+];
 
 function draw(seed: number): RandomKernel {
   return randomKernel(seed, { threads: [1, 32, 64], dtypes });
@@ -44,12 +56,20 @@ describe("random kernels", { timeout: 300_000 }, () => {
 
     test.skipIf(!hasPtxas)(needing("ptxas", hasPtxas, `assemble for ${variant}`), () => {
       const kernels = drawLegal(caps, ptx.legalize);
-      expect(assemble(emitPtxModule(kernels, caps), variant)).toEqual({ complaints: [], spilling: [], entries: seeds });
+      expect(assemble(emitPtxModule(kernels, caps), variant)).toEqual({
+        complaints: [],
+        spilling: [],
+        entries: seeds,
+      });
     });
 
     test.skipIf(!hasNvcc)(needing("nvcc", hasNvcc, `compile as CUDA C++ for ${variant}`), () => {
       const kernels = drawLegal(cuda.caps(variant), cuda.legalize);
-      expect(compileCuda(emitCudaModule(kernels), variant, unused)).toEqual({ complaints: [], spilling: [], entries: seeds });
+      expect(compileCuda(emitCudaModule(kernels), variant, unused)).toEqual({
+        complaints: [],
+        spilling: [],
+        entries: seeds,
+      });
     });
   }
 });

@@ -2,7 +2,13 @@
 import type { Kernel, Caps } from "../../../compiler/kernel/ir.ts";
 import { sharedLayout, sizeTypes } from "../../../compiler/kernel/launch.ts";
 import { emitPtx } from "../../../compiler/targets/ptx/emit.ts";
-import { createDevice, launch, loadModule, renderFinding, type KernelArg } from "../../../runtime/simulate/index.ts";
+import {
+  createDevice,
+  launch,
+  loadModule,
+  renderFinding,
+  type KernelArg,
+} from "../../../runtime/simulate/index.ts";
 
 export interface Simulated {
   readonly buffers: readonly Uint8Array[];
@@ -25,7 +31,9 @@ export function simulate(kernel: Kernel, caps: Caps, given: Arguments): Simulate
     return buffer;
   });
   const types = sizeTypes(kernel);
-  const sizes = given.sizes.map((value, i): KernelArg => (types[i] === "i64" ? { kind: "i64", value: BigInt(value) } : { kind: "i32", value }));
+  const sizes = given.sizes.map((value, i): KernelArg =>
+    types[i] === "i64" ? { kind: "i64", value: BigInt(value) } : { kind: "i32", value },
+  );
   const [x = 1, y = 1, z = 1] = given.grid;
   const { kind, bytes } = sharedLayout(kernel);
   const report = launch(loadModule(text), entry, {

@@ -28,7 +28,19 @@ export function assemble(text: string, architecture: string): Assembly {
   return inFolder((folder) => {
     const file = join(folder, "kernels.ptx");
     writeFileSync(file, text);
-    const { status, stderr, stdout } = spawnSync("ptxas", [`-arch=${architecture}`, "-v", "--warn-on-spills", "--warn-on-local-memory-usage", file, "-o", join(folder, "kernels.cubin")], { encoding: "utf8" });
+    const { status, stderr, stdout } = spawnSync(
+      "ptxas",
+      [
+        `-arch=${architecture}`,
+        "-v",
+        "--warn-on-spills",
+        "--warn-on-local-memory-usage",
+        file,
+        "-o",
+        join(folder, "kernels.cubin"),
+      ],
+      { encoding: "utf8" },
+    );
     return read(`${stdout}${stderr}`, status);
   });
 }
@@ -43,7 +55,11 @@ export function compileCuda(text: string, architecture: string, options: readonl
     writeFileSync(file, text);
     const target = architecture === "sm_80" ? ["-arch=sm_80"] : ["-gencode=arch=compute_90a,code=sm_90a"];
     const strict = ["-Werror", "all-warnings", "-Xcompiler", "-Wall,-Wextra,-Werror", "-Xptxas", "-v"];
-    const { status, stderr, stdout } = spawnSync("nvcc", [...target, ...strict, ...options, "-fmad=false", "-cubin", "-o", join(folder, "kernels.cubin"), file], { encoding: "utf8" });
+    const { status, stderr, stdout } = spawnSync(
+      "nvcc",
+      [...target, ...strict, ...options, "-fmad=false", "-cubin", "-o", join(folder, "kernels.cubin"), file],
+      { encoding: "utf8" },
+    );
     return read(`${stdout}${stderr}`, status);
   });
 }
@@ -53,8 +69,14 @@ function read(output: string, status: number | null): Assembly {
   const told = /^ptxas info|bytes stack frame|Compile time/;
   const complaints = lines.filter((line) => !told.test(line.trim()));
   const frames = lines.filter((line) => line.includes("bytes stack frame"));
-  const spilling = frames.filter((line) => !line.includes("0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads"));
-  return { complaints: status === 0 ? complaints : [...complaints, `status ${status}`], spilling, entries: frames.length };
+  const spilling = frames.filter(
+    (line) => !line.includes("0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads"),
+  );
+  return {
+    complaints: status === 0 ? complaints : [...complaints, `status ${status}`],
+    spilling,
+    entries: frames.length,
+  };
 }
 
 function inFolder<T>(use: (folder: string) => T): T {
@@ -65,4 +87,3 @@ function inFolder<T>(use: (folder: string) => T): T {
     rmSync(folder, { recursive: true });
   }
 }
-
