@@ -102,10 +102,7 @@ class Block {
 
   write(value: Value | Register, thread: number, scalar: ScalarValue): void {
     let column = this.#values.get(value);
-    if (column === undefined) {
-      column = new Array<ScalarValue>(this.kernel.threads);
-      this.#values.set(value, column);
-    }
+    if (column === undefined) this.#values.set(value, (column = []));
     column[thread] = scalar;
   }
 

@@ -22,7 +22,7 @@ export function globalBuffers(kernel: Kernel): readonly Buffer[] {
   return kernel.buffers.filter((buffer) => buffer.space === "global");
 }
 
-function padded(bytes: Uint8Array): Uint8Array {
+function padded(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   const copy = new Uint8Array(Math.max(8, Math.ceil(bytes.length / 8) * 8));
   copy.set(bytes);
   return copy;
@@ -59,14 +59,14 @@ export async function loadJs(kernel: Kernel): Promise<{ readonly run: JsKernel; 
   const legal = legalize(kernel, jsCaps);
   checkKernel(legal);
   const { text, entry } = emitJs(legal);
-  const url = `data:text/javascript;base64,${Buffer64(text)}`;
+  const url = `data:text/javascript;base64,${base64(text)}`;
   const module = (await import(/* @vite-ignore */ url)) as Readonly<Record<string, JsKernel>>;
   const run = module[entry];
   if (run === undefined) throw new Error(`the module has no ${entry}`);
   return { run, text };
 }
 
-function Buffer64(text: string): string {
+function base64(text: string): string {
   return btoa(String.fromCharCode(...new TextEncoder().encode(text)));
 }
 
@@ -74,7 +74,7 @@ export async function runJs(run: KernelRun): Promise<readonly Uint8Array[]> {
   const buffers = run.buffers.map(padded);
   const loaded = await loadJs(run.kernel);
   const arrays = globalBuffers(run.kernel).map((buffer, k) => {
-    const bytes = buffers[k] ?? new Uint8Array(0);
+    const bytes = buffers[k] ?? new Uint8Array(new ArrayBuffer(0));
     return new arrayOf[buffer.dtype](bytes.buffer, 0, (run.buffers[k]?.length ?? 0) / dtypes[buffer.dtype].bytes);
   });
   loaded.run(arrays, run.sizes, ...run.grid);

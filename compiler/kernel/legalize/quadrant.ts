@@ -39,7 +39,7 @@ export function quadrantOf(b: KernelBuilder, x: Value): Quadrant {
 }
 
 /** pi/2 in parts of 8 and 11 bits, and what is left of it. */
-const halfPi = [1.5703125, 4.837512969970703125e-4, 7.54978995489188216e-8] as const;
+const halfPi = [1.5703125, 4.837512969970703125e-4, 7.549789954891882e-8] as const;
 
 function nearQuadrant(b: KernelBuilder, x: Value): Quadrant {
   const k = b.unary("round-even", b.mul(x, b.f32(2 / Math.PI)));

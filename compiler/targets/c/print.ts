@@ -168,7 +168,7 @@ export class Printer {
 
   /** Names the pending values that a write would change, before it is printed; call after its operands are spelled. */
   flush(touched: Reads): void {
-    for (const entry of [...this.#pending.values()]) {
+    for (const entry of this.#pending.values()) {
       const isTouched = (touched.memory && entry.memory) || [...touched.registers].some((register) => entry.registers.has(register));
       if (!isTouched) continue;
       this.#pending.delete(entry.value);
