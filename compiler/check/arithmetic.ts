@@ -12,7 +12,24 @@ import { carried, type Class, classOf, dtypeRef, printType, sameDtype, scalar } 
 import { type Context, errorExpr, fail } from "./context.ts";
 import type { DTypeRef, TensorType, TypedExpr } from "./typed.ts";
 
-const floatFunctions = ["exp", "exp2", "log", "log2", "sqrt", "rsqrt", "sin", "cos", "tanh", "sigmoid", "silu", "gelu", "erf", "floor", "ceil", "round"] as const;
+const floatFunctions = [
+  "exp",
+  "exp2",
+  "log",
+  "log2",
+  "sqrt",
+  "rsqrt",
+  "sin",
+  "cos",
+  "tanh",
+  "sigmoid",
+  "silu",
+  "gelu",
+  "erf",
+  "floor",
+  "ceil",
+  "round",
+] as const;
 
 /** Scalar functions by name, with the number of arguments. */
 export const scalarFunctions: ReadonlyMap<string, number> = new Map([
@@ -60,7 +77,13 @@ export function isUntyped(e: TypedExpr): boolean {
 }
 
 /** A scalar function or operator on scalars; `shown` is how the user wrote it. */
-export function applyScalars(cx: Context, place: Place, fn: string, args: readonly TypedExpr[], shown: string): TypedExpr {
+export function applyScalars(
+  cx: Context,
+  place: Place,
+  fn: string,
+  args: readonly TypedExpr[],
+  shown: string,
+): TypedExpr {
   if (args.some((arg) => arg.type.kind === "error")) return errorExpr(place);
   const classes = args.map((arg) => classOfExpr(cx, arg));
   const types = args.map((arg) => printType(arg.type)).join(" and ");
@@ -74,7 +97,11 @@ export function applyScalars(cx: Context, place: Place, fn: string, args: readon
   if (classes.includes("bool")) {
     const equality = (fn === "eq" || fn === "ne") && classes.every((c) => c === "bool");
     if (equality) return apply(place, fn, args, { ...scalar("bool"), masked });
-    return fail(cx, place, badOperator(place, shown, types, "cast the condition to a number: f32(..), or use select(c, a, b)"));
+    return fail(
+      cx,
+      place,
+      badOperator(place, shown, types, "cast the condition to a number: f32(..), or use select(c, a, b)"),
+    );
   }
   const folded = foldSizes(cx, place, fn, args);
   if (folded !== undefined) return folded;
@@ -93,13 +120,23 @@ function applySelect(cx: Context, place: Place, args: readonly TypedExpr[], mask
   const [condition, then, otherwise] = args;
   if (condition === undefined || then === undefined || otherwise === undefined) return errorExpr(place);
   if (classOfExpr(cx, condition) !== "bool") {
-    return fail(cx, condition.place, typeMismatch(condition.place, { found: printType(condition.type), wanted: "a condition" }));
+    return fail(
+      cx,
+      condition.place,
+      typeMismatch(condition.place, { found: printType(condition.type), wanted: "a condition" }),
+    );
   }
   const bools = classOfExpr(cx, then) === "bool" && classOfExpr(cx, otherwise) === "bool";
-  const joined = bools ? { values: [then, otherwise], type: scalar("bool") } : unifyNumbers(cx, "select", [then, otherwise]);
+  const joined = bools
+    ? { values: [then, otherwise], type: scalar("bool") }
+    : unifyNumbers(cx, "select", [then, otherwise]);
   const [a, b] = joined?.values ?? [];
   if (joined === undefined || a === undefined || b === undefined) {
-    return fail(cx, place, typeMismatch(otherwise.place, { found: printType(otherwise.type), wanted: printType(then.type) }));
+    return fail(
+      cx,
+      place,
+      typeMismatch(otherwise.place, { found: printType(otherwise.type), wanted: printType(then.type) }),
+    );
   }
   return { kind: "select", condition, then: a, else: b, type: { ...joined.type, masked }, place };
 }
@@ -109,10 +146,15 @@ function apply(place: Place, fn: string, args: readonly TypedExpr[], type: Tenso
 }
 
 /** Brings numbers to one dtype; undefined where a bool is among them. */
-export function unifyNumbers(cx: Context, fn: string, args: readonly TypedExpr[]): { values: TypedExpr[]; type: TensorType; kind: "float" | "int" } | undefined {
+export function unifyNumbers(
+  cx: Context,
+  fn: string,
+  args: readonly TypedExpr[],
+): { values: TypedExpr[]; type: TensorType; kind: "float" | "int" } | undefined {
   const classes = args.map((arg) => classOfExpr(cx, arg));
   if (classes.includes("bool") || classes.includes(undefined)) return undefined;
-  if (floats.has(fn) || classes.includes("float")) return { values: args.map((arg) => toFloat(cx, arg)), type: carried, kind: "float" };
+  if (floats.has(fn) || classes.includes("float"))
+    return { values: args.map((arg) => toFloat(cx, arg)), type: carried, kind: "float" };
   const typed = args.filter((arg) => !isUntyped(arg)).map((arg) => tensorOf(arg)?.dtype ?? dtypeRef("i32"));
   const dtype = typed.length > 0 ? widest(typed) : literalDtype(args);
   const type: TensorType = { ...scalar("i32"), dtype };
@@ -120,7 +162,9 @@ export function unifyNumbers(cx: Context, fn: string, args: readonly TypedExpr[]
 }
 
 function literalDtype(args: readonly TypedExpr[]): DTypeRef {
-  const wide = args.some((arg) => arg.kind === "literal" && typeof arg.value === "bigint" && !fits(arg.value, "i32"));
+  const wide = args.some(
+    (arg) => arg.kind === "literal" && typeof arg.value === "bigint" && !fits(arg.value, "i32"),
+  );
   return dtypeRef(wide ? "i64" : "i32");
 }
 
@@ -129,7 +173,8 @@ function widest(refs: readonly DTypeRef[]): DTypeRef {
     if (sameDtype(a, b) || a.kind === "param") return a;
     if (b.kind === "param") return b;
     const names = [a.dtype, b.dtype];
-    if (names.includes("i64") || (names.includes("u32") && names.some((n) => n === "i32" || n === "i8"))) return dtypeRef("i64");
+    if (names.includes("i64") || (names.includes("u32") && names.some((n) => n === "i32" || n === "i8")))
+      return dtypeRef("i64");
     return dtypeRef(names.includes("u32") ? "u32" : "i32");
   });
 }
@@ -163,7 +208,13 @@ export function fits(value: bigint, dtype: keyof typeof dtypes): boolean {
 
 // ---------------------------------------------------------------- sizes as values
 
-const sizeOperators: Readonly<Record<string, (a: Dim, b: Dim) => Dim>> = { add, sub, mul, div: floordiv, mod };
+const sizeOperators: Readonly<Record<string, (a: Dim, b: Dim) => Dim>> = {
+  add,
+  sub,
+  mul,
+  div: floordiv,
+  mod,
+};
 
 /** `D / 2` and `S - 1` stay sizes, where they are known not to be negative; `2 * 3` stays a literal. */
 function foldSizes(cx: Context, place: Place, fn: string, args: readonly TypedExpr[]): TypedExpr | undefined {
@@ -180,13 +231,28 @@ function foldSizes(cx: Context, place: Place, fn: string, args: readonly TypedEx
 }
 
 /** Whole numbers are exact up to 64 bits, and no program means more. */
-function foldLiterals(cx: Context, place: Place, fn: string, a: number | bigint | boolean, b: number | bigint | boolean): TypedExpr | undefined {
+function foldLiterals(
+  cx: Context,
+  place: Place,
+  fn: string,
+  a: number | bigint | boolean,
+  b: number | bigint | boolean,
+): TypedExpr | undefined {
   if (typeof a !== "bigint" || typeof b !== "bigint") return undefined;
-  if ((fn === "div" || fn === "mod") && b === 0n) return fail(cx, place, sizeError(place, "a whole number is divided by 0"));
-  const results: Readonly<Record<string, () => bigint>> = { add: () => a + b, sub: () => a - b, mul: () => a * b, div: () => floorDiv(a, b), mod: () => a - b * floorDiv(a, b) };
+  if ((fn === "div" || fn === "mod") && b === 0n)
+    return fail(cx, place, sizeError(place, "a whole number is divided by 0"));
+  const results: Readonly<Record<string, () => bigint>> = {
+    add: () => a + b,
+    sub: () => a - b,
+    mul: () => a * b,
+    div: () => floorDiv(a, b),
+    mod: () => a - b * floorDiv(a, b),
+  };
   const value = results[fn]?.();
   if (value === undefined) return undefined;
-  return fits(value, "i64") ? intLiteral(value, place) : fail(cx, place, sizeError(place, `the number ${value} does not fit in 64 bits`));
+  return fits(value, "i64")
+    ? intLiteral(value, place)
+    : fail(cx, place, sizeError(place, `the number ${value} does not fit in 64 bits`));
 }
 
 function sizeValue(e: TypedExpr): Dim | undefined {

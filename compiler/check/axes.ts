@@ -26,12 +26,16 @@ export function dimAxis(dim: Dim): Axis {
 }
 
 export function sameDtype(a: DTypeRef, b: DTypeRef): boolean {
-  return a.kind === "dtype" ? b.kind === "dtype" && a.dtype === b.dtype : b.kind === "param" && a.name === b.name;
+  return a.kind === "dtype"
+    ? b.kind === "dtype" && a.dtype === b.dtype
+    : b.kind === "param" && a.name === b.name;
 }
 
 export function sameScale(a: BlockScaling | undefined, b: BlockScaling | undefined): boolean {
   if (a === undefined || b === undefined) return a === b;
-  return a.format === b.format && a.block.length === b.block.length && a.block.every((n, i) => n === b.block[i]);
+  return (
+    a.format === b.format && a.block.length === b.block.length && a.block.every((n, i) => n === b.block[i])
+  );
 }
 
 /**
@@ -42,7 +46,12 @@ export function sameAxis(known: Known, a: Axis, b: Axis): boolean {
   if (a === b) return true;
   if (a.kind === "pack" || b.kind === "pack") return a.kind === b.kind;
   if (a.kind === "ragged" || b.kind === "ragged") {
-    return a.kind === "ragged" && b.kind === "ragged" && a.instance === b.instance && sameAxisDim(known, a.by, b.by);
+    return (
+      a.kind === "ragged" &&
+      b.kind === "ragged" &&
+      a.instance === b.instance &&
+      sameAxisDim(known, a.by, b.by)
+    );
   }
   return sameAxisDim(known, a.dim, b.dim);
 }
@@ -98,7 +107,14 @@ export function substituteAxis(axis: Axis, by: Bindings): readonly Axis[] {
     case "dim":
       return [dimAxis(substitute(axis.dim, by.dims))];
     case "ragged":
-      return [{ kind: "ragged", name: axis.name, instance: by.ragged.get(axis.instance) ?? axis.instance, by: substitute(axis.by, by.dims) }];
+      return [
+        {
+          kind: "ragged",
+          name: axis.name,
+          instance: by.ragged.get(axis.instance) ?? axis.instance,
+          by: substitute(axis.by, by.dims),
+        },
+      ];
   }
 }
 
@@ -117,15 +133,31 @@ export function substituteType(type: Type, by: Bindings): Type {
       };
     }
     case "record":
-      return { kind: "record", fields: type.fields.map(({ name, type: t }) => ({ name, type: substituteType(t, by) })) };
+      return {
+        kind: "record",
+        fields: type.fields.map(({ name, type: t }) => ({ name, type: substituteType(t, by) })),
+      };
     case "paged": {
       const dtype = type.dtype.kind === "param" ? (by.dtypes.get(type.dtype.name) ?? type.dtype) : type.dtype;
       const dim = (d: Dim): Dim => substitute(d, by.dims);
-      return { kind: "paged", dtype, page: dim(type.page), batch: dim(type.batch), length: dim(type.length), width: dim(type.width) };
+      return {
+        kind: "paged",
+        dtype,
+        page: dim(type.page),
+        batch: dim(type.batch),
+        length: dim(type.length),
+        width: dim(type.width),
+      };
     }
     case "plan": {
       const dim = (d: Dim): Dim => substitute(d, by.dims);
-      return { kind: "plan", rows: dim(type.rows), choices: dim(type.choices), experts: dim(type.experts), instance: by.ragged.get(type.instance) ?? type.instance };
+      return {
+        kind: "plan",
+        rows: dim(type.rows),
+        choices: dim(type.choices),
+        experts: dim(type.experts),
+        instance: by.ragged.get(type.instance) ?? type.instance,
+      };
     }
     case "module":
       return { kind: "module", module: type.module, bindings: composeBindings(type.bindings, by) };
@@ -136,7 +168,12 @@ export function substituteType(type: Type, by: Bindings): Type {
 
 /** `inner` and then `outer`, as one. */
 export function composeBindings(inner: Bindings, outer: Bindings): Bindings {
-  const dtypes = new Map([...inner.dtypes].map(([name, ref]) => [name, ref.kind === "param" ? (outer.dtypes.get(ref.name) ?? ref) : ref]));
+  const dtypes = new Map(
+    [...inner.dtypes].map(([name, ref]) => [
+      name,
+      ref.kind === "param" ? (outer.dtypes.get(ref.name) ?? ref) : ref,
+    ]),
+  );
   const scales = new Map(inner.scales);
   const unwritten = new Set(inner.unwritten);
   for (const [name, ref] of inner.dtypes) {
@@ -151,11 +188,20 @@ export function composeBindings(inner: Bindings, outer: Bindings): Bindings {
     scales,
     unwritten,
     pack: inner.pack?.flatMap((axis) => substituteAxis(axis, outer)),
-    ragged: new Map([...inner.ragged].map(([name, instance]) => [name, outer.ragged.get(instance) ?? instance])),
+    ragged: new Map(
+      [...inner.ragged].map(([name, instance]) => [name, outer.ragged.get(instance) ?? instance]),
+    ),
   };
 }
 
-export const noBindings: Bindings = { dims: new Map(), dtypes: new Map(), unwritten: new Set(), scales: new Map(), pack: undefined, ragged: new Map() };
+export const noBindings: Bindings = {
+  dims: new Map(),
+  dtypes: new Map(),
+  unwritten: new Set(),
+  scales: new Map(),
+  pack: undefined,
+  ragged: new Map(),
+};
 
 /** Sizes that a type names, in order of appearance. */
 export function dimsOfType(type: Type, into: Set<string>): void {
@@ -185,7 +231,8 @@ export function dimsOfType(type: Type, into: Set<string>): void {
 export function raggedOfType(type: Type, into: Set<string>): void {
   if (type.kind === "record") for (const field of type.fields) raggedOfType(field.type, into);
   else if (type.kind === "plan") into.add(type.instance);
-  else if (type.kind === "tensor") for (const axis of type.axes) if (axis.kind === "ragged") into.add(axis.instance);
+  else if (type.kind === "tensor")
+    for (const axis of type.axes) if (axis.kind === "ragged") into.add(axis.instance);
 }
 
 // ---------------------------------------------------------------- printing
@@ -214,7 +261,10 @@ export function printType(type: Type): string {
     case "tensor": {
       const axes = type.axes.length === 0 ? "" : `[${printAxes(type.axes)}]`;
       const format = type.scale?.format === "ue8m0" ? " ue8m0" : "";
-      const scale = type.scale === undefined || type.axes.length === 0 ? "" : ` @ (${type.scale.block.join(", ")})${format}`;
+      const scale =
+        type.scale === undefined || type.axes.length === 0
+          ? ""
+          : ` @ (${type.scale.block.join(", ")})${format}`;
       return `${printDtype(type.dtype)}${axes}${scale}`;
     }
     case "record":

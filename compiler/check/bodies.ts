@@ -34,7 +34,12 @@ export function parameterLocals(cx: Context, params: readonly TypedParam[]): Loc
   return locals;
 }
 
-export function checkBody(start: Context, block: Block, wanted: Type | undefined, where: { readonly name: string; readonly place: Place }): CheckedBody {
+export function checkBody(
+  start: Context,
+  block: Block,
+  wanted: Type | undefined,
+  where: { readonly name: string; readonly place: Place },
+): CheckedBody {
   let cx = start;
   const statements: TypedStatement[] = [];
   for (const statement of block.statements) {
@@ -56,22 +61,44 @@ function resultType(result: TypedExpr): Type {
   return result.type.kind === "tensor" ? { ...result.type, masked: false } : result.type;
 }
 
-function checkResult(cx: Context, block: Block, wanted: Type | undefined, where: { readonly name: string; readonly place: Place }): TypedExpr {
+function checkResult(
+  cx: Context,
+  block: Block,
+  wanted: Type | undefined,
+  where: { readonly name: string; readonly place: Place },
+): TypedExpr {
   const end = placeIn(cx, { start: block.span.end - 1, end: block.span.end });
   if (block.result === undefined) {
     // A body whose statements could not all be read has its diagnostic already.
     if (wanted !== undefined && wanted.kind !== "error") report(cx, noResult(end, where.name));
-    return wanted === undefined ? { kind: "record", fields: [], type: { kind: "record", fields: [] }, place: end } : errorExpr(end);
+    return wanted === undefined
+      ? { kind: "record", fields: [], type: { kind: "record", fields: [] }, place: end }
+      : errorExpr(end);
   }
   const { result } = block;
-  const value = guarded(cx, placeIn(cx, result.span), () => cx.expr({ ...cx, whole: true }, result)) ?? errorExpr(end);
-  if (wanted === undefined) return value.type.kind === "tensor" && value.type.masked ? { kind: "cast", value, type: { ...value.type, masked: false }, place: value.place } : value;
+  const value =
+    guarded(cx, placeIn(cx, result.span), () => cx.expr({ ...cx, whole: true }, result)) ?? errorExpr(end);
+  if (wanted === undefined)
+    return value.type.kind === "tensor" && value.type.masked
+      ? { kind: "cast", value, type: { ...value.type, masked: false }, place: value.place }
+      : value;
   return coerce(cx, value, { type: wanted, what: "the result", at: where.place });
 }
 
 /** The names of a `let` whose value was wrong, so that their uses are not wrong too. */
-function poisonedNames(cx: Context, statement: Extract<Statement, { kind: "let" }>): CheckedStatement["locals"] {
-  return statement.pattern.map(({ text, span }) => [text, { kind: "variable", variable: { name: text, type: { kind: "error" } }, mut: false, place: placeIn(cx, span) }]);
+function poisonedNames(
+  cx: Context,
+  statement: Extract<Statement, { kind: "let" }>,
+): CheckedStatement["locals"] {
+  return statement.pattern.map(({ text, span }) => [
+    text,
+    {
+      kind: "variable",
+      variable: { name: text, type: { kind: "error" } },
+      mut: false,
+      place: placeIn(cx, span),
+    },
+  ]);
 }
 
 /** Sizes that overflow anywhere in a statement end that statement alone. */
@@ -111,9 +138,15 @@ function checkLet(cx: Context, statement: Extract<Statement, { kind: "let" }>): 
   const written = statement.type === undefined ? undefined : placeIn(cx, statement.type.span);
   const value = type === undefined ? given : coerce(cx, given, { type, what: "this value", at: written });
   // What the `let` promises holds after it, also where the value was wrong: one mistake, one message.
-  const seen = type === undefined || type.kind === "error" || value.type.kind !== "error" ? value.type : fixedRagged(cx, type);
+  const seen =
+    type === undefined || type.kind === "error" || value.type.kind !== "error"
+      ? value.type
+      : fixedRagged(cx, type);
   const types = statement.destructure ? partTypes(cx, statement, seen) : [seen];
-  const variables = statement.pattern.map((name, i): Variable => ({ name: name.text, type: types[i] ?? { kind: "error" } }));
+  const variables = statement.pattern.map((name, i): Variable => ({
+    name: name.text,
+    type: types[i] ?? { kind: "error" },
+  }));
   const locals = variables.map((variable, i): readonly [string, Local] => {
     const own = placeIn(cx, statement.pattern[i]?.span ?? statement.span);
     holdPlans(cx, variable, own);
@@ -125,7 +158,9 @@ function checkLet(cx: Context, statement: Extract<Statement, { kind: "let" }>): 
 
 function fixedRagged(cx: Context, type: Type): Type {
   if (type.kind !== "tensor") return type;
-  const open = type.axes.some((axis) => axis.kind === "ragged" && axis.instance.startsWith("?") && !cx.body.ragged.has(axis.name));
+  const open = type.axes.some(
+    (axis) => axis.kind === "ragged" && axis.instance.startsWith("?") && !cx.body.ragged.has(axis.name),
+  );
   return open ? { kind: "error" } : type;
 }
 
@@ -140,7 +175,14 @@ function partTypes(cx: Context, statement: Extract<Statement, { kind: "let" }>, 
   if (type.kind === "error") return [];
   const place = placeIn(cx, statement.span);
   if (type.kind !== "record") {
-    report(cx, typeMismatch(placeIn(cx, statement.value.span), { found: printType(type), wanted: "a record of results", what: "what is taken apart" }));
+    report(
+      cx,
+      typeMismatch(placeIn(cx, statement.value.span), {
+        found: printType(type),
+        wanted: "a record of results",
+        what: "what is taken apart",
+      }),
+    );
     return [];
   }
   if (type.fields.length !== statement.pattern.length) {
@@ -163,7 +205,10 @@ function checkDo(cx: Context, e: Expr): CheckedStatement {
       }
       if (cx.repeated) report(cx, stateRepeated(place, "the cache"));
       if (append === undefined) return { statement: undefined, locals: [] };
-      return { statement: { kind: "append", state, rows: append.rows, count: append.count, place }, locals: [] };
+      return {
+        statement: { kind: "append", state, rows: append.rows, count: append.count, place },
+        locals: [],
+      };
     }
   }
   const value = cx.expr({ ...cx, whole: true }, e);

@@ -21,7 +21,16 @@ import { checkReduction, isReduction } from "./loops.ts";
 import type { FnEntity, Signature } from "./scope.ts";
 import { resolveDim } from "./sizes.ts";
 import { resolveElement, satisfies } from "./types.ts";
-import { bindArgument, bindCompounds, binder, type Binder, bindNamed, bindingsOf, bindRagged, bindRest } from "./unify.ts";
+import {
+  bindArgument,
+  bindCompounds,
+  binder,
+  type Binder,
+  bindNamed,
+  bindingsOf,
+  bindRagged,
+  bindRest,
+} from "./unify.ts";
 import type { Axis, Bindings, DTypeRef, ModuleType, TensorType, Type, TypedExpr } from "./typed.ts";
 
 const notYet: Readonly<Record<string, "gradient" | "mesh">> = {
@@ -40,9 +49,14 @@ export function checkCall(cx: Context, e: CallExpr): TypedExpr {
   if (callee.kind === "call") {
     // `grad(f)(x)`: the inner call says what is missing.
     const value = cx.expr(inner(cx), callee);
-    return value.kind === "error" ? value : fail(cx, place, notAFunction(place, "this", printType(value.type)));
+    return value.kind === "error"
+      ? value
+      : fail(cx, place, notAFunction(place, "this", printType(value.type)));
   }
-  if (callee.kind !== "name") return callee.kind === "error" ? errorExpr(place) : fail(cx, place, notAFunction(place, "this", "an expression"));
+  if (callee.kind !== "name")
+    return callee.kind === "error"
+      ? errorExpr(place)
+      : fail(cx, place, notAFunction(place, "this", "an expression"));
   return checkNamed(cx, e, callee.name.text, place);
 }
 
@@ -51,17 +65,24 @@ function checkNamed(cx: Context, e: CallExpr, name: string, place: Place): Typed
   const local = cx.locals.get(name);
   if (local !== undefined) {
     if (local.kind === "variable" && local.variable.type.kind === "error") return errorExpr(place);
-    const what = local.kind === "variable" && local.variable.type.kind === "tensor" && local.variable.type.axes.length > 0 ? "a tensor" : "a value";
+    const what =
+      local.kind === "variable" &&
+      local.variable.type.kind === "tensor" &&
+      local.variable.type.axes.length > 0
+        ? "a tensor"
+        : "a value";
     return fail(cx, own, notAFunction(own, name, what));
   }
   const member = cx.module?.entity.fns.get(name);
   if (member !== undefined) return callFn(cx, e, member, undefined, undefined);
   const entity = cx.scope.names.get(name);
   if (entity?.kind === "fn") return callFn(cx, e, entity, undefined, undefined);
-  if (entity !== undefined) return fail(cx, own, notAFunction(own, name, entity.kind === "const" ? "a const" : `a ${entity.kind}`));
+  if (entity !== undefined)
+    return fail(cx, own, notAFunction(own, name, entity.kind === "const" ? "a const" : `a ${entity.kind}`));
   if (isDType(name)) return checkCast(cx, e, dtypeRef(name), place);
   if (cx.bounds.has(name)) return checkCast(cx, e, { kind: "param", name }, place);
-  if (isReduction(name) && (e.dims !== undefined || !scalarFunctions.has(name))) return checkReduction(cx, e, name);
+  if (isReduction(name) && (e.dims !== undefined || !scalarFunctions.has(name)))
+    return checkReduction(cx, e, name);
   const arity = scalarFunctions.get(name);
   if (arity !== undefined) return checkScalar(cx, e, name, arity, place);
   const builtin = builtins.get(name);
@@ -80,9 +101,18 @@ function* callables(cx: Context): Generator<string> {
 }
 
 /** Names inside are checked, so that this is the last thing to mend. */
-function checkNotYet(cx: Context, e: CallExpr, name: string, what: "gradient" | "mesh", place: Place): TypedExpr {
+function checkNotYet(
+  cx: Context,
+  e: CallExpr,
+  name: string,
+  what: "gradient" | "mesh",
+  place: Place,
+): TypedExpr {
   for (const argument of e.args) {
-    const isFn = argument.kind === "name" && (cx.scope.names.get(argument.name.text)?.kind === "fn" || cx.module?.entity.fns.has(argument.name.text));
+    const isFn =
+      argument.kind === "name" &&
+      (cx.scope.names.get(argument.name.text)?.kind === "fn" ||
+        cx.module?.entity.fns.has(argument.name.text));
     if (!isFn && cx.expr(inner(cx), argument).kind === "error") return errorExpr(place);
   }
   return fail(cx, place, what === "gradient" ? noGradientYet(place, name) : noMeshYet(place, `'${name}'`));
@@ -91,35 +121,87 @@ function checkNotYet(cx: Context, e: CallExpr, name: string, what: "gradient" | 
 function checkScalar(cx: Context, e: CallExpr, name: string, arity: number, place: Place): TypedExpr {
   const args = e.args.map((argument) => cx.expr(inner(cx), argument));
   if (args.length !== arity) {
-    return fail(cx, place, argumentCount(place, { callee: name, wanted: `${arity} argument${arity === 1 ? "" : "s"}`, found: args.length }));
+    return fail(
+      cx,
+      place,
+      argumentCount(place, {
+        callee: name,
+        wanted: `${arity} argument${arity === 1 ? "" : "s"}`,
+        found: args.length,
+      }),
+    );
   }
   if (args.some((arg) => arg.type.kind === "error")) return errorExpr(place);
-  if (e.dims !== undefined) return fail(cx, place, brackets(place, `'${name}' takes no brackets`, `${name}(x) works element by element`));
+  if (e.dims !== undefined)
+    return fail(
+      cx,
+      place,
+      brackets(place, `'${name}' takes no brackets`, `${name}(x) works element by element`),
+    );
   return elementwise(cx, place, args, (values) => applyScalars(cx, place, name, values, name));
 }
 
 function checkCast(cx: Context, e: CallExpr, dtype: DTypeRef, place: Place): TypedExpr {
   const [argument, ...more] = e.args;
-  if (argument === undefined || more.length > 0) return fail(cx, place, argumentCount(place, { callee: "a cast", wanted: "one value", found: e.args.length }));
+  if (argument === undefined || more.length > 0)
+    return fail(
+      cx,
+      place,
+      argumentCount(place, { callee: "a cast", wanted: "one value", found: e.args.length }),
+    );
   const value = cx.expr(inner(cx), argument);
   const type = tensorOf(value);
   if (value.type.kind === "error") return value;
-  if (type === undefined) return fail(cx, value.place, typeMismatch(value.place, { found: printType(value.type), wanted: "a number or a tensor", what: "what is cast" }));
-  const to: TensorType = { kind: "tensor", dtype, axes: type.axes, scale: undefined, written: true, masked: false };
+  if (type === undefined)
+    return fail(
+      cx,
+      value.place,
+      typeMismatch(value.place, {
+        found: printType(value.type),
+        wanted: "a number or a tensor",
+        what: "what is cast",
+      }),
+    );
+  const to: TensorType = {
+    kind: "tensor",
+    dtype,
+    axes: type.axes,
+    scale: undefined,
+    written: true,
+    masked: false,
+  };
   if (type.scale !== undefined && type.axes.length > 0) {
-    return fail(cx, value.place, badOperator(value.place, "a cast", printType(type), "dequantize(x) gives the f32 values"));
+    return fail(
+      cx,
+      value.place,
+      badOperator(value.place, "a cast", printType(type), "dequantize(x) gives the f32 values"),
+    );
   }
   if (value.kind === "literal" && typeof value.value === "number" && classOf(dtype, cx.bounds) === "int") {
     return { kind: "cast", value, type: to, place };
   }
-  const converted = value.kind === "literal" && typeof value.value !== "boolean" && !(dtype.kind === "dtype" && dtype.dtype === "bool") ? convert(cx, value, to) : value;
-  if (converted !== value && dtype.kind === "dtype" && (dtype.dtype === "f32" || classOf(dtype, cx.bounds) === "int")) return converted;
+  const converted =
+    value.kind === "literal" &&
+    typeof value.value !== "boolean" &&
+    !(dtype.kind === "dtype" && dtype.dtype === "bool")
+      ? convert(cx, value, to)
+      : value;
+  if (
+    converted !== value &&
+    dtype.kind === "dtype" &&
+    (dtype.dtype === "f32" || classOf(dtype, cx.bounds) === "int")
+  )
+    return converted;
   return { kind: "cast", value, type: to, place };
 }
 
 // ---------------------------------------------------------------- methods
 
-function checkMethod(cx: Context, e: CallExpr, callee: Extract<CallExpr["callee"], { kind: "field" }>): TypedExpr {
+function checkMethod(
+  cx: Context,
+  e: CallExpr,
+  callee: Extract<CallExpr["callee"], { kind: "field" }>,
+): TypedExpr {
   const place = placeIn(cx, e.span);
   const own = placeIn(cx, callee.field.span);
   const name = callee.field.text;
@@ -135,7 +217,11 @@ function checkMethod(cx: Context, e: CallExpr, callee: Extract<CallExpr["callee"
     case "module": {
       const fn = cx.moduleFn(receiver.type.module, name);
       if (fn !== undefined) return callFn(cx, e, fn, receiver, receiver.type);
-      return fail(cx, own, unknownMember(own, name, `module ${receiver.type.module.name}`, cx.moduleFns(receiver.type.module)));
+      return fail(
+        cx,
+        own,
+        unknownMember(own, name, `module ${receiver.type.module.name}`, cx.moduleFns(receiver.type.module)),
+      );
     }
     case "record":
     case "tensor":
@@ -146,19 +232,44 @@ function checkMethod(cx: Context, e: CallExpr, callee: Extract<CallExpr["callee"
 
 // ---------------------------------------------------------------- functions
 
-function callFn(cx: Context, e: CallExpr, entity: FnEntity, receiver: TypedExpr | undefined, held: ModuleType | undefined): TypedExpr {
+function callFn(
+  cx: Context,
+  e: CallExpr,
+  entity: FnEntity,
+  receiver: TypedExpr | undefined,
+  held: ModuleType | undefined,
+): TypedExpr {
   const place = placeIn(cx, e.span);
   const args = e.args.map((argument) => cx.expr(inner(cx), argument));
   const signature = cx.signature(entity);
   if (signature === undefined || entity.recursive) return errorExpr(place);
-  if (entity.decl.kind === "fn" && entity.decl.body === undefined) return fail(cx, place, signatureOnly(place, entity.name));
-  const required = signature.params.filter((_, i) => entity.decl.kind !== "fn" || entity.decl.params[i]?.default === undefined).length;
+  if (entity.decl.kind === "fn" && entity.decl.body === undefined)
+    return fail(cx, place, signatureOnly(place, entity.name));
+  const required = signature.params.filter(
+    (_, i) => entity.decl.kind !== "fn" || entity.decl.params[i]?.default === undefined,
+  ).length;
   if (args.length < required || args.length > signature.params.length) {
-    const wanted = required === signature.params.length ? `${required}` : `${required} to ${signature.params.length}`;
-    return fail(cx, place, argumentCount(place, { callee: entity.name, wanted: `${wanted} argument${wanted === "1" ? "" : "s"}`, found: args.length }));
+    const wanted =
+      required === signature.params.length ? `${required}` : `${required} to ${signature.params.length}`;
+    return fail(
+      cx,
+      place,
+      argumentCount(place, {
+        callee: entity.name,
+        wanted: `${wanted} argument${wanted === "1" ? "" : "s"}`,
+        found: args.length,
+      }),
+    );
   }
-  if (args.some((arg) => arg.type.kind === "error") || !checkMutable(cx, signature, args, place)) return errorExpr(place);
-  const b = binder(cx, { name: entity.name, typeParams: signature.typeParams, dims: new Set(signature.dims), named: signature.named, result: signature.result });
+  if (args.some((arg) => arg.type.kind === "error") || !checkMutable(cx, signature, args, place))
+    return errorExpr(place);
+  const b = binder(cx, {
+    name: entity.name,
+    typeParams: signature.typeParams,
+    dims: new Set(signature.dims),
+    named: signature.named,
+    result: signature.result,
+  });
   if (!bindBrackets(cx, e, b, signature, place)) return errorExpr(place);
   const own = (type: Type): Type => (held === undefined ? type : substituteType(type, held.bindings));
   const orders: (readonly Axis[] | undefined)[] = [];
@@ -187,7 +298,10 @@ interface Call {
   readonly place: Place;
 }
 
-function finishCall(cx: Context, { entity, bindings, receiver, values, args, orders, place }: Call): TypedExpr {
+function finishCall(
+  cx: Context,
+  { entity, bindings, receiver, values, args, orders, place }: Call,
+): TypedExpr {
   const { typed } = entity;
   if (typed === undefined || values.some((value) => value.kind === "error")) return errorExpr(place);
   const type = substituteType(typed.result, bindings);
@@ -215,20 +329,45 @@ function mergeHeld(held: Bindings, own: Bindings): Bindings {
 function bindBrackets(cx: Context, e: CallExpr, b: Binder, signature: Signature, place: Place): boolean {
   const dims = e.dims ?? [];
   if (dims.length > signature.named.length) {
-    const help = signature.named.length === 0 ? `call it without: ${b.callee.name}(..)` : `${b.callee.name}[${signature.named.join(", ")}](..)`;
-    report(cx, brackets(place, `'${b.callee.name}' takes ${signature.named.length} sizes in brackets, and is given ${dims.length}`, help));
+    const help =
+      signature.named.length === 0
+        ? `call it without: ${b.callee.name}(..)`
+        : `${b.callee.name}[${signature.named.join(", ")}](..)`;
+    report(
+      cx,
+      brackets(
+        place,
+        `'${b.callee.name}' takes ${signature.named.length} sizes in brackets, and is given ${dims.length}`,
+        help,
+      ),
+    );
     return false;
   }
   const given: Dim[] = [];
   for (const dim of dims) {
     const size = dim.kind === "dim" ? resolveDim(cx, dim.dim, "exact") : undefined;
-    if (dim.kind !== "dim") report(cx, brackets(placeIn(cx, dim.span), `'${b.callee.name}' takes sizes in brackets`, "a reduction such as sum[k](..) takes variables"));
+    if (dim.kind !== "dim")
+      report(
+        cx,
+        brackets(
+          placeIn(cx, dim.span),
+          `'${b.callee.name}' takes sizes in brackets`,
+          "a reduction such as sum[k](..) takes variables",
+        ),
+      );
     if (size === undefined) return false;
     given.push(size);
   }
   bindNamed(b, given);
   if (e.typeArgs.length > signature.typeParams.length) {
-    report(cx, argumentCount(place, { callee: b.callee.name, wanted: `${signature.typeParams.length} type arguments`, found: e.typeArgs.length }));
+    report(
+      cx,
+      argumentCount(place, {
+        callee: b.callee.name,
+        wanted: `${signature.typeParams.length} type arguments`,
+        found: e.typeArgs.length,
+      }),
+    );
     return false;
   }
   for (const [i, argument] of e.typeArgs.entries()) {
@@ -236,7 +375,14 @@ function bindBrackets(cx: Context, e: CallExpr, b: Binder, signature: Signature,
     const element = resolveElement(cx, argument);
     if (element === undefined || param === undefined) return false;
     if (!satisfies(cx, element.dtype, element.scale, param.bound)) {
-      report(cx, classBound(placeIn(cx, argument.span), { param: param.name, bound: param.bound, found: element.dtype.kind === "dtype" ? element.dtype.dtype : element.dtype.name }));
+      report(
+        cx,
+        classBound(placeIn(cx, argument.span), {
+          param: param.name,
+          bound: param.bound,
+          found: element.dtype.kind === "dtype" ? element.dtype.dtype : element.dtype.name,
+        }),
+      );
       return false;
     }
     b.dtypes.set(param.name, element.dtype);
@@ -245,7 +391,14 @@ function bindBrackets(cx: Context, e: CallExpr, b: Binder, signature: Signature,
   return true;
 }
 
-function finishBindings(cx: Context, b: Binder, entity: FnEntity, signature: Signature, held: ModuleType | undefined, place: Place): boolean {
+function finishBindings(
+  cx: Context,
+  b: Binder,
+  entity: FnEntity,
+  signature: Signature,
+  held: ModuleType | undefined,
+  place: Place,
+): boolean {
   if (!bindCompounds(b)) return false;
   for (const { name } of signature.typeParams) {
     if (b.dtypes.has(name)) continue;
@@ -258,7 +411,8 @@ function finishBindings(cx: Context, b: Binder, entity: FnEntity, signature: Sig
     if (value === undefined || b.dims.has(name)) continue;
     b.dims.set(name, entity.scope === cx.scope || entity.scope.file === cx.scope.file ? symbol(name) : value);
   }
-  if (signature.params.some(({ type }) => type.kind === "tensor" && type.axes[0]?.kind === "pack")) b.pack ??= [];
+  if (signature.params.some(({ type }) => type.kind === "tensor" && type.axes[0]?.kind === "pack"))
+    b.pack ??= [];
   bindRagged(b);
   return true;
 }
@@ -269,10 +423,17 @@ function heldFree(entity: FnEntity, held: ModuleType | undefined): readonly stri
 
 function checkRequires(cx: Context, signature: Signature, bindings: Bindings, place: Place): boolean {
   for (const check of signature.requires) {
-    const claim = { left: substitute(check.left, bindings.dims), relation: check.relation, right: substitute(check.right, bindings.dims) };
+    const claim = {
+      left: substitute(check.left, bindings.dims),
+      relation: check.relation,
+      right: substitute(check.right, bindings.dims),
+    };
     if (!refute(cx.known.sizes, claim)) continue;
     const why = `here that is ${printDim(claim.left)} ${claim.relation} ${printDim(claim.right)}`;
-    report(cx, falseClaim(place, { claim: check.message, why, label: { place: check.place, text: "asked for here" } }));
+    report(
+      cx,
+      falseClaim(place, { claim: check.message, why, label: { place: check.place, text: "asked for here" } }),
+    );
     return false;
   }
   return true;
@@ -305,7 +466,9 @@ export function stateName(cx: Context, e: TypedExpr): string | undefined {
   if (e.kind === "member" || e.kind === "field") return e.type.kind === "paged" ? stateText(e) : undefined;
   if (e.kind !== "local") return undefined;
   const local = cx.locals.get(e.variable.name);
-  return local?.kind === "variable" && local.variable === e.variable && local.mut ? e.variable.name : undefined;
+  return local?.kind === "variable" && local.variable === e.variable && local.mut
+    ? e.variable.name
+    : undefined;
 }
 
 function stateText(e: TypedExpr): string {
@@ -316,7 +479,15 @@ function stateText(e: TypedExpr): string {
 
 // ---------------------------------------------------------------- arguments
 
-function passArguments(cx: Context, entity: FnEntity, signature: Signature, bindings: Bindings, args: readonly TypedExpr[], orders: readonly (readonly Axis[] | undefined)[], place: Place): TypedExpr[] {
+function passArguments(
+  cx: Context,
+  entity: FnEntity,
+  signature: Signature,
+  bindings: Bindings,
+  args: readonly TypedExpr[],
+  orders: readonly (readonly Axis[] | undefined)[],
+  place: Place,
+): TypedExpr[] {
   return signature.params.map((param, i) => {
     const arg = args[i];
     const what = `argument '${param.name}'`;
@@ -324,19 +495,34 @@ function passArguments(cx: Context, entity: FnEntity, signature: Signature, bind
     if (arg === undefined) {
       const value = entity.decl.kind === "fn" ? entity.decl.params[i]?.default : undefined;
       if (value === undefined) return errorExpr(place);
-      return coerce(cx, defaultValue(cx, entity, bindings, value, place), { type: substituteType(param.type, bindings), what, at });
+      return coerce(cx, defaultValue(cx, entity, bindings, value, place), {
+        type: substituteType(param.type, bindings),
+        what,
+        at,
+      });
     }
     const order = orders[i];
     const placed = order === undefined ? arg : permute(cx, arg, order);
     const type = substituteType(param.type, bindings);
-    if (type.kind !== "tensor" || placed.type.kind !== "tensor") return type.kind === "record" ? coerce(cx, placed, { type, what, at }) : placed;
+    if (type.kind !== "tensor" || placed.type.kind !== "tensor")
+      return type.kind === "record" ? coerce(cx, placed, { type, what, at }) : placed;
     const generic = param.type.kind === "tensor" && param.type.dtype.kind === "param";
-    return coerce(cx, placed, { type: { ...type, axes: placed.type.axes, masked: generic && placed.type.masked }, what, at });
+    return coerce(cx, placed, {
+      type: { ...type, axes: placed.type.axes, masked: generic && placed.type.masked },
+      what,
+      at,
+    });
   });
 }
 
 /** A default stands in the callee's scope, with the callee's sizes as this call gives them. */
-function defaultValue(cx: Context, entity: FnEntity, bindings: Bindings, e: CallExpr["args"][number], place: Place): TypedExpr {
+function defaultValue(
+  cx: Context,
+  entity: FnEntity,
+  bindings: Bindings,
+  e: CallExpr["args"][number],
+  place: Place,
+): TypedExpr {
   const names: ReadonlySet<string> = new Set(bindings.dims.keys());
   const there: Context = {
     ...cx,

@@ -2,7 +2,16 @@
 import { axisMismatch } from "../diagnostics/axes.ts";
 import type { Label, Place } from "../diagnostics/diagnostic.ts";
 import { typeMismatch } from "../diagnostics/values.ts";
-import { classOf, printAxis, printDtype, printType, sameAxis, sameAxisDim, sameDtype, sameScale } from "./axes.ts";
+import {
+  classOf,
+  printAxis,
+  printDtype,
+  printType,
+  sameAxis,
+  sameAxisDim,
+  sameDtype,
+  sameScale,
+} from "./axes.ts";
 import { convert, fits, isUntyped } from "./arithmetic.ts";
 import { type Context, errorExpr, fail, report } from "./context.ts";
 import { dimEquals } from "../types/dim.ts";
@@ -18,7 +27,8 @@ export interface Wanted {
 
 export function coerce(cx: Context, e: TypedExpr, wanted: Wanted): TypedExpr {
   const { type } = wanted;
-  if (e.type.kind === "error" || type.kind === "error") return e.type.kind === "error" ? e : errorExpr(e.place);
+  if (e.type.kind === "error" || type.kind === "error")
+    return e.type.kind === "error" ? e : errorExpr(e.place);
   if (type.kind === "tensor" && e.type.kind === "tensor") return coerceTensor(cx, e, e.type, type, wanted);
   if (type.kind === "record" && e.type.kind === "record") return coerceRecord(cx, e, e.type, type, wanted);
   if (sameOpaque(cx, e.type, type)) return e;
@@ -27,49 +37,99 @@ export function coerce(cx: Context, e: TypedExpr, wanted: Wanted): TypedExpr {
 
 function sameOpaque(cx: Context, a: Type, b: Type): boolean {
   if (a.kind === "paged" && b.kind === "paged") {
-    const dims = (["page", "batch", "length", "width"] as const).every((field) => sameAxisDim(cx.known, a[field], b[field]));
+    const dims = (["page", "batch", "length", "width"] as const).every((field) =>
+      sameAxisDim(cx.known, a[field], b[field]),
+    );
     return dims && sameDtype(a.dtype, b.dtype);
   }
   if (a.kind === "plan" && b.kind === "plan") {
-    if (!cx.body.rigid.has(b.instance) && b.instance.startsWith("?")) cx.body.ragged.set(b.instance.slice(1), a.instance);
+    if (!cx.body.rigid.has(b.instance) && b.instance.startsWith("?"))
+      cx.body.ragged.set(b.instance.slice(1), a.instance);
     else if (a.instance !== b.instance) return false;
-    return (["rows", "choices", "experts"] as const).every((field) => sameAxisDim(cx.known, a[field], b[field]));
+    return (["rows", "choices", "experts"] as const).every((field) =>
+      sameAxisDim(cx.known, a[field], b[field]),
+    );
   }
   return a.kind === "module" && b.kind === "module" && a.module === b.module;
 }
 
-function coerceRecord(cx: Context, e: TypedExpr, found: RecordType, type: RecordType, wanted: Wanted): TypedExpr {
+function coerceRecord(
+  cx: Context,
+  e: TypedExpr,
+  found: RecordType,
+  type: RecordType,
+  wanted: Wanted,
+): TypedExpr {
   const names = found.fields.map(({ name }) => name).join(", ");
-  if (found.fields.length !== type.fields.length || type.fields.some(({ name }, i) => name !== found.fields[i]?.name)) {
-    return fail(cx, e.place, typeMismatch(e.place, { found: `a record of ${names}`, wanted: printType(type), what: wanted.what, ...seen(wanted) }));
+  if (
+    found.fields.length !== type.fields.length ||
+    type.fields.some(({ name }, i) => name !== found.fields[i]?.name)
+  ) {
+    return fail(
+      cx,
+      e.place,
+      typeMismatch(e.place, {
+        found: `a record of ${names}`,
+        wanted: printType(type),
+        what: wanted.what,
+        ...seen(wanted),
+      }),
+    );
   }
   const fields = type.fields.map((field, i): { name: string; value: TypedExpr } => {
     const own = e.kind === "record" ? e.fields[i]?.value : undefined;
-    const value = own ?? { kind: "field", value: e, field: field.name, type: found.fields[i]?.type ?? type, place: e.place };
-    return { name: field.name, value: coerce(cx, value, { type: field.type, what: `field '${field.name}'`, at: wanted.at }) };
+    const value = own ?? {
+      kind: "field",
+      value: e,
+      field: field.name,
+      type: found.fields[i]?.type ?? type,
+      place: e.place,
+    };
+    return {
+      name: field.name,
+      value: coerce(cx, value, { type: field.type, what: `field '${field.name}'`, at: wanted.at }),
+    };
   });
   // A record that needs no cast stays the value that it is.
-  const unchanged = e.kind !== "record" && fields.every(({ value }) => value.kind === "field" && value.value === e);
+  const unchanged =
+    e.kind !== "record" && fields.every(({ value }) => value.kind === "field" && value.value === e);
   return unchanged ? e : { kind: "record", fields, type, place: e.place };
 }
 
-function coerceTensor(cx: Context, e: TypedExpr, found: TensorType, type: TensorType, wanted: Wanted): TypedExpr {
+function coerceTensor(
+  cx: Context,
+  e: TypedExpr,
+  found: TensorType,
+  type: TensorType,
+  wanted: Wanted,
+): TypedExpr {
   if (!coerceAxes(cx, e, found, type, wanted)) return errorExpr(e.place);
   const axes = type.axes.map((axis, i) => (axis.kind === "ragged" ? (found.axes[i] ?? axis) : axis));
   const to: TensorType = { ...type, axes };
   if (found.axes.length > 0 && !sameScale(found.scale, type.scale)) {
-    const help = type.scale === undefined ? "dequantize(x) gives the f32 values" : `quantize<${printDtype(type.dtype)} @ (${type.scale.block.join(", ")})>(x) makes it`;
+    const help =
+      type.scale === undefined
+        ? "dequantize(x) gives the f32 values"
+        : `quantize<${printDtype(type.dtype)} @ (${type.scale.block.join(", ")})>(x) makes it`;
     return mismatch(cx, e, wanted, help);
   }
   if (isUntyped(e) && !literalFits(cx, e, type.dtype)) return mismatch(cx, e, wanted, undefined);
-  if (!convertible(cx, found, e, type.dtype)) return mismatch(cx, e, wanted, `cast it: ${printDtype(type.dtype)}(..)`);
+  if (!convertible(cx, found, e, type.dtype))
+    return mismatch(cx, e, wanted, `cast it: ${printDtype(type.dtype)}(..)`);
   if (isUntyped(e)) return convert(cx, e, to);
-  if (sameDtype(found.dtype, type.dtype) && found.written === type.written && found.masked === type.masked && sameScale(found.scale, type.scale)) return e;
+  if (
+    sameDtype(found.dtype, type.dtype) &&
+    found.written === type.written &&
+    found.masked === type.masked &&
+    sameScale(found.scale, type.scale)
+  )
+    return e;
   return { kind: "cast", value: e, type: to, place: e.place };
 }
 
 function literalFits(cx: Context, e: TypedExpr, to: DTypeRef): boolean {
-  if (to.kind === "param") return !(e.kind === "literal" && typeof e.value === "number" && classOf(to, cx.bounds) === "int");
+  if (to.kind === "param")
+    return !(e.kind === "literal" && typeof e.value === "number" && classOf(to, cx.bounds) === "int");
   if (classOf(to, cx.bounds) === "float") return true;
   if (e.kind !== "literal" || to.dtype === "bool") return e.kind === "dim" && to.dtype !== "bool";
   return typeof e.value === "bigint" && fits(e.value, to.dtype);
@@ -81,7 +141,12 @@ function convertible(cx: Context, found: TensorType, e: TypedExpr, to: DTypeRef)
   if (sameDtype(found.dtype, to) || isUntyped(e)) return true;
   if (into === "float") return from !== "bool";
   if (from !== "int" || into !== "int" || found.dtype.kind === "param" || to.kind === "param") return false;
-  const wider: Readonly<Record<string, readonly string[]>> = { i8: ["i32", "i64"], u8: ["i32", "u32", "i64"], i32: ["i64"], u32: ["i64"] };
+  const wider: Readonly<Record<string, readonly string[]>> = {
+    i8: ["i32", "i64"],
+    u8: ["i32", "u32", "i64"],
+    i32: ["i64"],
+    u32: ["i64"],
+  };
   return wider[found.dtype.dtype]?.includes(to.dtype) ?? false;
 }
 
@@ -100,7 +165,9 @@ function coerceAxes(cx: Context, e: TypedExpr, found: TensorType, type: TensorTy
         found: printAxis(own),
         wanted: printAxis(axis),
         detail: `${wanted.what} is ${printType(found)}; expected ${printType(type)}`,
-        help: reordered ? "the same axes in another order: build it with 'for' in the order of the type" : renameHelp(own, axis),
+        help: reordered
+          ? "the same axes in another order: build it with 'for' in the order of the type"
+          : renameHelp(own, axis),
         ...seen(wanted),
       }),
     );
@@ -111,7 +178,13 @@ function coerceAxes(cx: Context, e: TypedExpr, found: TensorType, type: TensorTy
 
 /** The first value written with `R` says which rows `R` means from here on. */
 export function fixesRagged(cx: Context, found: Axis, type: Axis): boolean {
-  if (found.kind !== "ragged" || type.kind !== "ragged" || !type.instance.startsWith("?") || !sameAxisDim(cx.known, found.by, type.by)) return false;
+  if (
+    found.kind !== "ragged" ||
+    type.kind !== "ragged" ||
+    !type.instance.startsWith("?") ||
+    !sameAxisDim(cx.known, found.by, type.by)
+  )
+    return false;
   const before = cx.body.ragged.get(type.name);
   if (before === undefined) cx.body.ragged.set(type.name, found.instance);
   return before === undefined || before === found.instance;
@@ -119,7 +192,8 @@ export function fixesRagged(cx: Context, found: Axis, type: Axis): boolean {
 
 export function renameHelp(found: Axis, wanted: Axis): string | undefined {
   if (found.kind !== "dim" || wanted.kind !== "dim") return undefined;
-  if (dimEquals(found.dim, wanted.dim)) return "the same parts in another order: take them apart with 'split' and put them together with 'join'";
+  if (dimEquals(found.dim, wanted.dim))
+    return "the same parts in another order: take them apart with 'split' and put them together with 'join'";
   return `if they are the same axis, rename it: x[${printAxis(found)} as ${printAxis(wanted)}]`;
 }
 
@@ -128,5 +202,15 @@ function seen(wanted: Wanted): { more?: readonly Label[] } {
 }
 
 function mismatch(cx: Context, e: TypedExpr, wanted: Wanted, help: string | undefined): TypedExpr {
-  return fail(cx, e.place, typeMismatch(e.place, { found: printType(e.type), wanted: printType(wanted.type), what: wanted.what, help, ...seen(wanted) }));
+  return fail(
+    cx,
+    e.place,
+    typeMismatch(e.place, {
+      found: printType(e.type),
+      wanted: printType(wanted.type),
+      what: wanted.what,
+      help,
+      ...seen(wanted),
+    }),
+  );
 }

@@ -88,8 +88,18 @@ export function fail(cx: Context, place: Place, diagnostic: Diagnostic): TypedEx
   return errorExpr(place);
 }
 
-export function withLocals(cx: Context, added: Iterable<readonly [string, Local]>, flags: { pack?: boolean; repeated?: boolean } = {}): Context {
-  return { ...cx, locals: new Locals(cx.locals, added), pack: flags.pack ?? cx.pack, repeated: flags.repeated ?? cx.repeated, whole: false };
+export function withLocals(
+  cx: Context,
+  added: Iterable<readonly [string, Local]>,
+  flags: { pack?: boolean; repeated?: boolean } = {},
+): Context {
+  return {
+    ...cx,
+    locals: new Locals(cx.locals, added),
+    pack: flags.pack ?? cx.pack,
+    repeated: flags.repeated ?? cx.repeated,
+    whole: false,
+  };
 }
 
 /** An operand: not the whole value of a statement any more. */
@@ -98,7 +108,12 @@ export function inner(cx: Context): Context {
 }
 
 /** An index variable, with a name of its own for index arithmetic. */
-export function declareIndex(cx: Context, name: string, axis: Axis, by: IndexVariable | undefined): IndexVariable {
+export function declareIndex(
+  cx: Context,
+  name: string,
+  axis: Axis,
+  by: IndexVariable | undefined,
+): IndexVariable {
   const variable: IndexVariable = { name, axis, by };
   if (axis.kind === "dim") {
     cx.body.indexNames.set(variable, { name: `${name}'${cx.body.indexNames.size}`, extent: axis.dim });
@@ -107,7 +122,14 @@ export function declareIndex(cx: Context, name: string, axis: Axis, by: IndexVar
 }
 
 /** A claim that could not be proved: checked when the sizes are known. */
-export function claimLater(cx: Context, left: Dim, relation: DimCheck["relation"], right: Dim, message: string, place: Place): void {
+export function claimLater(
+  cx: Context,
+  left: Dim,
+  relation: DimCheck["relation"],
+  right: Dim,
+  message: string,
+  place: Place,
+): void {
   if (cx.body.quiet === 0) cx.body.checks.push({ left, relation, right, message, place });
 }
 

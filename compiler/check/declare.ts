@@ -7,13 +7,25 @@ import type { Place } from "../diagnostics/diagnostic.ts";
 import type { Dim } from "../types/dim.ts";
 import { substitute, symbol, symbols } from "../types/dim.ts";
 import type { ProgramFile } from "./files.ts";
-import { type ConstEntity, type Entity, type FileScope, type FnEntity, type Known, type ModuleEntity, placeOf } from "./scope.ts";
+import {
+  type ConstEntity,
+  type Entity,
+  type FileScope,
+  type FnEntity,
+  type Known,
+  type ModuleEntity,
+  placeOf,
+} from "./scope.ts";
 import { learnClaims, nothingKnown, resolveClaims, resolveDim } from "./sizes.ts";
 
 /** Types that every file knows, which a library module may be asked for by name. */
 const libraryTypes: Readonly<Record<string, string>> = { Paged: "stdlib/cache.dsl" };
 
-export function declareFile(source: ProgramFile, scopes: ReadonlyMap<string, FileScope>, report: Report): FileScope {
+export function declareFile(
+  source: ProgramFile,
+  scopes: ReadonlyMap<string, FileScope>,
+  report: Report,
+): FileScope {
   const scope: FileScope = {
     file: source.file,
     ast: source.ast,
@@ -32,24 +44,37 @@ export function declareFile(source: ProgramFile, scopes: ReadonlyMap<string, Fil
     else places.set(name, place);
     return first === undefined;
   };
-  for (const [decl, from] of source.imports) if (from !== undefined) importNames(scope, decl, scopes.get(from.file), claim);
+  for (const [decl, from] of source.imports)
+    if (from !== undefined) importNames(scope, decl, scopes.get(from.file), claim);
   for (const decl of source.ast.declarations) {
     switch (decl.kind) {
       case "fn":
       case "derive":
-        if (claim(decl.name.text, placeOf(scope, decl.name.span))) scope.names.set(decl.name.text, fnEntity(decl, scope, undefined));
+        if (claim(decl.name.text, placeOf(scope, decl.name.span)))
+          scope.names.set(decl.name.text, fnEntity(decl, scope, undefined));
         break;
       case "module":
-        if (claim(decl.name.text, placeOf(scope, decl.name.span))) scope.names.set(decl.name.text, moduleEntity(decl, scope));
+        if (claim(decl.name.text, placeOf(scope, decl.name.span)))
+          scope.names.set(decl.name.text, moduleEntity(decl, scope));
         break;
       case "const":
-        if (claim(decl.name.text, placeOf(scope, decl.name.span))) scope.names.set(decl.name.text, { kind: "const", name: decl.name.text, decl, scope, busy: false, circular: false });
+        if (claim(decl.name.text, placeOf(scope, decl.name.span)))
+          scope.names.set(decl.name.text, {
+            kind: "const",
+            name: decl.name.text,
+            decl,
+            scope,
+            busy: false,
+            circular: false,
+          });
         break;
       case "kernel":
-        if (claim(decl.name.text, placeOf(scope, decl.name.span))) scope.names.set(decl.name.text, { kind: "kernel", name: decl.name.text, decl });
+        if (claim(decl.name.text, placeOf(scope, decl.name.span)))
+          scope.names.set(decl.name.text, { kind: "kernel", name: decl.name.text, decl });
         break;
       case "mesh":
-        for (const name of decl.names) if (claim(name.text, placeOf(scope, name.span))) scope.meshes.add(name.text);
+        for (const name of decl.names)
+          if (claim(name.text, placeOf(scope, name.span))) scope.meshes.add(name.text);
         break;
       case "dim":
         for (const { name, raggedBy } of decl.dims) {
@@ -72,12 +97,35 @@ export function declareFile(source: ProgramFile, scopes: ReadonlyMap<string, Fil
   return scope;
 }
 
-export function fnEntity(decl: FnEntity["decl"], scope: FileScope, module: ModuleEntity | undefined): FnEntity {
-  return { kind: "fn", name: decl.name.text, decl, scope, module, signature: undefined, typed: undefined, needs: [], recursive: false };
+export function fnEntity(
+  decl: FnEntity["decl"],
+  scope: FileScope,
+  module: ModuleEntity | undefined,
+): FnEntity {
+  return {
+    kind: "fn",
+    name: decl.name.text,
+    decl,
+    scope,
+    module,
+    signature: undefined,
+    typed: undefined,
+    needs: [],
+    recursive: false,
+  };
 }
 
 function moduleEntity(decl: ModuleDecl, scope: FileScope): ModuleEntity {
-  const module: ModuleEntity = { kind: "module", name: decl.name.text, decl, scope, fns: new Map(), consts: new Map(), members: new Map(), header: undefined };
+  const module: ModuleEntity = {
+    kind: "module",
+    name: decl.name.text,
+    decl,
+    scope,
+    fns: new Map(),
+    consts: new Map(),
+    members: new Map(),
+    header: undefined,
+  };
   const places = new Map<string, Place>();
   for (const member of decl.members) {
     const place = placeOf(scope, member.name.span);
@@ -87,16 +135,29 @@ function moduleEntity(decl: ModuleDecl, scope: FileScope): ModuleEntity {
       continue;
     }
     places.set(member.name.text, place);
-    if (member.kind === "fn" || member.kind === "derive") module.fns.set(member.name.text, fnEntity(member, scope, module));
+    if (member.kind === "fn" || member.kind === "derive")
+      module.fns.set(member.name.text, fnEntity(member, scope, module));
     else if (member.kind === "const") {
-      const entity: ConstEntity = { kind: "const", name: member.name.text, decl: member, scope, busy: false, circular: false };
+      const entity: ConstEntity = {
+        kind: "const",
+        name: member.name.text,
+        decl: member,
+        scope,
+        busy: false,
+        circular: false,
+      };
       module.consts.set(member.name.text, entity);
     } else module.members.set(member.name.text, member);
   }
   return module;
 }
 
-function importNames(scope: FileScope, decl: ImportDecl, from: FileScope | undefined, claim: (name: string, place: Place) => boolean): void {
+function importNames(
+  scope: FileScope,
+  decl: ImportDecl,
+  from: FileScope | undefined,
+  claim: (name: string, place: Place) => boolean,
+): void {
   if (from === undefined) return;
   for (const name of decl.names) {
     const place = placeOf(scope, name.span);
@@ -106,11 +167,16 @@ function importNames(scope: FileScope, decl: ImportDecl, from: FileScope | undef
       if (claim(name.text, place)) scope.names.set(name.text, entity);
     } else if (dim !== undefined) {
       if (claim(name.text, place)) scope.dims.set(name.text, dim);
-    } else if (libraryTypes[name.text] === from.file || from.file.endsWith(`/${libraryTypes[name.text] ?? " "}`)) {
+    } else if (
+      libraryTypes[name.text] === from.file ||
+      from.file.endsWith(`/${libraryTypes[name.text] ?? " "}`)
+    ) {
       claim(name.text, place);
     } else {
       const shown = decl.path?.text ?? decl.module?.map(({ text }) => text).join(".") ?? "";
-      scope.report.add(importedNameMissing(place, name.text, shown, [...from.names.keys(), ...from.dims.keys()]));
+      scope.report.add(
+        importedNameMissing(place, name.text, shown, [...from.names.keys(), ...from.dims.keys()]),
+      );
     }
   }
 }
@@ -124,12 +190,18 @@ function defineDims(scope: FileScope, decl: DimDecl): void {
   };
   for (const { name, raggedBy, value } of decl.dims) {
     const place = placeOf(scope, name.span);
-    if (raggedBy !== undefined && !scope.dims.has(raggedBy.text)) scope.report.add(unknownDim(placeOf(scope, raggedBy.span), raggedBy.text, scope.dims.keys()));
+    if (raggedBy !== undefined && !scope.dims.has(raggedBy.text))
+      scope.report.add(unknownDim(placeOf(scope, raggedBy.span), raggedBy.text, scope.dims.keys()));
     if (value === undefined || raggedBy !== undefined) continue;
     const dim = resolveDim(cx, value, "floor");
     if (dim === undefined) continue;
     if (symbols(dim).has(name.text) || (dim.kind === "const" && dim.value < 1)) {
-      scope.report.add(notASize(placeOf(scope, value.span), dim.kind === "const" ? String(dim.value) : "a dim in terms of itself"));
+      scope.report.add(
+        notASize(
+          placeOf(scope, value.span),
+          dim.kind === "const" ? String(dim.value) : "a dim in terms of itself",
+        ),
+      );
       continue;
     }
     scope.dims.set(name.text, { place, value: dim });
@@ -156,7 +228,10 @@ export function dimValues(scope: FileScope): Map<string, Dim> {
 
 /** What a file's dims say, for every signature in it. */
 export function fileFacts(scope: FileScope): Known {
-  const definitions = [...dimValues(scope)].map(([name, value]) => ({ left: symbol(name), relation: "==" as const, right: value }));
+  const definitions = [...dimValues(scope)].map(([name, value]) => ({
+    left: symbol(name),
+    relation: "==" as const,
+    right: value,
+  }));
   return learnClaims(nothingKnown, scope.claims, definitions);
 }
-

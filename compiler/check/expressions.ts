@@ -5,9 +5,26 @@ import { planUnused } from "../diagnostics/linear.ts";
 import { notAValue, unknownDim, unknownMember, unknownName } from "../diagnostics/names.ts";
 import { badOperator, typeMismatch } from "../diagnostics/values.ts";
 import { symbol } from "../types/dim.ts";
-import { carried, classOf, findAxis, printAxis, printType, sameAxis, scalar, substituteType } from "./axes.ts";
+import {
+  carried,
+  classOf,
+  findAxis,
+  printAxis,
+  printType,
+  sameAxis,
+  scalar,
+  substituteType,
+} from "./axes.ts";
 import { axisTwice } from "../diagnostics/axes.ts";
-import { applyScalars, dimExpr, floatLiteral, intLiteral, negate, operatorNames, tensorOf } from "./arithmetic.ts";
+import {
+  applyScalars,
+  dimExpr,
+  floatLiteral,
+  intLiteral,
+  negate,
+  operatorNames,
+  tensorOf,
+} from "./arithmetic.ts";
 import { checkCall } from "./calls.ts";
 import { type Context, errorExpr, fail, inner, placeIn, report } from "./context.ts";
 import { broadcast, elementwise, indexExpr } from "./elementwise.ts";
@@ -22,7 +39,16 @@ export function checkExpr(cx: Context, e: Expr): TypedExpr {
   const place = placeIn(cx, e.span);
   switch (e.kind) {
     case "int":
-      if (e.value >= 2n ** 63n) return fail(cx, place, typeMismatch(place, { found: "beyond 64 bits", wanted: "a number that i64 can hold", what: "this number" }));
+      if (e.value >= 2n ** 63n)
+        return fail(
+          cx,
+          place,
+          typeMismatch(place, {
+            found: "beyond 64 bits",
+            wanted: "a number that i64 can hold",
+            what: "this number",
+          }),
+        );
       return intLiteral(e.value, place);
     case "float":
       return floatLiteral(e.value, place);
@@ -73,7 +99,8 @@ function nameUnused(cx: Context, name: string, e: Expr): TypedExpr {
   const local = cx.locals.get(name);
   if (local?.kind === "index") return indexExpr(local.variable, place);
   if (local?.kind === "const") return { ...local.value, place };
-  if (local?.kind === "variable") return { kind: "local", variable: local.variable, type: local.variable.type, place };
+  if (local?.kind === "variable")
+    return { kind: "local", variable: local.variable, type: local.variable.type, place };
   if (cx.module !== undefined) {
     const member = cx.module.header.types.get(name);
     if (member !== undefined) return { kind: "member", name, type: member.type, place };
@@ -83,9 +110,11 @@ function nameUnused(cx: Context, name: string, e: Expr): TypedExpr {
   }
   const entity = cx.scope.names.get(name);
   if (entity?.kind === "const") return cx.constant(cx, entity, place);
-  if (entity !== undefined) return fail(cx, place, notAValue(place, name, entity.kind === "fn" ? "a function" : `a ${entity.kind}`));
+  if (entity !== undefined)
+    return fail(cx, place, notAValue(place, name, entity.kind === "fn" ? "a function" : `a ${entity.kind}`));
   if (!isCapital(name)) return fail(cx, place, unknownName(place, name, valueNames(cx)));
-  if (cx.scope.ragged.has(name) || cx.bounds.has(name)) return fail(cx, place, notAValue(place, name, cx.bounds.has(name) ? "a type" : "a ragged size"));
+  if (cx.scope.ragged.has(name) || cx.bounds.has(name))
+    return fail(cx, place, notAValue(place, name, cx.bounds.has(name) ? "a type" : "a ragged size"));
   if (!cx.useDim(name)) return fail(cx, place, unknownDim(place, name, cx.dimNames()));
   return dimExpr(symbol(name), place);
 }
@@ -123,7 +152,12 @@ function fieldUnused(cx: Context, e: Expr): FieldOf {
   const name = e.field.text;
   const { type } = base.value;
   if (type.kind === "error") return { value: errorExpr(place), path: "", root: undefined };
-  const names = type.kind === "record" ? type.fields.map((field) => field.name) : type.kind === "module" ? type.module.params.map((param) => param.name) : [];
+  const names =
+    type.kind === "record"
+      ? type.fields.map((field) => field.name)
+      : type.kind === "module"
+        ? type.module.params.map((param) => param.name)
+        : [];
   const found =
     type.kind === "record"
       ? type.fields.find((field) => field.name === name)?.type
@@ -132,19 +166,36 @@ function fieldUnused(cx: Context, e: Expr): FieldOf {
         : undefined;
   if (found === undefined) {
     const own = placeIn(cx, e.field.span);
-    return { value: fail(cx, own, unknownMember(own, name, printType(type), names)), path: "", root: undefined };
+    return {
+      value: fail(cx, own, unknownMember(own, name, printType(type), names)),
+      path: "",
+      root: undefined,
+    };
   }
   // A plan that a field leaves behind in a value without a name can never be used.
-  if (base.root === undefined && planPaths(type).some((path) => path !== `.${name}` && !path.startsWith(`.${name}.`))) report(cx, planUnused(place, "plan"));
+  if (
+    base.root === undefined &&
+    planPaths(type).some((path) => path !== `.${name}` && !path.startsWith(`.${name}.`))
+  )
+    report(cx, planUnused(place, "plan"));
   const seen = type.kind === "module" ? substituteType(found, type.bindings) : found;
-  return { value: { kind: "field", value: base.value, field: name, type: seen, place }, path: `${base.path}.${name}`, root: base.root };
+  return {
+    value: { kind: "field", value: base.value, field: name, type: seen, place },
+    path: `${base.path}.${name}`,
+    root: base.root,
+  };
 }
 
 function checkRecord(cx: Context, e: Extract<Expr, { kind: "record" }>): TypedExpr {
   const place = placeIn(cx, e.span);
   const fields = e.fields.map(({ name, value }) => ({ name: name.text, value: cx.expr(inner(cx), value) }));
   if (fields.some(({ value }) => value.type.kind === "error")) return errorExpr(place);
-  return { kind: "record", fields, type: { kind: "record", fields: fields.map(({ name, value }) => ({ name, type: value.type })) }, place };
+  return {
+    kind: "record",
+    fields,
+    type: { kind: "record", fields: fields.map(({ name, value }) => ({ name, type: value.type })) },
+    place,
+  };
 }
 
 // ---------------------------------------------------------------- operators
@@ -178,10 +229,26 @@ function checkBinary(cx: Context, e: Extract<Expr, { kind: "binary" }>): TypedEx
   return left;
 }
 
-function applyOperator(cx: Context, op: string, left: TypedExpr, right: TypedExpr, place: ReturnType<typeof placeIn>): TypedExpr {
+function applyOperator(
+  cx: Context,
+  op: string,
+  left: TypedExpr,
+  right: TypedExpr,
+  place: ReturnType<typeof placeIn>,
+): TypedExpr {
   if (left.type.kind === "error" || right.type.kind === "error") return errorExpr(place);
   const fn = operatorNames[op];
-  if (fn === undefined) return fail(cx, place, badOperator(place, op, `${printType(left.type)} and ${printType(right.type)}`, "write exp2(x), or x * x"));
+  if (fn === undefined)
+    return fail(
+      cx,
+      place,
+      badOperator(
+        place,
+        op,
+        `${printType(left.type)} and ${printType(right.type)}`,
+        "write exp2(x), or x * x",
+      ),
+    );
   return elementwise(cx, place, [left, right], (values) => applyScalars(cx, place, fn, values, op));
 }
 
@@ -192,7 +259,16 @@ function checkIf(cx: Context, e: Extract<Expr, { kind: "if" }>): TypedExpr {
   const [condition] = args;
   const type = condition === undefined ? undefined : tensorOf(condition);
   if (condition !== undefined && (type === undefined || type.axes.length > 0)) {
-    return fail(cx, condition.place, typeMismatch(condition.place, { found: printType(condition.type), wanted: "one condition", what: "the condition of 'if'", help: "select(c, a, b) chooses element by element" }));
+    return fail(
+      cx,
+      condition.place,
+      typeMismatch(condition.place, {
+        found: printType(condition.type),
+        wanted: "one condition",
+        what: "the condition of 'if'",
+        help: "select(c, a, b) chooses element by element",
+      }),
+    );
   }
   return elementwise(cx, place, args, (values) => applyScalars(cx, place, "select", values, "if"));
 }
@@ -203,19 +279,45 @@ function checkWhere(cx: Context, e: Extract<Expr, { kind: "where" }>): TypedExpr
   const mask = cx.expr(inner(cx), e.mask);
   const [type, keep] = [tensorOf(value), tensorOf(mask)];
   if (value.type.kind === "error" || mask.type.kind === "error") return errorExpr(place);
-  if (type === undefined) return fail(cx, value.place, typeMismatch(value.place, { found: printType(value.type), wanted: "a number or a tensor", what: "what 'where' masks" }));
+  if (type === undefined)
+    return fail(
+      cx,
+      value.place,
+      typeMismatch(value.place, {
+        found: printType(value.type),
+        wanted: "a number or a tensor",
+        what: "what 'where' masks",
+      }),
+    );
   if (keep === undefined || classOf(keep.dtype, cx.bounds) !== "bool") {
-    return fail(cx, mask.place, typeMismatch(mask.place, { found: printType(mask.type), wanted: "a condition", what: "the mask of 'where'" }));
+    return fail(
+      cx,
+      mask.place,
+      typeMismatch(mask.place, {
+        found: printType(mask.type),
+        wanted: "a condition",
+        what: "the mask of 'where'",
+      }),
+    );
   }
   const twice = type.axes.find((axis) => keep.axes.length > 0 && findAxis(cx.known, type.axes, axis) === -2);
   if (twice !== undefined) return fail(cx, place, axisTwice(place, printAxis(twice), printType(type)));
   const lacking = keep.axes.filter((axis) => !type.axes.some((own) => sameAxis(cx.known, own, axis)));
   if (cx.pack && [...lacking, ...keep.axes].some((axis) => axis.kind === "pack")) {
-    return fail(cx, place, packMisplaced(place, "this is a whole tensor inside 'for ...': index it with [...]"));
+    return fail(
+      cx,
+      place,
+      packMisplaced(place, "this is a whole tensor inside 'for ...': index it with [...]"),
+    );
   }
   const wide = lacking.length === 0 ? value : broadcast(cx, value, [...type.axes, ...lacking]);
   const base = tensorOf(wide) ?? { ...carried };
   const plain = type.scale !== undefined && type.axes.length > 0;
-  if (plain) return fail(cx, value.place, badOperator(value.place, "where", printType(type), "dequantize(x) gives the f32 values"));
+  if (plain)
+    return fail(
+      cx,
+      value.place,
+      badOperator(value.place, "where", printType(type), "dequantize(x) gives the f32 values"),
+    );
   return { kind: "where", value: wide, mask, type: { ...base, masked: true }, place };
 }

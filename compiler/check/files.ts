@@ -37,7 +37,12 @@ interface Loading {
 }
 
 /** Imported files come before the files that import them. */
-export function loadProgram(file: string, text: string, host: SourceHost, report: Report): { readonly main: ProgramFile; readonly files: readonly ProgramFile[] } {
+export function loadProgram(
+  file: string,
+  text: string,
+  host: SourceHost,
+  report: Report,
+): { readonly main: ProgramFile; readonly files: readonly ProgramFile[] } {
   const loading: Loading = { host, report, files: new Map(), stack: [], full: false };
   const main = load(loading, file, text);
   return { main, files: [...loading.files.values()].filter((f) => f !== "loading") };
@@ -49,7 +54,8 @@ function load(loading: Loading, file: string, text: string): ProgramFile {
   const parsed = parse(text);
   for (const mistake of parsed.errors) loading.report.add(syntaxDiagnostic(file, mistake));
   const imports = new Map<ImportDecl, ProgramFile | undefined>();
-  for (const decl of parsed.file.declarations) if (decl.kind === "import") imports.set(decl, loadImport(loading, file, decl));
+  for (const decl of parsed.file.declarations)
+    if (decl.kind === "import") imports.set(decl, loadImport(loading, file, decl));
   loading.stack.pop();
   const loaded: ProgramFile = { file, text, ast: parsed.file, imports };
   // Inserted anew, so that the order of the map is the order in which files were completed.
@@ -82,7 +88,12 @@ function loadImport(loading: Loading, from: string, decl: ImportDecl): ProgramFi
   return load(loading, found.file, found.text);
 }
 
-function completed(loading: Loading, file: ProgramFile | "loading", name: string, place: Place): ProgramFile | undefined {
+function completed(
+  loading: Loading,
+  file: ProgramFile | "loading",
+  name: string,
+  place: Place,
+): ProgramFile | undefined {
   if (file !== "loading") return file;
   loading.report.add(importCycle(place, [...loading.stack.slice(loading.stack.indexOf(name)), name]));
   return undefined;
@@ -95,7 +106,14 @@ function libraryPath(decl: ImportDecl): string | undefined {
 
 /** The path as the host knows it, or "outside" for one that leaves the project. */
 export function resolvePath(from: string, path: string): string | "outside" {
-  if (/^[a-zA-Z][a-zA-Z0-9+.-]*:/.test(path) || /^[/\\]/.test(path) || path.includes("\\") || path.includes("\0") || path.includes("%")) return "outside";
+  if (
+    /^[a-zA-Z][a-zA-Z0-9+.-]*:/.test(path) ||
+    /^[/\\]/.test(path) ||
+    path.includes("\\") ||
+    path.includes("\0") ||
+    path.includes("%")
+  )
+    return "outside";
   const absolute = from.startsWith("/");
   const parts = from.split("/").slice(absolute ? 1 : 0, -1);
   for (const part of path.split("/")) {

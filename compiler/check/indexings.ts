@@ -12,7 +12,8 @@ export function* findIndexings(root: Expr, name: string): Generator<Indexing> {
   for (let e = stack.pop(); e !== undefined; e = stack.pop()) {
     if (e.kind === "index") {
       for (const [at, part] of e.indices.entries()) {
-        if (part.kind === "at" && part.value.kind === "name" && part.value.name.text === name) yield { index: e, at };
+        if (part.kind === "at" && part.value.kind === "name" && part.value.name.text === name)
+          yield { index: e, at };
       }
     }
     if (!hides(e, name)) stack.push(...[...operands(e)].reverse());
@@ -22,7 +23,11 @@ export function* findIndexings(root: Expr, name: string): Generator<Indexing> {
 function hides(e: Expr, name: string): boolean {
   if (e.kind === "for") return e.variables.some((v) => v.kind === "index" && v.name.text === name);
   if (e.kind !== "call") return false;
-  return (e.dims ?? []).some((d) => (d.kind === "variable" ? d.name.text === name : d.kind === "dim" && d.dim.kind === "name" && d.dim.name.text === name));
+  return (e.dims ?? []).some((d) =>
+    d.kind === "variable"
+      ? d.name.text === name
+      : d.kind === "dim" && d.dim.kind === "name" && d.dim.name.text === name,
+  );
 }
 
 /** The expressions inside, in the order of the source. */
@@ -49,7 +54,11 @@ export function operands(e: Expr): readonly Expr[] {
     case "call":
       return [e.callee, ...e.args];
     case "index":
-      return [e.value, ...e.indices.flatMap((part) => (part.kind === "at" ? [part.value] : [])), ...(e.else === undefined ? [] : [e.else])];
+      return [
+        e.value,
+        ...e.indices.flatMap((part) => (part.kind === "at" ? [part.value] : [])),
+        ...(e.else === undefined ? [] : [e.else]),
+      ];
     case "where":
       return [e.value, e.mask];
     case "record":

@@ -15,7 +15,10 @@ export function holdPlans(cx: Context, variable: Variable, place: Place): void {
   const paths = planPaths(variable.type);
   if (paths.length === 0 || cx.body.quiet > 0) return;
   const number = cx.body.held.size;
-  cx.body.held.set(variable, paths.map((path) => ({ path, key: `${number}${path}`, place })));
+  cx.body.held.set(
+    variable,
+    paths.map((path) => ({ path, key: `${number}${path}`, place })),
+  );
 }
 
 /** Uses every plan at or below `path` of the variable. */
@@ -33,6 +36,7 @@ export function usePlans(cx: Context, variable: Variable, path: string, place: P
 
 export function reportUnused(cx: Context): void {
   for (const [variable, plans] of cx.body.held) {
-    for (const { key, path, place } of plans) if (!cx.body.plans.has(key)) report(cx, planUnused(place, `${variable.name}${path}`));
+    for (const { key, path, place } of plans)
+      if (!cx.body.plans.has(key)) report(cx, planUnused(place, `${variable.name}${path}`));
   }
 }

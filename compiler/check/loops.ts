@@ -6,14 +6,33 @@ import { declaredTwice } from "../diagnostics/names.ts";
 import { argumentCount, badOperator, brackets, typeMismatch } from "../diagnostics/values.ts";
 import { carried, classOf, dimAxis, printType, sameAxis, scalar } from "./axes.ts";
 import { convert, tensorOf } from "./arithmetic.ts";
-import { type Context, declareIndex, errorExpr, fail, inner, placeIn, report, withLocals } from "./context.ts";
+import {
+  type Context,
+  declareIndex,
+  errorExpr,
+  fail,
+  inner,
+  placeIn,
+  report,
+  withLocals,
+} from "./context.ts";
 import { forExpr, indexVariables, readAt } from "./elementwise.ts";
 import type { Local } from "./locals.ts";
 import { findIndexings } from "./indexings.ts";
 import { resolveDim } from "./sizes.ts";
 import type { Axis, IndexVariable, ReduceOp, TensorType, TypedExpr } from "./typed.ts";
 
-const reductions: ReadonlySet<string> = new Set<ReduceOp>(["sum", "prod", "max", "min", "any", "all", "mean", "argmax", "logsumexp"]);
+const reductions: ReadonlySet<string> = new Set<ReduceOp>([
+  "sum",
+  "prod",
+  "max",
+  "min",
+  "any",
+  "all",
+  "mean",
+  "argmax",
+  "logsumexp",
+]);
 
 export function isReduction(name: string): name is ReduceOp {
   return reductions.has(name);
@@ -27,14 +46,26 @@ interface Wanted {
 
 export function checkFor(cx: Context, e: ForExpr): TypedExpr {
   const place = placeIn(cx, e.span);
-  const wanted = e.variables.map((v): Wanted => ({ name: v.kind === "pack" ? undefined : v.name, range: v.kind === "pack" ? undefined : v.range, place: placeIn(cx, v.span) }));
+  const wanted = e.variables.map((v): Wanted => ({
+    name: v.kind === "pack" ? undefined : v.name,
+    range: v.kind === "pack" ? undefined : v.range,
+    place: placeIn(cx, v.span),
+  }));
   const bound = bindVariables(cx, wanted, e.body);
   const errors = cx.scope.report.diagnostics.length;
   const body = cx.expr(bound.cx, e.body);
   if (bound.variables === undefined) return explained(cx, bound.unknown, errors, place);
   if (body.type.kind === "error") return errorExpr(place);
   if (body.type.kind !== "tensor") {
-    return fail(cx, body.place, typeMismatch(body.place, { found: printType(body.type), wanted: "a number or a tensor", what: "the body of 'for'" }));
+    return fail(
+      cx,
+      body.place,
+      typeMismatch(body.place, {
+        found: printType(body.type),
+        wanted: "a number or a tensor",
+        what: "the body of 'for'",
+      }),
+    );
   }
   return forExpr(bound.variables, body, place);
 }
@@ -46,12 +77,35 @@ export function checkReduction(cx: Context, e: CallExpr, op: ReduceOp): TypedExp
   for (const dim of e.dims ?? []) {
     const own = placeIn(cx, dim.span);
     if (dim.kind === "variable") wanted.push({ name: dim.name, range: dim.range, place: own });
-    else if (dim.kind === "dim" && dim.dim.kind === "name" && /^[a-z_]/.test(dim.dim.name.text)) wanted.push({ name: dim.dim.name, range: undefined, place: own });
-    else return fail(cx, own, brackets(own, `the brackets of '${op}' hold index variables`, `${op}[k](x[k]) reduces over the axis that k indexes`));
+    else if (dim.kind === "dim" && dim.dim.kind === "name" && /^[a-z_]/.test(dim.dim.name.text))
+      wanted.push({ name: dim.dim.name, range: undefined, place: own });
+    else
+      return fail(
+        cx,
+        own,
+        brackets(
+          own,
+          `the brackets of '${op}' hold index variables`,
+          `${op}[k](x[k]) reduces over the axis that k indexes`,
+        ),
+      );
   }
-  if (argument === undefined || more.length > 0) return fail(cx, place, argumentCount(place, { callee: op, wanted: "one expression", found: e.args.length }));
+  if (argument === undefined || more.length > 0)
+    return fail(
+      cx,
+      place,
+      argumentCount(place, { callee: op, wanted: "one expression", found: e.args.length }),
+    );
   if (wanted.length === 0 || (op === "argmax" && wanted.length > 1)) {
-    return fail(cx, place, brackets(place, `'${op}' needs ${op === "argmax" ? "one index variable" : "index variables"} in brackets`, `${op}[k](x[k])`));
+    return fail(
+      cx,
+      place,
+      brackets(
+        place,
+        `'${op}' needs ${op === "argmax" ? "one index variable" : "index variables"} in brackets`,
+        `${op}[k](x[k])`,
+      ),
+    );
   }
   const bound = bindVariables(cx, wanted, argument);
   const errors = cx.scope.report.diagnostics.length;
@@ -62,14 +116,30 @@ export function checkReduction(cx: Context, e: CallExpr, op: ReduceOp): TypedExp
 
 /** A range that could not be found because of a mistake elsewhere is that mistake's diagnostic, not another. */
 function explained(cx: Context, unknown: Wanted | undefined, errors: number, place: Place): TypedExpr {
-  if (unknown?.name !== undefined && cx.scope.report.diagnostics.length === errors) report(cx, rangeUnknown(unknown.place, unknown.name.text));
+  if (unknown?.name !== undefined && cx.scope.report.diagnostics.length === errors)
+    report(cx, rangeUnknown(unknown.place, unknown.name.text));
   return errorExpr(place);
 }
 
-function reduce(cx: Context, op: ReduceOp, variables: readonly IndexVariable[], body: TypedExpr, place: Place): TypedExpr {
+function reduce(
+  cx: Context,
+  op: ReduceOp,
+  variables: readonly IndexVariable[],
+  body: TypedExpr,
+  place: Place,
+): TypedExpr {
   const type = tensorOf(body);
   if (body.type.kind === "error") return errorExpr(place);
-  if (type === undefined) return fail(cx, body.place, typeMismatch(body.place, { found: printType(body.type), wanted: "a number", what: `what '${op}' reduces` }));
+  if (type === undefined)
+    return fail(
+      cx,
+      body.place,
+      typeMismatch(body.place, {
+        found: printType(body.type),
+        wanted: "a number",
+        what: `what '${op}' reduces`,
+      }),
+    );
   if (type.axes.length > 0) {
     const rest = indexVariables(cx, type.axes);
     return forExpr(rest, reduce(cx, op, variables, readAt(cx, body, type.axes, rest), place), place);
@@ -77,10 +147,20 @@ function reduce(cx: Context, op: ReduceOp, variables: readonly IndexVariable[], 
   const kind = classOf(type.dtype, cx.bounds);
   const logical = op === "any" || op === "all";
   if (logical !== (kind === "bool")) {
-    return fail(cx, body.place, badOperator(body.place, op, printType(type), logical ? "it reduces conditions" : "cast the condition: i32(..) or f32(..)"));
+    return fail(
+      cx,
+      body.place,
+      badOperator(
+        body.place,
+        op,
+        printType(type),
+        logical ? "it reduces conditions" : "cast the condition: i32(..) or f32(..)",
+      ),
+    );
   }
   const result = resultOf(op, kind, type);
-  const value = kind === "int" && result !== scalarIndex ? convert(cx, body, { ...result, masked: type.masked }) : body;
+  const value =
+    kind === "int" && result !== scalarIndex ? convert(cx, body, { ...result, masked: type.masked }) : body;
   return { kind: "reduce", op, variables, body: value, type: result, place };
 }
 
@@ -128,7 +208,8 @@ function bindVariables(cx: Context, wanted: readonly Wanted[], body: Expr): Boun
       failed = true;
       continue;
     }
-    const range = want.range === undefined ? inferRange(cx, name, body) : givenRange(cx, want.range, want.place);
+    const range =
+      want.range === undefined ? inferRange(cx, name, body) : givenRange(cx, want.range, want.place);
     if (range === undefined || range === "poisoned") {
       failed = true;
       unknown ??= want.range === undefined && range === undefined ? want : undefined;
@@ -136,18 +217,32 @@ function bindVariables(cx: Context, wanted: readonly Wanted[], body: Expr): Boun
     } else ranges.set(name, range);
   }
   // A ragged variable is tied to another, which may stand after it.
-  for (const [name, { axis }] of ranges) if (axis.kind !== "ragged") made.set(name, declareIndex(cx, name, axis, undefined));
+  for (const [name, { axis }] of ranges)
+    if (axis.kind !== "ragged") made.set(name, declareIndex(cx, name, axis, undefined));
   for (const [name, { axis, by }] of ranges) {
     if (axis.kind !== "ragged") continue;
-    const on = indexNamed(cx, made, by) ?? [...made.values()].find((v) => v !== undefined && sameAxis(cx.known, v.axis, dimAxis(axis.by)));
+    const on =
+      indexNamed(cx, made, by) ??
+      [...made.values()].find((v) => v !== undefined && sameAxis(cx.known, v.axis, dimAxis(axis.by)));
     if (on === undefined) {
       const place = wanted.find((want) => want.name?.text === name)?.place ?? wanted[0]?.place;
-      if (place !== undefined) report(cx, raggedMismatch(place, `'${name}' counts rows of ${axis.name}, and no variable says which`, `bind a variable over ${axis.by.kind === "symbol" ? axis.by.name : "its axis"} too`));
+      if (place !== undefined)
+        report(
+          cx,
+          raggedMismatch(
+            place,
+            `'${name}' counts rows of ${axis.name}, and no variable says which`,
+            `bind a variable over ${axis.by.kind === "symbol" ? axis.by.name : "its axis"} too`,
+          ),
+        );
       failed = true;
       made.set(name, undefined);
     } else made.set(name, declareIndex(cx, name, axis, on));
   }
-  const locals = [...made].map(([name, variable]): [string, Local] => [name, variable === undefined ? poisoned(name) : { kind: "index", variable }]);
+  const locals = [...made].map(([name, variable]): [string, Local] => [
+    name,
+    variable === undefined ? poisoned(name) : { kind: "index", variable },
+  ]);
   const next = withLocals(inner(cx), locals, { repeated: true, pack: cx.pack || pack !== undefined });
   const variables = wanted.map((want) => (want.name === undefined ? pack : made.get(want.name.text)));
   const complete = variables.filter((v) => v !== undefined);
@@ -160,12 +255,23 @@ function poisoned(name: string): Local {
 }
 
 function packAllowed(cx: Context, want: Wanted, at: number): boolean {
-  const message = at > 0 ? "'...' stands for leading axes, so it comes first" : !cx.body.hasPack ? "no '...' stands in this function's signature" : cx.pack ? "'...' is bound already" : undefined;
+  const message =
+    at > 0
+      ? "'...' stands for leading axes, so it comes first"
+      : !cx.body.hasPack
+        ? "no '...' stands in this function's signature"
+        : cx.pack
+          ? "'...' is bound already"
+          : undefined;
   if (message !== undefined) report(cx, packMisplaced(want.place, message));
   return message === undefined;
 }
 
-function indexNamed(cx: Context, made: ReadonlyMap<string, IndexVariable | undefined>, name: string | undefined): IndexVariable | undefined {
+function indexNamed(
+  cx: Context,
+  made: ReadonlyMap<string, IndexVariable | undefined>,
+  name: string | undefined,
+): IndexVariable | undefined {
   if (name === undefined) return undefined;
   if (made.has(name)) return made.get(name);
   const local = cx.locals.get(name);
@@ -179,11 +285,23 @@ function givenRange(cx: Context, range: DimExpr, place: Place): Range | undefine
   const declared = name === undefined ? undefined : cx.scope.ragged.get(name);
   if (name !== undefined && part?.kind === "at") {
     if (declared === undefined) {
-      report(cx, raggedMismatch(place, `'${name}' is not declared as a ragged size`, `declare it: dim ${name}[..]`));
+      report(
+        cx,
+        raggedMismatch(place, `'${name}' is not declared as a ragged size`, `declare it: dim ${name}[..]`),
+      );
       return undefined;
     }
-    const by = part.value.kind === "name" && /^[a-z_]/.test(part.value.name.text) ? part.value.name.text : undefined;
-    return { axis: { kind: "ragged", name, instance: cx.raggedInstance(name), by: { kind: "symbol", name: declared } }, by };
+    const by =
+      part.value.kind === "name" && /^[a-z_]/.test(part.value.name.text) ? part.value.name.text : undefined;
+    return {
+      axis: {
+        kind: "ragged",
+        name,
+        instance: cx.raggedInstance(name),
+        by: { kind: "symbol", name: declared },
+      },
+      by,
+    };
   }
   const dim = resolveDim(cx, range, "floor");
   return dim === undefined ? undefined : { axis: dimAxis(dim), by: undefined };
@@ -214,7 +332,8 @@ function isPoisoned(cx: Context, e: Expr): boolean {
   if (e.kind === "index" && e.indices.some((part) => part.kind === "rename")) return isPoisoned(cx, e.value);
   if (e.kind !== "name") return false;
   const local = cx.locals.get(e.name.text);
-  const type = local?.kind === "variable" ? local.variable.type : cx.module?.header.types.get(e.name.text)?.type;
+  const type =
+    local?.kind === "variable" ? local.variable.type : cx.module?.header.types.get(e.name.text)?.type;
   return type?.kind === "error";
 }
 

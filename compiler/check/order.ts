@@ -24,7 +24,11 @@ export function callOrder(scopes: readonly FileScope[]): readonly FnEntity[] {
           state.set(top.fn, "done");
           order.push(top.fn);
           stack.pop();
-        } else if (state.get(next.value) === "open") reportCircle(stack.map(({ fn }) => fn), next.value);
+        } else if (state.get(next.value) === "open")
+          reportCircle(
+            stack.map(({ fn }) => fn),
+            next.value,
+          );
         else if (!state.has(next.value)) enter(next.value);
       }
     }
@@ -43,7 +47,12 @@ function reportCircle(stack: readonly FnEntity[], again: FnEntity): void {
   const circle = stack.slice(stack.indexOf(again));
   if (circle.some((fn) => fn.recursive)) return;
   for (const fn of circle) fn.recursive = true;
-  again.scope.report.add(recursion(placeOf(again.scope, again.decl.name.span), [...circle, again].slice(0, 8).map(({ name }) => name)));
+  again.scope.report.add(
+    recursion(
+      placeOf(again.scope, again.decl.name.span),
+      [...circle, again].slice(0, 8).map(({ name }) => name),
+    ),
+  );
 }
 
 function calleesOf(fn: FnEntity): ReadonlySet<FnEntity> {
@@ -53,7 +62,9 @@ function calleesOf(fn: FnEntity): ReadonlySet<FnEntity> {
     if (from !== undefined) found.add(from);
     return found;
   }
-  const stack: Expr[] = fn.decl.params.flatMap((param) => (param.default === undefined ? [] : [param.default]));
+  const stack: Expr[] = fn.decl.params.flatMap((param) =>
+    param.default === undefined ? [] : [param.default],
+  );
   if (fn.decl.body !== undefined) stack.push(...valuesOf(fn.decl.body));
   for (let e = stack.pop(); e !== undefined; e = stack.pop()) {
     for (const called of e.kind === "call" ? calledBy(fn, e) : []) found.add(called);
@@ -69,7 +80,9 @@ function calledBy(fn: FnEntity, e: Extract<Expr, { kind: "call" }>): readonly Fn
   if (found !== undefined) return [found];
   if (callee.kind !== "name") return [];
   const handed = callee.name.text === "grad" || callee.name.text === "vjp" ? e.args : [];
-  return [callee, ...handed].flatMap((value) => (value.kind === "name" ? (named(fn, value.name.text) ?? []) : []));
+  return [callee, ...handed].flatMap((value) =>
+    value.kind === "name" ? (named(fn, value.name.text) ?? []) : [],
+  );
 }
 
 function valuesOf(body: Block): readonly Expr[] {
@@ -91,7 +104,8 @@ function heldModule(fn: FnEntity, e: Expr): ModuleEntity | undefined {
   const held = e.kind === "field" ? heldModule(fn, e.value) : undefined;
   const name = e.kind === "field" ? e.field.text : e.kind === "name" ? e.name.text : undefined;
   if (name === undefined || (e.kind === "field" && held === undefined)) return undefined;
-  const param = fn.decl.kind === "fn" && e.kind === "name" ? fn.decl.params.find((p) => p.name.text === name) : undefined;
+  const param =
+    fn.decl.kind === "fn" && e.kind === "name" ? fn.decl.params.find((p) => p.name.text === name) : undefined;
   const type = param?.type ?? (e.kind === "field" ? held : fn.module)?.members.get(name)?.type;
   const entity = type?.kind === "type" ? (held ?? fn).scope.names.get(type.name.text) : undefined;
   return entity?.kind === "module" ? entity : undefined;

@@ -31,7 +31,12 @@ function checkPipeline(scope: FileScope, decl: PipelineDecl): void {
     if (first !== undefined) scope.report.add(declaredTwice(place, text, first));
     else places.set(text, place);
   };
-  const known = { scope, known: nothingKnown, useDim: (name: string): boolean => values.has(name), dimNames: (): Iterable<string> => values };
+  const known = {
+    scope,
+    known: nothingKnown,
+    useDim: (name: string): boolean => values.has(name),
+    dimNames: (): Iterable<string> => values,
+  };
   resolveClaims(known, decl.where);
   const names: Names = { scope, values, directions };
   let ranks = 0;
@@ -56,15 +61,28 @@ function checkPipeline(scope: FileScope, decl: PipelineDecl): void {
       case "phase": {
         claim(item.name.text, placeOf(scope, item.name.span));
         if (item.count !== undefined) checkValue(names, item.count);
-        const inside: Names = item.variable === undefined ? names : { ...names, values: new Set([...values, item.variable.text]) };
+        const inside: Names =
+          item.variable === undefined
+            ? names
+            : { ...names, values: new Set([...values, item.variable.text]) };
         for (const action of item.body) checkAction(inside, action);
         break;
       }
     }
   }
   const place = placeOf(scope, decl.name.span);
-  if (ranks !== 1) scope.report.add(pipelineItem(place, `pipeline '${decl.name.text}' has ${ranks === 0 ? "no" : "more than one"} 'rank'`, "rank r in P"));
-  else if (directions.size === 0) scope.report.add(pipelineItem(place, `pipeline '${decl.name.text}' has no direction`, "direction down: stage r"));
+  if (ranks !== 1)
+    scope.report.add(
+      pipelineItem(
+        place,
+        `pipeline '${decl.name.text}' has ${ranks === 0 ? "no" : "more than one"} 'rank'`,
+        "rank r in P",
+      ),
+    );
+  else if (directions.size === 0)
+    scope.report.add(
+      pipelineItem(place, `pipeline '${decl.name.text}' has no direction`, "direction down: stage r"),
+    );
 }
 
 /** `if r < P / 2 then down else up` is a direction; anything else is a number or a condition. */
@@ -78,13 +96,19 @@ function checkValue(names: Names, e: Expr): void {
   const { scope } = names;
   if (e.kind === "name") {
     const known = [...names.values, ...names.directions];
-    if (!known.includes(e.name.text)) scope.report.add(unknownName(placeOf(scope, e.span), e.name.text, known));
+    if (!known.includes(e.name.text))
+      scope.report.add(unknownName(placeOf(scope, e.span), e.name.text, known));
     return;
   }
   if (e.kind === "call") {
-    if (e.callee.kind === "name" && functions.has(e.callee.name.text)) for (const argument of e.args) checkValue(names, argument);
-    else if (e.callee.kind === "name") scope.report.add(unknownName(placeOf(scope, e.callee.span), e.callee.name.text, functions));
-    else scope.report.add(pipelineItem(placeOf(scope, e.span), "this cannot be computed in a pipeline", undefined));
+    if (e.callee.kind === "name" && functions.has(e.callee.name.text))
+      for (const argument of e.args) checkValue(names, argument);
+    else if (e.callee.kind === "name")
+      scope.report.add(unknownName(placeOf(scope, e.callee.span), e.callee.name.text, functions));
+    else
+      scope.report.add(
+        pipelineItem(placeOf(scope, e.span), "this cannot be computed in a pipeline", undefined),
+      );
     return;
   }
   if (e.kind === "int" || e.kind === "bool" || e.kind === "error") return;
@@ -92,7 +116,13 @@ function checkValue(names: Names, e: Expr): void {
     for (const part of operands(e)) checkValue(names, part);
     return;
   }
-  scope.report.add(pipelineItem(placeOf(scope, e.span), "a pipeline computes with whole numbers, conditions and directions", undefined));
+  scope.report.add(
+    pipelineItem(
+      placeOf(scope, e.span),
+      "a pipeline computes with whole numbers, conditions and directions",
+      undefined,
+    ),
+  );
 }
 
 function checkAction(names: Names, action: PipelineAction): void {
@@ -110,7 +140,14 @@ function checkAction(names: Names, action: PipelineAction): void {
       const name = action.name.text;
       if (!actions.has(name)) scope.report.add(pipelineAction(placeOf(scope, action.name.span), name));
       else if (action.direction === undefined) {
-        if (name !== "W") scope.report.add(pipelineItem(place, `'${name}' needs a direction`, `${name}(${[...names.directions][0] ?? "down"})`));
+        if (name !== "W")
+          scope.report.add(
+            pipelineItem(
+              place,
+              `'${name}' needs a direction`,
+              `${name}(${[...names.directions][0] ?? "down"})`,
+            ),
+          );
       } else checkDirection(names, action.direction);
     }
   }
@@ -125,6 +162,10 @@ function checkDirection(names: Names, e: Expr): void {
     checkDirection(names, e.else);
   } else if (e.kind === "name" && names.values.has(e.name.text) && !isCapital(e.name.text)) {
     names.scope.report.add(pipelineItem(place, `'${e.name.text}' is a number, not a direction`, undefined));
-  } else if (e.kind === "name" && !names.directions.has(e.name.text)) names.scope.report.add(unknownName(place, e.name.text, names.directions));
-  else if (e.kind !== "name" && e.kind !== "error") names.scope.report.add(pipelineItem(place, "a direction is a name, or 'if .. then .. else' of names", undefined));
+  } else if (e.kind === "name" && !names.directions.has(e.name.text))
+    names.scope.report.add(unknownName(place, e.name.text, names.directions));
+  else if (e.kind !== "name" && e.kind !== "error")
+    names.scope.report.add(
+      pipelineItem(place, "a direction is a name, or 'if .. then .. else' of names", undefined),
+    );
 }

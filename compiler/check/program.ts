@@ -18,7 +18,14 @@ import { loadProgram, type SourceHost } from "./files.ts";
 import { Locals } from "./locals.ts";
 import { callOrder, functionsOf } from "./order.ts";
 import { checkPipelines } from "./pipelines.ts";
-import { type ConstEntity, type FileScope, type FnEntity, type ModuleEntity, placeOf, type Signature } from "./scope.ts";
+import {
+  type ConstEntity,
+  type FileScope,
+  type FnEntity,
+  type ModuleEntity,
+  placeOf,
+  type Signature,
+} from "./scope.ts";
 import { derivedFrom, factsOf, type Headers, moduleHeader, signatureOf } from "./signatures.ts";
 import type { Type, TypedExpr, TypedFn, TypedModule, TypedProgram } from "./typed.ts";
 
@@ -38,7 +45,8 @@ export function checkProgram({ file, text, host, report }: ProgramSource): Typed
   const headers: Headers = { facts: new Map(), busy: new Set() };
   const checker: Checker = { headers, modules: new Map() };
   for (const scope of scopes.values()) checkHeaders(checker, scope);
-  for (const entity of callOrder([...scopes.values()])) if (!entity.recursive) sized(entity.scope, entity, () => checkFn(checker, entity));
+  for (const entity of callOrder([...scopes.values()]))
+    if (!entity.recursive) sized(entity.scope, entity, () => checkFn(checker, entity));
   const scope = scopes.get(main.file);
   if (scope === undefined) return undefined;
   for (const each of scopes.values()) checkKernels(each);
@@ -48,8 +56,12 @@ export function checkProgram({ file, text, host, report }: ProgramSource): Typed
   if (report.failed) return undefined;
   return {
     file,
-    fns: functionsOf(scope).flatMap((fn) => (fn.module === undefined && fn.typed !== undefined ? [fn.typed] : [])),
-    modules: [...scope.names.values()].flatMap((entity) => (entity.kind === "module" && entity.scope === scope && entity.header ? [entity.header.typed] : [])),
+    fns: functionsOf(scope).flatMap((fn) =>
+      fn.module === undefined && fn.typed !== undefined ? [fn.typed] : [],
+    ),
+    modules: [...scope.names.values()].flatMap((entity) =>
+      entity.kind === "module" && entity.scope === scope && entity.header ? [entity.header.typed] : [],
+    ),
     numerics,
     schedules,
     pipelines,
@@ -70,11 +82,16 @@ function checkHeaders(checker: Checker, scope: FileScope): void {
     if (header) checker.modules.set(header.typed, entity);
     for (const own of entity.consts.values()) checkConst(checker, own, entity);
   }
-  for (const entity of scope.names.values()) if (entity.kind === "const" && entity.scope === scope) checkConst(checker, entity, undefined);
+  for (const entity of scope.names.values())
+    if (entity.kind === "const" && entity.scope === scope) checkConst(checker, entity, undefined);
 }
 
 /** Sizes that overflow in a signature end that declaration alone. */
-function sized<T>(scope: FileScope, entity: { readonly decl: { readonly name: { readonly span: { start: number; end: number } } } }, check: () => T): T | undefined {
+function sized<T>(
+  scope: FileScope,
+  entity: { readonly decl: { readonly name: { readonly span: { start: number; end: number } } } },
+  check: () => T,
+): T | undefined {
   try {
     return check();
   } catch (error) {
@@ -103,8 +120,12 @@ function checkWritten(checker: Checker, entity: FnEntity, signature: Signature):
     const type = signature.params[i]?.type;
     if (param.default === undefined || type === undefined) continue;
     const value = bare.expr(bare, param.default);
-    const typed = type.kind === "tensor" && type.axes.length === 0 ? coerce(bare, value, { type, what: `the default of '${param.name.text}'`, at: undefined }) : value;
-    if (typed.kind !== "error" && !isConstant(typed)) entity.scope.report.add(notConstant(typed.place, param.name.text));
+    const typed =
+      type.kind === "tensor" && type.axes.length === 0
+        ? coerce(bare, value, { type, what: `the default of '${param.name.text}'`, at: undefined })
+        : value;
+    if (typed.kind !== "error" && !isConstant(typed))
+      entity.scope.report.add(notConstant(typed.place, param.name.text));
   }
   const cx: Context = { ...bare, locals: parameterLocals(bare, signature.params) };
   const where = { name: entity.name, place: placeOf(entity.scope, decl.result?.span ?? decl.name.span) };
@@ -118,7 +139,11 @@ function checkWritten(checker: Checker, entity: FnEntity, signature: Signature):
   });
 }
 
-function typedFn(entity: FnEntity, signature: Signature, rest: Pick<TypedFn, "result" | "body" | "freeDims" | "checks">): TypedFn {
+function typedFn(
+  entity: FnEntity,
+  signature: Signature,
+  rest: Pick<TypedFn, "result" | "body" | "freeDims" | "checks">,
+): TypedFn {
   return {
     kind: "fn",
     name: entity.name,
@@ -138,7 +163,8 @@ function bodyState(fn: FnEntity, signature: Signature): BodyState {
   const ragged = new Map<string, string>();
   const packed = (type: Type): boolean => type.kind === "tensor" && type.axes[0]?.kind === "pack";
   for (const { type } of signature.params) {
-    if (type.kind === "tensor") for (const axis of type.axes) if (axis.kind === "ragged") ragged.set(axis.name, axis.instance);
+    if (type.kind === "tensor")
+      for (const axis of type.axes) if (axis.kind === "ragged") ragged.set(axis.name, axis.instance);
     if (type.kind === "plan") ragged.set(type.instance, type.instance);
   }
   return {
@@ -151,7 +177,9 @@ function bodyState(fn: FnEntity, signature: Signature): BodyState {
     plans: new Map(),
     renames: [],
     sizes: new Map(),
-    hasPack: signature.params.some(({ type }) => packed(type)) || (signature.result !== undefined && packed(signature.result)),
+    hasPack:
+      signature.params.some(({ type }) => packed(type)) ||
+      (signature.result !== undefined && packed(signature.result)),
     indexNames: new Map(),
     held: new Map(),
     consts: new Map(),
@@ -161,9 +189,17 @@ function bodyState(fn: FnEntity, signature: Signature): BodyState {
   };
 }
 
-function context(checker: Checker, scope: FileScope, module: ModuleEntity | undefined, body: BodyState, signature: Signature): Context {
+function context(
+  checker: Checker,
+  scope: FileScope,
+  module: ModuleEntity | undefined,
+  body: BodyState,
+  signature: Signature,
+): Context {
   const header = module?.header;
-  const bounds = new Map([...(header?.typed.typeParams ?? []), ...signature.typeParams].map(({ name, bound }) => [name, bound]));
+  const bounds = new Map(
+    [...(header?.typed.typeParams ?? []), ...signature.typeParams].map(({ name, bound }) => [name, bound]),
+  );
   const values = dimValues(scope);
   return {
     scope,
@@ -181,7 +217,8 @@ function context(checker: Checker, scope: FileScope, module: ModuleEntity | unde
       const value = values.get(name);
       if (body.quiet > 0) return true;
       // A dim with a value needs what the value is made of.
-      for (const free of value === undefined ? [name] : symbols(value)) if (!body.rigid.has(free) && !body.renamed.has(free)) body.free.add(free);
+      for (const free of value === undefined ? [name] : symbols(value))
+        if (!body.rigid.has(free) && !body.renamed.has(free)) body.free.add(free);
       return true;
     },
     dimNames: () => [...body.rigid, ...body.renamed, ...scope.dims.keys()],
@@ -200,15 +237,43 @@ function context(checker: Checker, scope: FileScope, module: ModuleEntity | unde
 /** Reported where it is declared; uses are silent. */
 function checkConst(checker: Checker, entity: ConstEntity, module: ModuleEntity | undefined): void {
   const { scope } = entity;
-  const signature: Signature = { typeParams: [], dims: module?.header?.typed.dims ?? [], named: [], params: [], result: undefined, requires: [], known: factsOf(checker.headers, scope), steps: undefined };
-  const fn: FnEntity = { kind: "fn", name: entity.name, decl: { kind: "derive", doc: undefined, name: entity.decl.name, from: entity.decl.name, rule: entity.decl.name, steps: [], span: entity.decl.span }, scope, module, signature, typed: undefined, needs: [], recursive: false };
+  const signature: Signature = {
+    typeParams: [],
+    dims: module?.header?.typed.dims ?? [],
+    named: [],
+    params: [],
+    result: undefined,
+    requires: [],
+    known: factsOf(checker.headers, scope),
+    steps: undefined,
+  };
+  const fn: FnEntity = {
+    kind: "fn",
+    name: entity.name,
+    decl: {
+      kind: "derive",
+      doc: undefined,
+      name: entity.decl.name,
+      from: entity.decl.name,
+      rule: entity.decl.name,
+      steps: [],
+      span: entity.decl.span,
+    },
+    scope,
+    module,
+    signature,
+    typed: undefined,
+    needs: [],
+    recursive: false,
+  };
   const cx = context(checker, scope, module, bodyState(fn, signature), signature);
   const place = placeOf(scope, entity.decl.value.span);
   entity.busy = true;
   const value = sized(scope, entity, () => cx.expr(cx, entity.decl.value));
   entity.busy = false;
   if (entity.circular) scope.report.add(recursion(place, [entity.name, entity.name]));
-  if (value !== undefined && value.kind !== "error" && !isConstant(value)) scope.report.add(notConstant(place, entity.name));
+  if (value !== undefined && value.kind !== "error" && !isConstant(value))
+    scope.report.add(notConstant(place, entity.name));
 }
 
 function constantValue(cx: Context, entity: ConstEntity, place: Place): TypedExpr {
@@ -219,7 +284,14 @@ function constantValue(cx: Context, entity: ConstEntity, place: Place): TypedExp
   if (entity.circular) return errorExpr(place);
   const before = cx.body.consts.get(entity);
   if (before !== undefined) return { ...before, place };
-  const silent = { ...cx, scope: { ...entity.scope, report: createReport() }, locals: new Locals(), whole: false, repeated: true, pack: false };
+  const silent = {
+    ...cx,
+    scope: { ...entity.scope, report: createReport() },
+    locals: new Locals(),
+    whole: false,
+    repeated: true,
+    pack: false,
+  };
   entity.busy = true;
   const value = cx.expr(silent, entity.decl.value);
   entity.busy = false;
@@ -255,15 +327,31 @@ function checkDerived(entity: FnEntity, signature: Signature): void {
   }
   const params = signature.params.map(({ name }) => name);
   const weights = [...(entity.module?.header?.typed.params.map(({ name }) => name) ?? []), ...params];
-  const lets = writtenBody(from)?.statements.flatMap((s) => (s.kind === "let" ? s.pattern.map(({ text }) => text) : [])) ?? [];
+  const lets =
+    writtenBody(from)?.statements.flatMap((s) =>
+      s.kind === "let" ? s.pattern.map(({ text }) => text) : [],
+    ) ?? [];
   let right = true;
   for (const step of decl.steps) {
     if (!weights.includes(step.factor.text)) {
-      scope.report.add(deriveName(placeOf(scope, step.factor.span), step.factor.text, from.name, "weight or parameter", weights));
+      scope.report.add(
+        deriveName(
+          placeOf(scope, step.factor.span),
+          step.factor.text,
+          from.name,
+          "weight or parameter",
+          weights,
+        ),
+      );
       right = false;
     }
     if (![...params, ...lets].includes(step.target.text)) {
-      scope.report.add(deriveName(placeOf(scope, step.target.span), step.target.text, from.name, "parameter or 'let'", [...params, ...lets]));
+      scope.report.add(
+        deriveName(placeOf(scope, step.target.span), step.target.text, from.name, "parameter or 'let'", [
+          ...params,
+          ...lets,
+        ]),
+      );
       right = false;
     }
   }
@@ -277,7 +365,15 @@ function checkDerived(entity: FnEntity, signature: Signature): void {
   });
 }
 
-function writtenBody(fn: FnEntity): { readonly statements: readonly ({ kind: "let"; pattern: readonly { text: string }[] } | { kind: "do" })[] } | undefined {
+function writtenBody(
+  fn: FnEntity,
+):
+  | {
+      readonly statements: readonly (
+        { kind: "let"; pattern: readonly { text: string }[] } | { kind: "do" }
+      )[];
+    }
+  | undefined {
   const from = derivedFrom(fn);
   if (from !== undefined) return writtenBody(from);
   return fn.decl.kind === "fn" ? fn.decl.body : undefined;
@@ -293,7 +389,11 @@ function checkKernels(scope: FileScope): void {
 function kernelDiagnostic(scope: FileScope, decl: KernelDecl): ReturnType<typeof noKernelYet> {
   const target = decl.implements;
   if (target !== undefined && scope.names.get(target.text)?.kind !== "fn") {
-    return unknownName(placeOf(scope, target.span), target.text, [...scope.names].filter(([, e]) => e.kind === "fn").map(([name]) => name));
+    return unknownName(
+      placeOf(scope, target.span),
+      target.text,
+      [...scope.names].filter(([, e]) => e.kind === "fn").map(([name]) => name),
+    );
   }
   return noKernelYet(placeOf(scope, decl.name.span), decl.name.text);
 }

@@ -1,6 +1,16 @@
 /** `x[b, s - w] else 0.0`, `table[ids[b, s], d]` and `x[S as T]`. */
 import type { IndexExpr, IndexPart } from "../../grammar/ast.ts";
-import { axisCount, axisTwice, badIndex, falseClaim, indexAxisMismatch, indexOutside, noSuchAxis, packMisplaced, raggedMismatch } from "../diagnostics/axes.ts";
+import {
+  axisCount,
+  axisTwice,
+  badIndex,
+  falseClaim,
+  indexAxisMismatch,
+  indexOutside,
+  noSuchAxis,
+  packMisplaced,
+  raggedMismatch,
+} from "../diagnostics/axes.ts";
 import type { Place } from "../diagnostics/diagnostic.ts";
 import { notAFunction } from "../diagnostics/names.ts";
 import { typeMismatch } from "../diagnostics/values.ts";
@@ -21,8 +31,22 @@ export function checkIndex(cx: Context, e: IndexExpr): TypedExpr {
   if (e.indices.some((part) => part.kind === "rename")) return checkRenames(cx, e, value);
   const parts = e.indices.map((part) => (part.kind === "at" ? cx.expr(inner(cx), part.value) : undefined));
   const type = tensorOf(value);
-  if (value.type.kind === "error" || otherwise?.type.kind === "error" || parts.some((part) => part?.type.kind === "error")) return errorExpr(place);
-  if (type === undefined) return fail(cx, value.place, typeMismatch(value.place, { found: printType(value.type), wanted: "a tensor", what: "what is indexed" }));
+  if (
+    value.type.kind === "error" ||
+    otherwise?.type.kind === "error" ||
+    parts.some((part) => part?.type.kind === "error")
+  )
+    return errorExpr(place);
+  if (type === undefined)
+    return fail(
+      cx,
+      value.place,
+      typeMismatch(value.place, {
+        found: printType(value.type),
+        wanted: "a tensor",
+        what: "what is indexed",
+      }),
+    );
   return read(cx, place, { e, value, type, parts, otherwise });
 }
 
@@ -42,14 +66,27 @@ function read(cx: Context, place: Place, reading: Reading): TypedExpr {
   // A 'for ...' that may not stand here was reported where it stands.
   if (packed >= 0 && cx.pack && !cx.body.hasPack) return errorExpr(place);
   if (packed > 0 || (packed === 0 && !ownPack)) {
-    const message = packed > 0 ? "'...' stands for leading axes, so it comes first" : `${tensor} is ${printType(type)}, which has no '...'`;
+    const message =
+      packed > 0
+        ? "'...' stands for leading axes, so it comes first"
+        : `${tensor} is ${printType(type)}, which has no '...'`;
     return fail(cx, place, packMisplaced(place, message));
   }
-  if (packed === 0 && !cx.pack) return fail(cx, place, packMisplaced(place, "'[...]' needs a 'for ...' around it"));
-  if (ownPack && packed !== 0) return fail(cx, place, packMisplaced(place, `${tensor} is ${printType(type)}, so its index begins with '...'`));
+  if (packed === 0 && !cx.pack)
+    return fail(cx, place, packMisplaced(place, "'[...]' needs a 'for ...' around it"));
+  if (ownPack && packed !== 0)
+    return fail(
+      cx,
+      place,
+      packMisplaced(place, `${tensor} is ${printType(type)}, so its index begins with '...'`),
+    );
   if (parts.length !== type.axes.length) {
     const what = /^[a-z]\w*(\.\w+)*$/.test(tensor) ? `'${tensor}'` : "this";
-    return fail(cx, place, axisCount(place, { what, type: printType(type), wanted: type.axes.length, found: parts.length }));
+    return fail(
+      cx,
+      place,
+      axisCount(place, { what, type: printType(type), wanted: type.axes.length, found: parts.length }),
+    );
   }
   const indices: TypedIndex[] = [];
   let gathers = false;
@@ -70,25 +107,64 @@ function read(cx: Context, place: Place, reading: Reading): TypedExpr {
   return finish(cx, place, reading, indices, gathers, value);
 }
 
-function finish(cx: Context, place: Place, { type, otherwise }: Reading, indices: readonly TypedIndex[], gathers: boolean, tensor: TypedExpr): TypedExpr {
+function finish(
+  cx: Context,
+  place: Place,
+  { type, otherwise }: Reading,
+  indices: readonly TypedIndex[],
+  gathers: boolean,
+  tensor: TypedExpr,
+): TypedExpr {
   const element: TensorType = { ...type, axes: [] };
-  const node = (result: TensorType, other: TypedExpr | undefined): TypedExpr => ({ kind: "read", tensor, indices, otherwise: other, gathers, type: result, place });
+  const node = (result: TensorType, other: TypedExpr | undefined): TypedExpr => ({
+    kind: "read",
+    tensor,
+    indices,
+    otherwise: other,
+    gathers,
+    type: result,
+    place,
+  });
   if (otherwise === undefined) return node(element, undefined);
   const given = tensorOf(otherwise);
   if (given === undefined || given.axes.length > 0) {
-    return fail(cx, otherwise.place, typeMismatch(otherwise.place, { found: printType(otherwise.type), wanted: printType(element), what: "the value outside" }));
+    return fail(
+      cx,
+      otherwise.place,
+      typeMismatch(otherwise.place, {
+        found: printType(otherwise.type),
+        wanted: printType(element),
+        what: "the value outside",
+      }),
+    );
   }
   const kind = classOf(element.dtype, cx.bounds);
-  const harmless = otherwise.kind === "literal" && (otherwise.value === 0 || otherwise.value === 0n || otherwise.value === -Infinity || otherwise.value === Infinity);
-  if (kind === "float" && (harmless || sameDtype(given.dtype, element.dtype))) return node(element, convert(cx, otherwise, element));
+  const harmless =
+    otherwise.kind === "literal" &&
+    (otherwise.value === 0 ||
+      otherwise.value === 0n ||
+      otherwise.value === -Infinity ||
+      otherwise.value === Infinity);
+  if (kind === "float" && (harmless || sameDtype(given.dtype, element.dtype)))
+    return node(element, convert(cx, otherwise, element));
   if (kind === "bool" && classOf(given.dtype, cx.bounds) === "bool") return node(element, otherwise);
   const joined = unifyNumbers(cx, "else", [{ kind: "error", type: element, place }, otherwise]);
   const value = joined?.values[1];
   if (joined === undefined || value === undefined || (kind === "int" && joined.kind === "float")) {
-    return fail(cx, otherwise.place, typeMismatch(otherwise.place, { found: printType(otherwise.type), wanted: printType(element), what: "the value outside" }));
+    return fail(
+      cx,
+      otherwise.place,
+      typeMismatch(otherwise.place, {
+        found: printType(otherwise.type),
+        wanted: printType(element),
+        what: "the value outside",
+      }),
+    );
   }
   // A value that the element's dtype may not hold makes the whole read an f32.
-  return kind === "float" ? node({ ...carried, masked: element.masked }, value) : node(element, convert(cx, otherwise, element));
+  return kind === "float"
+    ? node({ ...carried, masked: element.masked }, value)
+    : node(element, convert(cx, otherwise, element));
 }
 
 /** True after a report. */
@@ -96,14 +172,25 @@ function indexProblem(cx: Context, index: TypedExpr, part: IndexPart): boolean {
   const type = tensorOf(index);
   const place = placeIn(cx, part.span);
   if (type !== undefined && type.axes.length === 0 && classOf(type.dtype, cx.bounds) === "int") return false;
-  const help = type !== undefined && type.axes.length > 0 ? "index it too: table[ids[b, s], d]" : type === undefined ? undefined : "cast it: i32(..)";
+  const help =
+    type !== undefined && type.axes.length > 0
+      ? "index it too: table[ids[b, s], d]"
+      : type === undefined
+        ? undefined
+        : "cast it: i32(..)";
   report(cx, badIndex(place, printType(index.type), help));
   return true;
 }
 
 // ---------------------------------------------------------------- ranges
 
-function inRange(cx: Context, index: TypedExpr, axis: Exclude<Axis, { kind: "pack" }>, reading: Reading, at: number): "proved" | "data" | "wrong" {
+function inRange(
+  cx: Context,
+  index: TypedExpr,
+  axis: Exclude<Axis, { kind: "pack" }>,
+  reading: Reading,
+  at: number,
+): "proved" | "data" | "wrong" {
   const { e, type } = reading;
   if (axis.kind === "ragged") return ragged(cx, index, axis, reading);
   if (index.kind === "index" && sameAxis(cx.known, index.variable.axis, axis)) return "proved";
@@ -112,29 +199,57 @@ function inRange(cx: Context, index: TypedExpr, axis: Exclude<Axis, { kind: "pac
   const affine = affineOf(cx, index);
   if (affine === undefined) {
     if (holdsData(index) || reading.otherwise !== undefined) return holdsData(index) ? "data" : "proved";
-    report(cx, indexOutside(place, { index: part?.kind === "at" ? textOf(part.value) : "this", axis: printAxis(axis), range: undefined, never: false }));
+    report(
+      cx,
+      indexOutside(place, {
+        index: part?.kind === "at" ? textOf(part.value) : "this",
+        axis: printAxis(axis),
+        range: undefined,
+        never: false,
+      }),
+    );
     return "wrong";
   }
   if (reading.otherwise !== undefined && index.kind !== "index") return "proved";
   const facts = withIndices(cx.known.sizes, affine.ranges);
-  if (proveAtMost(facts, zero, affine.dim) && proveLess(facts, affine.dim, axis.dim)) return misnamed(index, axis) ? mismatched(cx, index, axis, reading, place) : "proved";
+  if (proveAtMost(facts, zero, affine.dim) && proveLess(facts, affine.dim, axis.dim))
+    return misnamed(index, axis) ? mismatched(cx, index, axis, reading, place) : "proved";
   if (index.kind === "index") {
-    return reading.otherwise !== undefined && !misnamed(index, axis) ? "proved" : mismatched(cx, index, axis, reading, place);
+    return reading.otherwise !== undefined && !misnamed(index, axis)
+      ? "proved"
+      : mismatched(cx, index, axis, reading, place);
   }
-  const never = refute(facts, { left: affine.dim, relation: "<", right: axis.dim }) || refute(facts, { left: zero, relation: "<=", right: affine.dim });
-  report(cx, indexOutside(place, { index: part?.kind === "at" ? textOf(part.value) : printDim(affine.dim), axis: printAxis(axis), range: rangeText(affine.ranges, type), never }));
+  const never =
+    refute(facts, { left: affine.dim, relation: "<", right: axis.dim }) ||
+    refute(facts, { left: zero, relation: "<=", right: affine.dim });
+  report(
+    cx,
+    indexOutside(place, {
+      index: part?.kind === "at" ? textOf(part.value) : printDim(affine.dim),
+      axis: printAxis(axis),
+      range: rangeText(affine.ranges, type),
+      never,
+    }),
+  );
   return "wrong";
 }
 
 /** A variable over one named axis is no index of another, however their sizes compare. */
 function misnamed(index: TypedExpr, axis: Extract<Axis, { kind: "dim" }>): boolean {
-  return index.kind === "index" && index.variable.axis.kind === "dim" && index.variable.axis.dim.kind === "symbol" && axis.dim.kind === "symbol";
+  return (
+    index.kind === "index" &&
+    index.variable.axis.kind === "dim" &&
+    index.variable.axis.dim.kind === "symbol" &&
+    axis.dim.kind === "symbol"
+  );
 }
 
 function mismatched(cx: Context, index: TypedExpr, axis: Axis, { e, type }: Reading, place: Place): "wrong" {
   if (index.kind !== "index") return "wrong";
   const { variable } = index;
-  const right = [...cx.locals.entries()].find(([, local]) => local.kind === "index" && sameAxis(cx.known, local.variable.axis, axis));
+  const right = [...cx.locals.entries()].find(
+    ([, local]) => local.kind === "index" && sameAxis(cx.known, local.variable.axis, axis),
+  );
   report(
     cx,
     indexAxisMismatch(place, {
@@ -149,26 +264,48 @@ function mismatched(cx: Context, index: TypedExpr, axis: Axis, { e, type }: Read
   return "wrong";
 }
 
-function ragged(cx: Context, index: TypedExpr, axis: Extract<Axis, { kind: "ragged" }>, { e, type, parts }: Reading): "proved" | "wrong" {
+function ragged(
+  cx: Context,
+  index: TypedExpr,
+  axis: Extract<Axis, { kind: "ragged" }>,
+  { e, type, parts }: Reading,
+): "proved" | "wrong" {
   const on = type.axes.findIndex((other) => sameAxis(cx.known, other, dimAxis(axis.by)));
   const by = parts[on];
-  if (index.kind === "index" && sameAxis(cx.known, index.variable.axis, axis) && by?.kind === "index" && by.variable === index.variable.by) return "proved";
+  if (
+    index.kind === "index" &&
+    sameAxis(cx.known, index.variable.axis, axis) &&
+    by?.kind === "index" &&
+    by.variable === index.variable.by
+  )
+    return "proved";
   const rows = printAxis(axis);
-  const other = index.kind === "index" && index.variable.axis.kind === "ragged" && index.variable.axis.instance !== axis.instance;
+  const other =
+    index.kind === "index" &&
+    index.variable.axis.kind === "ragged" &&
+    index.variable.axis.instance !== axis.instance;
   const message = other
     ? `these rows come from another dispatch than ${textOf(e.value)}'s`
     : `the axis ${rows} of ${textOf(e.value)} is indexed by a variable over it, with the one that says which ${printDim(axis.by)}`;
-  report(cx, raggedMismatch(index.place, message, other ? undefined : `for e, t: ${textOf(e.value)}[e, t, ..]`));
+  report(
+    cx,
+    raggedMismatch(index.place, message, other ? undefined : `for e, t: ${textOf(e.value)}[e, t, ..]`),
+  );
   return "wrong";
 }
 
 function rangeText(ranges: readonly IndexRange[], type: TensorType): string {
-  const parts = ranges.map(({ name, extent }) => `${name.replace(/'.*/, "")} is in 0 .. ${printDim(sub(extent, constant(1)))}`);
+  const parts = ranges.map(
+    ({ name, extent }) => `${name.replace(/'.*/, "")} is in 0 .. ${printDim(sub(extent, constant(1)))}`,
+  );
   return [...parts, `the tensor is ${printType(type)}`].join("; ");
 }
 
 /** An index as a size over index variables, or undefined where it is not affine. */
-export function affineOf(cx: Context, e: TypedExpr): { readonly dim: Dim; readonly ranges: readonly IndexRange[] } | undefined {
+export function affineOf(
+  cx: Context,
+  e: TypedExpr,
+): { readonly dim: Dim; readonly ranges: readonly IndexRange[] } | undefined {
   const ranges = new Map<string, IndexRange>();
   try {
     const dim = affine(cx, e, ranges);
@@ -194,7 +331,9 @@ function affine(cx: Context, e: TypedExpr, ranges: Map<string, IndexRange>): Dim
     case "local":
       return cx.body.sizes.get(e.variable);
     case "cast":
-      return tensorOf(e.value) !== undefined && isInteger(e) && isInteger(e.value) ? affine(cx, e.value, ranges) : undefined;
+      return tensorOf(e.value) !== undefined && isInteger(e) && isInteger(e.value)
+        ? affine(cx, e.value, ranges)
+        : undefined;
     case "apply": {
       const args: Dim[] = [];
       for (const arg of e.args) {
@@ -214,7 +353,12 @@ function isInteger(e: TypedExpr): boolean {
   return type?.dtype.kind === "dtype" && (type.dtype.dtype === "i32" || type.dtype.dtype === "i64");
 }
 
-function affineApply(cx: Context, fn: string, args: readonly Dim[], ranges: ReadonlyMap<string, IndexRange>): Dim | undefined {
+function affineApply(
+  cx: Context,
+  fn: string,
+  args: readonly Dim[],
+  ranges: ReadonlyMap<string, IndexRange>,
+): Dim | undefined {
   const [a, b, c] = args;
   if (a === undefined) return undefined;
   if (fn === "neg") return sub(zero, a);
@@ -291,11 +435,25 @@ function checkRenames(cx: Context, e: IndexExpr, value: TypedExpr): TypedExpr {
   const place = placeIn(cx, e.span);
   if (value.type.kind === "error") return errorExpr(place);
   const type = tensorOf(value);
-  if (type === undefined) return fail(cx, value.place, typeMismatch(value.place, { found: printType(value.type), wanted: "a tensor", what: "what is renamed" }));
+  if (type === undefined)
+    return fail(
+      cx,
+      value.place,
+      typeMismatch(value.place, {
+        found: printType(value.type),
+        wanted: "a tensor",
+        what: "what is renamed",
+      }),
+    );
   if (e.else !== undefined) return fail(cx, place, notAFunction(place, "else", "no part of a rename"));
   let result = value;
   for (const part of e.indices) {
-    if (part.kind !== "rename") return fail(cx, place, badIndex(placeIn(cx, part.span), "in a list of renames", "rename first: x[S as T][b, t]"));
+    if (part.kind !== "rename")
+      return fail(
+        cx,
+        place,
+        badIndex(placeIn(cx, part.span), "in a list of renames", "rename first: x[S as T][b, t]"),
+      );
     result = rename(cx, result, part);
     if (result.kind === "error") return result;
   }
@@ -308,7 +466,12 @@ function rename(cx: Context, value: TypedExpr, part: Extract<IndexPart, { kind: 
   const from = resolveDim(cx, part.from, "floor");
   // A name that stands nowhere yet is brought into being, equal to the old one.
   const name = part.to.kind === "name" && isCapital(part.to.name.text) ? part.to.name.text : undefined;
-  const binds = name !== undefined && !cx.body.rigid.has(name) && !cx.body.free.has(name) && !cx.body.renamed.has(name) && cx.scope.dims.get(name)?.value === undefined;
+  const binds =
+    name !== undefined &&
+    !cx.body.rigid.has(name) &&
+    !cx.body.free.has(name) &&
+    !cx.body.renamed.has(name) &&
+    cx.scope.dims.get(name)?.value === undefined;
   const to = binds && name !== undefined ? symbol(name) : resolveDim(cx, part.to, "exact");
   if (from === undefined || to === undefined || type === undefined) return errorExpr(place);
   const at = findAxis(cx.known, type.axes, dimAxis(from));
@@ -322,7 +485,8 @@ function rename(cx: Context, value: TypedExpr, part: Extract<IndexPart, { kind: 
   } else if (!proveEqual(cx.known.sizes, from, to)) {
     const claim = { left: from, relation: "==", right: to } as const;
     const message = `${printDim(from)} == ${printDim(to)}`;
-    if (refute(cx.known.sizes, claim)) return fail(cx, place, falseClaim(place, { claim: message, why: "the sizes differ for all values" }));
+    if (refute(cx.known.sizes, claim))
+      return fail(cx, place, falseClaim(place, { claim: message, why: "the sizes differ for all values" }));
     claimLater(cx, from, "==", to, message, place);
   }
   const axes = type.axes.map((axis, i) => (i === at ? dimAxis(to) : axis));

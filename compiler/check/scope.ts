@@ -1,5 +1,14 @@
 /** What names mean in a file: its declarations and imports, before any body is looked at. */
-import type { ConstDecl, DeriveDecl, FnDecl, KernelDecl, Member, ModuleDecl, SourceFile, Span } from "../../grammar/ast.ts";
+import type {
+  ConstDecl,
+  DeriveDecl,
+  FnDecl,
+  KernelDecl,
+  Member,
+  ModuleDecl,
+  SourceFile,
+  Span,
+} from "../../grammar/ast.ts";
 import type { Place, Report } from "../diagnostics/diagnostic.ts";
 import type { Dim } from "../types/dim.ts";
 import type { Claim, Facts } from "../types/prover.ts";

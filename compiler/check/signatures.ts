@@ -7,7 +7,15 @@ import { printDim } from "../types/dim-text.ts";
 import { isDType } from "../types/dtype.ts";
 import { raggedOfType } from "./axes.ts";
 import { dimValues, fileFacts } from "./declare.ts";
-import { type FileScope, type FnEntity, type Known, type ModuleEntity, type ModuleHeader, placeOf, type Signature } from "./scope.ts";
+import {
+  type FileScope,
+  type FnEntity,
+  type Known,
+  type ModuleEntity,
+  type ModuleHeader,
+  placeOf,
+  type Signature,
+} from "./scope.ts";
 import { learnClaims, resolveClaims } from "./sizes.ts";
 import { resolveType, type TypeContext } from "./types.ts";
 import type { DeriveStep, DimCheck, TypedFn, TypedModule, TypedParam, Type } from "./typed.ts";
@@ -32,7 +40,13 @@ interface Collected {
 }
 
 /** Any capital name is a dim of the signature that writes it. */
-function collector(headers: Headers, scope: FileScope, known: Known, bounds: ReadonlyMap<string, string>, raggedInstance: (name: string) => string): Collected {
+function collector(
+  headers: Headers,
+  scope: FileScope,
+  known: Known,
+  bounds: ReadonlyMap<string, string>,
+  raggedInstance: (name: string) => string,
+): Collected {
   const dims = new Set<string>();
   const cx: TypeContext = {
     scope,
@@ -70,11 +84,27 @@ export function moduleHeader(headers: Headers, module: ModuleEntity): ModuleHead
   for (const [name, member] of module.members) {
     const type = resolveType(cx, member.type);
     types.set(name, { type, role: member.kind });
-    const typed: TypedParam = { name, mut: member.kind === "state", type, place: placeOf(scope, member.name.span) };
+    const typed: TypedParam = {
+      name,
+      mut: member.kind === "state",
+      type,
+      place: placeOf(scope, member.name.span),
+    };
     (member.kind === "state" ? states : params).push(typed);
   }
   const fns: TypedFn[] = [];
-  const typed: TypedModule & { readonly fns: TypedFn[] } = { kind: "module", name: module.name, file: scope.file, doc: decl.doc, typeParams, dims: [...dims], params, states, fns, place };
+  const typed: TypedModule & { readonly fns: TypedFn[] } = {
+    kind: "module",
+    name: module.name,
+    file: scope.file,
+    doc: decl.doc,
+    typeParams,
+    dims: [...dims],
+    params,
+    states,
+    fns,
+    place,
+  };
   headers.busy.delete(module);
   module.header = { typed, types };
   return module.header;
@@ -94,12 +124,15 @@ function resolveTypeParams(scope: FileScope, params: readonly TypeParam[]): Type
 export function signatureOf(headers: Headers, entity: FnEntity): Signature | undefined {
   if (entity.signature !== undefined) return entity.signature;
   if (headers.busy.has(entity)) {
-    entity.scope.report.add(recursion(placeOf(entity.scope, entity.decl.name.span), [entity.name, entity.name]));
+    entity.scope.report.add(
+      recursion(placeOf(entity.scope, entity.decl.name.span), [entity.name, entity.name]),
+    );
     entity.recursive = true;
     return undefined;
   }
   headers.busy.add(entity);
-  entity.signature = entity.decl.kind === "fn" ? fnSignature(headers, entity, entity.decl) : derivedSignature(headers, entity);
+  entity.signature =
+    entity.decl.kind === "fn" ? fnSignature(headers, entity, entity.decl) : derivedSignature(headers, entity);
   headers.busy.delete(entity);
   return entity.signature;
 }
@@ -108,7 +141,9 @@ function fnSignature(headers: Headers, entity: FnEntity, decl: FnDecl): Signatur
   const { scope } = entity;
   const header = entity.module === undefined ? undefined : moduleHeader(headers, entity.module);
   const typeParams = resolveTypeParams(scope, decl.typeParams);
-  const bounds = new Map([...(header?.typed.typeParams ?? []), ...typeParams].map(({ name, bound }) => [name, bound]));
+  const bounds = new Map(
+    [...(header?.typed.typeParams ?? []), ...typeParams].map(({ name, bound }) => [name, bound]),
+  );
   const clauses = collector(headers, scope, factsOf(headers, scope), bounds, (name) => name);
   const claims = resolveClaims(clauses.cx, decl.where);
   const known = learnClaims(factsOf(headers, scope), claims);
@@ -116,13 +151,28 @@ function fnSignature(headers: Headers, entity: FnEntity, decl: FnDecl): Signatur
   const named: string[] = [];
   for (const name of decl.dimParams) {
     const place = placeOf(scope, name.span);
-    if (isDType(name.text) || !cx.useDim(name.text)) scope.report.add(brackets(place, `'${name.text}' is no dim`, `fn ${decl.name.text}[X](..) names the dims that a call gives`));
+    if (isDType(name.text) || !cx.useDim(name.text))
+      scope.report.add(
+        brackets(
+          place,
+          `'${name.text}' is no dim`,
+          `fn ${decl.name.text}[X](..) names the dims that a call gives`,
+        ),
+      );
     else named.push(name.text);
   }
-  const params = decl.params.map((param): TypedParam => ({ name: param.name.text, mut: param.mut, type: resolveType(cx, param.type), place: placeOf(scope, param.name.span) }));
+  const params = decl.params.map((param): TypedParam => ({
+    name: param.name.text,
+    mut: param.mut,
+    type: resolveType(cx, param.type),
+    place: placeOf(scope, param.name.span),
+  }));
   const rigid = new Set<string>();
   for (const { type } of params) raggedOfType(type, rigid);
-  const result = decl.result === undefined ? undefined : resolveType({ ...cx, raggedInstance: (name) => (rigid.has(name) ? name : `?${name}`) }, decl.result);
+  const result =
+    decl.result === undefined
+      ? undefined
+      : resolveType({ ...cx, raggedInstance: (name) => (rigid.has(name) ? name : `?${name}`) }, decl.result);
   const outer = new Set(header?.typed.dims ?? []);
   const own = [...dims].filter((name) => !outer.has(name));
   const requires: DimCheck[] = [...claims, ...inherited(scope, new Set([...dims, ...outer]))];
@@ -137,8 +187,15 @@ function inherited(scope: FileScope, dims: ReadonlySet<string>): DimCheck[] {
   }
   for (const [name, value] of dimValues(scope)) {
     const place = scope.dims.get(name)?.place;
-    if (place === undefined || !dims.has(name) || ![...symbols(value)].every((other) => dims.has(other))) continue;
-    checks.push({ left: symbol(name), relation: "==", right: value, message: `${name} == ${printDim(value)}`, place });
+    if (place === undefined || !dims.has(name) || ![...symbols(value)].every((other) => dims.has(other)))
+      continue;
+    checks.push({
+      left: symbol(name),
+      relation: "==",
+      right: value,
+      message: `${name} == ${printDim(value)}`,
+      place,
+    });
   }
   return checks;
 }
@@ -149,16 +206,30 @@ function derivedSignature(headers: Headers, entity: FnEntity): Signature | undef
   const from = derivedFrom(entity);
   if (from === undefined) {
     const place = placeOf(scope, decl.from.span);
-    const names = [...(entity.module?.fns.keys() ?? []), ...[...scope.names].filter(([, e]) => e.kind === "fn").map(([name]) => name)];
+    const names = [
+      ...(entity.module?.fns.keys() ?? []),
+      ...[...scope.names].filter(([, e]) => e.kind === "fn").map(([name]) => name),
+    ];
     const other = scope.names.get(decl.from.text);
-    scope.report.add(other === undefined ? unknownName(place, decl.from.text, names.filter((name) => name !== entity.name)) : notAFunction(place, decl.from.text, `a ${other.kind}`));
+    scope.report.add(
+      other === undefined
+        ? unknownName(
+            place,
+            decl.from.text,
+            names.filter((name) => name !== entity.name),
+          )
+        : notAFunction(place, decl.from.text, `a ${other.kind}`),
+    );
     return undefined;
   }
   const signature = signatureOf(headers, from);
   if (signature === undefined) return undefined;
-  const steps = decl.steps.map(
-    (step): DeriveStep => ({ factor: step.factor.text, where: step.where, target: step.target.text, place: placeOf(scope, step.span) }),
-  );
+  const steps = decl.steps.map((step): DeriveStep => ({
+    factor: step.factor.text,
+    where: step.where,
+    target: step.target.text,
+    place: placeOf(scope, step.span),
+  }));
   return { ...signature, steps };
 }
 

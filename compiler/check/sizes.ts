@@ -68,7 +68,8 @@ function requireExact(cx: SizeContext, e: Expr, left: Dim, right: Dim): void {
   if ((right.kind === "const" && right.value < 1) || proveDivides(cx.known.sizes, right, left)) return;
   const [l, r] = [printDim(left), printDim(right)];
   const key = `${l} / ${r}`;
-  if (!cx.scope.inexact.has(key)) cx.scope.report.add(inexactQuotient(placeOf(cx.scope, e.span), wrapped(l), wrapped(r)));
+  if (!cx.scope.inexact.has(key))
+    cx.scope.report.add(inexactQuotient(placeOf(cx.scope, e.span), wrapped(l), wrapped(r)));
   cx.scope.inexact.add(key);
 }
 
@@ -105,7 +106,11 @@ export function resolveClaims(cx: SizeContext, clauses: readonly Expr[]): Placed
       const [kind, order] = relation;
       const message = `${printDim(left)} ${e.op} ${printDim(right)}`;
       const place = placeOf(cx.scope, e.span);
-      claims.push(order === "turned" ? { left: right, relation: kind, right: left, message, place } : { left, relation: kind, right, message, place });
+      claims.push(
+        order === "turned"
+          ? { left: right, relation: kind, right: left, message, place }
+          : { left, relation: kind, right, message, place },
+      );
     }
   }
   return claims;
@@ -117,8 +122,17 @@ export const nothingKnown: Known = { sizes: noFacts, axes: noFacts };
  * Every claim is a fact about sizes. That two axes are one follows only from a definition by other dims
  * (`dim D = H * Dh`) and, for quotients, from divisibility: equal numbers do not make axes equal.
  */
-export function learnClaims(known: Known, claims: readonly Claim[], definitions: readonly Claim[] = []): Known {
-  const dividing = claims.filter((c) => c.relation === "==" && (c.left.kind === "mod" || c.right.kind === "mod") && (isZero(c.left) || isZero(c.right)));
+export function learnClaims(
+  known: Known,
+  claims: readonly Claim[],
+  definitions: readonly Claim[] = [],
+): Known {
+  const dividing = claims.filter(
+    (c) =>
+      c.relation === "==" &&
+      (c.left.kind === "mod" || c.right.kind === "mod") &&
+      (isZero(c.left) || isZero(c.right)),
+  );
   const symbolic = definitions.filter((c) => c.right.kind !== "const");
   return {
     sizes: learn(known.sizes, [...definitions, ...claims]),

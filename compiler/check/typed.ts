@@ -16,7 +16,8 @@ import type { DType } from "../types/dtype.ts";
 // ---------------------------------------------------------------- types
 
 /** A dtype, or a rigid type parameter of the function or module around. */
-export type DTypeRef = { readonly kind: "dtype"; readonly dtype: DType } | { readonly kind: "param"; readonly name: string };
+export type DTypeRef =
+  { readonly kind: "dtype"; readonly dtype: DType } | { readonly kind: "param"; readonly name: string };
 
 export type Axis =
   | { readonly kind: "dim"; readonly dim: Dim }
@@ -121,7 +122,8 @@ export interface TypedFn {
   readonly requires: readonly DimCheck[];
   /** What the body claims by `as`, by a rename or by a built-in's `where`, and the checker could not prove: in the function's own dims. */
   readonly checks: readonly DimCheck[];
-  readonly body: TypedBody | { readonly kind: "derived"; readonly from: TypedFn; readonly steps: readonly DeriveStep[] };
+  readonly body:
+    TypedBody | { readonly kind: "derived"; readonly from: TypedFn; readonly steps: readonly DeriveStep[] };
   readonly place: Place;
 }
 
@@ -165,7 +167,11 @@ export interface ContractType {
 export interface TypedSchedule {
   readonly target: string;
   readonly on: string;
-  readonly clauses: readonly { readonly keyword: string; readonly items: readonly string[]; readonly place: Place }[];
+  readonly clauses: readonly {
+    readonly keyword: string;
+    readonly items: readonly string[];
+    readonly place: Place;
+  }[];
   readonly place: Place;
 }
 
@@ -210,9 +216,21 @@ export interface TypedBody {
 
 export type TypedStatement =
   /** One value or the parts of a record or split, in order; a written type rounds. */
-  | { readonly kind: "let"; readonly variables: readonly Variable[]; readonly destructure: boolean; readonly value: TypedExpr; readonly place: Place }
+  | {
+      readonly kind: "let";
+      readonly variables: readonly Variable[];
+      readonly destructure: boolean;
+      readonly value: TypedExpr;
+      readonly place: Place;
+    }
   /** `kv.append(x, count)`: updates the state in place, in program order. */
-  | { readonly kind: "append"; readonly state: TypedExpr; readonly rows: TypedExpr; readonly count: TypedExpr | undefined; readonly place: Place };
+  | {
+      readonly kind: "append";
+      readonly state: TypedExpr;
+      readonly rows: TypedExpr;
+      readonly count: TypedExpr | undefined;
+      readonly place: Place;
+    };
 
 /** A local: a parameter, a `let`, or an index variable. Compared by identity; two of one name may coexist. */
 export interface Variable {
@@ -248,10 +266,18 @@ export type TypedExpr =
   /** A module's own param (or a held module), or its state. `self` unless reached through `held`. */
   | (Typed & { readonly kind: "member"; readonly name: string })
   | (Typed & { readonly kind: "field"; readonly value: TypedExpr; readonly field: string })
-  | (Typed & { readonly kind: "record"; readonly fields: readonly { readonly name: string; readonly value: TypedExpr }[] })
+  | (Typed & {
+      readonly kind: "record";
+      readonly fields: readonly { readonly name: string; readonly value: TypedExpr }[];
+    })
   /** Builds a tensor: the axes of `variables`, in order, then those of a tensor-valued body. */
   | (Typed & { readonly kind: "for"; readonly variables: readonly IndexVariable[]; readonly body: TypedExpr })
-  | (Typed & { readonly kind: "reduce"; readonly op: ReduceOp; readonly variables: readonly IndexVariable[]; readonly body: TypedExpr })
+  | (Typed & {
+      readonly kind: "reduce";
+      readonly op: ReduceOp;
+      readonly variables: readonly IndexVariable[];
+      readonly body: TypedExpr;
+    })
   /**
    * Reads one element (an element of a block-scaled tensor is code times scale). There is one entry in
    * `indices` for each axis of the tensor; a `pack` entry reads the pack axes by name.
@@ -268,7 +294,12 @@ export type TypedExpr =
   /** A row of the scalar-function table, or `+ - * / % < ...` by their table names (`add`, `lt`, ..), on scalars. */
   | (Typed & { readonly kind: "apply"; readonly fn: string; readonly args: readonly TypedExpr[] })
   /** `select`/`if`: both sides are pure, the condition is a scalar bool. */
-  | (Typed & { readonly kind: "select"; readonly condition: TypedExpr; readonly then: TypedExpr; readonly else: TypedExpr })
+  | (Typed & {
+      readonly kind: "select";
+      readonly condition: TypedExpr;
+      readonly then: TypedExpr;
+      readonly else: TypedExpr;
+    })
   /** Rounds to the type's dtype: `bf16(x)`, a typed `let`, an argument, a result. Tensor-valued or scalar. Clears a mask to 0. */
   | (Typed & { readonly kind: "cast"; readonly value: TypedExpr })
   /** `a where keep`, elementwise; `mask` is aligned to the value by axis name. Tensor or scalar. */
@@ -276,14 +307,24 @@ export type TypedExpr =
   /** `x as [..]`: row-major order of the elements is kept. */
   | (Typed & { readonly kind: "reshape"; readonly value: TypedExpr })
   /** `x[S as T]`: the same elements, an axis renamed; `binds` says that T is defined by it. */
-  | (Typed & { readonly kind: "rename"; readonly value: TypedExpr; readonly from: Dim; readonly to: Dim; readonly binds: boolean })
-  | (Typed & { readonly kind: "call"; readonly callee: TypedFn; readonly receiver: TypedExpr | undefined; readonly bindings: Bindings; readonly args: readonly TypedExpr[] })
+  | (Typed & {
+      readonly kind: "rename";
+      readonly value: TypedExpr;
+      readonly from: Dim;
+      readonly to: Dim;
+      readonly binds: boolean;
+    })
+  | (Typed & {
+      readonly kind: "call";
+      readonly callee: TypedFn;
+      readonly receiver: TypedExpr | undefined;
+      readonly bindings: Bindings;
+      readonly args: readonly TypedExpr[];
+    })
   | (Typed & { readonly kind: "builtin"; readonly builtin: Builtin; readonly args: readonly TypedExpr[] })
   | (Typed & { readonly kind: "error" });
 
-export type TypedIndex =
-  | { readonly kind: "pack" }
-  | { readonly kind: "at"; readonly value: TypedExpr };
+export type TypedIndex = { readonly kind: "pack" } | { readonly kind: "at"; readonly value: TypedExpr };
 
 /** Whole-tensor operations that no `for` says. `axis` counts in the first argument's axes, the pack as one. */
 export type Builtin =

@@ -24,7 +24,10 @@ export function resolveType(cx: TypeContext, t: TypeExpr): Type {
     case "error-type":
       return errorType;
     case "tuple-type":
-      return { kind: "record", fields: t.fields.map(({ name, type }) => ({ name: name.text, type: resolveType(cx, type) })) };
+      return {
+        kind: "record",
+        fields: t.fields.map(({ name, type }) => ({ name: name.text, type: resolveType(cx, type) })),
+      };
     case "type":
       return resolveNamed(cx, t);
   }
@@ -33,18 +36,31 @@ export function resolveType(cx: TypeContext, t: TypeExpr): Type {
 function resolveNamed(cx: TypeContext, t: NamedType): Type {
   const name = t.name.text;
   const entity: Entity | undefined = cx.scope.names.get(name);
-  if (isDType(name) || cx.bounds.has(name)) return resolveTensor(cx, t, isDType(name) ? dtypeRef(name) : { kind: "param", name });
+  if (isDType(name) || cx.bounds.has(name))
+    return resolveTensor(cx, t, isDType(name) ? dtypeRef(name) : { kind: "param", name });
   if (entity?.kind === "module") return resolveModule(cx, t, entity);
   if (name === "Paged") return resolvePaged(cx, t);
   if (name === "Plan") return resolvePlan(cx, t);
-  const known = [...Object.keys(dtypes), ...cx.bounds.keys(), "Paged", "Plan", ...[...cx.scope.names].filter(([, e]) => e.kind === "module").map(([n]) => n)];
+  const known = [
+    ...Object.keys(dtypes),
+    ...cx.bounds.keys(),
+    "Paged",
+    "Plan",
+    ...[...cx.scope.names].filter(([, e]) => e.kind === "module").map(([n]) => n),
+  ];
   cx.scope.report.add(unknownType(placeOf(cx.scope, t.name.span), name, known));
   return errorType;
 }
 
 function resolveTensor(cx: TypeContext, t: NamedType, dtype: DTypeRef): Type {
   if (t.args.length > 0) {
-    cx.scope.report.add(argumentCount(placeOf(cx.scope, t.span), { callee: t.name.text, wanted: "no type arguments", found: t.args.length }));
+    cx.scope.report.add(
+      argumentCount(placeOf(cx.scope, t.span), {
+        callee: t.name.text,
+        wanted: "no type arguments",
+        found: t.args.length,
+      }),
+    );
     return errorType;
   }
   const axes = resolveAxes(cx, t.axes ?? []);
@@ -68,7 +84,9 @@ export function resolveAxes(cx: TypeContext, list: readonly AxisExpr[]): Axis[] 
 
 function resolvePack(cx: TypeContext, axis: AxisExpr, at: number): Axis | undefined {
   if (at === 0) return { kind: "pack" };
-  cx.scope.report.add(packMisplaced(placeOf(cx.scope, axis.span), "'...' stands for leading axes, so it comes first"));
+  cx.scope.report.add(
+    packMisplaced(placeOf(cx.scope, axis.span), "'...' stands for leading axes, so it comes first"),
+  );
   return undefined;
 }
 
@@ -84,7 +102,13 @@ function resolveAxis(cx: TypeContext, axis: Extract<AxisExpr, { kind: "axis" }>)
   if (dim.kind === "index" && dim.value.kind === "name") return resolveRagged(cx, axis, dim.value.name.text);
   if (dim.kind === "name" && cx.scope.ragged.has(dim.name.text)) {
     const by = cx.scope.ragged.get(dim.name.text) ?? "";
-    cx.scope.report.add(raggedMismatch(place, `the ragged size '${dim.name.text}' depends on ${by}`, `write ${dim.name.text}[${by}]`));
+    cx.scope.report.add(
+      raggedMismatch(
+        place,
+        `the ragged size '${dim.name.text}' depends on ${by}`,
+        `write ${dim.name.text}[${by}]`,
+      ),
+    );
     return undefined;
   }
   const size = resolveDim(cx, dim, "exact");
@@ -96,24 +120,37 @@ function resolveAxis(cx: TypeContext, axis: Extract<AxisExpr, { kind: "axis" }>)
   return dimAxis(size);
 }
 
-function resolveRagged(cx: TypeContext, axis: Extract<AxisExpr, { kind: "axis" }>, name: string): Axis | undefined {
+function resolveRagged(
+  cx: TypeContext,
+  axis: Extract<AxisExpr, { kind: "axis" }>,
+  name: string,
+): Axis | undefined {
   const place = placeOf(cx.scope, axis.span);
   const declared = cx.scope.ragged.get(name);
   const part = axis.dim.kind === "index" && axis.dim.indices.length === 1 ? axis.dim.indices[0] : undefined;
   if (declared === undefined) {
-    cx.scope.report.add(raggedMismatch(place, `'${name}' is not declared as a ragged size`, `declare it: dim ${name}[..]`));
+    cx.scope.report.add(
+      raggedMismatch(place, `'${name}' is not declared as a ragged size`, `declare it: dim ${name}[..]`),
+    );
     return undefined;
   }
   const by = part?.kind === "at" ? resolveDim(cx, part.value, "exact") : undefined;
   if (by === undefined) return undefined;
   if (by.kind !== "symbol" || by.name !== declared) {
-    cx.scope.report.add(raggedMismatch(place, `the ragged size '${name}' depends on ${declared}`, `write ${name}[${declared}]`));
+    cx.scope.report.add(
+      raggedMismatch(place, `the ragged size '${name}' depends on ${declared}`, `write ${name}[${declared}]`),
+    );
     return undefined;
   }
   return { kind: "ragged", name, instance: cx.raggedInstance(name), by };
 }
 
-function resolveScale(cx: TypeContext, t: NamedType, dtype: DTypeRef, axes: readonly Axis[]): BlockScaling | "error" {
+function resolveScale(
+  cx: TypeContext,
+  t: NamedType,
+  dtype: DTypeRef,
+  axes: readonly Axis[],
+): BlockScaling | "error" {
   const { scale } = t;
   const place = placeOf(cx.scope, scale?.span ?? t.span);
   const fail = (message: string): "error" => {
@@ -121,8 +158,10 @@ function resolveScale(cx: TypeContext, t: NamedType, dtype: DTypeRef, axes: read
     return "error";
   };
   if (scale === undefined) return "error";
-  if (dtype.kind === "param" || !isFloat(dtype.dtype)) return fail(`'${t.name.text}' cannot carry block scales`);
-  if (scale.block.some((n) => !Number.isSafeInteger(n) || n < 1 || n > 2 ** 20)) return fail("a block's extents are whole numbers from 1 to 2^20");
+  if (dtype.kind === "param" || !isFloat(dtype.dtype))
+    return fail(`'${t.name.text}' cannot carry block scales`);
+  if (scale.block.some((n) => !Number.isSafeInteger(n) || n < 1 || n > 2 ** 20))
+    return fail("a block's extents are whole numbers from 1 to 2^20");
   if (t.axes !== undefined && scale.block.length > axes.filter((axis) => axis.kind === "dim").length) {
     return fail(`a block over ${scale.block.length} axes does not fit ${axes.length}`);
   }
@@ -132,15 +171,28 @@ function resolveScale(cx: TypeContext, t: NamedType, dtype: DTypeRef, axes: read
 }
 
 /** A type argument such as `e4m3 @ (1, 128)`: a dtype with its scaling, of no axes. */
-export function resolveElement(cx: TypeContext, t: TypeExpr): { readonly dtype: DTypeRef; readonly scale: BlockScaling | undefined } | undefined {
+export function resolveElement(
+  cx: TypeContext,
+  t: TypeExpr,
+): { readonly dtype: DTypeRef; readonly scale: BlockScaling | undefined } | undefined {
   if (t.kind === "error-type") return undefined;
-  if (t.kind === "type" && (isDType(t.name.text) || cx.bounds.has(t.name.text)) && t.axes === undefined && t.args.length === 0) {
-    const dtype: DTypeRef = isDType(t.name.text) ? dtypeRef(t.name.text) : { kind: "param", name: t.name.text };
+  if (
+    t.kind === "type" &&
+    (isDType(t.name.text) || cx.bounds.has(t.name.text)) &&
+    t.axes === undefined &&
+    t.args.length === 0
+  ) {
+    const dtype: DTypeRef = isDType(t.name.text)
+      ? dtypeRef(t.name.text)
+      : { kind: "param", name: t.name.text };
     const scale = t.scale === undefined ? undefined : resolveScale(cx, t, dtype, []);
     return scale === "error" ? undefined : { dtype, scale };
   }
   if (t.kind === "type" && t.axes === undefined && !isDType(t.name.text)) resolveNamed(cx, t);
-  else cx.scope.report.add(typeMismatch(placeOf(cx.scope, t.span), { found: "not a dtype", wanted: "a dtype such as bf16" }));
+  else
+    cx.scope.report.add(
+      typeMismatch(placeOf(cx.scope, t.span), { found: "not a dtype", wanted: "a dtype such as bf16" }),
+    );
   return undefined;
 }
 
@@ -150,15 +202,24 @@ function resolvePaged(cx: TypeContext, t: NamedType): Type {
   const [element, rows, ...more] = t.args;
   const place = placeOf(cx.scope, t.span);
   if (element === undefined || rows === undefined || more.length > 0 || t.axes?.length !== 3) {
-    cx.scope.report.add(typeMismatch(place, { found: "not complete", wanted: "Paged<dtype, rows of a page>[B, T, C]" }));
+    cx.scope.report.add(
+      typeMismatch(place, { found: "not complete", wanted: "Paged<dtype, rows of a page>[B, T, C]" }),
+    );
     return errorType;
   }
   const type = isTypeExpr(element) ? resolveElement(cx, element) : undefined;
   const page = sizeArgument(cx, rows);
   const axes = resolveAxes(cx, t.axes);
   const [batch, length, width] = axes ?? [];
-  if (type === undefined || page === undefined || batch?.kind !== "dim" || length?.kind !== "dim" || width?.kind !== "dim") {
-    if (!isTypeExpr(element)) cx.scope.report.add(typeMismatch(place, { found: "not a dtype", wanted: "a dtype such as bf16" }));
+  if (
+    type === undefined ||
+    page === undefined ||
+    batch?.kind !== "dim" ||
+    length?.kind !== "dim" ||
+    width?.kind !== "dim"
+  ) {
+    if (!isTypeExpr(element))
+      cx.scope.report.add(typeMismatch(place, { found: "not a dtype", wanted: "a dtype such as bf16" }));
     return errorType;
   }
   return { kind: "paged", dtype: type.dtype, page, batch: batch.dim, length: length.dim, width: width.dim };
@@ -182,12 +243,21 @@ function resolvePlan(cx: TypeContext, t: NamedType): Type {
   const axes = resolveAxes(cx, t.axes ?? []);
   const [rows, choices, experts] = axes ?? [];
   if (axes?.length !== 3 || rows?.kind !== "dim" || choices?.kind !== "dim" || experts?.kind !== "dim") {
-    if (axes !== undefined) cx.scope.report.add(typeMismatch(placeOf(cx.scope, t.span), { found: "not complete", wanted: "Plan[N, K, E]" }));
+    if (axes !== undefined)
+      cx.scope.report.add(
+        typeMismatch(placeOf(cx.scope, t.span), { found: "not complete", wanted: "Plan[N, K, E]" }),
+      );
     return errorType;
   }
   const by = experts.dim.kind === "symbol" ? experts.dim.name : "";
   const ragged = [...cx.scope.ragged].find(([, on]) => on === by)?.[0] ?? `R[${by}]`;
-  return { kind: "plan", rows: rows.dim, choices: choices.dim, experts: experts.dim, instance: cx.raggedInstance(ragged) };
+  return {
+    kind: "plan",
+    rows: rows.dim,
+    choices: choices.dim,
+    experts: experts.dim,
+    instance: cx.raggedInstance(ragged),
+  };
 }
 
 function resolveModule(cx: TypeContext, t: NamedType, entity: ModuleEntity): Type {
@@ -196,7 +266,8 @@ function resolveModule(cx: TypeContext, t: NamedType, entity: ModuleEntity): Typ
   if (header === undefined) return errorType;
   const params = header.typeParams;
   if (t.args.length !== params.length || t.axes !== undefined || t.scale !== undefined) {
-    const wanted = params.length === 0 ? "no type arguments" : `<${params.map(({ name }) => name).join(", ")}>`;
+    const wanted =
+      params.length === 0 ? "no type arguments" : `<${params.map(({ name }) => name).join(", ")}>`;
     cx.scope.report.add(argumentCount(place, { callee: t.name.text, wanted, found: t.args.length }));
     return errorType;
   }
@@ -207,7 +278,13 @@ function resolveModule(cx: TypeContext, t: NamedType, entity: ModuleEntity): Typ
     const element = argument !== undefined && isTypeExpr(argument) ? resolveElement(cx, argument) : undefined;
     if (element === undefined) return errorType;
     if (!satisfies(cx, element.dtype, element.scale, param.bound)) {
-      cx.scope.report.add(classBound(place, { param: param.name, bound: param.bound, found: element.dtype.kind === "param" ? element.dtype.name : element.dtype.dtype }));
+      cx.scope.report.add(
+        classBound(place, {
+          param: param.name,
+          bound: param.bound,
+          found: element.dtype.kind === "param" ? element.dtype.name : element.dtype.dtype,
+        }),
+      );
       return errorType;
     }
     types.set(param.name, element.dtype);
@@ -225,7 +302,12 @@ function resolveModule(cx: TypeContext, t: NamedType, entity: ModuleEntity): Typ
   return { kind: "module", module: header, bindings };
 }
 
-export function satisfies(cx: { readonly bounds: ReadonlyMap<string, string> }, dtype: DTypeRef, scale: BlockScaling | undefined, bound: string): boolean {
+export function satisfies(
+  cx: { readonly bounds: ReadonlyMap<string, string> },
+  dtype: DTypeRef,
+  scale: BlockScaling | undefined,
+  bound: string,
+): boolean {
   if (dtype.kind === "param") {
     const own = cx.bounds.get(dtype.name);
     return own === bound || (bound === "weight" && own === "float");

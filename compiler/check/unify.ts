@@ -5,14 +5,47 @@
 import { axisMismatch, axisTwice, noSuchAxis, unfixedDim } from "../diagnostics/axes.ts";
 import type { Place } from "../diagnostics/diagnostic.ts";
 import { classBound, dtypeConflict, typeMismatch } from "../diagnostics/values.ts";
-import { type Dim, divideExactly, polynomial, fromPolynomial, sub, substitute, symbol, symbols } from "../types/dim.ts";
+import {
+  type Dim,
+  divideExactly,
+  polynomial,
+  fromPolynomial,
+  sub,
+  substitute,
+  symbol,
+  symbols,
+} from "../types/dim.ts";
 import { printDim } from "../types/dim-text.ts";
-import { classOf, dimAxis, findAxis, printAxis, printDtype, printType, raggedOfType, sameAxis, sameAxisDim, sameDtype, sameScale, substituteAxis } from "./axes.ts";
+import {
+  classOf,
+  dimAxis,
+  findAxis,
+  printAxis,
+  printDtype,
+  printType,
+  raggedOfType,
+  sameAxis,
+  sameAxisDim,
+  sameDtype,
+  sameScale,
+  substituteAxis,
+} from "./axes.ts";
 import { isUntyped } from "./arithmetic.ts";
 import { type Context, freshInstance, report } from "./context.ts";
 import { renameHelp } from "./coerce.ts";
 import { satisfies } from "./types.ts";
-import type { Axis, Bindings, BlockScaling, DTypeRef, PagedType, PlanType, TensorType, Type, TypedExpr, TypedFn } from "./typed.ts";
+import type {
+  Axis,
+  Bindings,
+  BlockScaling,
+  DTypeRef,
+  PagedType,
+  PlanType,
+  TensorType,
+  Type,
+  TypedExpr,
+  TypedFn,
+} from "./typed.ts";
 
 export interface Callee {
   readonly name: string;
@@ -33,35 +66,76 @@ export interface Binder {
   readonly ragged: Map<string, string>;
   pack: Axis[] | undefined;
   /** Compound axes, compared when every argument has been seen. */
-  readonly later: { readonly pattern: Dim; readonly found: Dim; readonly place: Place; readonly type: string }[];
+  readonly later: {
+    readonly pattern: Dim;
+    readonly found: Dim;
+    readonly place: Place;
+    readonly type: string;
+  }[];
 }
 
 export function binder(cx: Context, callee: Callee): Binder {
-  return { cx, callee, dims: new Map(), dtypes: new Map(), unwritten: new Set(), scales: new Map(), ragged: new Map(), pack: undefined, later: [] };
+  return {
+    cx,
+    callee,
+    dims: new Map(),
+    dtypes: new Map(),
+    unwritten: new Set(),
+    scales: new Map(),
+    ragged: new Map(),
+    pack: undefined,
+    later: [],
+  };
 }
 
 export function bindingsOf(b: Binder): Bindings {
-  return { dims: b.dims, dtypes: b.dtypes, unwritten: b.unwritten, scales: b.scales, pack: b.pack, ragged: b.ragged };
+  return {
+    dims: b.dims,
+    dtypes: b.dtypes,
+    unwritten: b.unwritten,
+    scales: b.scales,
+    pack: b.pack,
+    ragged: b.ragged,
+  };
 }
 
 /**
  * Matches one argument; gives it back with its axes in the order of the parameter, where brackets named an axis
  * that stands elsewhere. Undefined after a report.
  */
-export function bindArgument(b: Binder, param: Type, arg: TypedExpr, what: string): { readonly order: readonly Axis[] | undefined } | undefined {
+export function bindArgument(
+  b: Binder,
+  param: Type,
+  arg: TypedExpr,
+  what: string,
+): { readonly order: readonly Axis[] | undefined } | undefined {
   if (param.kind === "error" || arg.type.kind === "error") return undefined;
   if (param.kind === "tensor" && arg.type.kind === "tensor") {
     const order = bindAxes(b, param, arg.type, arg, what);
     return order === undefined ? undefined : { order: order === "as it is" ? undefined : order };
   }
-  if (param.kind === "paged" && arg.type.kind === "paged") return bindPaged(b, param, arg.type, arg) ? { order: undefined } : undefined;
-  if (param.kind === "plan" && arg.type.kind === "plan") return bindPlan(b, param, arg.type, arg) ? { order: undefined } : undefined;
-  if (param.kind === "module" && arg.type.kind === "module" && param.module === arg.type.module) return { order: undefined };
-  if (param.kind === "record" && arg.type.kind === "record" && param.fields.length === arg.type.fields.length) {
+  if (param.kind === "paged" && arg.type.kind === "paged")
+    return bindPaged(b, param, arg.type, arg) ? { order: undefined } : undefined;
+  if (param.kind === "plan" && arg.type.kind === "plan")
+    return bindPlan(b, param, arg.type, arg) ? { order: undefined } : undefined;
+  if (param.kind === "module" && arg.type.kind === "module" && param.module === arg.type.module)
+    return { order: undefined };
+  if (
+    param.kind === "record" &&
+    arg.type.kind === "record" &&
+    param.fields.length === arg.type.fields.length
+  ) {
     for (const [i, field] of param.fields.entries()) {
       const own = arg.type.fields[i];
-      const value: TypedExpr = { kind: "field", value: arg, field: field.name, type: own?.type ?? field.type, place: arg.place };
-      if (own?.name !== field.name || bindArgument(b, field.type, value, what) === undefined) return undefined;
+      const value: TypedExpr = {
+        kind: "field",
+        value: arg,
+        field: field.name,
+        type: own?.type ?? field.type,
+        place: arg.place,
+      };
+      if (own?.name !== field.name || bindArgument(b, field.type, value, what) === undefined)
+        return undefined;
     }
     return { order: undefined };
   }
@@ -71,30 +145,55 @@ export function bindArgument(b: Binder, param: Type, arg: TypedExpr, what: strin
 
 function bindPaged(b: Binder, param: PagedType, type: PagedType, arg: TypedExpr): boolean {
   const text = printType(type);
-  const dims = (["page", "batch", "length", "width"] as const).every((field) => bindDim(b, param[field], type[field], arg.place, text));
-  return dims && bindDtype(b, param.dtype, { ...type, kind: "tensor", axes: [], scale: undefined, written: true, masked: false }, arg, true);
+  const dims = (["page", "batch", "length", "width"] as const).every((field) =>
+    bindDim(b, param[field], type[field], arg.place, text),
+  );
+  return (
+    dims &&
+    bindDtype(
+      b,
+      param.dtype,
+      { ...type, kind: "tensor", axes: [], scale: undefined, written: true, masked: false },
+      arg,
+      true,
+    )
+  );
 }
 
 function bindPlan(b: Binder, param: PlanType, type: PlanType, arg: TypedExpr): boolean {
   b.ragged.set(param.instance, type.instance);
-  return (["rows", "choices", "experts"] as const).every((field) => bindDim(b, param[field], type[field], arg.place, printType(type)));
+  return (["rows", "choices", "experts"] as const).every((field) =>
+    bindDim(b, param[field], type[field], arg.place, printType(type)),
+  );
 }
 
 // ---------------------------------------------------------------- axes
 
-function bindAxes(b: Binder, param: TensorType, type: TensorType, arg: TypedExpr, what: string): readonly Axis[] | "as it is" | undefined {
+function bindAxes(
+  b: Binder,
+  param: TensorType,
+  type: TensorType,
+  arg: TypedExpr,
+  what: string,
+): readonly Axis[] | "as it is" | undefined {
   const ownPack = param.axes[0]?.kind === "pack";
   const fixed = ownPack ? param.axes.slice(1) : param.axes;
   // Axes that brackets named are found wherever they stand; the others are matched by place.
   const taken = new Map<Axis, Axis>();
   for (const axis of fixed) {
-    if (axis.kind !== "dim" || axis.dim.kind !== "symbol" || !b.callee.named.includes(axis.dim.name)) continue;
+    if (axis.kind !== "dim" || axis.dim.kind !== "symbol" || !b.callee.named.includes(axis.dim.name))
+      continue;
     const bound = b.dims.get(axis.dim.name);
     if (bound === undefined || !ownPack) continue;
     const at = findAxis(b.cx.known, type.axes, dimAxis(bound));
     const own = type.axes[at];
     if (own === undefined) {
-      report(b.cx, at === -2 ? axisTwice(arg.place, printDim(bound), printType(type)) : noSuchAxis(arg.place, printDim(bound), printType(type)));
+      report(
+        b.cx,
+        at === -2
+          ? axisTwice(arg.place, printDim(bound), printType(type))
+          : noSuchAxis(arg.place, printDim(bound), printType(type)),
+      );
       return undefined;
     }
     taken.set(axis, own);
@@ -122,14 +221,30 @@ function addToPack(b: Binder, axes: readonly Axis[]): void {
   for (const axis of axes) if (!b.pack.some((other) => sameAxis(b.cx.known, other, axis))) b.pack.push(axis);
 }
 
-function bindAxis(b: Binder, pattern: Axis, found: Axis, arg: TypedExpr, type: TensorType, what: string): boolean {
-  if (pattern.kind === "dim" && found.kind === "dim") return bindDim(b, pattern.dim, found.dim, arg.place, `${what} is ${printType(type)}`);
+function bindAxis(
+  b: Binder,
+  pattern: Axis,
+  found: Axis,
+  arg: TypedExpr,
+  type: TensorType,
+  what: string,
+): boolean {
+  if (pattern.kind === "dim" && found.kind === "dim")
+    return bindDim(b, pattern.dim, found.dim, arg.place, `${what} is ${printType(type)}`);
   if (pattern.kind === "ragged" && found.kind === "ragged") {
     const before = b.ragged.get(pattern.instance);
     b.ragged.set(pattern.instance, found.instance);
-    if (before === undefined || before === found.instance) return bindDim(b, pattern.by, found.by, arg.place, `${what} is ${printType(type)}`);
+    if (before === undefined || before === found.instance)
+      return bindDim(b, pattern.by, found.by, arg.place, `${what} is ${printType(type)}`);
   }
-  report(b.cx, axisMismatch(arg.place, { found: printAxis(found), wanted: printAxis(pattern), detail: `${what} is ${printType(type)}` }));
+  report(
+    b.cx,
+    axisMismatch(arg.place, {
+      found: printAxis(found),
+      wanted: printAxis(pattern),
+      detail: `${what} is ${printType(type)}`,
+    }),
+  );
   return false;
 }
 
@@ -141,7 +256,13 @@ function bindDim(b: Binder, pattern: Dim, found: Dim, place: Place, type: string
       return true;
     }
     if (sameAxisDim(b.cx.known, before, found)) return true;
-    reportAxis(b, found, before, place, `${type}; ${pattern.name} is ${printDim(before)} by what stands before`);
+    reportAxis(
+      b,
+      found,
+      before,
+      place,
+      `${type}; ${pattern.name} is ${printDim(before)} by what stands before`,
+    );
     return false;
   }
   if (pattern.kind !== "const" && [...symbols(pattern)].some((name) => b.callee.dims.has(name))) {
@@ -154,7 +275,15 @@ function bindDim(b: Binder, pattern: Dim, found: Dim, place: Place, type: string
 }
 
 function reportAxis(b: Binder, found: Dim, wanted: Dim, place: Place, detail: string): void {
-  report(b.cx, axisMismatch(place, { found: printDim(found), wanted: printDim(wanted), detail, help: renameHelp(dimAxis(found), dimAxis(wanted)) }));
+  report(
+    b.cx,
+    axisMismatch(place, {
+      found: printDim(found),
+      wanted: printDim(wanted),
+      detail,
+      help: renameHelp(dimAxis(found), dimAxis(wanted)),
+    }),
+  );
 }
 
 /** `Ck + Dr` against an axis: solved for what is still open, then compared. False after a report. */
@@ -181,7 +310,14 @@ function solveOpen(b: Binder, pattern: Dim, found: Dim): void {
     for (const [i, part] of parts.entries()) {
       const [atom] = part.atoms;
       const term = own[i];
-      if (part.coefficient === 1n && part.atoms.length === 1 && atom?.kind === "symbol" && isOpen(atom.name) && term) b.dims.set(atom.name, fromPolynomial([term]));
+      if (
+        part.coefficient === 1n &&
+        part.atoms.length === 1 &&
+        atom?.kind === "symbol" &&
+        isOpen(atom.name) &&
+        term
+      )
+        b.dims.set(atom.name, fromPolynomial([term]));
     }
     return;
   }
@@ -189,10 +325,17 @@ function solveOpen(b: Binder, pattern: Dim, found: Dim): void {
   if (only === undefined || open.length > 1) return;
   // pattern = factor * only + rest, with neither naming it: only = (found - rest) / factor.
   const bound = polynomial(substitute(pattern, b.dims));
-  const mine = bound.filter((term) => term.atoms.some((atom) => atom.kind === "symbol" && atom.name === only));
+  const mine = bound.filter((term) =>
+    term.atoms.some((atom) => atom.kind === "symbol" && atom.name === only),
+  );
   const others = bound.filter((term) => !mine.includes(term));
   const [single] = mine;
-  if (single === undefined || mine.length > 1 || others.some((term) => symbols(fromPolynomial([term])).has(only))) return;
+  if (
+    single === undefined ||
+    mine.length > 1 ||
+    others.some((term) => symbols(fromPolynomial([term])).has(only))
+  )
+    return;
   const factor = divideExactly(fromPolynomial([single]), symbol(only));
   if (factor === undefined || symbols(factor).has(only)) return;
   const quotient = divideExactly(sub(found, fromPolynomial(others)), factor);
@@ -217,30 +360,63 @@ export function bindRagged(b: Binder): void {
   if (b.callee.result === undefined) return;
   const instances = new Set<string>();
   raggedOfType(b.callee.result, instances);
-  for (const instance of instances) if (!b.ragged.has(instance)) b.ragged.set(instance, freshInstance(b.cx, instance.replace(/[#?].*/, "")));
+  for (const instance of instances)
+    if (!b.ragged.has(instance)) b.ragged.set(instance, freshInstance(b.cx, instance.replace(/[#?].*/, "")));
 }
 
 // ---------------------------------------------------------------- dtypes
 
-function bindDtype(b: Binder, pattern: DTypeRef, type: TensorType, arg: TypedExpr, exact: boolean, scale?: BlockScaling): boolean {
-  const param = pattern.kind === "param" ? b.callee.typeParams.find(({ name }) => name === pattern.name) : undefined;
+function bindDtype(
+  b: Binder,
+  pattern: DTypeRef,
+  type: TensorType,
+  arg: TypedExpr,
+  exact: boolean,
+  scale?: BlockScaling,
+): boolean {
+  const param =
+    pattern.kind === "param" ? b.callee.typeParams.find(({ name }) => name === pattern.name) : undefined;
   if (param === undefined) {
     if (!exact || sameDtype(pattern, type.dtype)) return true;
-    report(b.cx, typeMismatch(arg.place, { found: printDtype(type.dtype), wanted: printDtype(pattern), what: "its dtype" }));
+    report(
+      b.cx,
+      typeMismatch(arg.place, {
+        found: printDtype(type.dtype),
+        wanted: printDtype(pattern),
+        what: "its dtype",
+      }),
+    );
     return false;
   }
   if (scale !== undefined || isUntyped(arg)) return true;
   const before = b.dtypes.get(param.name);
   const own = type.axes.length > 0 ? type.scale : undefined;
   if (before !== undefined && !b.unwritten.has(param.name)) {
-    if (!type.written || (sameDtype(before, type.dtype) && sameScale(b.scales.get(param.name), own))) return true;
-    report(b.cx, dtypeConflict(arg.place, { param: param.name, first: printDtype(before), second: printDtype(type.dtype) }));
+    if (!type.written || (sameDtype(before, type.dtype) && sameScale(b.scales.get(param.name), own)))
+      return true;
+    report(
+      b.cx,
+      dtypeConflict(arg.place, {
+        param: param.name,
+        first: printDtype(before),
+        second: printDtype(type.dtype),
+      }),
+    );
     return false;
   }
   if (before !== undefined && !type.written) return true;
   if (!satisfies(b.cx, type.dtype, own, param.bound)) {
     const integral = classOf(type.dtype, b.cx.bounds) === "int" && param.bound === "float";
-    report(b.cx, classBound(arg.place, { param: param.name, bound: param.bound, found: integral ? `${printDtype(type.dtype)}; cast it: f32(..)` : printType({ ...type, axes: own === undefined ? [] : type.axes }) }));
+    report(
+      b.cx,
+      classBound(arg.place, {
+        param: param.name,
+        bound: param.bound,
+        found: integral
+          ? `${printDtype(type.dtype)}; cast it: f32(..)`
+          : printType({ ...type, axes: own === undefined ? [] : type.axes }),
+      }),
+    );
     return false;
   }
   b.dtypes.set(param.name, type.dtype);

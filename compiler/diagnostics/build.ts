@@ -16,7 +16,13 @@ export function warning(code: `WF${number}`, place: Place, message: string, extr
   return diagnostic("warning", code, place, message, extra);
 }
 
-function diagnostic(severity: "error" | "warning", code: `WF${number}`, place: Place, message: string, extra: Extra): Diagnostic {
+function diagnostic(
+  severity: "error" | "warning",
+  code: `WF${number}`,
+  place: Place,
+  message: string,
+  extra: Extra,
+): Diagnostic {
   const primary: Label = { place, text: extra.label ?? "" };
   return { code, severity, message, labels: [primary, ...(extra.more ?? [])], help: extra.help };
 }

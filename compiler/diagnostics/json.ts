@@ -20,7 +20,10 @@ export interface JsonDiagnostic {
   readonly help: string | null;
 }
 
-export function toJson(diagnostics: readonly Diagnostic[], sources: ReadonlyMap<string, string>): JsonDiagnostic[] {
+export function toJson(
+  diagnostics: readonly Diagnostic[],
+  sources: ReadonlyMap<string, string>,
+): JsonDiagnostic[] {
   const where = positions(sources);
   const place = ({ file, start, end }: Place): JsonPlace => ({
     file,

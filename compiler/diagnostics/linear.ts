@@ -3,7 +3,12 @@ import { error } from "./build.ts";
 import type { Diagnostic, Place } from "./diagnostic.ts";
 
 export function planUnused(place: Place, name: string): Diagnostic {
-  return error("WF2050", place, `the routing plan '${name}' is never used, so the rows are never brought back`, { help: `use it once: combine(y, ${name}, weight)` });
+  return error(
+    "WF2050",
+    place,
+    `the routing plan '${name}' is never used, so the rows are never brought back`,
+    { help: `use it once: combine(y, ${name}, weight)` },
+  );
 }
 
 export function planUsedTwice(place: Place, name: string, first: Place): Diagnostic {
@@ -14,15 +19,24 @@ export function planUsedTwice(place: Place, name: string, first: Place): Diagnos
 }
 
 export function planRepeated(place: Place, name: string): Diagnostic {
-  return error("WF2052", place, `the routing plan '${name}' is used inside 'for' or a reduction, so more than once`, { help: "use it outside" });
+  return error(
+    "WF2052",
+    place,
+    `the routing plan '${name}' is used inside 'for' or a reduction, so more than once`,
+    { help: "use it outside" },
+  );
 }
 
 export function stateNotMut(place: Place, name: string): Diagnostic {
-  return error("WF2053", place, `'${name}' is changed, and is not 'mut' here`, { help: `write 'mut ${name}' in the signature` });
+  return error("WF2053", place, `'${name}' is changed, and is not 'mut' here`, {
+    help: `write 'mut ${name}' in the signature`,
+  });
 }
 
 export function stateRepeated(place: Place, name: string): Diagnostic {
-  return error("WF2054", place, `'${name}' is changed inside an expression, so its order is not clear`, { help: "change state in a line of its own: kv.append(x)" });
+  return error("WF2054", place, `'${name}' is changed inside an expression, so its order is not clear`, {
+    help: "change state in a line of its own: kv.append(x)",
+  });
 }
 
 export function stateAliased(place: Place, name: string): Diagnostic {
@@ -30,5 +44,7 @@ export function stateAliased(place: Place, name: string): Diagnostic {
 }
 
 export function stateValue(place: Place, name: string): Diagnostic {
-  return error("WF2056", place, `'${name}' is state and cannot be kept as a value`, { help: `use ${name}.read(), or give it to a function` });
+  return error("WF2056", place, `'${name}' is state and cannot be kept as a value`, {
+    help: `use ${name}.read(), or give it to a function`,
+  });
 }

@@ -1,84 +1,148 @@
 /** What lowering says: sizes that cannot be, and what the language has and the tensor level cannot hold yet. */
 import type { Diagnostic, Place } from "./diagnostic.ts";
 
-function error(code: Diagnostic["code"], place: Place, message: string, label: string, help: string | undefined): Diagnostic {
+function error(
+  code: Diagnostic["code"],
+  place: Place,
+  message: string,
+  label: string,
+  help: string | undefined,
+): Diagnostic {
   return { code, severity: "error", message, labels: [{ place, text: label }], help };
 }
 
 /** WF2701: the sizes that were given contradict what the program claims. */
 export function claimFails(claim: string, relation: string, place: Place): Diagnostic {
-  return error("WF2701", place, `${claim}, and with the sizes given ${relation} is false`, "claimed here", "give sizes for which it holds");
+  return error(
+    "WF2701",
+    place,
+    `${claim}, and with the sizes given ${relation} is false`,
+    "claimed here",
+    "give sizes for which it holds",
+  );
 }
 
 /** WF2702: an entry's dtype parameter was not given. */
 export function unboundType(fn: string, name: string, bound: string, place: Place): Diagnostic {
   return error(
-    "WF2702", place, `'${fn}' is generic over the type '${name}' (${bound}), and nothing says which it is`,
-    "this function is compiled by itself", `bind it: --dims ${name}=bf16`,
+    "WF2702",
+    place,
+    `'${fn}' is generic over the type '${name}' (${bound}), and nothing says which it is`,
+    "this function is compiled by itself",
+    `bind it: --dims ${name}=bf16`,
   );
 }
 
 /** WF2703: a dtype parameter was given what its bound excludes. */
 export function wrongType(name: string, bound: string, given: string, place: Place): Diagnostic {
-  return error("WF2703", place, `'${name}' is a ${bound} type, and ${given} is none`, "declared here", undefined);
+  return error(
+    "WF2703",
+    place,
+    `'${name}' is a ${bound} type, and ${given} is none`,
+    "declared here",
+    undefined,
+  );
 }
 
 /** WF2704: an entry with `...` in its signature has no definite axes. */
 export function openEntry(fn: string, place: Place): Diagnostic {
   return error(
-    "WF2704", place, `'${fn}' takes any leading axes (...), so it cannot be compiled by itself`,
-    "its signature says ...", "compile a function with named axes that calls it",
+    "WF2704",
+    place,
+    `'${fn}' takes any leading axes (...), so it cannot be compiled by itself`,
+    "its signature says ...",
+    "compile a function with named axes that calls it",
   );
 }
 
 /** WF2705: ragged rows cross the border of what is compiled. */
 export function raggedEntry(fn: string, name: string, place: Place): Diagnostic {
   return error(
-    "WF2705", place, `'${name}' of '${fn}' has ragged rows, which cannot cross the border of a compiled function yet`,
-    "a ragged tensor here", "compile the function that dispatches and combines the rows",
+    "WF2705",
+    place,
+    `'${name}' of '${fn}' has ragged rows, which cannot cross the border of a compiled function yet`,
+    "a ragged tensor here",
+    "compile the function that dispatches and combines the rows",
   );
 }
 
 /** WF2706: a `for` over `R[e]` inside another expression that fixes e. */
 export function raggedInLoop(place: Place): Diagnostic {
   return error(
-    "WF2706", place, "a 'for' over the rows of one expert, with the experts outside it, cannot be built yet",
-    "the rows' axis stands here without its expert's", "range over both in one 'for', or reduce over the rows",
+    "WF2706",
+    place,
+    "a 'for' over the rows of one expert, with the experts outside it, cannot be built yet",
+    "the rows' axis stands here without its expert's",
+    "range over both in one 'for', or reduce over the rows",
   );
 }
 
 /** WF2707: an opaque value in a signature that is compiled by itself. */
 export function opaqueEntry(fn: string, name: string, what: string, place: Place): Diagnostic {
-  return error("WF2707", place, `'${name}' of '${fn}' is ${what}, which cannot cross the border of a compiled function`, "here", undefined);
+  return error(
+    "WF2707",
+    place,
+    `'${name}' of '${fn}' is ${what}, which cannot cross the border of a compiled function`,
+    "here",
+    undefined,
+  );
 }
 
 /** WF2708: two inputs of one entry have one name. */
 export function sameName(name: string, place: Place): Diagnostic {
-  return error("WF2708", place, `two inputs of this function are called '${name}'`, "the second of them", "rename one of them");
+  return error(
+    "WF2708",
+    place,
+    `two inputs of this function are called '${name}'`,
+    "the second of them",
+    "rename one of them",
+  );
 }
 
 /** WF2709: a size that does not fit. */
 export function badSize(problem: string, place: Place): Diagnostic {
-  return error("WF2709", place, `a size cannot be computed: ${problem}`, "while compiling this", "give smaller sizes");
+  return error(
+    "WF2709",
+    place,
+    `a size cannot be computed: ${problem}`,
+    "while compiling this",
+    "give smaller sizes",
+  );
 }
 
 /** WF2710: a block-scaled type where whole blocks cannot be told apart. */
 export function scalingLost(place: Place): Diagnostic {
   return error(
-    "WF2710", place, "a block-scaled tensor cannot be returned after its axes were cut or joined",
-    "its blocks no longer lie whole", "return it as it was quantized, or dequantize it first",
+    "WF2710",
+    place,
+    "a block-scaled tensor cannot be returned after its axes were cut or joined",
+    "its blocks no longer lie whole",
+    "return it as it was quantized, or dequantize it first",
   );
 }
 
 /** WF3701: a reassociation that the algebra does not allow. */
-export function cannotReassociate(factor: string, where: "into" | "after", target: string, why: string, place: Place): Diagnostic {
-  return error("WF3701", place, `'${factor}' cannot be moved ${where} '${target}': ${why}`, "this step does not apply", undefined);
+export function cannotReassociate(
+  factor: string,
+  where: "into" | "after",
+  target: string,
+  why: string,
+  place: Place,
+): Diagnostic {
+  return error(
+    "WF3701",
+    place,
+    `'${factor}' cannot be moved ${where} '${target}': ${why}`,
+    "this step does not apply",
+    undefined,
+  );
 }
 
 /** WF3702: a factor type that no pass makes yet. */
 export function contractNotApplied(target: string, place: Place): Diagnostic {
   return {
-    code: "WF3702", severity: "warning",
+    code: "WF3702",
+    severity: "warning",
     message: `numerics of '${target}' ask for a narrower contraction, which is not made yet: the program computes with its own types`,
     labels: [{ place, text: "asked for here" }],
     help: "the result is within the stated bound, only slower",

@@ -8,7 +8,9 @@ export function unknownName(place: Place, name: string, known: Iterable<string>)
 }
 
 export function unknownDim(place: Place, name: string, known: Iterable<string>): Diagnostic {
-  return error("WF2002", place, `I do not know the size '${name}'`, { help: didYouMean(name, known) ?? `declare it: dim ${name}` });
+  return error("WF2002", place, `I do not know the size '${name}'`, {
+    help: didYouMean(name, known) ?? `declare it: dim ${name}`,
+  });
 }
 
 export function unknownType(place: Place, name: string, known: Iterable<string>): Diagnostic {
@@ -23,23 +25,36 @@ export function declaredTwice(place: Place, name: string, first: Place): Diagnos
 }
 
 export function fileNotFound(place: Place, path: string): Diagnostic {
-  return error("WF2006", place, `I cannot find '${path}'`, { help: "a path is relative to the file that imports; 'std.name' is the standard library" });
+  return error("WF2006", place, `I cannot find '${path}'`, {
+    help: "a path is relative to the file that imports; 'std.name' is the standard library",
+  });
 }
 
-export function importedNameMissing(place: Place, name: string, from: string, known: Iterable<string>): Diagnostic {
+export function importedNameMissing(
+  place: Place,
+  name: string,
+  from: string,
+  known: Iterable<string>,
+): Diagnostic {
   return error("WF2007", place, `'${from}' declares no '${name}'`, { help: didYouMean(name, known) });
 }
 
 export function importCycle(place: Place, files: readonly string[]): Diagnostic {
-  return error("WF2008", place, `these files import one another in a circle: ${files.join(" -> ")}`, { help: "move what both need into a third file" });
+  return error("WF2008", place, `these files import one another in a circle: ${files.join(" -> ")}`, {
+    help: "move what both need into a third file",
+  });
 }
 
 export function importEscapes(place: Place, path: string): Diagnostic {
-  return error("WF2009", place, `'${path}' is outside the project`, { help: "import a file in the project by a relative path such as \"./blocks.dsl\"" });
+  return error("WF2009", place, `'${path}' is outside the project`, {
+    help: 'import a file in the project by a relative path such as "./blocks.dsl"',
+  });
 }
 
 export function tooManyFiles(place: Place, limit: number): Diagnostic {
-  return error("WF2010", place, `this program has more than ${limit} files`, { help: "join files, or import less" });
+  return error("WF2010", place, `this program has more than ${limit} files`, {
+    help: "join files, or import less",
+  });
 }
 
 export function recursion(place: Place, names: readonly string[]): Diagnostic {
@@ -49,27 +64,42 @@ export function recursion(place: Place, names: readonly string[]): Diagnostic {
 }
 
 export function notAValue(place: Place, name: string, what: string): Diagnostic {
-  return error("WF2028", place, `'${name}' is ${what}, not a value`, { help: what === "a function" ? `call it: ${name}(..)` : undefined });
+  return error("WF2028", place, `'${name}' is ${what}, not a value`, {
+    help: what === "a function" ? `call it: ${name}(..)` : undefined,
+  });
 }
 
 export function notAFunction(place: Place, name: string, what: string): Diagnostic {
-  return error("WF2028", place, `'${name}' is ${what} and cannot be called`, { help: what.startsWith("a tensor") ? "index it with brackets" : undefined });
+  return error("WF2028", place, `'${name}' is ${what} and cannot be called`, {
+    help: what.startsWith("a tensor") ? "index it with brackets" : undefined,
+  });
 }
 
 export function unknownMember(place: Place, name: string, of: string, known: readonly string[]): Diagnostic {
-  const help = didYouMean(name, known) ?? (known.length > 0 ? `it has ${known.slice(0, 8).join(", ")}` : undefined);
+  const help =
+    didYouMean(name, known) ?? (known.length > 0 ? `it has ${known.slice(0, 8).join(", ")}` : undefined);
   return error("WF2027", place, `${of} has no '${name}'`, { help });
 }
 
 export function notConstant(place: Place, name: string): Diagnostic {
-  return error("WF2040", place, `'${name}' is not known at compile time`, { help: "a const is made of numbers, dims, other consts and scalar functions" });
+  return error("WF2040", place, `'${name}' is not known at compile time`, {
+    help: "a const is made of numbers, dims, other consts and scalar functions",
+  });
 }
 
 export function signatureOnly(place: Place, name: string): Diagnostic {
-  return error("WF2041", place, `'${name}' has a signature and no body, so it cannot be called`, { help: "give it a body: { .. }" });
+  return error("WF2041", place, `'${name}' has a signature and no body, so it cannot be called`, {
+    help: "give it a body: { .. }",
+  });
 }
 
-export function deriveName(place: Place, name: string, of: string, wanted: string, known: Iterable<string>): Diagnostic {
+export function deriveName(
+  place: Place,
+  name: string,
+  of: string,
+  wanted: string,
+  known: Iterable<string>,
+): Diagnostic {
   return error("WF2042", place, `'${of}' has no ${wanted} '${name}'`, { help: didYouMean(name, known) });
 }
 

@@ -16,7 +16,10 @@ export function nearNames(name: string, known: Iterable<string>): readonly strin
   }
   found.sort((a, b) => a.distance - b.distance);
   const best = found[0]?.distance ?? 0;
-  return found.filter(({ distance }) => distance <= best + 1).slice(0, 3).map(({ text }) => text);
+  return found
+    .filter(({ distance }) => distance <= best + 1)
+    .slice(0, 3)
+    .map(({ text }) => text);
 }
 
 /** `did you mean 'x'?`, or undefined. */
@@ -34,7 +37,8 @@ function editDistance(a: string, b: string): number {
     for (let j = 1; j <= b.length; j += 1) {
       const same = a[i - 1] === b[j - 1] ? 0 : 1;
       let least = Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + same);
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) least = Math.min(least, (before[j - 2] ?? 0) + 1);
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
+        least = Math.min(least, (before[j - 2] ?? 0) + 1);
       next.push(least);
     }
     before = row;

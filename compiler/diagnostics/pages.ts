@@ -13,4 +13,10 @@ export interface Page {
   readonly page: string;
 }
 
-export const pages: Readonly<Record<string, Page>> = { ...namePages, ...axisPages, ...valuePages, ...laterPages, ...lowerPages };
+export const pages: Readonly<Record<string, Page>> = {
+  ...namePages,
+  ...axisPages,
+  ...valuePages,
+  ...laterPages,
+  ...lowerPages,
+};

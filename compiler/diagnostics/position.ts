@@ -37,8 +37,12 @@ export function lineText(text: string, table: LineTable, line: number): string {
 /** By file as first met, then by place; what stands at one place keeps its order. */
 export function inSourceOrder(diagnostics: readonly Diagnostic[]): readonly Diagnostic[] {
   const files = new Map<string, number>();
-  for (const { labels } of diagnostics) if (!files.has(labels[0].place.file)) files.set(labels[0].place.file, files.size);
-  const rank = ({ labels: [{ place }] }: Diagnostic): readonly [number, number] => [files.get(place.file) ?? 0, place.start];
+  for (const { labels } of diagnostics)
+    if (!files.has(labels[0].place.file)) files.set(labels[0].place.file, files.size);
+  const rank = ({ labels: [{ place }] }: Diagnostic): readonly [number, number] => [
+    files.get(place.file) ?? 0,
+    place.start,
+  ];
   return [...diagnostics].sort((a, b) => {
     const [x, y] = [rank(a), rank(b)];
     return x[0] - y[0] || x[1] - y[1];
@@ -46,7 +50,10 @@ export function inSourceOrder(diagnostics: readonly Diagnostic[]): readonly Diag
 }
 
 /** Line tables of several files, each made once. */
-export function positions(sources: ReadonlyMap<string, string>): { of(file: string, offset: number): Position; line(file: string, line: number): string } {
+export function positions(sources: ReadonlyMap<string, string>): {
+  of(file: string, offset: number): Position;
+  line(file: string, line: number): string;
+} {
   const tables = new Map<string, LineTable>();
   const table = (file: string): LineTable => {
     const before = tables.get(file);
@@ -56,7 +63,8 @@ export function positions(sources: ReadonlyMap<string, string>): { of(file: stri
     return made;
   };
   return {
-    of: (file, offset) => positionOf(table(file), Math.max(0, Math.min(offset, sources.get(file)?.length ?? 0))),
+    of: (file, offset) =>
+      positionOf(table(file), Math.max(0, Math.min(offset, sources.get(file)?.length ?? 0))),
     line: (file, line) => lineText(sources.get(file) ?? "", table(file), line),
   };
 }

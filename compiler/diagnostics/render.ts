@@ -28,11 +28,16 @@ export function renderDiagnostics(diagnostics: readonly Diagnostic[], options: R
     const [primary, ...more] = diagnostic.labels;
     const { line, column } = where.of(primary.place.file, primary.place.start);
     const severity = diagnostic.severity === "error" ? paint.error("error") : paint.warning("warning");
-    const lines = [`${paint.bold(`${printable(primary.place.file)}:${line}:${column}`)} ${severity}[${diagnostic.code}]: ${paint.bold(printable(diagnostic.message))}`];
+    const lines = [
+      `${paint.bold(`${printable(primary.place.file)}:${line}:${column}`)} ${severity}[${diagnostic.code}]: ${paint.bold(printable(diagnostic.message))}`,
+    ];
     lines.push(...frame(primary, where, paint));
     for (const label of more) {
       const at = where.of(label.place.file, label.place.start);
-      lines.push(`  ${printable(label.place.file)}:${at.line}:${at.column}: ${printable(label.text)}`, ...frame({ place: label.place, text: "" }, where, paint));
+      lines.push(
+        `  ${printable(label.place.file)}:${at.line}:${at.column}: ${printable(label.text)}`,
+        ...frame({ place: label.place, text: "" }, where, paint),
+      );
     }
     if (diagnostic.help !== undefined) lines.push(`  ${paint.help("help:")} ${printable(diagnostic.help)}`);
     return lines.join("\n");
@@ -52,7 +57,10 @@ function frame(label: Label, where: ReturnType<typeof positions>, paint: Paint):
   const number = String(line).padStart(4);
   const caret = " ".repeat(cut.before.length) + paint.caret("^".repeat(Math.max(1, cut.marked.length)));
   const note = label.text === "" ? "" : ` ${printable(label.text)}`;
-  return [`${number} | ${cut.before}${cut.marked}${cut.after}`, `${" ".repeat(number.length)} | ${caret}${note}`];
+  return [
+    `${number} | ${cut.before}${cut.marked}${cut.after}`,
+    `${" ".repeat(number.length)} | ${caret}${note}`,
+  ];
 }
 
 /** A window of the line that holds the marked part, with `..` where it was cut. */
@@ -69,7 +77,10 @@ function clip(text: string, from: number, to: number): { before: string; marked:
 export function printable(text: string): string {
   const spaced = text.replace(/\t/g, "  ").replace(/[\r\n]+/g, " ");
   // eslint-disable-next-line no-control-regex
-  const safe = spaced.replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g, "");
+  const safe = spaced.replace(
+    /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g,
+    "",
+  );
   return safe.length > 2000 ? `${safe.slice(0, 2000)}..` : safe;
 }
 
@@ -88,4 +99,10 @@ function ansi(code: string): (text: string) => string {
   return (text) => `\u001b[${code}m${text}\u001b[0m`;
 }
 
-const colours: Paint = { bold: ansi("1"), error: ansi("1;31"), warning: ansi("1;33"), caret: ansi("1;31"), help: ansi("36") };
+const colours: Paint = {
+  bold: ansi("1"),
+  error: ansi("1;31"),
+  warning: ansi("1;33"),
+  caret: ansi("1;31"),
+  help: ansi("36"),
+};

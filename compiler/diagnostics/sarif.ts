@@ -13,17 +13,29 @@ export interface SarifTool {
 /** What a code scanner takes in one run. */
 export const sarifLimits = { results: 25_000, related: 1_000 } as const;
 
-export function toSarif(diagnostics: readonly Diagnostic[], sources: ReadonlyMap<string, string>, tool: SarifTool): object {
+export function toSarif(
+  diagnostics: readonly Diagnostic[],
+  sources: ReadonlyMap<string, string>,
+  tool: SarifTool,
+): object {
   const where = positions(sources);
   const shown = inSourceOrder(diagnostics).slice(0, sarifLimits.results);
   const codes = [...new Set(shown.map(({ code }) => code))].sort();
   const seen = new Map<string, number>();
   const location = ({ place, text }: Label): object => {
-    const [start, end] = [where.of(place.file, place.start), where.of(place.file, Math.max(place.end, place.start))];
+    const [start, end] = [
+      where.of(place.file, place.start),
+      where.of(place.file, Math.max(place.end, place.start)),
+    ];
     return {
       physicalLocation: {
         artifactLocation: { uri: uriOf(place.file) },
-        region: { startLine: start.line, startColumn: start.column, endLine: end.line, endColumn: end.column },
+        region: {
+          startLine: start.line,
+          startColumn: start.column,
+          endLine: end.line,
+          endColumn: end.column,
+        },
       },
       ...(text === "" ? {} : { message: { text } }),
     };
@@ -42,7 +54,13 @@ export function toSarif(diagnostics: readonly Diagnostic[], sources: ReadonlyMap
       level: severity,
       message: { text: help === undefined ? message : `${message}\nhelp: ${help}` },
       locations: [location(primary)],
-      ...(more.length === 0 ? {} : { relatedLocations: more.slice(0, sarifLimits.related).map((label, id) => ({ id, ...location(label) })) }),
+      ...(more.length === 0
+        ? {}
+        : {
+            relatedLocations: more
+              .slice(0, sarifLimits.related)
+              .map((label, id) => ({ id, ...location(label) })),
+          }),
       partialFingerprints: { "weft/v1": `${hash(base)}:${number}` },
     };
   });
@@ -68,7 +86,16 @@ export function toSarif(diagnostics: readonly Diagnostic[], sources: ReadonlyMap
         results,
         ...(dropped === 0
           ? {}
-          : { invocations: [{ executionSuccessful: true, toolExecutionNotifications: [{ level: "warning", message: { text: `${dropped} more results are left out` } }] }] }),
+          : {
+              invocations: [
+                {
+                  executionSuccessful: true,
+                  toolExecutionNotifications: [
+                    { level: "warning", message: { text: `${dropped} more results are left out` } },
+                  ],
+                },
+              ],
+            }),
       },
     ],
   };

@@ -6,18 +6,27 @@ import { add, combine, constant, type Dim, type DimCall, DimError, mul, sub, sym
 
 /** `2 * F`, `Dn + Dr`, `E / G`, `(S + 1) / 2`, `S - 1`, `min(S, T)`. */
 export function printDim(d: Dim): string {
-  return print(d, (left, right) => `${tight(left)} / ${tight(right)}`, (left, right) => `${tight(left)} % ${tight(right)}`);
+  return print(
+    d,
+    (left, right) => `${tight(left)} / ${tight(right)}`,
+    (left, right) => `${tight(left)} % ${tight(right)}`,
+  );
 }
 
 function tight(d: Dim): string {
   const text = printDim(d);
-  const single = d.kind === "const" || d.kind === "symbol" || d.kind === "min" || d.kind === "max" || d.kind === "ceildiv";
+  const single =
+    d.kind === "const" || d.kind === "symbol" || d.kind === "min" || d.kind === "max" || d.kind === "ceildiv";
   return single && !text.startsWith("-") ? text : `(${text})`;
 }
 
 /** The plan's syntax: `ceildiv(B * S, 4)`. */
 export function sizeExpression(d: Dim): string {
-  return print(d, (left, right) => `floordiv(${sizeExpression(left)}, ${sizeExpression(right)})`, (left, right) => `mod(${sizeExpression(left)}, ${sizeExpression(right)})`);
+  return print(
+    d,
+    (left, right) => `floordiv(${sizeExpression(left)}, ${sizeExpression(right)})`,
+    (left, right) => `mod(${sizeExpression(left)}, ${sizeExpression(right)})`,
+  );
 }
 
 type Spell = (left: Dim, right: Dim) => string;
@@ -52,7 +61,10 @@ function printFactor(d: Dim, quotient: Spell, remainder: Spell): string {
 function printSum(terms: readonly Dim[], spell: (term: Dim) => string): string {
   // A positive term first: `S - 1`, not `-1 + S`.
   const first = terms.findIndex((term) => !isNegative(term));
-  const ordered = first > 0 ? [...terms.slice(first, first + 1), ...terms.slice(0, first), ...terms.slice(first + 1)] : terms;
+  const ordered =
+    first > 0
+      ? [...terms.slice(first, first + 1), ...terms.slice(0, first), ...terms.slice(first + 1)]
+      : terms;
   return ordered
     .map((term, i) => {
       if (i === 0) return spell(term);
@@ -90,7 +102,10 @@ export function parseSize(text: string): Dim {
 
   function fail(): never {
     const seen = tokens[at];
-    throw new DimError("syntax", `cannot read the size "${text.slice(0, 80)}"${seen === undefined ? "" : ` at "${seen}"`}`);
+    throw new DimError(
+      "syntax",
+      `cannot read the size "${text.slice(0, 80)}"${seen === undefined ? "" : ` at "${seen}"`}`,
+    );
   }
   function take(token: string): void {
     if (tokens[at] !== token) fail();

@@ -119,7 +119,9 @@ function scaled(terms: Polynomial, by: bigint): Polynomial {
 
 function multiplied(left: Polynomial, right: Polynomial): Polynomial {
   if (left.length * right.length > maxTerms * 4) throw new DimError("too large", "a size has too many terms");
-  return left.flatMap((a) => right.map((b) => monomial(a.coefficient * b.coefficient, [...a.atoms, ...b.atoms])));
+  return left.flatMap((a) =>
+    right.map((b) => monomial(a.coefficient * b.coefficient, [...a.atoms, ...b.atoms])),
+  );
 }
 
 /** `m / by` as a monomial when all of `by`'s atoms and its coefficient are factors of `m`. */
@@ -163,7 +165,8 @@ export function ceildiv(left: Dim, right: Dim): Dim {
 export function mod(left: Dim, right: Dim): Dim {
   const divisor = positiveDivisor(right);
   const rest = fromPolynomial(splitMultiples(polynomial(left), divisor).rest);
-  if (rest.kind === "const" && right.kind === "const") return constant(floorMod(BigInt(rest.value), BigInt(right.value)));
+  if (rest.kind === "const" && right.kind === "const")
+    return constant(floorMod(BigInt(rest.value), BigInt(right.value)));
   if (rest.kind === "const" && rest.value === 0) return zero;
   if (rest.kind === "mod" && dimEquals(rest.right, right)) return rest;
   return atom("mod", rest, right);
@@ -257,7 +260,8 @@ function splitMultiples(terms: Polynomial, divisor: Dim): { quotient: Polynomial
 }
 
 function positiveDivisor(right: Dim): Dim {
-  if (right.kind === "const" && right.value <= 0) throw new DimError("zero divisor", `a size is divided by ${right.value}`);
+  if (right.kind === "const" && right.value <= 0)
+    throw new DimError("zero divisor", `a size is divided by ${right.value}`);
   return right;
 }
 
@@ -423,7 +427,8 @@ export function combine(kind: DimCall, left: Dim, right: Dim): Dim {
 export function evaluate(d: Dim, values: ReadonlyMap<string, number>): number {
   const value = evaluateSigned(d, values);
   if (value < 0n) throw new DimError("negative", `the size ${dimKey(d)} is ${value}`);
-  if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new DimError("overflow", `the size ${dimKey(d)} is ${value}, more than 2^53 - 1`);
+  if (value > BigInt(Number.MAX_SAFE_INTEGER))
+    throw new DimError("overflow", `the size ${dimKey(d)} is ${value}, more than 2^53 - 1`);
   return Number(value);
 }
 

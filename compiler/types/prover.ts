@@ -88,7 +88,8 @@ function learnOne(facts: Facts, claim: Claim): Facts {
   if (claim.relation === "!=" || facts.nonNegative.length + facts.multiples.length >= maxFacts) return facts;
   if (claim.relation === "<") return atLeastZero(facts, sub(sub(right, left), one));
   if (claim.relation === "<=") return atLeastZero(facts, sub(right, left));
-  const remainder = left.kind === "mod" && isZero(right) ? left : right.kind === "mod" && isZero(left) ? right : undefined;
+  const remainder =
+    left.kind === "mod" && isZero(right) ? left : right.kind === "mod" && isZero(left) ? right : undefined;
   if (remainder) return learnMultiple(facts, remainder.left, remainder.right);
   const solved = solve(left, right) ?? solve(right, left);
   if (solved) return define(facts, solved.name, solved.value);
@@ -104,7 +105,9 @@ function learnMultiple(facts: Facts, left: Dim, right: Dim): Facts {
 }
 
 function solve(side: Dim, other: Dim): { name: string; value: Dim } | undefined {
-  return side.kind === "symbol" && !symbols(other).has(side.name) ? { name: side.name, value: other } : undefined;
+  return side.kind === "symbol" && !symbols(other).has(side.name)
+    ? { name: side.name, value: other }
+    : undefined;
 }
 
 function define(facts: Facts, name: string, value: Dim): Facts {
@@ -115,7 +118,10 @@ function define(facts: Facts, name: string, value: Dim): Facts {
   const bounds = facts.nonNegative.map((bound) => substitute(bound, by));
   // The defined size was at least 1, and that must not be lost with its name.
   if (!facts.fromZero.has(name)) bounds.push(sub(value, one));
-  const multiples = facts.multiples.map((m) => ({ left: substitute(m.left, by), right: substitute(m.right, by) }));
+  const multiples = facts.multiples.map((m) => ({
+    left: substitute(m.left, by),
+    right: substitute(m.right, by),
+  }));
   return { ...facts, values, nonNegative: bounds.filter((bound) => bound.kind !== "const"), multiples };
 }
 
@@ -145,7 +151,8 @@ function resolveMultiples(facts: Facts, d: Dim): Dim {
   if (d.kind === "product") return mul(...d.factors.map((factor) => resolveMultiples(facts, factor)));
   const [left, right] = [resolveMultiples(facts, d.left), resolveMultiples(facts, d.right)];
   if (d.kind === "mod" && divisible(facts, left, right, maxDepth)) return zero;
-  if (d.kind === "ceildiv" && divisible(facts, left, right, maxDepth)) return combine("floordiv", left, right);
+  if (d.kind === "ceildiv" && divisible(facts, left, right, maxDepth))
+    return combine("floordiv", left, right);
   return combine(d.kind, left, right);
 }
 
@@ -164,12 +171,19 @@ export function proveEqual(facts: Facts, left: Dim, right: Dim): boolean {
 
 /** Both sides can be settled only by a fact, or by what a quotient, remainder, minimum or maximum means. */
 function mayRelate(facts: Facts, difference: Dim): boolean {
-  return facts.nonNegative.length > 0 || facts.multiples.length > 0 || polynomial(difference).some((term) => term.atoms.some((a) => a.kind !== "symbol"));
+  return (
+    facts.nonNegative.length > 0 ||
+    facts.multiples.length > 0 ||
+    polynomial(difference).some((term) => term.atoms.some((a) => a.kind !== "symbol"))
+  );
 }
 
 /** `dividend % divisor == 0`. */
 export function proveDivides(facts: Facts, divisor: Dim, dividend: Dim): boolean {
-  return guarded(() => divisible(facts, simplify(facts, dividend), simplify(facts, divisor), maxDepth), false);
+  return guarded(
+    () => divisible(facts, simplify(facts, dividend), simplify(facts, divisor), maxDepth),
+    false,
+  );
 }
 
 export function proveAtMost(facts: Facts, left: Dim, right: Dim): boolean {
@@ -177,7 +191,10 @@ export function proveAtMost(facts: Facts, left: Dim, right: Dim): boolean {
 }
 
 export function proveLess(facts: Facts, left: Dim, right: Dim): boolean {
-  return guarded(() => proveNonNegative(facts, sub(sub(simplify(facts, right), simplify(facts, left)), one)), false);
+  return guarded(
+    () => proveNonNegative(facts, sub(sub(simplify(facts, right), simplify(facts, left)), one)),
+    false,
+  );
 }
 
 /** True where `left != right` for all sizes: then a type can be refused at once. */
@@ -240,7 +257,9 @@ function divisible(facts: Facts, dividend: Dim, divisor: Dim, depth: number): bo
   }
   // A sum is divisible when its terms are.
   const terms = polynomial(dividend);
-  return terms.length > 1 && terms.every((term) => divisible(facts, fromPolynomial([term]), divisor, depth - 1));
+  return (
+    terms.length > 1 && terms.every((term) => divisible(facts, fromPolynomial([term]), divisor, depth - 1))
+  );
 }
 
 // ---------------------------------------------------------------- inequalities
@@ -314,7 +333,11 @@ class OpaqueAtoms {
     switch (d.kind) {
       case "floordiv":
         law(sub(left, mul(right, self)));
-        law(divisible(this.#facts, d.left, d.right, 2) ? sub(mul(right, self), left) : sub(sub(add(mul(right, self), right), one), left));
+        law(
+          divisible(this.#facts, d.left, d.right, 2)
+            ? sub(mul(right, self), left)
+            : sub(sub(add(mul(right, self), right), one), left),
+        );
         this.#bound(name, [d.left]);
         break;
       case "ceildiv":
@@ -324,6 +347,7 @@ class OpaqueAtoms {
         break;
       case "mod":
         law(sub(sub(right, one), self));
+        this.#tie(self, d, left, right);
         break;
       case "min":
         law(sub(left, self));
@@ -339,13 +363,20 @@ class OpaqueAtoms {
     return self;
   }
 
+  /** A remainder and the quotient of the same two: a = b * (a / b) + a % b. */
+  #tie(remainder: Dim, d: Extract<Dim, { left: Dim }>, left: Dim, right: Dim): void {
+    const rest = sub(left, mul(right, this.flat(combine("floordiv", d.left, d.right))));
+    this.laws.push(sub(rest, remainder), sub(remainder, rest));
+  }
+
   #bound(name: string, needed: readonly Dim[]): void {
     if (!needed.every((d) => this.#isNonNegative(d))) this.unbounded.add(name);
   }
 
   #isNonNegative(d: Dim): boolean {
     if (d.kind === "const") return d.value >= 0;
-    if (polynomial(d).every((term) => term.coefficient >= 0n && term.atoms.every((a) => a.kind === "symbol"))) return true;
+    if (polynomial(d).every((term) => term.coefficient >= 0n && term.atoms.every((a) => a.kind === "symbol")))
+      return true;
     if (this.#depth >= 2) return false;
     this.#depth += 1;
     const proved = proveShallow(this.#facts, d);
@@ -357,16 +388,25 @@ class OpaqueAtoms {
 /** As `proveNonNegative`, for an operand of an atom: only the symbols' own bounds and the facts as they stand. */
 function proveShallow(facts: Facts, difference: Dim): boolean {
   const bounds = [difference, ...facts.nonNegative];
-  if (bounds.some((d) => polynomial(d).some((term) => term.atoms.some((a) => a.kind !== "symbol")))) return false;
+  if (bounds.some((d) => polynomial(d).some((term) => term.atoms.some((a) => a.kind !== "symbol"))))
+    return false;
   const shift = new Map<string, Dim>();
-  for (const d of bounds) for (const name of symbols(d)) if (!facts.fromZero.has(name)) shift.set(name, add(symbol(name), one));
+  for (const d of bounds)
+    for (const name of symbols(d)) if (!facts.fromZero.has(name)) shift.set(name, add(symbol(name), one));
   const search: Search = { facts: facts.nonNegative.map((d) => substitute(d, shift)), steps: maxSteps / 2 };
   return searchNonNegative(search, substitute(difference, shift), new Set(), 3);
 }
 
-function searchNonNegative(search: Search, goal: Dim, unbounded: ReadonlySet<string>, depth: number): boolean {
+function searchNonNegative(
+  search: Search,
+  goal: Dim,
+  unbounded: ReadonlySet<string>,
+  depth: number,
+): boolean {
   const terms = polynomial(goal);
-  const harmful = terms.filter((term) => term.coefficient < 0n || term.atoms.some((a) => a.kind === "symbol" && unbounded.has(a.name)));
+  const harmful = terms.filter(
+    (term) => term.coefficient < 0n || term.atoms.some((a) => a.kind === "symbol" && unbounded.has(a.name)),
+  );
   if (harmful.length === 0) return true;
   if (depth === 0) return false;
   for (const bad of harmful) {
@@ -374,9 +414,14 @@ function searchNonNegative(search: Search, goal: Dim, unbounded: ReadonlySet<str
       for (const part of polynomial(fact)) {
         if ((search.steps += 1) > maxSteps) return false;
         // Taking the fact away must cancel the term, so the signs agree and its monomial divides the term's.
-        if (part.coefficient < 0n !== bad.coefficient < 0n || (part.atoms.length === 0 && bad.atoms.length > 0)) continue;
+        if (
+          part.coefficient < 0n !== bad.coefficient < 0n ||
+          (part.atoms.length === 0 && bad.atoms.length > 0)
+        )
+          continue;
         const ratio = divideMonomial({ ...bad, coefficient: 1n }, { ...part, coefficient: 1n });
-        if (ratio === undefined || ratio.atoms.some((a) => a.kind === "symbol" && unbounded.has(a.name))) continue;
+        if (ratio === undefined || ratio.atoms.some((a) => a.kind === "symbol" && unbounded.has(a.name)))
+          continue;
         const shared = gcd(bad.coefficient, part.coefficient);
         const times = absolute(part.coefficient / shared);
         const taken = monomial(absolute(bad.coefficient / shared), ratio.atoms);

@@ -15,10 +15,14 @@ const names = readdirSync(folder).sort();
 function run(source: string): { readonly text: string; readonly codes: readonly string[] } {
   const [main = "", ...others] = source.split(/^==== /m);
   const files: Record<string, string> = {};
-  for (const other of others) files[other.slice(0, other.indexOf("\n"))] = other.slice(other.indexOf("\n") + 1);
+  for (const other of others)
+    files[other.slice(0, other.indexOf("\n"))] = other.slice(other.indexOf("\n") + 1);
   const { diagnostics } = check(main, files);
   const sources = new Map(Object.entries({ ...files, "test.dsl": main }));
-  return { text: renderDiagnostics(diagnostics, { colour: false, sources }), codes: diagnostics.map(({ code }) => code) };
+  return {
+    text: renderDiagnostics(diagnostics, { colour: false, sources }),
+    codes: diagnostics.map(({ code }) => code),
+  };
 }
 
 describe("each mistake", () => {
@@ -38,7 +42,9 @@ test("every code that a constructor makes has a page, and every code of the chec
   const sources = new URL("../../compiler/diagnostics/", import.meta.url);
   const made = new Set<string>();
   for (const file of readdirSync(sources)) {
-    if (file.endsWith(".ts")) for (const [, code] of readFileSync(new URL(file, sources), "utf8").matchAll(/"(WF[2-6]\d{3})"/g)) made.add(code ?? "");
+    if (file.endsWith(".ts"))
+      for (const [, code] of readFileSync(new URL(file, sources), "utf8").matchAll(/"(WF[2-6]\d{3})"/g))
+        made.add(code ?? "");
   }
   expect([...made].filter((code) => !Object.hasOwn(pages, code))).toEqual([]);
   expect(Object.keys(pages).filter((code) => !made.has(code))).toEqual([]);
@@ -53,4 +59,6 @@ test("every code that a constructor makes has a page, and every code of the chec
 });
 
 /** Codes that the checker itself gives; those from 700 on in a family belong to lowering, 6010 on to targets. */
-const checkerPages = Object.fromEntries(Object.entries(pages).filter(([code]) => !/^WF(\d7|60[1-9])/.test(code)));
+const checkerPages = Object.fromEntries(
+  Object.entries(pages).filter(([code]) => !/^WF(\d7|60[1-9])/.test(code)),
+);

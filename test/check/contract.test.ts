@@ -11,7 +11,9 @@ describe("the contract's programs", () => {
   test.each(programs)("%s checks", (name) => {
     const text = read(name);
     const { program, diagnostics } = check(text);
-    expect(diagnostics.map((d) => `${lineOf(text, d.labels[0].place.start)}: ${d.code} ${d.message}`)).toEqual([]);
+    expect(
+      diagnostics.map((d) => `${lineOf(text, d.labels[0].place.start)}: ${d.code} ${d.message}`),
+    ).toEqual([]);
     expect(program).toBeDefined();
   });
 });
@@ -19,8 +21,12 @@ describe("the contract's programs", () => {
 describe("the contract's mistakes", () => {
   test.each(errors)("%s fails with the family and line that it names", (name) => {
     const text = read(`errors/${name}`);
-    const expected = [...(text.split("\n")[0] ?? "").matchAll(/(WF\d) at line (\d+)/g)].map(([, family, line]) => `${family} ${line}`);
+    const expected = [...(text.split("\n")[0] ?? "").matchAll(/(WF\d) at line (\d+)/g)].map(
+      ([, family, line]) => `${family} ${line}`,
+    );
     const { diagnostics } = check(text);
-    expect(diagnostics.map((d) => `${d.code.slice(0, 3)} ${lineOf(text, d.labels[0].place.start)}`)).toEqual(expected);
+    expect(diagnostics.map((d) => `${d.code.slice(0, 3)} ${lineOf(text, d.labels[0].place.start)}`)).toEqual(
+      expected,
+    );
   });
 });

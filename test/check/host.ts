@@ -24,7 +24,11 @@ export interface Checked {
   readonly diagnostics: readonly Diagnostic[];
 }
 
-export function check(text: string, files: Readonly<Record<string, string>> = {}, file = "test.dsl"): Checked {
+export function check(
+  text: string,
+  files: Readonly<Record<string, string>> = {},
+  file = "test.dsl",
+): Checked {
   const report = createReport();
   const program = checkProgram({ file, text, host: testHost(files), report });
   return { program, diagnostics: report.diagnostics };

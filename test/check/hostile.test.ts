@@ -16,24 +16,38 @@ function timed(text: string, files: Record<string, string> = {}): readonly strin
   return diagnostics.map((d) => d.code);
 }
 
-const chain = (n: number, body: (i: number) => string): string => Array.from({ length: n }, (_, i) => body(i)).join("\n");
+const chain = (n: number, body: (i: number) => string): string =>
+  Array.from({ length: n }, (_, i) => body(i)).join("\n");
 
 describe("size", () => {
   test("thousands of functions, in a chain of calls", () => {
-    expect(timed(`fn g0(x: f32[N]) -> f32[N] { x }\n${chain(3000, (i) => `fn g${i + 1}(x: f32[N]) -> f32[N] { g${i}(x) }`)}`)).toEqual([]);
+    expect(
+      timed(
+        `fn g0(x: f32[N]) -> f32[N] { x }\n${chain(3000, (i) => `fn g${i + 1}(x: f32[N]) -> f32[N] { g${i}(x) }`)}`,
+      ),
+    ).toEqual([]);
   });
 
   test("the same chain declared callers first", () => {
-    const fns = Array.from({ length: 3000 }, (_, i) => `fn g${i + 1}(x: f32[N]) -> f32[N] { g${i}(x) }`).reverse();
+    const fns = Array.from(
+      { length: 3000 },
+      (_, i) => `fn g${i + 1}(x: f32[N]) -> f32[N] { g${i}(x) }`,
+    ).reverse();
     expect(timed(`${fns.join("\n")}\nfn g0(x: f32[N]) -> f32[N] { x }`)).toEqual([]);
   });
 
   test("a circle of 3000 functions is one diagnostic", () => {
-    expect(timed(chain(3000, (i) => `fn g${i}(x: f32[N]) -> f32[N] { g${(i + 1) % 3000}(x) }`))).toEqual(["WF2022"]);
+    expect(timed(chain(3000, (i) => `fn g${i}(x: f32[N]) -> f32[N] { g${(i + 1) % 3000}(x) }`))).toEqual([
+      "WF2022",
+    ]);
   });
 
   test("calls that double: 2^60 instances, none made", () => {
-    expect(timed(`fn g0<A: float>(x: A[N]) -> A[N] { x }\n${chain(60, (i) => `fn g${i + 1}<A: float>(x: A[N]) -> A[N] { g${i}(g${i}(x)) }`)}`)).toEqual([]);
+    expect(
+      timed(
+        `fn g0<A: float>(x: A[N]) -> A[N] { x }\n${chain(60, (i) => `fn g${i + 1}<A: float>(x: A[N]) -> A[N] { g${i}(g${i}(x)) }`)}`,
+      ),
+    ).toEqual([]);
   });
 
   test("sizes that double at each call overflow", () => {
@@ -47,7 +61,9 @@ describe("size", () => {
   });
 
   test("consts that double are cut off", () => {
-    const codes = timed(`const c0 = 1.5\n${chain(60, (i) => `const c${i + 1} = c${i} + c${i}`)}\nfn f(x: f32[N]) -> f32[N] { x * c60 }`);
+    const codes = timed(
+      `const c0 = 1.5\n${chain(60, (i) => `const c${i + 1} = c${i} + c${i}`)}\nfn f(x: f32[N]) -> f32[N] { x * c60 }`,
+    );
     expect(new Set(codes)).toEqual(new Set(["WF2040"]));
   });
 
@@ -56,7 +72,8 @@ describe("size", () => {
   });
 
   test("deep nesting", () => {
-    const deep = (n: number): string => `fn f(x: f32[N]) -> f32[N] { for n in N: ${"(".repeat(n)}x[n]${")".repeat(n)} }`;
+    const deep = (n: number): string =>
+      `fn f(x: f32[N]) -> f32[N] { for n in N: ${"(".repeat(n)}x[n]${")".repeat(n)} }`;
     expect(timed(deep(200))).toEqual([]);
     expect(timed(deep(5000))[0]).toMatch(/^WF1/);
   });
@@ -76,34 +93,70 @@ describe("size", () => {
   });
 
   test("10,000 lets and 10,000 dims", () => {
-    expect(timed(`dim ${Array.from({ length: 10_000 }, (_, i) => `D${i}`).join(", ")}\nfn f(x: f32[D1]) -> f32[D1] { x }`)).toEqual([]);
-    expect(timed(`fn f(x: f32[N]) -> f32[N] {\n${chain(3000, (i) => `  let a${i} = ${i === 0 ? "x" : `a${i - 1}`} * 2.0`)}\n  a2999\n}`)).toEqual([]);
+    expect(
+      timed(
+        `dim ${Array.from({ length: 10_000 }, (_, i) => `D${i}`).join(", ")}\nfn f(x: f32[D1]) -> f32[D1] { x }`,
+      ),
+    ).toEqual([]);
+    expect(
+      timed(
+        `fn f(x: f32[N]) -> f32[N] {\n${chain(3000, (i) => `  let a${i} = ${i === 0 ? "x" : `a${i - 1}`} * 2.0`)}\n  a2999\n}`,
+      ),
+    ).toEqual([]);
   });
 
   test("hundreds of facts about sizes", () => {
-    const facts = chain(400, (i) => `dim D${i} where D${i} % ${(i % 7) + 2} == 0, D${i} <= D${(i + 1) % 400} * D${(i + 3) % 400}`);
+    const facts = chain(
+      400,
+      (i) => `dim D${i} where D${i} % ${(i % 7) + 2} == 0, D${i} <= D${(i + 1) % 400} * D${(i + 3) % 400}`,
+    );
     expect(timed(`${facts}\nfn f(x: f32[D1 * D2]) -> f32[D2, D1] { x as [D2, D1] }`)).toEqual([]);
   });
 
   test("a hundred errors are enough", () => {
-    expect(timed(`fn f(x: f32[N]) -> f32[N] {\n${chain(500, (i) => `  let a${i} = y${i}`)}\n  x\n}`)).toHaveLength(100);
+    expect(
+      timed(`fn f(x: f32[N]) -> f32[N] {\n${chain(500, (i) => `  let a${i} = y${i}`)}\n  x\n}`),
+    ).toHaveLength(100);
   });
 
   test("more files than a program may have", () => {
-    const files = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`f${i}.dsl`, `import "./f${i + 1}.dsl" { a${i + 1} }\nfn a${i}(x: f32) -> f32 { x }\n`]));
+    const files = Object.fromEntries(
+      Array.from({ length: 300 }, (_, i) => [
+        `f${i}.dsl`,
+        `import "./f${i + 1}.dsl" { a${i + 1} }\nfn a${i}(x: f32) -> f32 { x }\n`,
+      ]),
+    );
     expect(timed('import "./f0.dsl" { a0 }\n', files)[0]).toBe("WF2010");
   });
 
   test("256 files that all import one another in layers", () => {
     const files = Object.fromEntries(
-      Array.from({ length: 200 }, (_, i) => [`f${i}.dsl`, Array.from({ length: Math.min(i, 12) }, (__, k) => `import "./f${i - 1 - k}.dsl" { a${i - 1 - k} }`).join("\n") + `\nfn a${i}(x: f32) -> f32 { x }\n`]),
+      Array.from({ length: 200 }, (_, i) => [
+        `f${i}.dsl`,
+        Array.from(
+          { length: Math.min(i, 12) },
+          (__, k) => `import "./f${i - 1 - k}.dsl" { a${i - 1 - k} }`,
+        ).join("\n") + `\nfn a${i}(x: f32) -> f32 { x }\n`,
+      ]),
     );
     expect(timed('import "./f199.dsl" { a199 }\n', files)).toEqual([]);
   });
 });
 
 describe("paths", () => {
-  test.each(["../x.dsl", "/etc/passwd", "a/../../x.dsl", "https://h/x.dsl", "file:///x", "C:\\x.dsl", "..\\x.dsl", "a\\..\\..\\x", "%2e%2e/x.dsl", "x\0.dsl", "//h/x"])("%j stays out", (path) => {
+  test.each([
+    "../x.dsl",
+    "/etc/passwd",
+    "a/../../x.dsl",
+    "https://h/x.dsl",
+    "file:///x",
+    "C:\\x.dsl",
+    "..\\x.dsl",
+    "a\\..\\..\\x",
+    "%2e%2e/x.dsl",
+    "x\0.dsl",
+    "//h/x",
+  ])("%j stays out", (path) => {
     expect(resolvePath("main.dsl", path)).toBe("outside");
   });
 
@@ -118,27 +171,46 @@ describe("paths", () => {
 });
 
 describe("nonsense", () => {
-  const contract = ["mla", "moe", "attention", "dualpipe", "fp8_linear"].map((name) => readFileSync(new URL(`../contract/${name}.dsl`, import.meta.url), "utf8"));
+  const contract = ["mla", "moe", "attention", "dualpipe", "fp8_linear"].map((name) =>
+    readFileSync(new URL(`../contract/${name}.dsl`, import.meta.url), "utf8"),
+  );
 
   test("a program cut anywhere, with a word or sign changed, is diagnosed", () => {
     const words = contract.flatMap((text) => text.match(/\w+|[^\s\w]/g) ?? []);
     fc.assert(
-      fc.property(fc.constantFrom(...contract), fc.nat(), fc.nat(), fc.constantFrom(...words), fc.boolean(), (text, at, span, word, cut) => {
-        const parts = text.split(/(\w+|[^\s\w])/);
-        const i = at % parts.length;
-        const changed = cut ? parts.slice(0, i) : [...parts.slice(0, i), word, ...parts.slice(i + (span % 3))];
-        const source = changed.join("");
-        const { diagnostics, program } = check(source);
-        expect(program === undefined).toBe(diagnostics.some((d) => d.severity === "error"));
-        const shown = renderDiagnostics(diagnostics, { colour: false, sources: new Map([["test.dsl", source]]) });
-        expect(shown).not.toMatch(/undefined|\[object|NaN|WF\d+\]: *\n/);
-      }),
+      fc.property(
+        fc.constantFrom(...contract),
+        fc.nat(),
+        fc.nat(),
+        fc.constantFrom(...words),
+        fc.boolean(),
+        (text, at, span, word, cut) => {
+          const parts = text.split(/(\w+|[^\s\w])/);
+          const i = at % parts.length;
+          const changed = cut
+            ? parts.slice(0, i)
+            : [...parts.slice(0, i), word, ...parts.slice(i + (span % 3))];
+          const source = changed.join("");
+          const { diagnostics, program } = check(source);
+          expect(program === undefined).toBe(diagnostics.some((d) => d.severity === "error"));
+          const shown = renderDiagnostics(diagnostics, {
+            colour: false,
+            sources: new Map([["test.dsl", source]]),
+          });
+          expect(shown).not.toMatch(/undefined|\[object|NaN|WF\d+\]: *\n/);
+        },
+      ),
       { numRuns: 300 },
     );
   }, 60_000);
 
   test("words in any order never throw", () => {
-    const words = [..."dim N fn f x : f32 [ ] ( ) { } -> for n in sum [ k ] where % == 0 else as let = import module param state mut kv Paged < > @ 1 0.5 ... + * split topk dispatch".split(" "), "\n"];
+    const words = [
+      ..."dim N fn f x : f32 [ ] ( ) { } -> for n in sum [ k ] where % == 0 else as let = import module param state mut kv Paged < > @ 1 0.5 ... + * split topk dispatch".split(
+        " ",
+      ),
+      "\n",
+    ];
     fc.assert(
       fc.property(fc.array(fc.constantFrom(...words), { maxLength: 60 }), (list) => {
         check(list.join(" "));

@@ -39,7 +39,11 @@ const tree: fc.Arbitrary<Tree> = fc.letrec<{ tree: Tree }>((tie) => ({
     fc.record({
       op: fc.constantFrom("/", "%", "ceil"),
       left: tie("tree"),
-      right: fc.oneof(fc.integer({ min: 1, max: 6 }), fc.constantFrom("A", "B", "C"), fc.constant({ op: "*", left: "A", right: "B" })),
+      right: fc.oneof(
+        fc.integer({ min: 1, max: 6 }),
+        fc.constantFrom("A", "B", "C"),
+        fc.constant({ op: "*", left: "A", right: "B" }),
+      ),
     }),
   ),
 })).tree;
@@ -79,7 +83,14 @@ function brute(t: Tree, values: ReadonlyMap<string, number>): number {
 
 const values = fc
   .tuple(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 9 }))
-  .map(([a, b, c]) => new Map([["A", a], ["B", b], ["C", c]]));
+  .map(
+    ([a, b, c]) =>
+      new Map([
+        ["A", a],
+        ["B", b],
+        ["C", c],
+      ]),
+  );
 
 describe("the canonical form", () => {
   test("has the value that brute force gives", () => {
@@ -169,22 +180,37 @@ describe("text", () => {
     );
   });
 
-  test.each(["", "A +", "foo(A, B)", "(A", "A B", "1.5", "A)", "min(A)", "1e9", "(".repeat(5000), "-".repeat(9000) + "A", "A+".repeat(50_000)])(
-    "refuses %j with a DimError",
-    (text) => {
-      expect(() => parseSize(text)).toThrow(DimError);
-    },
-  );
+  test.each([
+    "",
+    "A +",
+    "foo(A, B)",
+    "(A",
+    "A B",
+    "1.5",
+    "A)",
+    "min(A)",
+    "1e9",
+    "(".repeat(5000),
+    "-".repeat(9000) + "A",
+    "A+".repeat(50_000),
+  ])("refuses %j with a DimError", (text) => {
+    expect(() => parseSize(text)).toThrow(DimError);
+  });
 
   test("never throws anything else", () => {
     fc.assert(
-      fc.property(fc.string({ unit: fc.constantFrom("A", "1", "(", ")", "+", "-", "*", ",", " ", "min", "mod", "floordiv") }), (text) => {
-        try {
-          parseSize(text);
-        } catch (error) {
-          expect(error).toBeInstanceOf(DimError);
-        }
-      }),
+      fc.property(
+        fc.string({
+          unit: fc.constantFrom("A", "1", "(", ")", "+", "-", "*", ",", " ", "min", "mod", "floordiv"),
+        }),
+        (text) => {
+          try {
+            parseSize(text);
+          } catch (error) {
+            expect(error).toBeInstanceOf(DimError);
+          }
+        },
+      ),
     );
   });
 });
@@ -198,7 +224,11 @@ describe("limits", () => {
   });
 
   test("a value that does not fit is an error", () => {
-    const env = new Map([["A", 4194305], ["B", 4194305], ["C", 211106198978564]]);
+    const env = new Map([
+      ["A", 4194305],
+      ["B", 4194305],
+      ["C", 211106198978564],
+    ]);
     expect(() => evaluate(mul(A, B, C), env)).toThrow(DimError);
     expect(tryEvaluate(mul(A, B), env)).toBe(4194305 * 4194305);
     expect(tryEvaluate(sub(n(1), A), env)).toBeUndefined();

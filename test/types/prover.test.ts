@@ -1,6 +1,19 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { add, constant, type Dim, DimError, evaluateSigned, floordiv, max, min, mod, mul, sub, symbol } from "../../compiler/types/dim.ts";
+import {
+  add,
+  constant,
+  type Dim,
+  DimError,
+  evaluateSigned,
+  floordiv,
+  max,
+  min,
+  mod,
+  mul,
+  sub,
+  symbol,
+} from "../../compiler/types/dim.ts";
 import { parseSize } from "../../compiler/types/dim-text.ts";
 import {
   type Claim,
@@ -18,27 +31,46 @@ import {
 } from "../../compiler/types/prover.ts";
 
 const d = parseSize;
-const claim = (left: string, relation: Relation, right: string): Claim => ({ left: d(left), relation, right: d(right) });
+const claim = (left: string, relation: Relation, right: string): Claim => ({
+  left: d(left),
+  relation,
+  right: d(right),
+});
 
 function holds(c: Claim, env: ReadonlyMap<string, number>): boolean {
   const [l, r] = [evaluateSigned(c.left, env), evaluateSigned(c.right, env)];
   return { "==": l === r, "!=": l !== r, "<": l < r, "<=": l <= r }[c.relation];
 }
 
-const leaf: fc.Arbitrary<Dim> = fc.oneof(fc.integer({ min: 0, max: 5 }).map(constant), fc.constantFrom("A", "B", "C").map(symbol));
+const leaf: fc.Arbitrary<Dim> = fc.oneof(
+  fc.integer({ min: 0, max: 5 }).map(constant),
+  fc.constantFrom("A", "B", "C").map(symbol),
+);
 const size: fc.Arbitrary<Dim> = fc.letrec<{ size: Dim }>((tie) => ({
   size: fc.oneof(
     { maxDepth: 3 },
     leaf,
-    fc.tuple(fc.constantFrom(add, sub, mul, min, max), tie("size"), tie("size")).map(([make, a, b]) => make(a, b)),
-    fc.tuple(fc.constantFrom(floordiv, mod), tie("size"), fc.constantFrom(constant(2), constant(3), symbol("A"), symbol("B"))).map(([make, a, b]) => make(a, b)),
+    fc
+      .tuple(fc.constantFrom(add, sub, mul, min, max), tie("size"), tie("size"))
+      .map(([make, a, b]) => make(a, b)),
+    fc
+      .tuple(
+        fc.constantFrom(floordiv, mod),
+        tie("size"),
+        fc.constantFrom(constant(2), constant(3), symbol("A"), symbol("B")),
+      )
+      .map(([make, a, b]) => make(a, b)),
   ),
 })).size;
 const relation = fc.constantFrom<Relation>("==", "<", "<=", "!=");
 const fact: fc.Arbitrary<Claim> = fc.oneof(
   fc.record({ left: size, relation, right: size }),
-  fc.tuple(fc.constantFrom("A", "B", "A*B", "A+B"), fc.constantFrom("2", "3", "B", "C")).map(([a, b]) => claim(`mod(${a},${b})`, "==", "0")),
-  fc.tuple(fc.constantFrom("A", "B", "C"), size).map(([name, value]): Claim => ({ left: symbol(name), relation: "==", right: value })),
+  fc
+    .tuple(fc.constantFrom("A", "B", "A*B", "A+B"), fc.constantFrom("2", "3", "B", "C"))
+    .map(([a, b]) => claim(`mod(${a},${b})`, "==", "0")),
+  fc
+    .tuple(fc.constantFrom("A", "B", "C"), size)
+    .map(([name, value]): Claim => ({ left: symbol(name), relation: "==", right: value })),
 );
 
 describe("soundness", () => {
@@ -54,8 +86,13 @@ describe("soundness", () => {
         for (let a = 1; a <= 5; a += 1)
           for (let b = 1; b <= 5; b += 1)
             for (let c = 1; c <= 5; c += 1) {
-              const env = new Map([["A", a], ["B", b], ["C", c]]);
-              if (given.every((f) => holds(f, env)) && holds(question, env) !== yes) expect.fail(`wrong at ${a}, ${b}, ${c}`);
+              const env = new Map([
+                ["A", a],
+                ["B", b],
+                ["C", c],
+              ]);
+              if (given.every((f) => holds(f, env)) && holds(question, env) !== yes)
+                expect.fail(`wrong at ${a}, ${b}, ${c}`);
             }
       }),
       { numRuns: 1200 },
@@ -66,22 +103,30 @@ describe("soundness", () => {
   test("index ranges: a proved bound holds for every index", () => {
     let proved = 0;
     fc.assert(
-      fc.property(fc.integer({ min: -3, max: 3 }), fc.integer({ min: -3, max: 3 }), fc.integer({ min: 1, max: 4 }), (offset, slack, scale) => {
-        const facts = withIndices(noFacts, [{ name: "i", extent: symbol("A") }]);
-        const index = add(mul(constant(scale), symbol("i")), constant(offset));
-        const extent = add(mul(constant(scale), symbol("A")), constant(slack));
-        const [low, high] = [proveAtMost(facts, constant(0), index), proveLess(facts, index, extent)];
-        for (let a = 1; a <= 5; a += 1)
-          for (let i = 0; i < a; i += 1) {
-            const env = new Map([["A", a], ["i", i]]);
-            if (low) expect(evaluateSigned(index, env) >= 0n).toBe(true);
-            if (high) expect(evaluateSigned(index, env) < evaluateSigned(extent, env)).toBe(true);
-          }
-        // Complete for this family: i runs over all of 0 .. A - 1.
-        expect(low).toBe(offset >= 0);
-        expect(high).toBe(offset < scale + slack);
-        if (low && high) proved += 1;
-      }),
+      fc.property(
+        fc.integer({ min: -3, max: 3 }),
+        fc.integer({ min: -3, max: 3 }),
+        fc.integer({ min: 1, max: 4 }),
+        (offset, slack, scale) => {
+          const facts = withIndices(noFacts, [{ name: "i", extent: symbol("A") }]);
+          const index = add(mul(constant(scale), symbol("i")), constant(offset));
+          const extent = add(mul(constant(scale), symbol("A")), constant(slack));
+          const [low, high] = [proveAtMost(facts, constant(0), index), proveLess(facts, index, extent)];
+          for (let a = 1; a <= 5; a += 1)
+            for (let i = 0; i < a; i += 1) {
+              const env = new Map([
+                ["A", a],
+                ["i", i],
+              ]);
+              if (low) expect(evaluateSigned(index, env) >= 0n).toBe(true);
+              if (high) expect(evaluateSigned(index, env) < evaluateSigned(extent, env)).toBe(true);
+            }
+          // Complete for this family: i runs over all of 0 .. A - 1.
+          expect(low).toBe(offset >= 0);
+          expect(high).toBe(offset < scale + slack);
+          if (low && high) proved += 1;
+        },
+      ),
     );
     expect(proved).toBeGreaterThan(5);
   });
@@ -98,7 +143,11 @@ describe("what programs need", () => {
   });
 
   test("chains, constants and several divisors of one size", () => {
-    const facts = learn(noFacts, [claim("mod(E, 8)", "==", "0"), claim("mod(E, G)", "==", "0"), claim("mod(G, H)", "==", "0")]);
+    const facts = learn(noFacts, [
+      claim("mod(E, 8)", "==", "0"),
+      claim("mod(E, G)", "==", "0"),
+      claim("mod(G, H)", "==", "0"),
+    ]);
     expect(proveDivides(facts, d("4"), d("E"))).toBe(true);
     expect(proveDivides(facts, d("G"), d("E"))).toBe(true);
     expect(proveDivides(facts, d("H"), d("E"))).toBe(true);
@@ -111,14 +160,21 @@ describe("what programs need", () => {
   });
 
   test("inequalities of a pipeline", () => {
-    const facts = learn(noFacts, [claim("mod(P, 2)", "==", "0"), claim("mod(M, 2)", "==", "0"), claim("2 * P", "<=", "M")]);
+    const facts = learn(noFacts, [
+      claim("mod(P, 2)", "==", "0"),
+      claim("mod(M, 2)", "==", "0"),
+      claim("2 * P", "<=", "M"),
+    ]);
     expect(proveAtMost(facts, d("P"), d("floordiv(M, 2)"))).toBe(true);
     expect(proveLess(facts, d("P"), d("M"))).toBe(true);
     expect(proveLess(facts, d("M"), d("P"))).toBe(false);
   });
 
   test("index arithmetic with quotients and remainders", () => {
-    const facts = withIndices(learn(noFacts, [claim("mod(D, 2)", "==", "0")]), [{ name: "d", extent: d("D") }, { name: "i", extent: d("floordiv(D, 2)") }]);
+    const facts = withIndices(learn(noFacts, [claim("mod(D, 2)", "==", "0")]), [
+      { name: "d", extent: d("D") },
+      { name: "i", extent: d("floordiv(D, 2)") },
+    ]);
     expect(proveLess(facts, d("2 * i + 1"), d("D"))).toBe(true);
     expect(proveLess(facts, d("floordiv(d, 2)"), d("floordiv(D, 2)"))).toBe(true);
     expect(proveLess(facts, d("mod(d, 2)"), d("2"))).toBe(true);

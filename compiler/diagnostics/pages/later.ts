@@ -11,7 +11,10 @@ export const laterPages: Readonly<Record<string, Page>> = {
 'contract' gives the types of the two factors, 'accumulate' the running sum's type, 'bound' the greatest
 ||error|| / ||result||.`,
   },
-  WF3002: { title: "numerics for an unknown function", page: `'numerics' names a function, a module, or a module's function of this file.` },
+  WF3002: {
+    title: "numerics for an unknown function",
+    page: `'numerics' names a function, a module, or a module's function of this file.`,
+  },
   WF4001: {
     title: "unknown schedule clause",
     page: `A schedule says how, never what:
@@ -20,10 +23,22 @@ export const laterPages: Readonly<Record<string, Page>> = {
 
 The automatic scheduler prints its choice in this syntax.`,
   },
-  WF4002: { title: "schedule for an unknown function", page: `'schedule' names a function, a module, or a module's function of this file.` },
-  WF4003: { title: "schedule item", page: `The items of a schedule clause are axes, groups of axes '(S H)', whole numbers and a few words; a target is sm_80 and up, cuda, wgsl, llvm or js.` },
-  WF4004: { title: "unknown axis in a schedule", page: `A schedule names axes of the function that it is for, by their sizes as written there.` },
-  WF5001: { title: "unknown pipeline action", page: `The actions are F forward, B whole backward, I input gradient and W weight gradient; 'overlap(a, b)' interleaves two.` },
+  WF4002: {
+    title: "schedule for an unknown function",
+    page: `'schedule' names a function, a module, or a module's function of this file.`,
+  },
+  WF4003: {
+    title: "schedule item",
+    page: `The items of a schedule clause are axes, groups of axes '(S H)', whole numbers and a few words; a target is sm_80 and up, cuda, wgsl, llvm or js.`,
+  },
+  WF4004: {
+    title: "unknown axis in a schedule",
+    page: `A schedule names axes of the function that it is for, by their sizes as written there.`,
+  },
+  WF5001: {
+    title: "unknown pipeline action",
+    page: `The actions are F forward, B whole backward, I input gradient and W weight gradient; 'overlap(a, b)' interleaves two.`,
+  },
   WF5002: {
     title: "pipeline item",
     page: `A pipeline has one 'rank', one or more 'direction's, 'let's, and 'phase's of actions:
@@ -35,7 +50,16 @@ The automatic scheduler prints its choice in this syntax.`,
       phase backward for i in M { B(down) }
     }`,
   },
-  WF6001: { title: "gradients: not there yet", page: `'grad' and 'vjp' are part of the language. This version checks their names and cannot compile them, so it says so instead of giving a wrong answer.` },
-  WF6002: { title: "kernel blocks: not there yet", page: `A 'kernel' block is part of the language. This version reads it and cannot compile it. The function that it implements compiles without it.` },
-  WF6003: { title: "device meshes: not there yet", page: `Placement ('@ ep') and the operations that communicate (all_gather, reduce_scatter, send, recv) are part of the language. This version checks their names and compiles for one device.` },
+  WF6001: {
+    title: "gradients: not there yet",
+    page: `'grad' and 'vjp' are part of the language. This version checks their names and cannot compile them, so it says so instead of giving a wrong answer.`,
+  },
+  WF6002: {
+    title: "kernel blocks: not there yet",
+    page: `A 'kernel' block is part of the language. This version reads it and cannot compile it. The function that it implements compiles without it.`,
+  },
+  WF6003: {
+    title: "device meshes: not there yet",
+    page: `Placement ('@ ep') and the operations that communicate (all_gather, reduce_scatter, send, recv) are part of the language. This version checks their names and compiles for one device.`,
+  },
 };

@@ -36,8 +36,14 @@ function that dispatches the rows and combines them.`,
     page: `A routing plan or a module cannot be an argument or result of what is compiled by itself. Compile the function
 that makes and uses it.`,
   },
-  WF2708: { title: "two inputs of one name", page: `The inputs of a compiled function go by name, held modules by 'attn.w_dq', so two of one name cannot be told apart.` },
-  WF2709: { title: "size that does not fit", page: `With the sizes given, a size is negative, above 2^53 - 1, or a division by 0. Give other sizes.` },
+  WF2708: {
+    title: "two inputs of one name",
+    page: `The inputs of a compiled function go by name, held modules by 'attn.w_dq', so two of one name cannot be told apart.`,
+  },
+  WF2709: {
+    title: "size that does not fit",
+    page: `With the sizes given, a size is negative, above 2^53 - 1, or a division by 0. Give other sizes.`,
+  },
   WF2710: {
     title: "blocks that no longer lie whole",
     page: `A block-scaled tensor is returned after its axes were cut or joined, so that its blocks are spread. Return it
@@ -53,8 +59,20 @@ allows it: the factor's summed axes must be those that move, and nothing between
     page: `'numerics' allows a narrower contraction, which this version does not make yet. The result is within the
 stated bound; it is only not faster.`,
   },
-  WF6010: { title: "unknown target", page: `A target is one of those that the message lists, such as ptx:sm_90a, cuda, wgsl or js.` },
-  WF6011: { title: "no such entry", page: `What is compiled is a function of the file, 'fn' or 'Module.fn'. The message lists them or the nearest.` },
-  WF6012: { title: "ambiguous entry", page: `Several modules have a function of that name. Write 'Module.fn'.` },
-  WF6013: { title: "tensor too large for the target", page: `The target's indices have 32 bits, and the tensor more than 2^31 - 1 elements. ptx and cuda have 64-bit offsets.` },
+  WF6010: {
+    title: "unknown target",
+    page: `A target is one of those that the message lists, such as ptx:sm_90a, cuda, wgsl or js.`,
+  },
+  WF6011: {
+    title: "no such entry",
+    page: `What is compiled is a function of the file, 'fn' or 'Module.fn'. The message lists them or the nearest.`,
+  },
+  WF6012: {
+    title: "ambiguous entry",
+    page: `Several modules have a function of that name. Write 'Module.fn'.`,
+  },
+  WF6013: {
+    title: "tensor too large for the target",
+    page: `The target's indices have 32 bits, and the tensor more than 2^31 - 1 elements. ptx and cuda have 64-bit offsets.`,
+  },
 };
