@@ -1,0 +1,119 @@
+/**
+ * The CUDA device against a driver written in C for these tests (`fake-cuda.c`): signatures, parameters, graph
+ * replay, errors. A C compiler is needed; where there is none the tests say so and fail.
+ */
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import koffi from "koffi";
+import { afterAll, describe, expect, test } from "vitest";
+import type { HostTensor } from "../../runtime/index.ts";
+import { openDevice, toNumbers } from "../../runtime/index.ts";
+import { deviceTests, rowsOf } from "./device-tests.ts";
+import type { KernelTexts } from "./scale-plan.ts";
+import { scalePlan } from "./scale-plan.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "weft-cuda-"));
+const library = join(folder, "libcuda.so");
+execFileSync("cc", ["-shared", "-fPIC", "-O1", "-o", library, resolve(import.meta.dirname, "fake-cuda.c")]);
+process.env["WEFT_CUDA_PATH"] = library;
+const count = koffi.load(library).func("int fakeCount(int)");
+afterAll(() => {
+  delete process.env["WEFT_CUDA_PATH"];
+  rmSync(folder, { recursive: true });
+});
+
+const texts: KernelTexts = {
+  target: "ptx:sm_90a",
+  extension: ".ptx",
+  affine: ".visible .entry affine()\n",
+  double: ".visible .entry double()\n",
+};
+
+deviceTests("cuda", texts);
+
+describe("cuda", () => {
+  const plain = { keep: false, time: false };
+
+  test("says what it is and which targets it takes", async () => {
+    const device = await openDevice("cuda");
+    expect(device.description).toMatch(/^Fake GPU, (driver|CUDA) \d+\.\d+/);
+    expect(device.targets).toEqual(["ptx:sm_90a", "ptx:sm_80"]);
+    await device.close();
+  });
+
+  test("a second run on the same sizes allocates nothing and is one graph", async () => {
+    const device = await openDevice("cuda");
+    const plan = await device.load(scalePlan(texts));
+    const first = await plan.run(rowsOf(40), plain);
+    const [allocations, graphs, launches] = [count(0), count(1), count(2)];
+    const second = await plan.run(rowsOf(40), plain);
+    const third = await plan.run(rowsOf(40), plain);
+    expect([count(0), count(1), count(2)]).toEqual([allocations, graphs + 2, launches]);
+    for (const { outputs } of [second, third]) expect(outputs).toEqual(first.outputs);
+    await plan.run(rowsOf(42), plain);
+    expect([count(1), count(2)]).toEqual([graphs + 2, launches + 2]);
+    const { timings } = await plan.run(rowsOf(42), { keep: false, time: true });
+    expect(timings).toEqual([
+      { kernel: "affine", seconds: 0.00025 },
+      { kernel: "double", seconds: 0.00025 },
+    ]);
+    await device.close();
+  });
+
+  test("tensors on the device are used where they lie", async () => {
+    const device = await openDevice("cuda");
+    const plan = await device.load(scalePlan(texts));
+    const x = await device.upload(rowsOf(40).get("x") as HostTensor);
+    const inputs = new Map([["x", x]]);
+    const results = [];
+    for (let k = 0; k < 4; k += 1) {
+      const { outputs } = await plan.run(inputs, { keep: true, time: false });
+      const out = outputs.get("out");
+      if (out === undefined || !("device" in out)) throw new Error("the result was not kept");
+      results.push(Array.from(toNumbers(await out.read())));
+      out.free();
+    }
+    expect(results[0]?.slice(0, 3)).toEqual([-46, -40, -34]);
+    for (const result of results) expect(result).toEqual(results[0]);
+    await device.close();
+  });
+
+  test("the driver's own words, with the kernel and its source line", async () => {
+    const device = await openDevice("cuda");
+    await expect(device.load(scalePlan({ ...texts, affine: "broken" }))).rejects.toThrow(
+      "kernel affine (scale.dsl:7:3), affine.ptx:3: CUDA_ERROR_INVALID_PTX: a PTX JIT compilation failed\n" +
+        "ptxas application ptx input, line 3; error   : Unknown symbol 'broken'",
+    );
+    await expect(device.load(scalePlan({ ...texts, affine: "no entry" }))).rejects.toThrow(
+      "cuModuleGetFunction affine: CUDA_ERROR_NOT_FOUND: named symbol not found",
+    );
+    const greedy = scalePlan(texts, (plan) => ({
+      ...plan,
+      kernels: plan.kernels.map((kernel) => ({
+        ...kernel,
+        sharedBytes: 300_000,
+        dynamicSharedBytes: 300_000,
+      })),
+    }));
+    await expect(device.load(greedy)).rejects.toThrow(
+      "300000 bytes of shared memory: CUDA_ERROR_INVALID_VALUE: invalid argument",
+    );
+    const huge = scalePlan(texts, (plan) => ({
+      ...plan,
+      launches: plan.launches.map((launch) => ({ ...launch, grid: ["1000000 * N", "1", "1"] as const })),
+    }));
+    const loaded = await device.load(huge);
+    await expect(loaded.run(rowsOf(4), plain)).rejects.toThrow(
+      "kernel affine (scale.dsl:7:3), affine.ptx: cuLaunchKernel, grid 4000000 x 1 x 1, 64 threads, 0 dynamic shared bytes: CUDA_ERROR_INVALID_VALUE",
+    );
+    await device.close();
+  });
+
+  test("a library by a relative path is refused", async () => {
+    process.env["WEFT_CUDA_PATH"] = "libcuda.so";
+    await expect(openDevice("cuda")).rejects.toThrow("WEFT_CUDA_PATH must be an absolute path");
+    process.env["WEFT_CUDA_PATH"] = library;
+  });
+});
