@@ -74,12 +74,11 @@ export function appendRows(cx: Lowering, statement: Append, frame: Frame): void 
   const element = elementAt(terms, x, rows.indices);
   const value = element.keep === undefined ? element.term : terms.select(element.keep, element.term, terms.f32(0));
   const rounded = x.written && x.dtype === cache.dtype ? value : terms.round(cache.dtype, value);
-  const bodies = terms.bodies([...target, rounded, keep], rows.variables);
-  const scatter = arena.scatter({
-    axes: rows.variables.map((v) => ({ name: v.name, extent: v.extent })),
-    inputs: [cache.pages, ...terms.tensors],
-    ...shifted(cx, bodies, target.length),
-  });
+  const { bodies, inputs } = terms.bodies([...target, rounded, keep], rows.variables, [cache.pages]);
+  const [valueBody, keepBody] = bodies.slice(target.length);
+  invariant(valueBody !== undefined && keepBody !== undefined, "a scatter has a value");
+  const axes = rows.variables.map((v) => ({ name: v.name, extent: v.extent }));
+  const scatter = arena.scatter({ axes, inputs, target: bodies.slice(0, target.length), value: valueBody, keep: keepBody });
   arena.setPlace(scatter, statement.place);
   const sequence = terms.variable("b", x.axes[0]?.extent ?? steps.extent);
   const length = emitLoop(cx, {
@@ -88,12 +87,4 @@ export function appendRows(cx: Lowering, statement: Append, frame: Frame): void 
   });
   cache.pages = arena.ref(scatter);
   cache.length = arena.ref(length);
-}
-
-/** Bodies that read from a list of tensors which stands behind one more. */
-function shifted(cx: Lowering, bodies: readonly Scalar[], axes: number): { readonly target: readonly Scalar[]; readonly value: Scalar; readonly keep: Scalar } {
-  const moved = cx.terms.behindOne(bodies);
-  const [value, keep] = moved.slice(axes);
-  invariant(value !== undefined && keep !== undefined, "a scatter has a value");
-  return { target: moved.slice(0, axes), value, keep };
 }

@@ -107,7 +107,7 @@ export interface LoopRequest {
 export function emitLoop(cx: Lowering, request: LoopRequest): LoopNode {
   const { arena, terms } = cx;
   const { axes, over, carriers, results } = request;
-  const bodies = terms.bodies([...carriers.map((c) => c.lift), ...results.map((r) => r.value)], [...axes, ...over]);
+  const { bodies, inputs } = terms.bodies([...carriers.map((c) => c.lift), ...results.map((r) => r.value)], [...axes, ...over]);
   const lifts: Carrier[] = carriers.map((c, i) => ({ name: c.name, monoid: c.monoid, lift: bodies[i] ?? c.lift }));
   const node = arena.loop({
     axes: axes.map((v) => ({ name: v.name, extent: v.extent })),
@@ -118,7 +118,7 @@ export function emitLoop(cx: Lowering, request: LoopRequest): LoopNode {
       dtype: r.dtype,
       axes: axes.map((_, k) => k),
     })),
-    inputs: terms.tensors,
+    inputs,
   });
   if (request.place !== undefined) arena.setPlace(node, request.place);
   return node;

@@ -122,13 +122,22 @@ export class Terms {
 
   /** Ids of the loop variables that the term depends on, ascending. */
   free(term: Scalar): readonly number[] {
-    const known = this.#free.get(term.id);
+    const known = this.#free.get(term.id) ?? this.#freeOf(term);
     if (known !== undefined) return known;
-    for (const part of reachable([term])) {
-      if (this.#free.has(part.id)) continue;
-      this.#free.set(part.id, part.kind === "axis" ? [part.axis] : union(operandsOf(part).map((o) => this.#free.get(o.id) ?? [])));
-    }
+    for (const part of reachable([term])) if (!this.#free.has(part.id)) this.#freeOf(part);
     return this.#free.get(term.id) ?? [];
+  }
+
+  /** Undefined where an operand is not known yet. */
+  #freeOf(term: Scalar): readonly number[] | undefined {
+    let ids: readonly number[] = term.kind === "axis" ? [term.axis] : none;
+    for (const operand of operandsOf(term)) {
+      const own = this.#free.get(operand.id);
+      if (own === undefined) return undefined;
+      ids = union(ids, own);
+    }
+    this.#free.set(term.id, ids);
+    return ids;
   }
 
   variableById(id: number): LoopVariable {
@@ -139,7 +148,8 @@ export class Terms {
 
   /** The variables, outermost first, that any of the terms depends on. */
   freeVariables(terms: readonly (Scalar | undefined)[]): readonly LoopVariable[] {
-    return union(terms.map((term) => (term === undefined ? [] : this.free(term)))).map((id) => this.variableById(id));
+    const ids = terms.reduce<readonly number[]>((all, term) => (term === undefined ? all : union(all, this.free(term))), none);
+    return ids.map((id) => this.variableById(id));
   }
 
   dependsOn(term: Scalar | undefined, variables: readonly LoopVariable[]): boolean {
@@ -149,24 +159,40 @@ export class Terms {
   /** Puts terms in place of variables, all at once. */
   substitute<T extends Scalar | undefined>(term: T, by: ReadonlyMap<number, Scalar>): T | Scalar {
     if (term === undefined || by.size === 0) return term;
+    if (term.kind === "axis") return by.get(term.axis) ?? term;
     if (!this.free(term).some((id) => by.has(id))) return term;
-    return this.rewrite([term], by, (s) => s)[0] ?? term;
+    if (term.kind === "read" && term.otherwise === undefined) {
+      // Nearly every view is one read of a node: no walk is needed to move it.
+      return this.arena.readAt(term.input, term.type, term.index.map((i) => this.substitute(i, by)), term.bounds, undefined);
+    }
+    const [out] = rewriteScalars(this.arena, [term], (s) => (s.kind === "axis" ? (by.get(s.axis) ?? s) : this.#smaller(s)));
+    return out ?? term;
   }
 
-  /** `substitute` in several terms, with a further rule for what is not a variable. */
-  rewrite(roots: readonly Scalar[], by: ReadonlyMap<number, Scalar>, rule: (scalar: Scalar) => Scalar): readonly Scalar[] {
-    return rewriteScalars(this.arena, roots, (s) => (s.kind === "axis" ? (by.get(s.axis) ?? s) : rule(this.#smaller(s))));
-  }
-
-  /** Terms as bodies of a node whose axes are these variables. */
-  bodies(roots: readonly Scalar[], variables: readonly LoopVariable[]): readonly Scalar[] {
-    const axes = new Map(variables.map((v, k) => [v.id, this.arena.axis(k)]));
-    return rewriteScalars(this.arena, roots, (s) => {
+  /** Terms as bodies of a node whose axes are these variables, and the tensors that they read, after `pinned`. */
+  bodies(roots: readonly Scalar[], variables: readonly LoopVariable[], pinned: readonly Ref[] = []): { readonly bodies: readonly Scalar[]; readonly inputs: readonly Ref[] } {
+    const { arena } = this;
+    const axes = new Map(variables.map((v, k) => [v.id, arena.axis(k)]));
+    const inputs = [...pinned];
+    const positions = new Map<number, number>();
+    const positionOf = (input: number): number => {
+      let at = positions.get(input);
+      if (at === undefined) {
+        const ref = this.tensors[input];
+        invariant(ref !== undefined, `no tensor ${input} in this lowering`);
+        at = inputs.push(ref) - 1;
+        positions.set(input, at);
+      }
+      return at;
+    };
+    const bodies = rewriteScalars(arena, roots, (s) => {
+      if (s.kind === "read") return arena.readAt(positionOf(s.input), s.type, s.index, s.bounds, s.otherwise);
       if (s.kind !== "axis") return s;
       const axis = axes.get(s.axis);
       invariant(axis !== undefined, `loop variable '${this.variableById(s.axis).name}' escapes its loop`);
       return axis;
     });
+    return { bodies, inputs };
   }
 
   /** A term that reads other tensors. */
@@ -178,14 +204,6 @@ export class Terms {
       return other === ref ? s : this.read(other, s.index, s.bounds, s.otherwise);
     };
     return rewriteScalars(this.arena, [term], rule)[0] ?? term;
-  }
-
-  /** Bodies whose node has one more input before `tensors`. */
-  behindOne(bodies: readonly Scalar[]): readonly Scalar[] {
-    const { arena } = this;
-    return rewriteScalars(arena, bodies, (s) =>
-      s.kind === "read" ? arena.readAt(s.input + 1, s.type, s.index, s.bounds, s.otherwise) : s,
-    );
   }
 
   /** One step of index arithmetic that is exact for all values; floats are left alone. */
@@ -272,10 +290,12 @@ function sizeOf(term: Scalar): Dim | undefined {
 }
 
 
-function union(sets: readonly (readonly number[])[]): readonly number[] {
-  const nonEmpty = sets.filter((set) => set.length > 0);
-  const [first, ...rest] = nonEmpty;
-  if (first === undefined) return [];
-  if (rest.every((set) => set === first)) return first;
-  return [...new Set(nonEmpty.flat())].sort((a, b) => a - b);
+const none: readonly number[] = [];
+
+/** Both ascending lists as one; the same list where the other adds nothing. */
+function union(a: readonly number[], b: readonly number[]): readonly number[] {
+  if (a === b || b.length === 0) return a;
+  if (a.length === 0) return b;
+  if (b.every((id) => a.includes(id))) return a;
+  return [...new Set([...a, ...b])].sort((x, y) => x - y);
 }
