@@ -12,7 +12,9 @@ export interface BoundScope extends Scope {
 /** The callee's scope from the caller's. */
 export function boundScope(cx: Lowering, caller: Scope, bindings: Bindings): BoundScope {
   const dims = new Map([...bindings.dims].map(([name, dim]) => [name, nameOf(caller, dim)]));
-  const dtypes = new Map([...bindings.dtypes].map(([name, ref]) => [name, boundType(caller, bindings, name, ref)]));
+  const dtypes = new Map(
+    [...bindings.dtypes].map(([name, ref]) => [name, boundType(caller, bindings, name, ref)]),
+  );
   const pack = bindings.pack === undefined ? [] : axesIn(cx, caller, bindings.pack);
   const ragged = new Map<string, RaggedRows>();
   for (const [own, theirs] of bindings.ragged) {

@@ -70,7 +70,12 @@ function cacheCall(cx: Lowering, expr: Call, frame: Frame): Value {
   return visibleRows(cx, cache, tensorAt(cx, argument(expr, 1), frame), axes);
 }
 
-function join(cx: Lowering, expr: Call, builtin: Extract<Builtin, { name: "join" }>, frame: Frame): TensorValue {
+function join(
+  cx: Lowering,
+  expr: Call,
+  builtin: Extract<Builtin, { name: "join" }>,
+  frame: Frame,
+): TensorValue {
   const parts = expr.args.map((part) => tensorAt(cx, part, frame));
   const [first] = parts;
   invariant(first !== undefined && expr.type.kind === "tensor", "a join of nothing");
@@ -87,14 +92,25 @@ function topk(cx: Lowering, tensor: TensorValue, axis: number, size: AxisValue, 
   const node = arena.topk(stored.ref, stored.outer.length + axis, size.extent, stored.keep);
   arena.setPlace(node, place);
   const chosen = tensor.axes.map((a, k) => (k === axis ? size : a));
-  const at = (output: number): { readonly ref: Ref; readonly outer: typeof stored.outer } => ({ ref: arena.ref(node, output), outer: stored.outer });
+  const at = (output: number): { readonly ref: Ref; readonly outer: typeof stored.outer } => ({
+    ref: arena.ref(node, output),
+    outer: stored.outer,
+  });
   const integer = { dtype: "i32", written: true, scaling: undefined } as const;
   const bit = { dtype: "bool", written: true, scaling: undefined } as const;
   const storage = { dtype: storageOf(tensor), written: tensor.written, scaling: undefined };
   const index = readBack(cx, integer, at(1), chosen, undefined, []);
   const values = readBack(cx, storage, at(0), chosen, undefined, []);
-  const where = elementAt(terms, index, values.variables.map((v) => v.term)).term;
-  const keep = elementAt(terms, tensor, values.variables.map((v, k) => (k === axis ? where : v.term))).keep;
+  const where = elementAt(
+    terms,
+    index,
+    values.variables.map((v) => v.term),
+  ).term;
+  const keep = elementAt(
+    terms,
+    tensor,
+    values.variables.map((v, k) => (k === axis ? where : v.term)),
+  ).keep;
   return {
     kind: "record",
     fields: [
@@ -110,7 +126,11 @@ function filled(cx: Lowering, tensor: TensorValue, monoid: "sum" | "min"): Tenso
   const { term, keep } = tensor.element;
   if (keep === undefined) return tensor;
   const filler = cx.terms.constant(term.type, monoidOf(monoid).identity(term.type));
-  return { ...tensor, element: { term: cx.terms.select(keep, term, filler), keep: undefined }, settled: false };
+  return {
+    ...tensor,
+    element: { term: cx.terms.select(keep, term, filler), keep: undefined },
+    settled: false,
+  };
 }
 
 /** A masked element adds nothing, and what is summed up to it is masked. */
@@ -118,8 +138,17 @@ function cumulate(cx: Lowering, tensor: TensorValue, axis: number, place: Place)
   const stored = storeTogether(cx, filled(cx, tensor, "sum"), place);
   const node = cx.arena.scan(stored.ref, stored.outer.length + axis);
   cx.arena.setPlace(node, place);
-  const type = isFloat(tensor.dtype) ? { dtype: "f32" as const, written: false } : { dtype: storageOf(tensor), written: true };
-  return readBack(cx, { ...type, scaling: undefined }, { ref: cx.arena.ref(node), outer: stored.outer }, tensor.axes, tensor.element.keep, tensor.variables);
+  const type = isFloat(tensor.dtype)
+    ? { dtype: "f32" as const, written: false }
+    : { dtype: storageOf(tensor), written: true };
+  return readBack(
+    cx,
+    { ...type, scaling: undefined },
+    { ref: cx.arena.ref(node), outer: stored.outer },
+    tensor.axes,
+    tensor.element.keep,
+    tensor.variables,
+  );
 }
 
 /** Kept elements in ascending order; those that are masked come last and stay masked. */
@@ -129,31 +158,60 @@ function sorted(cx: Lowering, tensor: TensorValue, axis: number, place: Place): 
   const node = cx.arena.sort(stored.ref, stored.outer.length + axis);
   cx.arena.setPlace(node, place);
   const kind = { dtype: storageOf(tensor), written: tensor.written, scaling: undefined };
-  const made = readBack(cx, kind, { ref: cx.arena.ref(node), outer: stored.outer }, tensor.axes, undefined, []);
+  const made = readBack(
+    cx,
+    kind,
+    { ref: cx.arena.ref(node), outer: stored.outer },
+    tensor.axes,
+    undefined,
+    [],
+  );
   if (tensor.element.keep === undefined) return made;
   const along = tensor.axes[axis];
   invariant(along !== undefined, "the sorted axis is there");
   const over = terms.variable("i", along.extent);
   const rest = tensor.variables.map((v, k) => (k === axis ? over.term : (made.variables[k]?.term ?? v.term)));
-  const lift = terms.select(elementAt(terms, tensor, rest).keep ?? terms.bool(true), terms.i32(1), terms.i32(0));
+  const lift = terms.select(
+    elementAt(terms, tensor, rest).keep ?? terms.bool(true),
+    terms.i32(1),
+    terms.i32(0),
+  );
   const axes = terms.freeVariables([lift]).filter((v) => v !== over);
   const fresh = axes.map((v) => terms.variable(v.name, v.extent));
   const moved = terms.substitute(lift, new Map(axes.map((v, k) => [v.id, fresh[k]?.term ?? v.term])));
   const count = emitLoop(cx, {
-    axes: fresh, over: [over], place,
+    axes: fresh,
+    over: [over],
+    place,
     carriers: [{ name: "count", monoid: "sum", lift: moved }],
     results: [{ value: cx.arena.carrier(0, "i32"), dtype: "i32" }],
   });
-  const kept = terms.apply("lt", made.variables[axis]?.term ?? terms.i32(0), terms.read(cx.arena.ref(count), axes.map((v) => v.term)));
+  const kept = terms.apply(
+    "lt",
+    made.variables[axis]?.term ?? terms.i32(0),
+    terms.read(
+      cx.arena.ref(count),
+      axes.map((v) => v.term),
+    ),
+  );
   return { ...made, element: { term: made.element.term, keep: kept } };
 }
 
 /** `out[e, ..] = sum over n with index[n] == e of x[n, ..]`. */
-function scatterAdd(cx: Lowering, index: TensorValue, x: TensorValue, size: AxisValue, place: Place): TensorValue {
+function scatterAdd(
+  cx: Lowering,
+  index: TensorValue,
+  x: TensorValue,
+  size: AxisValue,
+  place: Place,
+): TensorValue {
   const { terms } = cx;
   const [rows, ...rest] = x.axes;
   invariant(rows !== undefined, "scatter_add of a scalar");
-  const bound = bindAxes(cx, [size, ...rest].map((axis) => ({ name: undefined, axis, expert: undefined })));
+  const bound = bindAxes(
+    cx,
+    [size, ...rest].map((axis) => ({ name: undefined, axis, expert: undefined })),
+  );
   const over = terms.variable("n", rows.extent);
   const [e, ...others] = bound.indices;
   invariant(e !== undefined, "scatter_add has a target axis");
@@ -166,7 +224,9 @@ function scatterAdd(cx: Lowering, index: TensorValue, x: TensorValue, size: Axis
   const outer = terms.freeVariables([lift]).filter((v) => v !== over && !bound.variables.includes(v));
   const type = element.term.type;
   const node = emitLoop(cx, {
-    axes: [...outer, ...bound.variables], over: [over], place,
+    axes: [...outer, ...bound.variables],
+    over: [over],
+    place,
     carriers: [{ name: "sum", monoid: "sum", lift }],
     results: [{ value: cx.arena.carrier(0, type), dtype: type }],
   });

@@ -54,14 +54,19 @@ function receiverOf(cx: Lowering, expr: Call, frame: Frame): ModuleValue | undef
 /** The function's result in a frame whose parameters are bound. */
 export function inlineFunction(cx: Lowering, fn: TypedFn, frame: Frame): Value {
   for (const required of fn.requires) claimIn(cx, frame, required);
-  const result = fn.body.kind === "derived" ? lowerDerived(cx, fn.body, frame, lowerBody) : lowerBody(cx, fn.body, frame);
+  const result =
+    fn.body.kind === "derived" ? lowerDerived(cx, fn.body, frame, lowerBody) : lowerBody(cx, fn.body, frame);
   for (const check of fn.checks) claimIn(cx, frame, check);
   return withoutKeep(cx.terms, result);
 }
 
 /** A function's result carries no keep bits: what is masked in it is 0. */
 function withoutKeep(terms: Terms, value: Value): Value {
-  if (value.kind === "record") return { kind: "record", fields: value.fields.map((f) => ({ name: f.name, value: withoutKeep(terms, f.value) })) };
+  if (value.kind === "record")
+    return {
+      kind: "record",
+      fields: value.fields.map((f) => ({ name: f.name, value: withoutKeep(terms, f.value) })),
+    };
   if (value.kind !== "tensor") return value;
   return { ...value, element: filledElement(terms, value.element) };
 }
@@ -104,8 +109,8 @@ export function contractsExactly(program: TypedProgram, fn: TypedFn): boolean | 
   const names = fn.module === undefined ? [fn.name] : [`${fn.module.name}.${fn.name}`, fn.module.name];
   for (const name of names) {
     const found = program.numerics.find((n) => n.target === name)?.contract;
-    if (found !== undefined) return [found.left, found.right].every((side) => side.dtype === "f32" && side.scale === undefined);
+    if (found !== undefined)
+      return [found.left, found.right].every((side) => side.dtype === "f32" && side.scale === undefined);
   }
   return undefined;
 }
-

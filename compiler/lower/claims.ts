@@ -18,7 +18,12 @@ export function claim(cx: Lowering, asked: DimCheck): void {
   }
   const key = `${dimKey(left)} ${relation} ${dimKey(right)}`;
   if (cx.checks.has(key)) return;
-  const check: SizeCheck = { left, relation, right, message: `${cx.locate(place)}: ${asked.message}: ${text}` };
+  const check: SizeCheck = {
+    left,
+    relation,
+    right,
+    message: `${cx.locate(place)}: ${asked.message}: ${text}`,
+  };
   cx.checks.set(key, check);
 }
 
@@ -47,5 +52,8 @@ function decide(left: Dim, relation: DimCheck["relation"], right: Dim): boolean 
 
 /** A size is at least 1, so that a sum of sizes and a positive number is not 0. */
 function differs(left: Dim, right: Dim): boolean {
-  return (left.kind === "symbol" && dimEquals(right, constant(0))) || (right.kind === "symbol" && dimEquals(left, constant(0)));
+  return (
+    (left.kind === "symbol" && dimEquals(right, constant(0))) ||
+    (right.kind === "symbol" && dimEquals(left, constant(0)))
+  );
 }

@@ -13,7 +13,12 @@ import { tensorAt } from "./scopes.ts";
 import type { LoopVariable, Terms } from "./terms.ts";
 import { scalarValue, type TensorValue } from "./value.ts";
 
-export function lowerSummand(cx: Lowering, expr: TypedExpr, frame: Frame, over: readonly LoopVariable[]): TensorValue {
+export function lowerSummand(
+  cx: Lowering,
+  expr: TypedExpr,
+  frame: Frame,
+  over: readonly LoopVariable[],
+): TensorValue {
   if (frame.exactContractions) return tensorAt(cx, expr, frame);
   return factorOf(cx, expr, frame, over).value(undefined);
 }
@@ -34,15 +39,29 @@ function factorOf(cx: Lowering, expr: TypedExpr, frame: Frame, over: readonly Lo
   if (!scales || a === undefined) return leaf(cx.terms, tensorAt(cx, expr, frame), over);
   const varying = args.filter((arg) => arg.varies);
   if (varying.length === 2 && b !== undefined && expr.fn === "mul") {
-    return leaf(cx.terms, combine(cx.terms, "mul", [a.value(roundingOf(a, b)), b.value(roundingOf(b, a))]), over);
+    return leaf(
+      cx.terms,
+      combine(cx.terms, "mul", [a.value(roundingOf(a, b)), b.value(roundingOf(b, a))]),
+      over,
+    );
   }
-  const plain = (): TensorValue => combine(cx.terms, expr.fn, args.map((arg) => arg.value(undefined)));
+  const plain = (): TensorValue =>
+    combine(
+      cx.terms,
+      expr.fn,
+      args.map((arg) => arg.value(undefined)),
+    );
   const carriesScale = varying.length === 1 && (expr.fn !== "div" || a.varies);
   if (!carriesScale) return leaf(cx.terms, plain(), over);
   return {
     varies: true,
     written: varying[0]?.written,
-    value: (to) => combine(cx.terms, expr.fn, args.map((arg) => arg.value(arg.varies ? to : undefined))),
+    value: (to) =>
+      combine(
+        cx.terms,
+        expr.fn,
+        args.map((arg) => arg.value(arg.varies ? to : undefined)),
+      ),
   };
 }
 
@@ -53,7 +72,9 @@ function leaf(terms: Terms, tensor: TensorValue, over: readonly LoopVariable[]):
     varies: terms.dependsOn(element.term, over),
     written: tensor.written && isFloat(tensor.dtype) ? tensor.dtype : undefined,
     value: (to) =>
-      to === undefined || !float ? tensor : { ...tensor, element: { term: terms.round(to, element.term), keep: element.keep } },
+      to === undefined || !float
+        ? tensor
+        : { ...tensor, element: { term: terms.round(to, element.term), keep: element.keep } },
   };
 }
 

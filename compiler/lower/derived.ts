@@ -15,9 +15,16 @@ import type { TensorValue, Value } from "./value.ts";
 
 type Derived = Extract<TypedFn["body"], { kind: "derived" }>;
 
-export function lowerDerived(cx: Lowering, body: Derived, frame: Frame, lowerBody: (cx: Lowering, body: TypedBody, frame: Frame) => Value): Value {
+export function lowerDerived(
+  cx: Lowering,
+  body: Derived,
+  frame: Frame,
+  lowerBody: (cx: Lowering, body: TypedBody, frame: Frame) => Value,
+): Value {
   invariant(body.from.body.kind === "body", "what is derived from has a body");
-  const params = new Map([...frame.params].map(([name, value]) => [name, standAlone(cx, body, frame, name, value)]));
+  const params = new Map(
+    [...frame.params].map(([name, value]) => [name, standAlone(cx, body, frame, name, value)]),
+  );
   const outside = new Set<Node>();
   for (const value of params.values()) for (const ref of refsOf(cx, value)) outside.add(ref.node);
   const inner: Frame = { ...frame, params };
@@ -25,7 +32,9 @@ export function lowerDerived(cx: Lowering, body: Derived, frame: Frame, lowerBod
   let locals = new Map([...inner.locals].map(([variable, local]) => [variable.name, local]));
   for (const step of body.steps) {
     const target = locals.get(step.target) ?? params.get(step.target);
-    const factor = params.get(step.factor) ?? (frame.self === undefined ? undefined : memberOf(cx, frame.self, step.factor));
+    const factor =
+      params.get(step.factor) ??
+      (frame.self === undefined ? undefined : memberOf(cx, frame.self, step.factor));
     invariant(target !== undefined && factor !== undefined, "a step names what the function has");
     const roots = [value, ...locals.values()].flatMap((v) => refsOf(cx, v));
     const done = cx.reassociate(cx.arena, roots, {
@@ -53,7 +62,9 @@ function refuse(cx: Lowering, step: DeriveStep, why: string): void {
 function standAlone(cx: Lowering, body: Derived, frame: Frame, name: string, value: Value): Value {
   if (value.kind !== "tensor" || !body.steps.some((step) => step.target === name)) return value;
   const own = valueRefs(cx, value);
-  const others = [...frame.params].filter(([other]) => other !== name).flatMap(([, other]) => refsOf(cx, other));
+  const others = [...frame.params]
+    .filter(([other]) => other !== name)
+    .flatMap(([, other]) => refsOf(cx, other));
   return others.some((ref) => own.includes(ref)) ? materialise(cx, value, name, body.from.place) : value;
 }
 
@@ -70,14 +81,30 @@ function valueRefs(cx: Lowering, value: Value): readonly Ref[] {
   return value.kind === "tensor" ? readRefs(cx, [value.element.term], "f32") : [];
 }
 
-function readRefs(cx: Lowering, terms: readonly TensorValue["element"]["term"][], type?: "f32"): readonly Ref[] {
-  const reads = reachable(terms).flatMap((s) => (s.kind === "read" && (type === undefined || s.type === type) ? [cx.terms.tensorOf(s)] : []));
+function readRefs(
+  cx: Lowering,
+  terms: readonly TensorValue["element"]["term"][],
+  type?: "f32",
+): readonly Ref[] {
+  const reads = reachable(terms).flatMap((s) =>
+    s.kind === "read" && (type === undefined || s.type === type) ? [cx.terms.tensorOf(s)] : [],
+  );
   return [...new Set(reads)];
 }
 
 function retargeted(cx: Lowering, value: Value, find: (ref: Ref) => Ref): Value {
-  if (value.kind === "record") return { kind: "record", fields: value.fields.map((f) => ({ name: f.name, value: retargeted(cx, f.value, find) })) };
+  if (value.kind === "record")
+    return {
+      kind: "record",
+      fields: value.fields.map((f) => ({ name: f.name, value: retargeted(cx, f.value, find) })),
+    };
   if (value.kind !== "tensor") return value;
   const { term, keep } = value.element;
-  return { ...value, element: { term: cx.terms.retarget(term, find), keep: keep === undefined ? undefined : cx.terms.retarget(keep, find) } };
+  return {
+    ...value,
+    element: {
+      term: cx.terms.retarget(term, find),
+      keep: keep === undefined ? undefined : cx.terms.retarget(keep, find),
+    },
+  };
 }

@@ -16,7 +16,16 @@ import { renameAxis, reshape } from "./reshapes.ts";
 import { castTensor, convertElement, type Masking } from "./rounding.ts";
 import { enter, tensorAt, type BoundVariables } from "./scopes.ts";
 import { readBack, storageOf, storeElement, unbind } from "./tensors.ts";
-import { elementAt, scalarValue, viewOf, type AxisValue, type Element, type ElementType, type TensorValue, type Value } from "./value.ts";
+import {
+  elementAt,
+  scalarValue,
+  viewOf,
+  type AxisValue,
+  type Element,
+  type ElementType,
+  type TensorValue,
+  type Value,
+} from "./value.ts";
 
 type Kind<K extends TypedExpr["kind"]> = Extract<TypedExpr, { kind: K }>;
 
@@ -26,7 +35,9 @@ export function lowerExpression(cx: Lowering, expr: TypedExpr, frame: Frame): Va
     case "literal":
       return constantOf(frame, expr.type, (type) => terms.constant(type, expr.value));
     case "dim":
-      return constantOf(frame, expr.type, (type) => terms.cast(type, terms.dim(extentOf(cx, nameOf(frame, expr.dim)))));
+      return constantOf(frame, expr.type, (type) =>
+        terms.cast(type, terms.dim(extentOf(cx, nameOf(frame, expr.dim)))),
+      );
     case "index": {
       const term = frame.indices.get(expr.variable);
       invariant(term !== undefined, `the index '${expr.variable.name}' is not bound`);
@@ -43,7 +54,10 @@ export function lowerExpression(cx: Lowering, expr: TypedExpr, frame: Frame): Va
     case "field":
       return fieldOf(lowerExpression(cx, expr.value, frame), expr.field);
     case "record":
-      return { kind: "record", fields: expr.fields.map((f) => ({ name: f.name, value: lowerExpression(cx, f.value, frame) })) };
+      return {
+        kind: "record",
+        fields: expr.fields.map((f) => ({ name: f.name, value: lowerExpression(cx, f.value, frame) })),
+      };
     case "for":
       return lowerFor(cx, expr, frame, undefined);
     case "reduce":
@@ -73,7 +87,11 @@ export function lowerExpression(cx: Lowering, expr: TypedExpr, frame: Frame): Va
   }
 }
 
-function constantOf(frame: Frame, type: TypedExpr["type"], make: (type: Scalar["type"]) => Scalar): TensorValue {
+function constantOf(
+  frame: Frame,
+  type: TypedExpr["type"],
+  make: (type: Scalar["type"]) => Scalar,
+): TensorValue {
   const dtype = type.kind === "tensor" ? elementType(frame, type.dtype).dtype : "i32";
   return scalarValue({ term: make(scalarTypeOf(dtype)), keep: undefined }, dtype, false);
 }
@@ -92,7 +110,6 @@ function lowerApply(cx: Lowering, expr: Kind<"apply">, frame: Frame): TensorValu
   const keep = args.reduce<Scalar | undefined>((all, arg) => terms.both(all, arg.element.keep), undefined);
   return scalarValue({ term, keep }, term.type, false);
 }
-
 
 /** A select is masked where the side that it takes is. */
 function lowerSelect(cx: Lowering, expr: Kind<"select">, frame: Frame): TensorValue {
@@ -113,7 +130,11 @@ function lowerSelect(cx: Lowering, expr: Kind<"select">, frame: Frame): TensorVa
 function lowerCast(cx: Lowering, expr: Kind<"cast">, frame: Frame): Value {
   if (expr.type.kind !== "tensor") return cx.evaluate(cx, expr.value, frame);
   const bound = elementType(frame, expr.type.dtype);
-  const type = { dtype: bound.dtype, written: bound.written && expr.type.written, scale: expr.type.scale ?? bound.scale };
+  const type = {
+    dtype: bound.dtype,
+    written: bound.written && expr.type.written,
+    scale: expr.type.scale ?? bound.scale,
+  };
   const masking = expr.type.masked ? "keep" : "clear";
   if (expr.value.kind === "for") return lowerFor(cx, expr.value, frame, { type, masking });
   return castTensor(cx.terms, tensorAt(cx, expr.value, frame), type, masking);
@@ -124,11 +145,22 @@ function lowerWhere(cx: Lowering, expr: Kind<"where">, frame: Frame): TensorValu
   const { terms } = cx;
   const value = tensorAt(cx, expr.value, frame);
   const mask = tensorAt(cx, expr.mask, frame);
-  const axes = [...value.axes, ...mask.axes.filter((axis) => !value.axes.some((own) => own.key === axis.key))];
+  const axes = [
+    ...value.axes,
+    ...mask.axes.filter((axis) => !value.axes.some((own) => own.key === axis.key)),
+  ];
   const made = viewOf(terms, value, axes, (v) => v.slice(0, value.axes.length));
-  const at = mask.axes.map((axis) => made.variables[axes.findIndex((own) => own.key === axis.key)]?.term ?? terms.i32(0));
+  const at = mask.axes.map(
+    (axis) => made.variables[axes.findIndex((own) => own.key === axis.key)]?.term ?? terms.i32(0),
+  );
   const bits = elementAt(terms, mask, at);
-  return { ...made, element: { term: made.element.term, keep: terms.both(terms.both(made.element.keep, bits.term), bits.keep) } };
+  return {
+    ...made,
+    element: {
+      term: made.element.term,
+      keep: terms.both(terms.both(made.element.keep, bits.term), bits.keep),
+    },
+  };
 }
 
 // ---------------------------------------------------------------- for
@@ -154,12 +186,18 @@ function lowerFor(cx: Lowering, expr: Kind<"for">, frame: Frame, to: Written | u
 function heldInBlocks(axes: readonly AxisValue[]): boolean {
   return axes.every(({ ragged }) => {
     if (ragged === undefined) return true;
-    return axes.some((axis) => axis.key === ragged.by) && axes.filter((axis) => axis.ragged?.by === ragged.by).length === 1;
+    return (
+      axes.some((axis) => axis.key === ragged.by) &&
+      axes.filter((axis) => axis.ragged?.by === ragged.by).length === 1
+    );
   });
 }
 
 /** `for a: for b: e` is `for a, b: e`, so that a ragged axis meets the axis that it depends on. */
-function flattened(expr: Kind<"for">): { readonly variables: readonly IndexVariable[]; readonly body: TypedExpr } {
+function flattened(expr: Kind<"for">): {
+  readonly variables: readonly IndexVariable[];
+  readonly body: TypedExpr;
+} {
   const variables = [...expr.variables];
   let body = expr.body;
   while (body.kind === "for") {
@@ -170,8 +208,17 @@ function flattened(expr: Kind<"for">): { readonly variables: readonly IndexVaria
 }
 
 /** A tensor-valued body: its axes follow the loop's own. */
-function nestedTensor(cx: Lowering, expr: Kind<"for">, bound: BoundVariables, body: TensorValue, to: Written | undefined): TensorValue {
-  const inner = bindAxes(cx, body.axes.map((axis) => ({ name: undefined, axis, expert: undefined })));
+function nestedTensor(
+  cx: Lowering,
+  expr: Kind<"for">,
+  bound: BoundVariables,
+  body: TensorValue,
+  to: Written | undefined,
+): TensorValue {
+  const inner = bindAxes(
+    cx,
+    body.axes.map((axis) => ({ name: undefined, axis, expert: undefined })),
+  );
   const both: BoundVariables = {
     axes: [...bound.axes, ...body.axes],
     variables: [...bound.variables, ...inner.variables],
@@ -181,14 +228,32 @@ function nestedTensor(cx: Lowering, expr: Kind<"for">, bound: BoundVariables, bo
   return finish(cx, both, body, elementAt(cx.terms, body, inner.indices), to, expr);
 }
 
-function finish(cx: Lowering, bound: BoundVariables, computed: TensorValue, at: Element, to: Written | undefined, expr: TypedExpr): TensorValue {
+function finish(
+  cx: Lowering,
+  bound: BoundVariables,
+  computed: TensorValue,
+  at: Element,
+  to: Written | undefined,
+  expr: TypedExpr,
+): TensorValue {
   // Code times scale is no value of the code's dtype: elements of a block-scaled tensor are f32 here.
-  const body = computed.scaling === undefined ? computed : { dtype: "f32" as const, written: false, scaling: undefined };
+  const body =
+    computed.scaling === undefined ? computed : { dtype: "f32" as const, written: false, scaling: undefined };
   const element = to === undefined ? at : convertElement(cx.terms, at, computed, to.type, to.masking);
-  const kind = to === undefined ? body : { dtype: to.type.dtype, written: to.type.written, scaling: undefined };
+  const kind =
+    to === undefined ? body : { dtype: to.type.dtype, written: to.type.written, scaling: undefined };
   const whole = unbind(cx, bound.axes, bound, element);
   if (isView(element.term)) {
-    return { kind: "tensor", axes: bound.axes, ...whole, dtype: kind.dtype, written: kind.written, settled: true, scaling: kind.scaling, parts: undefined };
+    return {
+      kind: "tensor",
+      axes: bound.axes,
+      ...whole,
+      dtype: kind.dtype,
+      written: kind.written,
+      settled: true,
+      scaling: kind.scaling,
+      parts: undefined,
+    };
   }
   const stored = storeElement(cx, bound, element.term, storageOf(kind), undefined, expr.place);
   return readBack(cx, kind, stored, bound.axes, whole.element.keep, whole.variables);
@@ -196,6 +261,9 @@ function finish(cx: Lowering, bound: BoundVariables, computed: TensorValue, at: 
 
 /** A body that reads one element at plain indices computes nothing: the tensor is a view. */
 function isView(term: Scalar): boolean {
-  return term.kind === "read" && term.bounds === "proved" && term.index.every((i) => i.kind === "axis" || i.kind === "const");
+  return (
+    term.kind === "read" &&
+    term.bounds === "proved" &&
+    term.index.every((i) => i.kind === "axis" || i.kind === "const")
+  );
 }
-

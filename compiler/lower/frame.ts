@@ -11,9 +11,27 @@ import { invariant } from "../diagnostics/diagnostic.ts";
 import { substitute, symbol, type Dim } from "../types/dim.ts";
 import type { Arena } from "../tensor/arena.ts";
 import type { InputNode, Node, Ref, Scalar, SizeCheck } from "../tensor/ir.ts";
-import type { Axis, DTypeRef, IndexVariable, TypedExpr, TypedFn, TypedProgram, Variable } from "../check/typed.ts";
+import type {
+  Axis,
+  DTypeRef,
+  IndexVariable,
+  TypedExpr,
+  TypedFn,
+  TypedProgram,
+  Variable,
+} from "../check/typed.ts";
 import type { Terms } from "./terms.ts";
-import { axisOf, raggedAxis, type AxisValue, type CacheValue, type ElementType, type ModuleValue, type RaggedRows, type Scope, type Value } from "./value.ts";
+import {
+  axisOf,
+  raggedAxis,
+  type AxisValue,
+  type CacheValue,
+  type ElementType,
+  type ModuleValue,
+  type RaggedRows,
+  type Scope,
+  type Value,
+} from "./value.ts";
 
 /** The rewrite of sums of products that `derive` asks for; a pass over nodes, handed in because passes are no part of lowering. */
 export type Reassociate = (
@@ -28,7 +46,9 @@ export type Reassociate = (
     readonly outside: ReadonlySet<Node>;
     readonly rounding: "contraction" | "exact";
   },
-) => { readonly kind: "done"; readonly find: (ref: Ref) => Ref } | { readonly kind: "refused"; readonly why: string };
+) =>
+  | { readonly kind: "done"; readonly find: (ref: Ref) => Ref }
+  | { readonly kind: "refused"; readonly why: string };
 
 export interface Lowering {
   readonly arena: Arena;
@@ -86,7 +106,12 @@ export function sizeIn(cx: Lowering, scope: Scope, dim: Dim): AxisValue {
 }
 
 /** The axes that a type of the frame's function has, `...` in full. */
-export function axesIn(cx: Lowering, scope: Scope, axes: readonly Axis[], pack: readonly AxisValue[] = scope.pack): AxisValue[] {
+export function axesIn(
+  cx: Lowering,
+  scope: Scope,
+  axes: readonly Axis[],
+  pack: readonly AxisValue[] = scope.pack,
+): AxisValue[] {
   return axes.flatMap((axis) => {
     switch (axis.kind) {
       case "pack":
@@ -123,4 +148,3 @@ export function packOf(value: readonly AxisValue[], type: readonly Axis[]): read
   const at = type.findIndex((axis) => axis.kind === "pack");
   return at < 0 ? [] : value.slice(at, value.length - (type.length - at - 1));
 }
-

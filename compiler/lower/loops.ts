@@ -34,9 +34,13 @@ export function bindAxes(cx: Lowering, requests: readonly LoopAxisRequest[]): Bo
   const partner = partners(requests);
   const variables = requests.map(({ name, axis }, k) => {
     const rows = axis.ragged;
-    if (rows !== undefined) return terms.variable(name ?? axisName(axis), partner[k] === undefined ? rows.most : rows.align);
+    if (rows !== undefined)
+      return terms.variable(name ?? axisName(axis), partner[k] === undefined ? rows.most : rows.align);
     const pair = requests.find((other, i) => other.axis.ragged !== undefined && partner[i] === k);
-    return terms.variable(pair === undefined ? (name ?? axisName(axis)) : "block", pair?.axis.ragged?.blocks ?? axis.extent);
+    return terms.variable(
+      pair === undefined ? (name ?? axisName(axis)) : "block",
+      pair?.axis.ragged?.blocks ?? axis.extent,
+    );
   });
   const indices: Scalar[] = [];
   let valid: Scalar | undefined;
@@ -52,10 +56,15 @@ export function bindAxes(cx: Lowering, requests: readonly LoopAxisRequest[]): Bo
       const named = indices[requests.findIndex((other) => other.axis.key === axis.ragged?.by)];
       const e = block === undefined ? (named ?? expert) : expertOf(terms, axis.ragged, block.term);
       invariant(e !== undefined, "rows of an expert that nothing names");
-      const t = block === undefined ? variable.term : rowInExpert(terms, axis.ragged, e, block.term, variable.term);
+      const t =
+        block === undefined ? variable.term : rowInExpert(terms, axis.ragged, e, block.term, variable.term);
       const used = terms.apply("lt", t, terms.read(axis.ragged.count, [e]));
       // Row 0 of all stands in for a row that an expert does not have, so that a read of it lies inside.
-      indices.push(block === undefined ? terms.select(used, t, terms.sub(terms.i32(0), terms.read(axis.ragged.start, [e]))) : t);
+      indices.push(
+        block === undefined
+          ? terms.select(used, t, terms.sub(terms.i32(0), terms.read(axis.ragged.start, [e])))
+          : t,
+      );
       valid = terms.both(valid, used);
     } else {
       indices.push(variable.term);
@@ -71,7 +80,8 @@ export function bindAxes(cx: Lowering, requests: readonly LoopAxisRequest[]): Bo
 function partners(requests: readonly LoopAxisRequest[]): readonly (number | undefined)[] {
   const taken = new Set<number>();
   return requests.map(({ axis }) => {
-    const at = axis.ragged === undefined ? -1 : requests.findIndex((other) => other.axis.key === axis.ragged?.by);
+    const at =
+      axis.ragged === undefined ? -1 : requests.findIndex((other) => other.axis.key === axis.ragged?.by);
     if (at < 0 || taken.has(at)) return undefined;
     taken.add(at);
     return at;
@@ -89,7 +99,12 @@ function rowInExpert(terms: Terms, rows: RaggedRows, expert: Scalar, block: Scal
 }
 
 /** Block and row of the block where row t of expert e lies. */
-export function rowAt(terms: Terms, rows: RaggedRows, e: Scalar, t: Scalar): { readonly block: Scalar; readonly row: Scalar; readonly flat: Scalar } {
+export function rowAt(
+  terms: Terms,
+  rows: RaggedRows,
+  e: Scalar,
+  t: Scalar,
+): { readonly block: Scalar; readonly row: Scalar; readonly flat: Scalar } {
   const flat = terms.add(terms.read(rows.start, [e]), t);
   const align = terms.dim(rows.align);
   return { block: terms.floordiv(flat, align), row: terms.mod(flat, align), flat };
@@ -107,8 +122,15 @@ export interface LoopRequest {
 export function emitLoop(cx: Lowering, request: LoopRequest): LoopNode {
   const { arena, terms } = cx;
   const { axes, over, carriers, results } = request;
-  const { bodies, inputs } = terms.bodies([...carriers.map((c) => c.lift), ...results.map((r) => r.value)], [...axes, ...over]);
-  const lifts: Carrier[] = carriers.map((c, i) => ({ name: c.name, monoid: c.monoid, lift: bodies[i] ?? c.lift }));
+  const { bodies, inputs } = terms.bodies(
+    [...carriers.map((c) => c.lift), ...results.map((r) => r.value)],
+    [...axes, ...over],
+  );
+  const lifts: Carrier[] = carriers.map((c, i) => ({
+    name: c.name,
+    monoid: c.monoid,
+    lift: bodies[i] ?? c.lift,
+  }));
   const node = arena.loop({
     axes: axes.map((v) => ({ name: v.name, extent: v.extent })),
     over: over.map((v) => ({ name: v.name, extent: v.extent })),

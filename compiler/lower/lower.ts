@@ -8,7 +8,17 @@
  * values here do not decide is a check of the graph.
  */
 import type { Place, Report } from "../diagnostics/diagnostic.ts";
-import { badSize, contractNotApplied, openEntry, opaqueEntry, raggedEntry, sameName, scalingLost, unboundType, wrongType } from "../diagnostics/lower.ts";
+import {
+  badSize,
+  contractNotApplied,
+  openEntry,
+  opaqueEntry,
+  raggedEntry,
+  sameName,
+  scalingLost,
+  unboundType,
+  wrongType,
+} from "../diagnostics/lower.ts";
 import { constant, DimError, substitute, symbols, type Dim } from "../types/dim.ts";
 import { dtypes, type DType } from "../types/dtype.ts";
 import type { Arena } from "../tensor/arena.ts";
@@ -68,7 +78,9 @@ function lowerEntry(program: TypedProgram, fn: TypedFn, options: LowerOptions): 
   const types = entryTypes(fn, options);
   if (types === undefined || !bordersAreOpen(fn, report)) return undefined;
   const cx: Lowering = {
-    arena, report, program,
+    arena,
+    report,
+    program,
     terms: new Terms(arena),
     align: options.align ?? defaultAlign,
     extents: entryExtents(program, options.dims),
@@ -82,7 +94,8 @@ function lowerEntry(program: TypedProgram, fn: TypedFn, options: LowerOptions): 
     evaluate: lowerExpression,
   };
   for (const { target, contract, place } of program.numerics) {
-    const narrower = contract !== undefined && [contract.left, contract.right].some((side) => side.dtype !== "f32");
+    const narrower =
+      contract !== undefined && [contract.left, contract.right].some((side) => side.dtype !== "f32");
     if (narrower && concerns(target, fn)) report.add(contractNotApplied(target, place));
   }
   const frame = entryFrame(cx, program, fn, types);
@@ -98,7 +111,9 @@ function graphOf(cx: Lowering, fn: TypedFn, results: Graph["results"]): Graph {
   const updates = cx.caches.flatMap((cache) =>
     (["pages", "length"] as const).flatMap((part) => {
       const input = cache.initial[part].node;
-      return input.kind === "input" && cache[part] !== cache.initial[part] ? [{ input, value: cache[part] }] : [];
+      return input.kind === "input" && cache[part] !== cache.initial[part]
+        ? [{ input, value: cache[part] }]
+        : [];
     }),
   );
   const name = fn.module === undefined ? fn.name : `${fn.module.name}_${fn.name}`;
@@ -111,7 +126,8 @@ function graphOf(cx: Lowering, fn: TypedFn, results: Graph["results"]): Graph {
   const graph: Graph = { name, inputs, results, updates, dims: [], checks };
   for (const node of topological(graph)) {
     for (const type of node.types) for (const dim of type.shape) symbols(dim, known);
-    if (node.kind === "loop" || node.kind === "scatter") for (const axis of node.axes) symbols(axis.extent, known);
+    if (node.kind === "loop" || node.kind === "scatter")
+      for (const axis of node.axes) symbols(axis.extent, known);
     if (node.kind === "loop") for (const axis of node.over) symbols(axis.extent, known);
     for (const scalar of reachable(rootsOf(node))) if (scalar.kind === "dim") symbols(scalar.dim, known);
   }
@@ -133,7 +149,8 @@ function entryExtents(program: TypedProgram, given: ReadonlyMap<string, number>)
 
 function resolve(dim: Dim, extents: ReadonlyMap<string, Dim>): Dim {
   let [now, next] = [dim, substitute(dim, extents)];
-  for (let round = 0; round < extents.size && next !== now; round++) [now, next] = [next, substitute(next, extents)];
+  for (let round = 0; round < extents.size && next !== now; round++)
+    [now, next] = [next, substitute(next, extents)];
   return next;
 }
 
@@ -147,8 +164,19 @@ function entryTypes(fn: TypedFn, options: LowerOptions): ReadonlyMap<string, Ele
       continue;
     }
     const [dtype, scale] = typeof given === "string" ? [given, undefined] : [given.dtype, given.scale];
-    const fits = bound === "int" ? dtypes[dtype].kind === "int" : dtypes[dtype].kind === "float" && (scale === undefined || bound === "weight");
-    if (!fits) options.report.add(wrongType(name, bound, scale === undefined ? dtype : `${dtype} @ (${scale.block.join(", ")})`, fn.place));
+    const fits =
+      bound === "int"
+        ? dtypes[dtype].kind === "int"
+        : dtypes[dtype].kind === "float" && (scale === undefined || bound === "weight");
+    if (!fits)
+      options.report.add(
+        wrongType(
+          name,
+          bound,
+          scale === undefined ? dtype : `${dtype} @ (${scale.block.join(", ")})`,
+          fn.place,
+        ),
+      );
     types.set(name, { dtype, scale, written: true });
   }
   return options.report.failed ? undefined : types;
@@ -163,23 +191,37 @@ function bordersAreOpen(fn: TypedFn, report: Report): boolean {
   };
   const visit = (name: string, type: Type, result: boolean): void => {
     if (type.kind === "record") for (const field of type.fields) visit(field.name, field.type, result);
-    if (type.kind === "plan") refuse(() => report.add(opaqueEntry(fn.name, name, "a routing plan", fn.place)));
+    if (type.kind === "plan")
+      refuse(() => report.add(opaqueEntry(fn.name, name, "a routing plan", fn.place)));
     if (type.kind === "module") refuse(() => report.add(opaqueEntry(fn.name, name, "a module", fn.place)));
-    if (type.kind === "paged" && result) refuse(() => report.add(opaqueEntry(fn.name, name, "a cache", fn.place)));
+    if (type.kind === "paged" && result)
+      refuse(() => report.add(opaqueEntry(fn.name, name, "a cache", fn.place)));
     if (type.kind !== "tensor") return;
-    if (type.axes.some((axis) => axis.kind === "pack")) refuse(() => report.add(openEntry(fn.name, fn.place)));
-    if (type.axes.some((axis) => axis.kind === "ragged")) refuse(() => report.add(raggedEntry(fn.name, name, fn.place)));
+    if (type.axes.some((axis) => axis.kind === "pack"))
+      refuse(() => report.add(openEntry(fn.name, fn.place)));
+    if (type.axes.some((axis) => axis.kind === "ragged"))
+      refuse(() => report.add(raggedEntry(fn.name, name, fn.place)));
   };
   for (const param of fn.params) visit(param.name, param.type, false);
   visit("the result", fn.result, true);
   return open;
 }
 
-function entryFrame(cx: Lowering, program: TypedProgram, fn: TypedFn, types: ReadonlyMap<string, ElementType>): Frame {
+function entryFrame(
+  cx: Lowering,
+  program: TypedProgram,
+  fn: TypedFn,
+  types: ReadonlyMap<string, ElementType>,
+): Frame {
   const scope: Scope = { dims: new Map(), dtypes: types, pack: [], ragged: new Map() };
-  const self: ModuleValue | undefined = fn.module === undefined ? undefined : { kind: "module", module: fn.module, prefix: "", scope, members: new Map() };
+  const self: ModuleValue | undefined =
+    fn.module === undefined
+      ? undefined
+      : { kind: "module", module: fn.module, prefix: "", scope, members: new Map() };
   const params = new Map<string, Value>();
-  const taken = new Set([...(fn.module?.params ?? []), ...(fn.module?.states ?? [])].map((member) => member.name));
+  const taken = new Set(
+    [...(fn.module?.params ?? []), ...(fn.module?.states ?? [])].map((member) => member.name),
+  );
   for (const param of fn.params) {
     if (taken.has(param.name)) cx.report.add(sameName(param.name, param.place));
     params.set(param.name, inputValue(cx, scope, param.type, param.name, "argument"));
@@ -207,7 +249,15 @@ function concerns(target: string, fn: TypedFn): boolean {
 // ---------------------------------------------------------------- results
 
 /** Names of results: their fields in the signature, or `out`. */
-function storeResults(cx: Lowering, fn: TypedFn, frame: Frame, type: Type, value: Value, path: string | undefined, results: { name: string; value: Ref }[]): void {
+function storeResults(
+  cx: Lowering,
+  fn: TypedFn,
+  frame: Frame,
+  type: Type,
+  value: Value,
+  path: string | undefined,
+  results: { name: string; value: Ref }[],
+): void {
   if (value.kind === "record" && type.kind === "record") {
     for (const field of type.fields) {
       const own = value.fields.find((f) => f.name === field.name);
@@ -220,7 +270,8 @@ function storeResults(cx: Lowering, fn: TypedFn, frame: Frame, type: Type, value
   const name = path ?? "out";
   if (value.scaling !== undefined && type.kind === "tensor" && resultIsScaled(frame, type)) {
     if (value.parts === undefined) cx.report.add(scalingLost(fn.place));
-    else results.push({ name, value: value.parts.codes }, { name: `${name}.scale`, value: value.parts.scales });
+    else
+      results.push({ name, value: value.parts.codes }, { name: `${name}.scale`, value: value.parts.scales });
     return;
   }
   results.push({ name, value: storeWhole(cx, value, name, fn.place) });

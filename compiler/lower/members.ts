@@ -8,7 +8,15 @@ import { boundScope } from "./bindings.ts";
 import { axesIn, elementType, extentOf, nameOf, type Lowering, type Scope } from "./frame.ts";
 import type { Terms } from "./terms.ts";
 import { physicalIndex, type Stored } from "./tensors.ts";
-import { tensorOf, variablesFor, type AxisValue, type CacheValue, type ModuleValue, type TensorValue, type Value } from "./value.ts";
+import {
+  tensorOf,
+  variablesFor,
+  type AxisValue,
+  type CacheValue,
+  type ModuleValue,
+  type TensorValue,
+  type Value,
+} from "./value.ts";
 
 export type InputRole = InputNode["role"];
 
@@ -18,7 +26,13 @@ export function memberOf(cx: Lowering, self: ModuleValue, name: string): Value {
   const param = self.module.params.find((p) => p.name === name);
   const member = param ?? self.module.states.find((s) => s.name === name);
   invariant(member !== undefined, `module '${self.module.name}' has no member '${name}'`);
-  const value = inputValue(cx, self.scope, member.type, self.prefix + name, param === undefined ? "state" : "param");
+  const value = inputValue(
+    cx,
+    self.scope,
+    member.type,
+    self.prefix + name,
+    param === undefined ? "state" : "param",
+  );
   self.members.set(name, value);
   return value;
 }
@@ -30,22 +44,53 @@ export function inputValue(cx: Lowering, scope: Scope, type: Type, path: string,
     case "paged":
       return cacheInput(cx, scope, type, path);
     case "module":
-      return { kind: "module", module: type.module, prefix: `${path}.`, scope: boundScope(cx, scope, type.bindings), members: new Map() };
+      return {
+        kind: "module",
+        module: type.module,
+        prefix: `${path}.`,
+        scope: boundScope(cx, scope, type.bindings),
+        members: new Map(),
+      };
     case "record":
-      return { kind: "record", fields: type.fields.map((f) => ({ name: f.name, value: inputValue(cx, scope, f.type, `${path}.${f.name}`, role) })) };
+      return {
+        kind: "record",
+        fields: type.fields.map((f) => ({
+          name: f.name,
+          value: inputValue(cx, scope, f.type, `${path}.${f.name}`, role),
+        })),
+      };
     default:
       throw new InternalError(`an input of kind ${type.kind}`);
   }
 }
 
-function tensorInput(cx: Lowering, scope: Scope, type: TensorType, path: string, role: InputRole): TensorValue {
+function tensorInput(
+  cx: Lowering,
+  scope: Scope,
+  type: TensorType,
+  path: string,
+  role: InputRole,
+): TensorValue {
   const element = elementType(scope, type.dtype);
   const scaling = type.scale ?? element.scale;
   const axes = axesIn(cx, scope, type.axes);
-  const codes = input(cx, path, role, element.dtype, axes.map((axis) => axis.extent));
+  const codes = input(
+    cx,
+    path,
+    role,
+    element.dtype,
+    axes.map((axis) => axis.extent),
+  );
   if (scaling === undefined) return tensorOf(cx.terms, codes, axes, element.dtype, true);
   const scales = input(cx, `${path}.scale`, role, "f32", scaleShape(axes, scaling));
-  return scaledTensor(cx.terms, { ref: codes, outer: [] }, { ref: scales, outer: [] }, scaling, axes, element.dtype);
+  return scaledTensor(
+    cx.terms,
+    { ref: codes, outer: [] },
+    { ref: scales, outer: [] },
+    scaling,
+    axes,
+    element.dtype,
+  );
 }
 
 function input(cx: Lowering, name: string, role: InputRole, dtype: DType, shape: readonly Dim[]): Ref {
@@ -59,18 +104,38 @@ function input(cx: Lowering, name: string, role: InputRole, dtype: DType, shape:
 /** One scale for each block over the last axes, a short block included. */
 export function scaleShape(axes: readonly AxisValue[], scaling: BlockScaling): readonly Dim[] {
   const first = axes.length - scaling.block.length;
-  return axes.map((axis, k) => (k < first ? axis.extent : ceildiv(axis.extent, constant(scaling.block[k - first] ?? 1))));
+  return axes.map((axis, k) =>
+    k < first ? axis.extent : ceildiv(axis.extent, constant(scaling.block[k - first] ?? 1)),
+  );
 }
 
 /** Codes and scales as the tensor of their products. */
-export function scaledTensor(terms: Terms, codes: Stored, scales: Stored, scaling: BlockScaling, axes: readonly AxisValue[], dtype: DType): TensorValue {
+export function scaledTensor(
+  terms: Terms,
+  codes: Stored,
+  scales: Stored,
+  scaling: BlockScaling,
+  axes: readonly AxisValue[],
+  dtype: DType,
+): TensorValue {
   const variables = variablesFor(terms, axes);
   const index = variables.map((v) => v.term);
-  const read = (part: Stored, at: readonly Scalar[]): Scalar => terms.read(part.ref, [...part.outer.map((v) => v.term), ...physicalIndex(terms, axes, at)]);
+  const read = (part: Stored, at: readonly Scalar[]): Scalar =>
+    terms.read(part.ref, [...part.outer.map((v) => v.term), ...physicalIndex(terms, axes, at)]);
   const term = terms.mul(read(codes, index), read(scales, blockIndex(terms, index, scaling)));
   const whole = codes.outer.length === 0 && scales.outer.length === 0;
   const parts = whole ? { codes: codes.ref, scales: scales.ref } : undefined;
-  return { kind: "tensor", axes, variables, element: { term, keep: undefined }, dtype, written: true, settled: true, scaling, parts };
+  return {
+    kind: "tensor",
+    axes,
+    variables,
+    element: { term, keep: undefined },
+    dtype,
+    written: true,
+    settled: true,
+    scaling,
+    parts,
+  };
 }
 
 export function blockIndex(terms: Terms, index: readonly Scalar[], scaling: BlockScaling): readonly Scalar[] {
@@ -93,7 +158,16 @@ function cacheInput(cx: Lowering, scope: Scope, type: PagedType, path: string): 
     table: input(cx, `${path}.table`, "state", "i32", [batch, slots]),
     length: input(cx, `${path}.length`, "state", "i32", [batch]),
   };
-  const cache: CacheValue = { kind: "cache", dtype, page, slots, initial: parts, pages: parts.pages, table: parts.table, length: parts.length };
+  const cache: CacheValue = {
+    kind: "cache",
+    dtype,
+    page,
+    slots,
+    initial: parts,
+    pages: parts.pages,
+    table: parts.table,
+    length: parts.length,
+  };
   cx.caches.push(cache);
   return cache;
 }

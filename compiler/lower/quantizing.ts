@@ -29,9 +29,15 @@ export function quantize(cx: Lowering, expr: TypedExpr, value: TensorValue, fram
   const x = settle(cx, value, undefined, expr.place);
   invariant(x.kind === "tensor", "quantize of no tensor");
   const scales = storeScales(cx, x, scaling, type.dtype, expr);
-  const bound = bindAxes(cx, x.axes.map((axis) => ({ name: undefined, axis, expert: undefined })));
+  const bound = bindAxes(
+    cx,
+    x.axes.map((axis) => ({ name: undefined, axis, expert: undefined })),
+  );
   const { terms } = cx;
-  const at = [...scales.outer.map((v) => v.term), ...physicalIndex(terms, x.axes, blockIndex(terms, bound.indices, scaling))];
+  const at = [
+    ...scales.outer.map((v) => v.term),
+    ...physicalIndex(terms, x.axes, blockIndex(terms, bound.indices, scaling)),
+  ];
   const element = keptElement(cx, x, bound.indices);
   const code = terms.round(type.dtype, terms.apply("div", element, terms.read(scales.ref, at)));
   const codes = storeElement(cx, bound, code, type.dtype, "codes", expr.place);
@@ -44,13 +50,25 @@ function keptElement(cx: Lowering, x: TensorValue, index: readonly Scalar[]): Sc
   return keep === undefined ? term : cx.terms.select(keep, term, cx.terms.f32(0));
 }
 
-function storeScales(cx: Lowering, x: TensorValue, scaling: BlockScaling, dtype: DType, expr: TypedExpr): Stored {
+function storeScales(
+  cx: Lowering,
+  x: TensorValue,
+  scaling: BlockScaling,
+  dtype: DType,
+  expr: TypedExpr,
+): Stored {
   const { terms } = cx;
   const first = x.axes.length - scaling.block.length;
   const width = (k: number): number => (k < first ? 1 : (scaling.block[k - first] ?? 1));
-  if (x.axes.some((axis, k) => axis.ragged !== undefined && width(k) > 1)) throw new Refusal(raggedInLoop(expr.place));
-  const blocks = x.axes.map((axis, k): AxisValue => (width(k) === 1 ? axis : { ...axis, extent: ceildiv(axis.extent, constant(width(k))) }));
-  const bound = bindAxes(cx, blocks.map((axis) => ({ name: undefined, axis, expert: undefined })));
+  if (x.axes.some((axis, k) => axis.ragged !== undefined && width(k) > 1))
+    throw new Refusal(raggedInLoop(expr.place));
+  const blocks = x.axes.map((axis, k): AxisValue =>
+    width(k) === 1 ? axis : { ...axis, extent: ceildiv(axis.extent, constant(width(k))) },
+  );
+  const bound = bindAxes(
+    cx,
+    blocks.map((axis) => ({ name: undefined, axis, expert: undefined })),
+  );
   const over: LoopVariable[] = [];
   let inside: Scalar | undefined;
   const index = bound.indices.map((block, k) => {

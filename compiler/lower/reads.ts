@@ -37,7 +37,12 @@ export function lowerRead(cx: Lowering, expr: Read, frame: Frame): TensorValue {
   }
   invariant(index.length === tensor.axes.length, `${index.length} indices for ${tensor.axes.length} axes`);
   const otherwise = expr.otherwise === undefined ? undefined : tensorAt(cx, expr.otherwise, frame);
-  const element = otherwise !== undefined ? readElse(terms, tensor, index, otherwise) : expr.gathers ? gather(terms, tensor, index) : elementAt(terms, tensor, index);
+  const element =
+    otherwise !== undefined
+      ? readElse(terms, tensor, index, otherwise)
+      : expr.gathers
+        ? gather(terms, tensor, index)
+        : elementAt(terms, tensor, index);
   const whole = { term: element.term, keep: terms.both(keep, element.keep) };
   return { ...scalarValue(whole, tensor.dtype, tensor.written), scaling: tensor.scaling };
 }
@@ -46,19 +51,36 @@ function gather(terms: Terms, tensor: TensorValue, index: readonly Scalar[]): El
   const open = openAxes(terms, tensor, index);
   if (open.length === 0) return elementAt(terms, tensor, index);
   const root = plainRead(terms, tensor, open);
-  if (root === undefined || tensor.element.keep !== undefined) return elementAt(terms, tensor, clamped(terms, tensor, index, open));
-  return { term: terms.read(terms.tensorOf(root), indexAt(terms, tensor, root, index), "clamp"), keep: undefined };
+  if (root === undefined || tensor.element.keep !== undefined)
+    return elementAt(terms, tensor, clamped(terms, tensor, index, open));
+  return {
+    term: terms.read(terms.tensorOf(root), indexAt(terms, tensor, root, index), "clamp"),
+    keep: undefined,
+  };
 }
 
-function readElse(terms: Terms, tensor: TensorValue, index: readonly Scalar[], otherwise: TensorValue): Element {
+function readElse(
+  terms: Terms,
+  tensor: TensorValue,
+  index: readonly Scalar[],
+  otherwise: TensorValue,
+): Element {
   const open = openAxes(terms, tensor, index);
   if (open.length === 0) return elementAt(terms, tensor, index);
-  const outside = tensor.written && isFloat(tensor.dtype) && tensor.scaling === undefined ? terms.round(tensor.dtype, otherwise.element.term) : otherwise.element.term;
+  const outside =
+    tensor.written && isFloat(tensor.dtype) && tensor.scaling === undefined
+      ? terms.round(tensor.dtype, otherwise.element.term)
+      : otherwise.element.term;
   const root = plainRead(terms, tensor, open);
   if (root !== undefined && tensor.element.keep === undefined && otherwise.element.keep === undefined) {
-    return { term: terms.read(terms.tensorOf(root), indexAt(terms, tensor, root, index), "else", outside), keep: undefined };
+    return {
+      term: terms.read(terms.tensorOf(root), indexAt(terms, tensor, root, index), "else", outside),
+      keep: undefined,
+    };
   }
-  const inside = open.map((k) => isInside(terms, tensor, k, index[k] ?? terms.i32(0))).reduce((a, b) => terms.apply("and", a, b));
+  const inside = open
+    .map((k) => isInside(terms, tensor, k, index[k] ?? terms.i32(0)))
+    .reduce((a, b) => terms.apply("and", a, b));
   const element = elementAt(terms, tensor, clamped(terms, tensor, index, open));
   const yes = terms.bool(true);
   const masked = element.keep !== undefined || otherwise.element.keep !== undefined;
@@ -90,17 +112,33 @@ function plainRead(terms: Terms, tensor: TensorValue, open: readonly number[]): 
     const places = term.index.flatMap((i, at) => (terms.dependsOn(i, [variable]) ? [at] : []));
     const [at] = places;
     const size = at === undefined ? undefined : shape[at];
-    return places.length === 1 && at !== undefined && size !== undefined && term.index[at] === variable.term && dimEquals(size, extent);
+    return (
+      places.length === 1 &&
+      at !== undefined &&
+      size !== undefined &&
+      term.index[at] === variable.term &&
+      dimEquals(size, extent)
+    );
   });
   return plain ? term : undefined;
 }
 
-function indexAt(terms: Terms, tensor: TensorValue, read: ScalarRead, index: readonly Scalar[]): readonly Scalar[] {
+function indexAt(
+  terms: Terms,
+  tensor: TensorValue,
+  read: ScalarRead,
+  index: readonly Scalar[],
+): readonly Scalar[] {
   const by = new Map(tensor.variables.map((v, k) => [v.id, index[k] ?? v.term]));
   return read.index.map((i) => terms.substitute(i, by));
 }
 
-function clamped(terms: Terms, tensor: TensorValue, index: readonly Scalar[], open: readonly number[]): readonly Scalar[] {
+function clamped(
+  terms: Terms,
+  tensor: TensorValue,
+  index: readonly Scalar[],
+  open: readonly number[],
+): readonly Scalar[] {
   return index.map((i, k) => {
     const extent = tensor.axes[k]?.extent;
     if (extent === undefined || !open.includes(k)) return i;

@@ -21,22 +21,33 @@ export function lowerReduction(cx: Lowering, expr: Reduce, frame: Frame): Tensor
   const { terms } = cx;
   const outerPack = frame.packIndex;
   const bound = enter(cx, frame, expr.variables);
-  const body = expr.op === "sum" ? lowerSummand(cx, expr.body, frame, bound.variables) : tensorAt(cx, expr.body, frame);
+  const body =
+    expr.op === "sum" ? lowerSummand(cx, expr.body, frame, bound.variables) : tensorAt(cx, expr.body, frame);
   frame.packIndex = outerPack;
-  const inner = bindAxes(cx, body.axes.map((axis) => ({ name: undefined, axis, expert: undefined })));
+  const inner = bindAxes(
+    cx,
+    body.axes.map((axis) => ({ name: undefined, axis, expert: undefined })),
+  );
   const element = body.axes.length === 0 ? body.element : elementAt(terms, body, inner.indices);
   const kept = { term: element.term, keep: terms.both(element.keep, bound.valid) };
   const result = reduceElement(cx, expr, bound, kept);
   if (body.axes.length === 0) return scalarValue({ term: result, keep: undefined }, result.type, false);
   const outer = terms.freeVariables([result]).filter((v) => !inner.variables.includes(v));
-  const node = emitLoop(cx, { axes: [...outer, ...inner.variables], over: [], carriers: [], results: [{ value: result, dtype: result.type }], place: expr.place });
+  const node = emitLoop(cx, {
+    axes: [...outer, ...inner.variables],
+    over: [],
+    carriers: [],
+    results: [{ value: result, dtype: result.type }],
+    place: expr.place,
+  });
   const kind = { dtype: result.type, written: false, scaling: undefined };
   return readBack(cx, kind, { ref: cx.arena.ref(node), outer }, body.axes, undefined, []);
 }
 
 function reduceElement(cx: Lowering, expr: Reduce, bound: BoundVariables, element: Element): Scalar {
   const { terms } = cx;
-  const run = (monoid: string, name: string, of: Element): Scalar => reduceBy(cx, monoid, name, of, bound.variables, expr);
+  const run = (monoid: string, name: string, of: Element): Scalar =>
+    reduceBy(cx, monoid, name, of, bound.variables, expr);
   switch (expr.op) {
     case "mean":
       return terms.apply("div", run("sum", "sum", element), countOf(cx, expr, bound, element.keep));
@@ -45,7 +56,10 @@ function reduceElement(cx: Lowering, expr: Reduce, bound: BoundVariables, elemen
       const max = run("max", "max", element);
       const infinite = terms.apply("eq", terms.apply("abs", max), terms.f32(Infinity));
       const shift = terms.select(infinite, terms.f32(0), max);
-      const total = run("sum", "sum", { term: terms.apply("exp", terms.sub(element.term, shift)), keep: element.keep });
+      const total = run("sum", "sum", {
+        term: terms.apply("exp", terms.sub(element.term, shift)),
+        keep: element.keep,
+      });
       return terms.add(terms.apply("log", total), shift);
     }
     case "argmax":
@@ -73,16 +87,25 @@ function lowestOfLargest(cx: Lowering, bound: BoundVariables, element: Element, 
 /** How many elements a mean is over: all of them, or those that are kept. */
 function countOf(cx: Lowering, expr: Reduce, bound: BoundVariables, keep: Scalar | undefined): Scalar {
   const { terms } = cx;
-  if (keep !== undefined) return reduceBy(cx, "sum", "count", { term: terms.f32(1), keep }, bound.variables, expr);
+  if (keep !== undefined)
+    return reduceBy(cx, "sum", "count", { term: terms.f32(1), keep }, bound.variables, expr);
   return terms.cast("f32", terms.dim(mul(...bound.axes.map((axis) => axis.extent))));
 }
 
-function reduceBy(cx: Lowering, monoid: string, name: string, element: Element, over: readonly LoopVariable[], expr: Reduce): Scalar {
+function reduceBy(
+  cx: Lowering,
+  monoid: string,
+  name: string,
+  element: Element,
+  over: readonly LoopVariable[],
+  expr: Reduce,
+): Scalar {
   const { terms, arena } = cx;
   const { term, keep } = element;
   const row = monoidOf(monoid);
   invariant(row.types.includes(term.type), `${monoid} of ${term.type}`);
-  const lift = keep === undefined ? term : terms.select(keep, term, terms.constant(term.type, row.identity(term.type)));
+  const lift =
+    keep === undefined ? term : terms.select(keep, term, terms.constant(term.type, row.identity(term.type)));
   const axes = terms.freeVariables([lift]).filter((v) => !over.includes(v));
   const node = emitLoop(cx, {
     axes,
@@ -93,5 +116,8 @@ function reduceBy(cx: Lowering, monoid: string, name: string, element: Element, 
   });
   const ref = arena.ref(node);
   cx.unnamed.push({ ref, name: expr.op });
-  return terms.read(ref, axes.map((v) => v.term));
+  return terms.read(
+    ref,
+    axes.map((v) => v.term),
+  );
 }

@@ -6,7 +6,16 @@ import type { Scalar } from "../tensor/ir.ts";
 import { axesIn, extentOf, freshSymbol, packOf, sizeIn, type Frame, type Lowering } from "./frame.ts";
 import { tensorAt } from "./scopes.ts";
 import type { LoopVariable, Terms } from "./terms.ts";
-import { axisOf, elementAt, variablesFor, viewOf, type AxisValue, type Element, type TensorValue, type Value } from "./value.ts";
+import {
+  axisOf,
+  elementAt,
+  variablesFor,
+  viewOf,
+  type AxisValue,
+  type Element,
+  type TensorValue,
+  type Value,
+} from "./value.ts";
 
 type Kind<K extends TypedExpr["kind"]> = Extract<TypedExpr, { kind: K }>;
 
@@ -35,7 +44,10 @@ interface Range {
   readonly end: number;
 }
 
-function groupsOf(from: readonly AxisValue[], to: readonly AxisValue[]): readonly { readonly from: Range; readonly to: Range }[] {
+function groupsOf(
+  from: readonly AxisValue[],
+  to: readonly AxisValue[],
+): readonly { readonly from: Range; readonly to: Range }[] {
   const groups: { from: Range; to: Range }[] = [];
   let [i, j] = [0, 0];
   while (i < from.length || j < to.length) {
@@ -47,7 +59,12 @@ function groupsOf(from: readonly AxisValue[], to: readonly AxisValue[]): readonl
 }
 
 /** The shortest runs from i and j with provably equal products; the whole rest where nothing is proved. */
-function closed(from: readonly AxisValue[], to: readonly AxisValue[], i: number, j: number): readonly [number, number] {
+function closed(
+  from: readonly AxisValue[],
+  to: readonly AxisValue[],
+  i: number,
+  j: number,
+): readonly [number, number] {
   for (let length = 1; length <= from.length - i + (to.length - j); length++) {
     for (let a = i + 1; a <= Math.min(from.length, i + length); a++) {
       const b = j + 1 + (i + length - a);
@@ -59,7 +76,12 @@ function closed(from: readonly AxisValue[], to: readonly AxisValue[], i: number,
 }
 
 /** Axes of extent 1 at the end of one side alone belong to the run before them. */
-function withUnits(from: readonly AxisValue[], to: readonly AxisValue[], a: number, b: number): readonly [number, number] {
+function withUnits(
+  from: readonly AxisValue[],
+  to: readonly AxisValue[],
+  a: number,
+  b: number,
+): readonly [number, number] {
   if (a === from.length) return [a, to.length];
   return b === to.length ? [from.length, b] : [a, b];
 }
@@ -69,7 +91,10 @@ function sizeOf(axes: readonly AxisValue[]): Dim {
 }
 
 function flat(terms: Terms, axes: readonly AxisValue[], index: readonly Scalar[]): Scalar {
-  return axes.reduce<Scalar>((at, axis, k) => terms.add(terms.mul(at, terms.dim(axis.extent)), index[k] ?? terms.i32(0)), terms.i32(0));
+  return axes.reduce<Scalar>(
+    (at, axis, k) => terms.add(terms.mul(at, terms.dim(axis.extent)), index[k] ?? terms.i32(0)),
+    terms.i32(0),
+  );
 }
 
 /** Row-major indices over `axes` from a flat one. */
@@ -107,7 +132,13 @@ function bind(cx: Lowering, frame: Frame, to: Dim, extent: Dim): void {
 }
 
 /** Cuts an axis `A + B` into its parts: each is the tensor from an offset on. */
-export function splitAxis(cx: Lowering, tensor: TensorValue, axis: number, parts: readonly Dim[], frame: Frame): Value {
+export function splitAxis(
+  cx: Lowering,
+  tensor: TensorValue,
+  axis: number,
+  parts: readonly Dim[],
+  frame: Frame,
+): Value {
   const { terms } = cx;
   const whole = tensor.axes[axis];
   invariant(whole !== undefined, "the axis to split is not there");
@@ -117,7 +148,9 @@ export function splitAxis(cx: Lowering, tensor: TensorValue, axis: number, parts
     const start = terms.dim(offset);
     offset = add(offset, own.extent);
     const axes = tensor.axes.map((a, i) => (i === axis ? own : a));
-    const value = viewOf(terms, tensor, axes, (v) => v.map((term, i) => (i === axis ? terms.add(start, term) : term)));
+    const value = viewOf(terms, tensor, axes, (v) =>
+      v.map((term, i) => (i === axis ? terms.add(start, term) : term)),
+    );
     return { name: String(k), value };
   });
   return { kind: "record", fields };
@@ -144,23 +177,48 @@ export function joinAxes(cx: Lowering, parts: readonly TensorValue[], axis: numb
         ? { term: element.term, keep: bits }
         : {
             term: terms.select(before, element.term, made.term),
-            keep: bits === undefined || made.keep === undefined ? undefined : terms.select(before, bits, made.keep),
+            keep:
+              bits === undefined || made.keep === undefined
+                ? undefined
+                : terms.select(before, bits, made.keep),
           };
     end = sub(end, part.axes[axis]?.extent ?? constant(0));
   }
   invariant(made !== undefined, "a join of nothing");
   const written = parts.every((part) => part.written && part.dtype === first.dtype);
   const settled = parts.every((part) => part.settled);
-  return { kind: "tensor", axes, variables, element: made, dtype: first.dtype, written, settled, scaling: undefined, parts: undefined };
+  return {
+    kind: "tensor",
+    axes,
+    variables,
+    element: made,
+    dtype: first.dtype,
+    written,
+    settled,
+    scaling: undefined,
+    parts: undefined,
+  };
 }
 
 /** A part that ends at `end` of the joined axis, read at the joined tensor's variables. */
-function partAt(terms: Terms, part: TensorValue, axes: readonly AxisValue[], variables: readonly LoopVariable[], axis: number, end: Dim): Element {
+function partAt(
+  terms: Terms,
+  part: TensorValue,
+  axes: readonly AxisValue[],
+  variables: readonly LoopVariable[],
+  axis: number,
+  end: Dim,
+): Element {
   const extent = part.axes[axis]?.extent ?? constant(1);
   const index = part.axes.map((own, k) => {
     const v = variables[k === axis ? axis : axes.findIndex((a) => a.key === own.key)]?.term ?? terms.i32(0);
     if (k !== axis) return v;
-    return terms.apply("clamp", terms.sub(v, terms.dim(sub(end, extent))), terms.i32(0), terms.dim(sub(extent, constant(1))));
+    return terms.apply(
+      "clamp",
+      terms.sub(v, terms.dim(sub(end, extent))),
+      terms.i32(0),
+      terms.dim(sub(extent, constant(1))),
+    );
   });
   return elementAt(terms, part, index);
 }

@@ -23,16 +23,27 @@ export function castTensor(terms: Terms, value: TensorValue, to: ElementType, ma
   };
 }
 
-export function convertElement(terms: Terms, element: Element, from: Pick<TensorValue, "dtype" | "written" | "scaling">, to: ElementType, masking: Masking): Element {
+export function convertElement(
+  terms: Terms,
+  element: Element,
+  from: Pick<TensorValue, "dtype" | "written" | "scaling">,
+  to: ElementType,
+  masking: Masking,
+): Element {
   const exact = from.written && from.scaling === undefined;
-  const converted = { term: convert(terms, element.term, exact ? from.dtype : undefined, to.dtype, to.written), keep: element.keep };
+  const converted = {
+    term: convert(terms, element.term, exact ? from.dtype : undefined, to.dtype, to.written),
+    keep: element.keep,
+  };
   return masking === "keep" ? converted : filledElement(terms, converted);
 }
 
 /** 0 where it was masked. */
 export function filledElement(terms: Terms, element: Element): Element {
   const { term, keep } = element;
-  return keep === undefined ? element : { term: terms.select(keep, term, terms.constant(term.type, 0)), keep: undefined };
+  return keep === undefined
+    ? element
+    : { term: terms.select(keep, term, terms.constant(term.type, 0)), keep: undefined };
 }
 
 /** `from` is the dtype whose values the term is known to have, if any. */

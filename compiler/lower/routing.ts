@@ -22,13 +22,21 @@ function argument(expr: Call, k: number): TypedExpr {
 }
 
 /** `(rows: A[E, R[E], D], plan)`. A row of padding is 0. */
-export function dispatchRows(cx: Lowering, expr: Call, builtin: Extract<Builtin, { name: "dispatch" }>, frame: Frame): Value {
+export function dispatchRows(
+  cx: Lowering,
+  expr: Call,
+  builtin: Extract<Builtin, { name: "dispatch" }>,
+  frame: Frame,
+): Value {
   const { arena, terms } = cx;
   const x = tensorAt(cx, argument(expr, 0), frame);
   const index = tensorAt(cx, argument(expr, 1), frame);
   const [tokens, choices] = index.axes;
   const width = x.axes[1];
-  invariant(tokens !== undefined && choices !== undefined && width !== undefined, "dispatch of rows [N, D] by [N, K]");
+  invariant(
+    tokens !== undefined && choices !== undefined && width !== undefined,
+    "dispatch of rows [N, D] by [N, K]",
+  );
   const experts = sizeIn(cx, frame, builtin.experts);
   const stored = storeTogether(cx, index, expr.place);
   invariant(stored.outer.length === 0, "dispatch inside a loop");
@@ -49,7 +57,10 @@ export function dispatchRows(cx: Lowering, expr: Call, builtin: Extract<Builtin,
   };
   frame.ragged.set(builtin.instance, rows);
   const axes = [experts, raggedAxis(rows), width];
-  const bound = bindAxes(cx, axes.map((axis) => ({ name: undefined, axis, expert: undefined })));
+  const bound = bindAxes(
+    cx,
+    axes.map((axis) => ({ name: undefined, axis, expert: undefined })),
+  );
   const [block, row, d] = bound.variables;
   invariant(block !== undefined && row !== undefined && d !== undefined, "rows have three axes");
   const flat = terms.add(terms.mul(block.term, terms.dim(align)), row.term);
@@ -78,7 +89,10 @@ export function combineRows(cx: Lowering, expr: Call, frame: Frame): TensorValue
   invariant(plan.kind === "plan", "combine without a plan");
   const y = given.settled ? given : materialise(cx, given, undefined, expr.place);
   const rest = y.axes.slice(2);
-  const bound = bindAxes(cx, [plan.tokens, ...rest].map((axis) => ({ name: undefined, axis, expert: undefined })));
+  const bound = bindAxes(
+    cx,
+    [plan.tokens, ...rest].map((axis) => ({ name: undefined, axis, expert: undefined })),
+  );
   const [n, ...others] = bound.indices;
   invariant(n !== undefined, "combine has a token axis");
   const k = terms.variable("k", plan.choices.extent);
@@ -87,7 +101,11 @@ export function combineRows(cx: Lowering, expr: Call, frame: Frame): TensorValue
   const flat = terms.apply("max", position, terms.i32(0));
   const block = terms.floordiv(flat, terms.dim(plan.rows.align));
   const expert = expertOf(terms, plan.rows, block);
-  const row = elementAt(terms, y, [expert, terms.sub(flat, terms.read(plan.rows.start, [expert])), ...others]);
+  const row = elementAt(terms, y, [
+    expert,
+    terms.sub(flat, terms.read(plan.rows.start, [expert])),
+    ...others,
+  ]);
   const factor = elementAt(terms, weight, [n, k.term]);
   const product = terms.mul(factor.term, row.term);
   const keep = terms.both(terms.both(sent, row.keep), factor.keep) ?? sent;

@@ -33,7 +33,10 @@ export function enter(cx: Lowering, frame: Frame, variables: readonly IndexVaria
       at += 1;
       continue;
     }
-    const entries = frame.pack.map((axis, k): [string, Scalar] => [axis.key, bound.indices[at + k] ?? cx.terms.i32(0)]);
+    const entries = frame.pack.map((axis, k): [string, Scalar] => [
+      axis.key,
+      bound.indices[at + k] ?? cx.terms.i32(0),
+    ]);
     frame.packIndex = new Map(entries);
     at += frame.pack.length;
   }

@@ -7,7 +7,14 @@ import { scalarTypeOf } from "../tensor/scalar-types.ts";
 import type { Lowering } from "./frame.ts";
 import { bindAxes, emitLoop, rowAt, type BoundAxes } from "./loops.ts";
 import type { LoopVariable, Terms } from "./terms.ts";
-import { elementAt, variablesFor, type AxisValue, type Element, type TensorValue, type Value } from "./value.ts";
+import {
+  elementAt,
+  variablesFor,
+  type AxisValue,
+  type Element,
+  type TensorValue,
+  type Value,
+} from "./value.ts";
 
 /** The dtype that elements are stored as: what was written, or what a body carries. */
 export function storageOf(tensor: Pick<TensorValue, "dtype" | "written" | "scaling">): DType {
@@ -21,7 +28,12 @@ export interface Stored {
 }
 
 /** Gives every name its node; a view of nodes and a scalar stay as they are. */
-export function settle(cx: Lowering, value: Value, hint: string | undefined, place: Place | undefined): Value {
+export function settle(
+  cx: Lowering,
+  value: Value,
+  hint: string | undefined,
+  place: Place | undefined,
+): Value {
   if (value.kind === "record") {
     const fields = value.fields.map((f) => {
       const name = hint === undefined ? undefined : `${hint}.${f.name}`;
@@ -34,8 +46,16 @@ export function settle(cx: Lowering, value: Value, hint: string | undefined, pla
 }
 
 /** A node with the tensor's elements, read back as a tensor. Its keep bits stay a view. */
-export function materialise(cx: Lowering, tensor: TensorValue, hint: string | undefined, place: Place | undefined): TensorValue {
-  const bound = bindAxes(cx, tensor.axes.map((axis) => ({ name: undefined, axis, expert: undefined })));
+export function materialise(
+  cx: Lowering,
+  tensor: TensorValue,
+  hint: string | undefined,
+  place: Place | undefined,
+): TensorValue {
+  const bound = bindAxes(
+    cx,
+    tensor.axes.map((axis) => ({ name: undefined, axis, expert: undefined })),
+  );
   const element = elementAt(cx.terms, tensor, bound.indices);
   const stored = storeElement(cx, bound, element.term, storageOf(tensor), hint, place);
   return readBack(cx, tensor, stored, tensor.axes, tensor.element.keep, tensor.variables);
@@ -76,7 +96,14 @@ export function readBack(
 ): TensorValue {
   const { terms } = cx;
   const variables = variablesFor(terms, axes);
-  const term = terms.read(stored.ref, [...stored.outer.map((v) => v.term), ...physicalIndex(terms, axes, variables.map((v) => v.term))]);
+  const term = terms.read(stored.ref, [
+    ...stored.outer.map((v) => v.term),
+    ...physicalIndex(
+      terms,
+      axes,
+      variables.map((v) => v.term),
+    ),
+  ]);
   const by = new Map(keepVariables.map((v, k) => [v.id, variables[k]?.term ?? v.term]));
   return {
     kind: "tensor",
@@ -92,7 +119,11 @@ export function readBack(
 }
 
 /** Indices of a held tensor from the program's: a ragged pair becomes block and row of the block. */
-export function physicalIndex(terms: Terms, axes: readonly AxisValue[], indices: readonly Scalar[]): readonly Scalar[] {
+export function physicalIndex(
+  terms: Terms,
+  axes: readonly AxisValue[],
+  indices: readonly Scalar[],
+): readonly Scalar[] {
   const out = [...indices];
   axes.forEach((axis, k) => {
     const t = indices[k];
@@ -112,37 +143,75 @@ export function physicalIndex(terms: Terms, axes: readonly AxisValue[], indices:
  * A tensor over logical variables from an element over bound loop variables: the inverse of `bindAxes`, for a body
  * that is not stored.
  */
-export function unbind(cx: Lowering, axes: readonly AxisValue[], bound: BoundAxes, element: Element): { readonly variables: readonly LoopVariable[]; readonly element: Element } {
+export function unbind(
+  cx: Lowering,
+  axes: readonly AxisValue[],
+  bound: BoundAxes,
+  element: Element,
+): { readonly variables: readonly LoopVariable[]; readonly element: Element } {
   const { terms } = cx;
   const variables = variablesFor(terms, axes);
-  const physical = physicalIndex(terms, axes, variables.map((v) => v.term));
+  const physical = physicalIndex(
+    terms,
+    axes,
+    variables.map((v) => v.term),
+  );
   const by = new Map(bound.variables.map((v, k) => [v.id, physical[k] ?? v.term]));
-  return { variables, element: { term: terms.substitute(element.term, by), keep: terms.substitute(element.keep, by) } };
+  return {
+    variables,
+    element: { term: terms.substitute(element.term, by), keep: terms.substitute(element.keep, by) },
+  };
 }
 
 /** A tensor, and its keep bits where it has some, as nodes with one list of variables outside: what a structured node reads. */
-export function storeTogether(cx: Lowering, tensor: TensorValue, place: Place | undefined): Stored & { readonly keep: Ref | undefined } {
+export function storeTogether(
+  cx: Lowering,
+  tensor: TensorValue,
+  place: Place | undefined,
+): Stored & { readonly keep: Ref | undefined } {
   const whole = wholeRef(cx.terms, tensor);
-  if (whole !== undefined && tensor.element.keep === undefined) return { ref: whole, outer: [], keep: undefined };
-  const bound = bindAxes(cx, tensor.axes.map((axis) => ({ name: undefined, axis, expert: undefined })));
+  if (whole !== undefined && tensor.element.keep === undefined)
+    return { ref: whole, outer: [], keep: undefined };
+  const bound = bindAxes(
+    cx,
+    tensor.axes.map((axis) => ({ name: undefined, axis, expert: undefined })),
+  );
   const { term, keep } = elementAt(cx.terms, tensor, bound.indices);
   const outer = cx.terms.freeVariables([term, keep]).filter((v) => !bound.variables.includes(v));
   const node = emitLoop(cx, {
     axes: [...outer, ...bound.variables],
     over: [],
     carriers: [],
-    results: [{ value: term, dtype: storageOf(tensor) }, ...(keep === undefined ? [] : [{ value: keep, dtype: "bool" as const }])],
+    results: [
+      { value: term, dtype: storageOf(tensor) },
+      ...(keep === undefined ? [] : [{ value: keep, dtype: "bool" as const }]),
+    ],
     place,
   });
   return { ref: cx.arena.ref(node), outer, keep: keep === undefined ? undefined : cx.arena.ref(node, 1) };
 }
 
 /** The tensor as a node of exactly its axes: what an entry returns. */
-export function storeWhole(cx: Lowering, tensor: TensorValue, hint: string | undefined, place: Place | undefined): Ref {
+export function storeWhole(
+  cx: Lowering,
+  tensor: TensorValue,
+  hint: string | undefined,
+  place: Place | undefined,
+): Ref {
   const whole = wholeRef(cx.terms, tensor);
   if (whole !== undefined && whole.node.kind !== "input") return whole;
-  const bound = bindAxes(cx, tensor.axes.map((axis) => ({ name: undefined, axis, expert: undefined })));
-  const stored = storeElement(cx, bound, elementAt(cx.terms, tensor, bound.indices).term, storageOf(tensor), hint, place);
+  const bound = bindAxes(
+    cx,
+    tensor.axes.map((axis) => ({ name: undefined, axis, expert: undefined })),
+  );
+  const stored = storeElement(
+    cx,
+    bound,
+    elementAt(cx.terms, tensor, bound.indices).term,
+    storageOf(tensor),
+    hint,
+    place,
+  );
   invariant(stored.outer.length === 0, "a result depends on a loop outside it");
   return stored.ref;
 }
@@ -150,8 +219,13 @@ export function storeWhole(cx: Lowering, tensor: TensorValue, hint: string | und
 /** The node that a tensor is, whole and in its own order of axes. */
 export function wholeRef(terms: Terms, tensor: TensorValue): Ref | undefined {
   const { term } = tensor.element;
-  if (term.kind !== "read" || term.bounds !== "proved" || tensor.axes.length !== term.index.length) return undefined;
-  const expected = physicalIndex(terms, tensor.axes, tensor.variables.map((v) => v.term));
+  if (term.kind !== "read" || term.bounds !== "proved" || tensor.axes.length !== term.index.length)
+    return undefined;
+  const expected = physicalIndex(
+    terms,
+    tensor.axes,
+    tensor.variables.map((v) => v.term),
+  );
   if (!term.index.every((index, k) => index === expected[k])) return undefined;
   const ref = terms.tensorOf(term);
   const shape = ref.node.types[ref.output]?.shape ?? [];

@@ -65,7 +65,12 @@ export class Terms {
     return this.arena.const(type, type === "i64" ? BigInt(value) : Number(value));
   }
 
-  read(tensor: Ref, index: readonly Scalar[], bounds: ScalarRead["bounds"] = "proved", otherwise?: Scalar): Scalar {
+  read(
+    tensor: Ref,
+    index: readonly Scalar[],
+    bounds: ScalarRead["bounds"] = "proved",
+    otherwise?: Scalar,
+  ): Scalar {
     const known = this.arena.ref(tensor.node, tensor.output);
     let position = this.#positions.get(known);
     if (position === undefined) {
@@ -73,7 +78,10 @@ export class Terms {
       this.#positions.set(known, position);
     }
     const type = typeOf(known);
-    invariant(type.shape.length === index.length, `a read of ${type.shape.length} axes with ${index.length} indices`);
+    invariant(
+      type.shape.length === index.length,
+      `a read of ${type.shape.length} axes with ${index.length} indices`,
+    );
     const kind = otherwise === undefined ? bounds : "else";
     return this.arena.readAt(position, scalarTypeOf(type.dtype), index, kind, otherwise);
   }
@@ -92,7 +100,8 @@ export class Terms {
     return this.arena.round(to, arg);
   }
   cast(to: DType, arg: Scalar): Scalar {
-    if (arg.kind === "const" && arg.type === "i32" && to === "f32") return this.f32(Math.fround(Number(arg.value)));
+    if (arg.kind === "const" && arg.type === "i32" && to === "f32")
+      return this.f32(Math.fround(Number(arg.value)));
     return this.arena.cast(to, arg);
   }
 
@@ -148,7 +157,10 @@ export class Terms {
 
   /** The variables, outermost first, that any of the terms depends on. */
   freeVariables(terms: readonly (Scalar | undefined)[]): readonly LoopVariable[] {
-    const ids = terms.reduce<readonly number[]>((all, term) => (term === undefined ? all : union(all, this.free(term))), none);
+    const ids = terms.reduce<readonly number[]>(
+      (all, term) => (term === undefined ? all : union(all, this.free(term))),
+      none,
+    );
     return ids.map((id) => this.variableById(id));
   }
 
@@ -163,14 +175,26 @@ export class Terms {
     if (!this.free(term).some((id) => by.has(id))) return term;
     if (term.kind === "read" && term.otherwise === undefined) {
       // Nearly every view is one read of a node: no walk is needed to move it.
-      return this.arena.readAt(term.input, term.type, term.index.map((i) => this.substitute(i, by)), term.bounds, undefined);
+      return this.arena.readAt(
+        term.input,
+        term.type,
+        term.index.map((i) => this.substitute(i, by)),
+        term.bounds,
+        undefined,
+      );
     }
-    const [out] = rewriteScalars(this.arena, [term], (s) => (s.kind === "axis" ? (by.get(s.axis) ?? s) : this.#smaller(s)));
+    const [out] = rewriteScalars(this.arena, [term], (s) =>
+      s.kind === "axis" ? (by.get(s.axis) ?? s) : this.#smaller(s),
+    );
     return out ?? term;
   }
 
   /** Terms as bodies of a node whose axes are these variables, and the tensors that they read, after `pinned`. */
-  bodies(roots: readonly Scalar[], variables: readonly LoopVariable[], pinned: readonly Ref[] = []): { readonly bodies: readonly Scalar[]; readonly inputs: readonly Ref[] } {
+  bodies(
+    roots: readonly Scalar[],
+    variables: readonly LoopVariable[],
+    pinned: readonly Ref[] = [],
+  ): { readonly bodies: readonly Scalar[]; readonly inputs: readonly Ref[] } {
     const { arena } = this;
     const axes = new Map(variables.map((v, k) => [v.id, arena.axis(k)]));
     const inputs = [...pinned];
@@ -216,7 +240,8 @@ export class Terms {
         return this.#sum(term, a, b);
       case "sub":
         if (a === b) return this.i32(0);
-        if (isApply(a, "add")) return a.args[0] === b ? (a.args[1] ?? term) : a.args[1] === b ? (a.args[0] ?? term) : term;
+        if (isApply(a, "add"))
+          return a.args[0] === b ? (a.args[1] ?? term) : a.args[1] === b ? (a.args[0] ?? term) : term;
         return term;
       case "mul": {
         const [left, right] = [sizeOf(a), sizeOf(b)];
@@ -238,7 +263,12 @@ export class Terms {
     const product = isApply(a, "mul") ? a : undefined;
     const quotient = product?.args[0];
     const divisor = product?.args[1];
-    if (quotient !== undefined && divisor !== undefined && isApply(quotient, "floordiv") && isApply(b, "mod")) {
+    if (
+      quotient !== undefined &&
+      divisor !== undefined &&
+      isApply(quotient, "floordiv") &&
+      isApply(b, "mod")
+    ) {
       const same = quotient.args[0] === b.args[0] && quotient.args[1] === divisor && b.args[1] === divisor;
       if (same) return b.args[0] ?? term;
     }
@@ -248,10 +278,12 @@ export class Terms {
   /** a = q * x + r with 0 <= r < x, as it was built. */
   #parts(a: Scalar, x: Scalar): { readonly quotient: Scalar; readonly rest: Scalar } | undefined {
     if (this.#below(a, x)) return { quotient: this.i32(0), rest: a };
-    if (isApply(a, "mul") && a.args[1] === x && a.args[0] !== undefined) return { quotient: a.args[0], rest: this.i32(0) };
+    if (isApply(a, "mul") && a.args[1] === x && a.args[0] !== undefined)
+      return { quotient: a.args[0], rest: this.i32(0) };
     if (!isApply(a, "add")) return undefined;
     const [product, rest] = a.args;
-    if (product === undefined || rest === undefined || !isApply(product, "mul") || product.args[1] !== x) return undefined;
+    if (product === undefined || rest === undefined || !isApply(product, "mul") || product.args[1] !== x)
+      return undefined;
     const quotient = product.args[0];
     return quotient !== undefined && this.#below(rest, x) ? { quotient, rest } : undefined;
   }
@@ -267,8 +299,12 @@ export class Terms {
   #below(a: Scalar, x: Scalar): boolean {
     const size = sizeOf(x);
     if (size === undefined) return false;
-    if (a.kind === "axis") return dimEquals(this.variableById(a.axis).extent, size) || atMost(this.variableById(a.axis).extent, size);
-    if (a.kind === "const") return typeof a.value === "number" && a.value >= 0 && size.kind === "const" && a.value < size.value;
+    if (a.kind === "axis")
+      return (
+        dimEquals(this.variableById(a.axis).extent, size) || atMost(this.variableById(a.axis).extent, size)
+      );
+    if (a.kind === "const")
+      return typeof a.value === "number" && a.value >= 0 && size.kind === "const" && a.value < size.value;
     return isApply(a, "mod") && a.args[1] === x;
   }
 }
@@ -288,7 +324,6 @@ function sizeOf(term: Scalar): Dim | undefined {
     ? { kind: "const", value: term.value }
     : undefined;
 }
-
 
 const none: readonly number[] = [];
 

@@ -133,7 +133,17 @@ export function raggedAxis(rows: RaggedRows): AxisValue {
 }
 
 export function scalarValue(element: Element, dtype: DType, written: boolean): TensorValue {
-  return { kind: "tensor", axes: [], variables: [], element, dtype, written, settled: true, scaling: undefined, parts: undefined };
+  return {
+    kind: "tensor",
+    axes: [],
+    variables: [],
+    element,
+    dtype,
+    written,
+    settled: true,
+    scaling: undefined,
+    parts: undefined,
+  };
 }
 
 /** The element at these indices, which must lie inside. */
@@ -171,9 +181,28 @@ export function viewOf(
 }
 
 /** A whole node as a tensor. */
-export function tensorOf(terms: Terms, ref: Ref, axes: readonly AxisValue[], dtype: DType, written: boolean): TensorValue {
+export function tensorOf(
+  terms: Terms,
+  ref: Ref,
+  axes: readonly AxisValue[],
+  dtype: DType,
+  written: boolean,
+): TensorValue {
   const variables = variablesFor(terms, axes);
-  const term = terms.read(ref, variables.map((v) => v.term));
+  const term = terms.read(
+    ref,
+    variables.map((v) => v.term),
+  );
   const element = { term, keep: undefined };
-  return { kind: "tensor", axes, variables, element, dtype, written, settled: true, scaling: undefined, parts: undefined };
+  return {
+    kind: "tensor",
+    axes,
+    variables,
+    element,
+    dtype,
+    written,
+    settled: true,
+    scaling: undefined,
+    parts: undefined,
+  };
 }

@@ -46,7 +46,8 @@ export function reassociate(arena: Arena, roots: readonly Ref[], step: Reassocia
     const product = expand(arena, node, step, made);
     if (!product.terms.some((term) => reads(term, product.inputs, step.target))) continue;
     if (!product.terms.some((term) => reads(term, product.inputs, step.factor))) {
-      if (product.terms.some((term) => readsMade(term, product.inputs, made))) why = "between them stands more than sums of products";
+      if (product.terms.some((term) => readsMade(term, product.inputs, made)))
+        why = "between them stands more than sums of products";
       continue;
     }
     const regrouped = regroup(arena, node, product, step);
@@ -57,8 +58,19 @@ export function reassociate(arena: Arena, roots: readonly Ref[], step: Reassocia
   return replaceNodes(arena, roots, replacements);
 }
 
-function replaceNodes(arena: Arena, roots: readonly Ref[], replacements: ReadonlyMap<Node, Node>): Reassociated {
-  const graph: Graph = { name: "derived", inputs: [], results: roots.map((value, k) => ({ name: String(k), value })), updates: [], dims: [], checks: [] };
+function replaceNodes(
+  arena: Arena,
+  roots: readonly Ref[],
+  replacements: ReadonlyMap<Node, Node>,
+): Reassociated {
+  const graph: Graph = {
+    name: "derived",
+    inputs: [],
+    results: roots.map((value, k) => ({ name: String(k), value })),
+    updates: [],
+    dims: [],
+    checks: [],
+  };
   const used = new Set<Node>();
   const rewritten = rewriteGraph(arena, graph, (node) => {
     const by = replacements.get(node);
@@ -86,7 +98,13 @@ interface Product {
 
 function isSum(node: LoopNode): boolean {
   const [carrier] = node.carriers;
-  return carrier !== undefined && node.carriers.length === 1 && carrier.monoid === "sum" && carrier.lift.type === "f32" && node.results.every((r) => r.axes.length === node.axes.length);
+  return (
+    carrier !== undefined &&
+    node.carriers.length === 1 &&
+    carrier.monoid === "sum" &&
+    carrier.lift.type === "f32" &&
+    node.results.every((r) => r.axes.length === node.axes.length)
+  );
 }
 
 function expand(arena: Arena, node: LoopNode, step: Reassociation, made: ReadonlySet<Node>): Product {
@@ -109,11 +127,19 @@ function expand(arena: Arena, node: LoopNode, step: Reassociation, made: Readonl
 }
 
 /** The factors that a term is the product of, once keep bits and new variables are noted; undefined where it is one. */
-function expandTerm(arena: Arena, term: Scalar, product: Product, step: Reassociation, made: ReadonlySet<Node>, axes: number): readonly Scalar[] | undefined {
+function expandTerm(
+  arena: Arena,
+  term: Scalar,
+  product: Product,
+  step: Reassociation,
+  made: ReadonlySet<Node>,
+  axes: number,
+): readonly Scalar[] | undefined {
   if (term.kind === "apply" && term.fn === "mul") return term.args;
   if (term.kind === "apply" && term.fn === "select") {
     const [keep, value, otherwise] = term.args;
-    if (keep === undefined || value === undefined || otherwise?.kind !== "const" || otherwise.value !== 0) return undefined;
+    if (keep === undefined || value === undefined || otherwise?.kind !== "const" || otherwise.value !== 0)
+      return undefined;
     product.keeps.push(keep);
     return [value];
   }
@@ -126,7 +152,14 @@ function expandTerm(arena: Arena, term: Scalar, product: Product, step: Reassoci
 }
 
 /** The body of a pointwise loop or a sum at an index, in the product's numbering. */
-function expandLoop(arena: Arena, node: LoopNode, output: number, index: readonly Scalar[], product: Product, axes: number): readonly Scalar[] | undefined {
+function expandLoop(
+  arena: Arena,
+  node: LoopNode,
+  output: number,
+  index: readonly Scalar[],
+  product: Product,
+  axes: number,
+): readonly Scalar[] | undefined {
   const result = node.results[output];
   if (result === undefined || result.axes.length !== node.axes.length) return undefined;
   const [carrier] = node.carriers;
@@ -147,7 +180,13 @@ function expandLoop(arena: Arena, node: LoopNode, output: number, index: readonl
 }
 
 /** A body with terms in place of its axes, reading from another list of inputs. */
-function moved(arena: Arena, body: Scalar, by: ReadonlyMap<number, Scalar>, from: readonly Ref[], to: Ref[]): Scalar {
+function moved(
+  arena: Arena,
+  body: Scalar,
+  by: ReadonlyMap<number, Scalar>,
+  from: readonly Ref[],
+  to: Ref[],
+): Scalar {
   const [out] = rewriteScalars(arena, [body], (s) => {
     if (s.kind === "axis") return by.get(s.axis) ?? s;
     if (s.kind !== "read") return s;
@@ -163,7 +202,9 @@ function moved(arena: Arena, body: Scalar, by: ReadonlyMap<number, Scalar>, from
 function regroup(arena: Arena, node: LoopNode, product: Product, step: Reassociation): Node | string {
   const { terms, keeps, variables, inputs } = product;
   const ofFactor = (term: Scalar): boolean => reads(term, inputs, step.factor);
-  const within = terms.filter((term) => (step.where === "into" ? ofFactor(term) || reads(term, inputs, step.target) : !ofFactor(term)));
+  const within = terms.filter((term) =>
+    step.where === "into" ? ofFactor(term) || reads(term, inputs, step.target) : !ofFactor(term),
+  );
   const without = terms.filter((term) => !within.includes(term));
   const outer = axesOf(without);
   const inner = variables.filter(({ axis }) => !outer.has(axis) && axesOf(within).has(axis));
@@ -171,16 +212,23 @@ function regroup(arena: Arena, node: LoopNode, product: Product, step: Reassocia
   if (without.length === 0) return "the product has no other factor";
   if (inner.length === 0) return "every axis that is summed varies in the rest of the product too";
   if (rest.length === 0) return "no axis is left to sum after it";
-  const isInner = (scalar: Scalar): boolean => [...axesOf([scalar])].some((axis) => inner.some((v) => v.axis === axis));
+  const isInner = (scalar: Scalar): boolean =>
+    [...axesOf([scalar])].some((axis) => inner.some((v) => v.axis === axis));
   const sum = innerSum(arena, node, product, within, keeps.filter(isInner), inner);
   const rounding = step.rounding === "exact" ? undefined : narrowest(without, inputs);
   const first = rounding === undefined ? sum : arena.round(rounding, sum);
-  const lift = masked(arena, [first, ...without].reduce((a, b) => arena.apply("mul", a, b)), keeps.filter((keep) => !isInner(keep)));
+  const lift = masked(
+    arena,
+    [first, ...without].reduce((a, b) => arena.apply("mul", a, b)),
+    keeps.filter((keep) => !isInner(keep)),
+  );
   const order = [...node.axes.keys(), ...rest.map((v) => v.axis)];
   const made = arena.loop({
     axes: node.axes,
     over: rest.map((v) => v.extent),
-    carriers: [{ name: node.carriers[0]?.name ?? "sum", monoid: "sum", lift: renumbered(arena, lift, order) }],
+    carriers: [
+      { name: node.carriers[0]?.name ?? "sum", monoid: "sum", lift: renumbered(arena, lift, order) },
+    ],
     results: node.results,
     inputs,
   });
@@ -190,8 +238,19 @@ function regroup(arena: Arena, node: LoopNode, product: Product, step: Reassocia
 }
 
 /** The sum of one group as a loop of its own, read back in the product's numbering. */
-function innerSum(arena: Arena, node: LoopNode, product: Product, within: readonly Scalar[], keeps: readonly Scalar[], inner: Product["variables"]): Scalar {
-  const body = masked(arena, within.reduce((a, b) => arena.apply("mul", a, b)), keeps);
+function innerSum(
+  arena: Arena,
+  node: LoopNode,
+  product: Product,
+  within: readonly Scalar[],
+  keeps: readonly Scalar[],
+  inner: Product["variables"],
+): Scalar {
+  const body = masked(
+    arena,
+    within.reduce((a, b) => arena.apply("mul", a, b)),
+    keeps,
+  );
   const over = new Set(inner.map((v) => v.axis));
   const parallel = [...axesOf([body])].filter((axis) => !over.has(axis)).sort((a, b) => a - b);
   const axes = parallel.map((axis): LoopAxis => {
@@ -202,13 +261,23 @@ function innerSum(arena: Arena, node: LoopNode, product: Product, within: readon
   const loop = arena.loop({
     axes,
     over: inner.map((v) => v.extent),
-    carriers: [{ name: "sum", monoid: "sum", lift: renumbered(arena, body, [...parallel, ...inner.map((v) => v.axis)]) }],
+    carriers: [
+      {
+        name: "sum",
+        monoid: "sum",
+        lift: renumbered(arena, body, [...parallel, ...inner.map((v) => v.axis)]),
+      },
+    ],
     results: [{ value: arena.carrier(0, "f32"), dtype: "f32", axes: axes.map((_, k) => k) }],
     inputs: product.inputs,
   });
   const place = arena.place(node);
   if (place !== undefined) arena.setPlace(loop, place);
-  return arena.read(product.inputs, arena.ref(loop), parallel.map((axis) => arena.axis(axis)));
+  return arena.read(
+    product.inputs,
+    arena.ref(loop),
+    parallel.map((axis) => arena.axis(axis)),
+  );
 }
 
 function masked(arena: Arena, value: Scalar, keeps: readonly Scalar[]): Scalar {
@@ -224,7 +293,12 @@ function renumbered(arena: Arena, body: Scalar, order: readonly number[]): Scala
 function narrowest(terms: readonly Scalar[], inputs: readonly Ref[]): DType | undefined {
   let best: DType | undefined;
   for (const scalar of reachable(terms)) {
-    const dtype = scalar.kind === "round" ? scalar.to : scalar.kind === "read" && scalar.type === "f32" ? readType(scalar, inputs) : undefined;
+    const dtype =
+      scalar.kind === "round"
+        ? scalar.to
+        : scalar.kind === "read" && scalar.type === "f32"
+          ? readType(scalar, inputs)
+          : undefined;
     if (dtype === undefined || dtypes[dtype].bytes >= 4) continue;
     best = dtypes[dtype].bytes === 1 ? "bf16" : dtype;
   }

@@ -10,17 +10,38 @@ function softmax() {
   const a: Variable = t.param("a", t.tensor("A", [t.pack, "X"]));
   const [dots, x] = [t.variable("...", t.pack), t.variable("x", "X")];
   const m = t.bind("m", t.over([dots], t.reduce("max", [x], t.read(t.local(a), ["...", x]))));
-  const e = t.bind("e", t.over([dots, x], t.apply("exp", t.apply("sub", t.read(t.local(a), ["...", x]), t.read(t.local(m.variable), ["..."])))));
+  const e = t.bind(
+    "e",
+    t.over(
+      [dots, x],
+      t.apply("exp", t.apply("sub", t.read(t.local(a), ["...", x]), t.read(t.local(m.variable), ["..."]))),
+    ),
+  );
   const z = t.bind("z", t.over([dots], t.reduce("sum", [x], t.read(t.local(e.variable), ["...", x]))));
-  const out = t.over([dots, x], t.apply("div", t.read(t.local(e.variable), ["...", x]), t.read(t.local(z.variable), ["..."])));
+  const out = t.over(
+    [dots, x],
+    t.apply("div", t.read(t.local(e.variable), ["...", x]), t.read(t.local(z.variable), ["..."])),
+  );
   const result = t.cast(out, t.tensor("A", [t.pack, "X"]));
-  return t.fn("softmax", [t.param("a", a.type)], [m.statement, e.statement, z.statement], result, { typeParams: [{ name: "A", bound: "float" }], dims: ["X"] });
+  return t.fn("softmax", [t.param("a", a.type)], [m.statement, e.statement, z.statement], result, {
+    typeParams: [{ name: "A", bound: "float" }],
+    dims: ["X"],
+  });
 }
 
 function attend() {
-  const [q, k, v] = [t.param("q", t.tensor("A", ["S", "D"])), t.param("k", t.tensor("A", ["T", "D"])), t.param("v", t.tensor("A", ["T", "E"]))];
+  const [q, k, v] = [
+    t.param("q", t.tensor("A", ["S", "D"])),
+    t.param("k", t.tensor("A", ["T", "D"])),
+    t.param("v", t.tensor("A", ["T", "E"])),
+  ];
   const keep = t.param("keep", t.tensor("bool", ["S", "T"]));
-  const [s, u, d, e] = [t.variable("s", "S"), t.variable("t", "T"), t.variable("d", "D"), t.variable("e", "E")];
+  const [s, u, d, e] = [
+    t.variable("s", "S"),
+    t.variable("t", "T"),
+    t.variable("d", "D"),
+    t.variable("e", "E"),
+  ];
   const root = t.apply("rsqrt", { kind: "dim", dim: symbol("D"), type: t.tensor("f32"), place: t.place });
   const dot = t.reduce("sum", [d], t.apply("mul", t.read(t.local(q), [s, d]), t.read(t.local(k), [u, d])));
   const score = t.bind("score", t.over([s, u], t.apply("mul", root, dot)));
@@ -30,12 +51,38 @@ function attend() {
     unwritten: new Set(["A"]),
     pack: [t.axis("S")],
   };
-  const p = t.bind("p", t.call(softmax(), [t.where(t.local(score.variable), t.local(keep))], bindings, t.tensor("f32", ["S", "T"], { written: false })));
-  const out = t.over([s, e], t.reduce("sum", [u], t.apply("mul", t.read(t.local(p.variable), [s, u]), t.read(t.local(v), [u, e]))));
-  return t.fn("attend", [q, k, v, keep], [score.statement, p.statement], t.cast(out, t.tensor("A", ["S", "E"])), { typeParams: [{ name: "A", bound: "float" }] });
+  const p = t.bind(
+    "p",
+    t.call(
+      softmax(),
+      [t.where(t.local(score.variable), t.local(keep))],
+      bindings,
+      t.tensor("f32", ["S", "T"], { written: false }),
+    ),
+  );
+  const out = t.over(
+    [s, e],
+    t.reduce("sum", [u], t.apply("mul", t.read(t.local(p.variable), [s, u]), t.read(t.local(v), [u, e]))),
+  );
+  return t.fn(
+    "attend",
+    [q, k, v, keep],
+    [score.statement, p.statement],
+    t.cast(out, t.tensor("A", ["S", "E"])),
+    { typeParams: [{ name: "A", bound: "float" }] },
+  );
 }
 
-function expected(S: number, T: number, D: number, E: number, q: number[], k: number[], v: number[], keep: number[]): number[] {
+function expected(
+  S: number,
+  T: number,
+  D: number,
+  E: number,
+  q: number[],
+  k: number[],
+  v: number[],
+  keep: number[],
+): number[] {
   const out: number[] = [];
   for (let s = 0; s < S; s++) {
     const score = Array.from({ length: T }, (_, u) => {
@@ -46,7 +93,10 @@ function expected(S: number, T: number, D: number, E: number, q: number[], k: nu
     const max = Math.max(...score);
     const e = score.map((x) => (x === -Infinity ? 0 : Math.exp(x - max)));
     const z = e.reduce((a, b) => a + b, 0);
-    const p = stored("bf16", e.map((x) => (z === 0 ? 0 : x / z)));
+    const p = stored(
+      "bf16",
+      e.map((x) => (z === 0 ? 0 : x / z)),
+    );
     for (let c = 0; c < E; c++) {
       let sum = 0;
       for (let u = 0; u < T; u++) sum += (p[u] ?? 0) * (v[u * E + c] ?? 0);
@@ -57,10 +107,18 @@ function expected(S: number, T: number, D: number, E: number, q: number[], k: nu
 }
 
 describe("attention from a typed tree", () => {
-  for (const [S, T, D, E] of [[1, 1, 1, 1], [3, 5, 4, 2], [2, 7, 3, 5]] as const) {
+  for (const [S, T, D, E] of [
+    [1, 1, 1, 1],
+    [3, 5, 4, 2],
+    [2, 7, 3, 5],
+  ] as const) {
     it(`is right for S=${S}, T=${T}, D=${D}, E=${E}, a fully masked row included`, () => {
       const next = random(S * 100 + T);
-      const [q, k, v] = [stored("bf16", numbers(S * D, next)), stored("bf16", numbers(T * D, next)), stored("bf16", numbers(T * E, next))];
+      const [q, k, v] = [
+        stored("bf16", numbers(S * D, next)),
+        stored("bf16", numbers(T * D, next)),
+        stored("bf16", numbers(T * E, next)),
+      ];
       const keep = Array.from({ length: S * T }, (_, i) => (i < T && S > 1 ? 0 : next() > -0.4 ? 1 : 0));
       const made = lowered(t.program(attend()), attend(), { S, T, D, E }, new Map([["A", "bf16"]]));
       const { out } = run(made, { q, k, v, keep });
@@ -73,9 +131,17 @@ describe("attention from a typed tree", () => {
     expect(made.graph.dims).toEqual(["S", "T", "E"]);
     const next = random(7);
     const [S, T, D, E] = [2, 3, 4, 2];
-    const [q, k, v] = [stored("bf16", numbers(S * D, next)), stored("bf16", numbers(T * D, next)), stored("bf16", numbers(T * E, next))];
+    const [q, k, v] = [
+      stored("bf16", numbers(S * D, next)),
+      stored("bf16", numbers(T * D, next)),
+      stored("bf16", numbers(T * E, next)),
+    ];
     const keep = [1, 0, 1, 1, 1, 0];
-    expectClose(run(made, { q, k, v, keep }, { S, T, E }).out, expected(S, T, D, E, q, k, v, keep), 2 * halfUlp.bf16);
+    expectClose(
+      run(made, { q, k, v, keep }, { S, T, E }).out,
+      expected(S, T, D, E, q, k, v, keep),
+      2 * halfUlp.bf16,
+    );
   });
 
   it("makes one loop for each reduction and each let", () => {

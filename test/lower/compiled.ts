@@ -19,7 +19,10 @@ const host = {
   },
 };
 
-export function checked(text: string): { readonly program: TypedProgram | undefined; readonly diagnostics: readonly Diagnostic[] } {
+export function checked(text: string): {
+  readonly program: TypedProgram | undefined;
+  readonly diagnostics: readonly Diagnostic[];
+} {
   const report = createReport();
   return { program: checkProgram({ file: "test.dsl", text, host, report }), diagnostics: report.diagnostics };
 }
@@ -31,7 +34,8 @@ export function programOf(text: string): TypedProgram {
   if (known !== undefined) return known;
   const { program, diagnostics } = checked(text);
   const errors = diagnostics.filter((d) => d.severity === "error").map((d) => `${d.code} ${d.message}`);
-  if (program === undefined || errors.length > 0) throw new Error(`the program does not check: ${errors.join("; ")}`);
+  if (program === undefined || errors.length > 0)
+    throw new Error(`the program does not check: ${errors.join("; ")}`);
   programs.set(text, program);
   return program;
 }
@@ -39,13 +43,20 @@ export function programOf(text: string): TypedProgram {
 /** `f` or `Module.f`. */
 export function entryOf(program: TypedProgram, entry: string): TypedFn {
   const [module, name] = entry.includes(".") ? entry.split(".") : [undefined, entry];
-  const fns = module === undefined ? program.fns : (program.modules.find((m) => m.name === module)?.fns ?? []);
+  const fns =
+    module === undefined ? program.fns : (program.modules.find((m) => m.name === module)?.fns ?? []);
   const fn = fns.find((f) => f.name === name);
   if (fn === undefined) throw new Error(`no function '${entry}'`);
   return fn;
 }
 
-export function compiled(text: string, entry: string, dims: Readonly<Record<string, number>>, types?: Types, align?: number): Lowered {
+export function compiled(
+  text: string,
+  entry: string,
+  dims: Readonly<Record<string, number>>,
+  types?: Types,
+  align?: number,
+): Lowered {
   const program = programOf(text);
   return lowered(program, entryOf(program, entry), dims, types, align);
 }

@@ -6,7 +6,14 @@ import { compiled } from "./compiled.ts";
 
 type Inputs = Record<string, readonly number[]>;
 
-function go(text: string, dims: Record<string, number>, inputs: Inputs, types?: Types, entry = "f", align?: number): Record<string, readonly number[]> {
+function go(
+  text: string,
+  dims: Record<string, number>,
+  inputs: Inputs,
+  types?: Types,
+  entry = "f",
+  align?: number,
+): Record<string, readonly number[]> {
   return run(compiled(text, entry, dims, types, align), inputs);
 }
 
@@ -24,11 +31,16 @@ describe("reads", () => {
   });
 
   it("a read outside gives what it says", () => {
-    const text = "dim B, S\nfn f(x: f32[B, S]) -> f32[B, S] { for b, s in S: (x[b, s - 2] else -1.0) + (x[b, s + 1] else 0.5) }";
+    const text =
+      "dim B, S\nfn f(x: f32[B, S]) -> f32[B, S] { for b, s in S: (x[b, s - 2] else -1.0) + (x[b, s + 1] else 0.5) }";
     for (const S of [1, 2, 5]) {
       const x = noise("f32", [2, S]);
       const get = (b: number, s: number, other: number): number => (s >= 0 && s < S ? x.at(b, s) : other);
-      expectClose(go(text, { B: 2, S }, { x: x.values })["out"], table([2, S], (b, s) => get(b, s - 2, -1) + get(b, s + 1, 0.5)).values, 2 ** -23);
+      expectClose(
+        go(text, { B: 2, S }, { x: x.values })["out"],
+        table([2, S], (b, s) => get(b, s - 2, -1) + get(b, s + 1, 0.5)).values,
+        2 ** -23,
+      );
     }
   });
 
@@ -51,9 +63,13 @@ describe("reads", () => {
       const t = noise("bf16", [5, 3]);
       const made = compiled(text, "f", { V: 5, D: 3, N: 4 });
       const ids = [4, 0, 2, 2];
-      expect(run(made, { t: t.values, ids })["out"]).toEqual(table([4, 3], (n, d) => t.at(ids[n] ?? 0, d)).values);
+      expect(run(made, { t: t.values, ids })["out"]).toEqual(
+        table([4, 3], (n, d) => t.at(ids[n] ?? 0, d)).values,
+      );
       expect(() => run(made, { t: t.values, ids: [5, 0, 0, 0] })).toThrow(/outside|index/);
-      const clamped = run(made, { t: t.values, ids: [9, -3, 1, 1] }, {}, { bounds: "clamp", errors: false })["out"];
+      const clamped = run(made, { t: t.values, ids: [9, -3, 1, 1] }, {}, { bounds: "clamp", errors: false })[
+        "out"
+      ];
       expect(clamped).toEqual(table([4, 3], (n, d) => t.at([4, 0, 1, 1][n] ?? 0, d)).values);
     }
   });
@@ -75,7 +91,11 @@ describe("views", () => {
         let y = x as [B, H, D]
         (a: y, b: for h, b, d: y[b, h, d], c: y as [B * H, D], d: (y as [B * H, D]) as [B, H, D])
       }`;
-    for (const [B, H, D] of [[1, 1, 1], [2, 3, 4], [3, 1, 2]] as const) {
+    for (const [B, H, D] of [
+      [1, 1, 1],
+      [2, 3, 4],
+      [3, 1, 2],
+    ] as const) {
       const x = table([B, H * D], (b, i) => b * 100 + i);
       const got = go(text, { B, H, D }, { x: x.values });
       expect(got["a"]).toEqual(x.values);
@@ -90,7 +110,9 @@ describe("views", () => {
       dim G
       fn f(x: f32[N, E]) -> f32[N, G] { let y = x as [N, G, E / G]; for n, g: max[j](y[n, g, j]) }`;
     const x = noise("f32", [2, 6]);
-    expect(go(text, { N: 2, E: 6, G: 3 }, { x: x.values })["out"]).toEqual(table([2, 3], (n, g) => Math.max(x.at(n, 2 * g), x.at(n, 2 * g + 1))).values);
+    expect(go(text, { N: 2, E: 6, G: 3 }, { x: x.values })["out"]).toEqual(
+      table([2, 3], (n, g) => Math.max(x.at(n, 2 * g), x.at(n, 2 * g + 1))).values,
+    );
     expect(() => go(text, { N: 2, E: 6, G: 4 }, { x: x.values })).toThrow();
   });
 
@@ -104,20 +126,39 @@ describe("views", () => {
     const x = table([N, A + B + C], (n, i) => n * 10 + i);
     const got = go(text, { N, A, B, C }, { x: x.values });
     expect(got["same"]).toEqual(x.values);
-    expect(got["other"]).toEqual(table([N, C + A], (n, i) => (i < C ? x.at(n, A + B + i) : x.at(n, i - C))).values);
+    expect(got["other"]).toEqual(
+      table([N, C + A], (n, i) => (i < C ? x.at(n, A + B + i) : x.at(n, i - C))).values,
+    );
   });
 
   it("renames an axis and keeps both apart", () => {
-    const text = "dim S, T\nfn f(x: f32[S]) -> f32[S, S] { let y = x[S as T]; let z = for s, t: x[s] - y[t]; z[T as S] }";
+    const text =
+      "dim S, T\nfn f(x: f32[S]) -> f32[S, S] { let y = x[S as T]; let z = for s, t: x[s] - y[t]; z[T as S] }";
     const x = noise("f32", [3]);
-    const made = compiled("dim S, T\nfn f(x: f32[S]) -> f32[S] { let y = x[S as T]; for s: sum[t](x[s] * y[t]) }", "f", { S: 3 });
-    expectClose(run(made, { x: x.values })["out"], table([3], (s) => sum(3, (t) => x.at(s) * x.at(t))).values, 2 ** -22);
+    const made = compiled(
+      "dim S, T\nfn f(x: f32[S]) -> f32[S] { let y = x[S as T]; for s: sum[t](x[s] * y[t]) }",
+      "f",
+      { S: 3 },
+    );
+    expectClose(
+      run(made, { x: x.values })["out"],
+      table([3], (s) => sum(3, (t) => x.at(s) * x.at(t))).values,
+      2 ** -22,
+    );
     expect(text).toContain("as T");
   });
 });
 
 describe("reductions", () => {
-  const x = table([3, 4], (n, d) => [[1, 5, 5, -2], [-1, -1, -3, -1], [0, 0, 0, 0]][n]?.[d] ?? 0);
+  const x = table(
+    [3, 4],
+    (n, d) =>
+      [
+        [1, 5, 5, -2],
+        [-1, -1, -3, -1],
+        [0, 0, 0, 0],
+      ][n]?.[d] ?? 0,
+  );
   const keep = table([3, 4], (n, d) => Number(n < 2 && d !== 1));
   const all = (op: string, type: string): string => `dim N, D
     fn f(x: f32[N, D], keep: bool[N, D]) -> (plain: ${type}[N], masked: ${type}[N]) {
@@ -135,8 +176,16 @@ describe("reductions", () => {
   for (const [op, type, f] of cases) {
     it(`${op}, also over kept elements and over none`, () => {
       const got = go(all(op, type), { N: 3, D: 4 }, { x: x.values, keep: keep.values });
-      expectClose(got["plain"], [0, 1, 2].map((n) => f(row(x, n))), 2 ** -22);
-      expectClose(got["masked"], [0, 1, 2].map((n) => f(row(x, n).filter((_, d) => keep.at(n, d) === 1))), 2 ** -22);
+      expectClose(
+        got["plain"],
+        [0, 1, 2].map((n) => f(row(x, n))),
+        2 ** -22,
+      );
+      expectClose(
+        got["masked"],
+        [0, 1, 2].map((n) => f(row(x, n).filter((_, d) => keep.at(n, d) === 1))),
+        2 ** -22,
+      );
     });
   }
 
@@ -166,17 +215,22 @@ describe("reductions", () => {
   });
 
   it("a reduction inside a reduction becomes a loop of its own", () => {
-    const text = "dim N, D, E\nfn f(x: f32[N, D], y: f32[D, E]) -> f32[N] { for n: max[d](x[n, d] * sum[e](y[d, e])) }";
+    const text =
+      "dim N, D, E\nfn f(x: f32[N, D], y: f32[D, E]) -> f32[N] { for n: max[d](x[n, d] * sum[e](y[d, e])) }";
     const [a, b] = [noise("f32", [2, 3]), noise("f32", [3, 4])];
     const want = table([2], (n) => Math.max(...[0, 1, 2].map((d) => a.at(n, d) * sum(4, (e) => b.at(d, e)))));
     expectClose(go(text, { N: 2, D: 3, E: 4 }, { x: a.values, y: b.values })["out"], want.values, 2 ** -22);
   });
 
   it("a tensor-valued body is built with the axes outside", () => {
-    const text = "import std.nn { softmax }\ndim N, D, E\nfn f(x: f32[N, D], w: f32[E]) -> f32[E, N, D] { for e: softmax[D](for n, d: x[n, d] * w[e]) }";
+    const text =
+      "import std.nn { softmax }\ndim N, D, E\nfn f(x: f32[N, D], w: f32[E]) -> f32[E, N, D] { for e: softmax[D](for n, d: x[n, d] * w[e]) }";
     const [N, D, E] = [2, 3, 2];
     const [a, w] = [noise("f32", [N, D]), noise("f32", [E])];
-    const want = table([E, N, D], (e, n, d) => Math.exp(a.at(n, d) * w.at(e)) / sum(D, (i) => Math.exp(a.at(n, i) * w.at(e))));
+    const want = table(
+      [E, N, D],
+      (e, n, d) => Math.exp(a.at(n, d) * w.at(e)) / sum(D, (i) => Math.exp(a.at(n, i) * w.at(e))),
+    );
     expectClose(go(text, { N, D, E }, { x: a.values, w: w.values })["out"], want.values, 2 ** -20);
   });
 });
@@ -192,7 +246,11 @@ describe("rounding", () => {
     const x = noise("f32", [16]);
     const got = go(text, { N: 16 }, { x: x.values });
     expect(got["a"]).toEqual(x.values.map((v) => bf16(v * 3)));
-    expectClose(got["b"], x.values.map((v) => v * 3), 2 ** -23);
+    expectClose(
+      got["b"],
+      x.values.map((v) => v * 3),
+      2 ** -23,
+    );
   });
 
   const contraction = (more: string): string => `dim N, D, E
@@ -208,7 +266,11 @@ describe("rounding", () => {
     const want = table([3, 2], (n, e) => sum(5, (d) => 0.25 * bf16(x.at(n, d) * 3) * w.at(e, d)));
     expectClose(go(contraction(""), dims, inputs)["out"], want.values, 2 ** -22);
     const exact = table([3, 2], (n, e) => sum(5, (d) => 0.25 * x.at(n, d) * 3 * w.at(e, d)));
-    expectClose(go(contraction("\nnumerics f { contract: f32, f32 }"), dims, inputs)["out"], exact.values, 2 ** -22);
+    expectClose(
+      go(contraction("\nnumerics f { contract: f32, f32 }"), dims, inputs)["out"],
+      exact.values,
+      2 ** -22,
+    );
   });
 
   it("written factors are taken as they are, and what varies alone is no contraction", () => {
@@ -271,10 +333,15 @@ describe("structured operations", () => {
       seeded(8);
       const [N, D] = [3, 6];
       const x = noise("f32", [N, D], 5);
-      const zeroed = of([N, D], x.values.map((v, i) => (i >= 2 * D ? 0 : v)));
+      const zeroed = of(
+        [N, D],
+        x.values.map((v, i) => (i >= 2 * D ? 0 : v)),
+      );
       const scale = table([2, 2], (i, j) => {
         let largest = 1e-4;
-        for (let n = 2 * i; n < Math.min(N, 2 * i + 2); n++) for (let d = 4 * j; d < Math.min(D, 4 * j + 4); d++) largest = Math.max(largest, Math.abs(zeroed.at(n, d)));
+        for (let n = 2 * i; n < Math.min(N, 2 * i + 2); n++)
+          for (let d = 4 * j; d < Math.min(D, 4 * j + 4); d++)
+            largest = Math.max(largest, Math.abs(zeroed.at(n, d)));
         const s = nearest("f32", largest / 448);
         return format === "" ? s : 2 ** Math.ceil(Math.log2(s));
       });
@@ -296,8 +363,16 @@ describe("structured operations", () => {
     const [O, H, D] = [3, 2, 3];
     const [x, w, s] = [noise("bf16", [H, D]), noise("e4m3", [O, H * D], 100), noise("f32", [2, 2])];
     const types: Types = new Map([["W", { dtype: "e4m3", scale: { block: [2, 4], format: "f32" } }]]);
-    const want = table([O], (o) => sum(H * D, (i) => x.values[i]! * w.at(o, i) * s.at(Math.floor(o / 2), Math.floor(i / 4))));
-    expectClose(go(text, { O, H, D }, { x: x.values, w: w.values, "w.scale": s.values }, types, "Linear.forward")["out"], want.values, 2 ** -20);
+    const want = table([O], (o) =>
+      sum(H * D, (i) => x.values[i]! * w.at(o, i) * s.at(Math.floor(o / 2), Math.floor(i / 4))),
+    );
+    expectClose(
+      go(text, { O, H, D }, { x: x.values, w: w.values, "w.scale": s.values }, types, "Linear.forward")[
+        "out"
+      ],
+      want.values,
+      2 ** -20,
+    );
   });
 });
 
@@ -307,15 +382,30 @@ describe("modules and calls", () => {
       module Part { param w: f32[F, D]; fn run(x: f32[N, D]) -> f32[N, F] { for n, f: sum[d](x[n, d] * w[f, d]) } }
       module Whole { param up: Part; param down: Part; fn forward(x: f32[N, D]) -> f32[N, F] { up.run(x) + down.run(x) } }`;
     const [x, a, b] = [noise("f32", [2, 3]), noise("f32", [4, 3]), noise("f32", [4, 3])];
-    const got = go(text, { N: 2, D: 3, F: 4 }, { x: x.values, "up.w": a.values, "down.w": b.values }, undefined, "Whole.forward")["out"];
-    expectClose(got, table([2, 4], (n, f) => sum(3, (d) => x.at(n, d) * (a.at(f, d) + b.at(f, d)))).values, 2 ** -20);
+    const got = go(
+      text,
+      { N: 2, D: 3, F: 4 },
+      { x: x.values, "up.w": a.values, "down.w": b.values },
+      undefined,
+      "Whole.forward",
+    )["out"];
+    expectClose(
+      got,
+      table([2, 4], (n, f) => sum(3, (d) => x.at(n, d) * (a.at(f, d) + b.at(f, d)))).values,
+      2 ** -20,
+    );
   });
 
   it("a callee's sizes, types and leading axes are the call's", () => {
     const text = `dim N, M, D
       fn scaled<A: float>(x: A[..., D], g: A[D]) -> A[..., D] { for ..., d: x[..., d] * g[d] }
       fn f(x: bf16[N, M], y: bf16[M, N], g: bf16[M], h: bf16[N]) -> (a: bf16[N, M], b: bf16[M, N]) { (a: scaled(x, g), b: scaled(y, h)) }`;
-    const [x, y, g, h] = [noise("bf16", [2, 3]), noise("bf16", [3, 2]), noise("bf16", [3]), noise("bf16", [2])];
+    const [x, y, g, h] = [
+      noise("bf16", [2, 3]),
+      noise("bf16", [3, 2]),
+      noise("bf16", [3]),
+      noise("bf16", [2]),
+    ];
     const got = go(text, { N: 2, M: 3 }, { x: x.values, y: y.values, g: g.values, h: h.values });
     expect(got["a"]).toEqual(table([2, 3], (n, m) => bf16(x.at(n, m) * g.at(m))).values);
     expect(got["b"]).toEqual(table([3, 2], (m, n) => bf16(y.at(m, n) * h.at(n))).values);
@@ -331,8 +421,19 @@ describe("modules and calls", () => {
     const [N, D, F, E, K] = [4, 3, 2, 3, 2];
     const [x, w, g] = [noise("f32", [N, D]), noise("f32", [E, F, D]), noise("f32", [N, K])];
     const index = of([N, K], [0, 2, 2, 2, -1, 0, -1, -1]);
-    const got = go(text, { N, D, F, E, K }, { x: x.values, index: index.values, w: w.values, g: g.values }, undefined, "f", 2)["out"];
-    const want = table([N, F], (n, f) => sum(K, (k) => (index.at(n, k) < 0 ? 0 : g.at(n, k) * sum(D, (d) => x.at(n, d) * w.at(index.at(n, k), f, d)))));
+    const got = go(
+      text,
+      { N, D, F, E, K },
+      { x: x.values, index: index.values, w: w.values, g: g.values },
+      undefined,
+      "f",
+      2,
+    )["out"];
+    const want = table([N, F], (n, f) =>
+      sum(K, (k) =>
+        index.at(n, k) < 0 ? 0 : g.at(n, k) * sum(D, (d) => x.at(n, d) * w.at(index.at(n, k), f, d)),
+      ),
+    );
     expectClose(got, want.values, 2 ** -20, 2 ** -22);
   });
 

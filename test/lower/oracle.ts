@@ -19,10 +19,23 @@ export interface Lowered {
 export type Types = LowerOptions["dtypes"];
 
 /** The graph, which must verify. `dims` are bound at compile time. */
-export function lowered(program: TypedProgram, fn: TypedFn, dims: Readonly<Record<string, number>>, dtypes: Types = new Map(), align?: number): Lowered {
+export function lowered(
+  program: TypedProgram,
+  fn: TypedFn,
+  dims: Readonly<Record<string, number>>,
+  dtypes: Types = new Map(),
+  align?: number,
+): Lowered {
   const arena = new Arena();
   const report = createReport();
-  const options = { dims: new Map(Object.entries(dims)), dtypes, arena, report, reassociate, ...(align === undefined ? {} : { align }) };
+  const options = {
+    dims: new Map(Object.entries(dims)),
+    dtypes,
+    arena,
+    report,
+    reassociate,
+    ...(align === undefined ? {} : { align }),
+  };
   const graph = lowerFunction(program, fn, options);
   expect(report.diagnostics.filter((d) => d.severity === "error").map((d) => d.message)).toEqual([]);
   if (graph === undefined) throw new Error(`'${fn.name}' was not lowered`);
@@ -35,15 +48,22 @@ export interface Ran {
 }
 
 /** Results and new states as numbers. `sizes` binds the dims that stayed symbolic. Inputs are rounded to their dtypes as they go in. */
-export function run({ arena, graph }: Lowered, inputs: Readonly<Record<string, readonly number[]>>, sizes: Readonly<Record<string, number>> = {}, options: InterpretOptions = { bounds: "error", errors: false }): Ran {
+export function run(
+  { arena, graph }: Lowered,
+  inputs: Readonly<Record<string, readonly number[]>>,
+  sizes: Readonly<Record<string, number>> = {},
+  options: InterpretOptions = { bounds: "error", errors: false },
+): Ran {
   const dims = new Map(Object.entries(sizes));
   const given = new Map(
     graph.inputs.map((input) => {
       const [type] = input.types;
       const numbers = inputs[input.name];
-      if (type === undefined || numbers === undefined) throw new Error(`no numbers for the input '${input.name}'`);
+      if (type === undefined || numbers === undefined)
+        throw new Error(`no numbers for the input '${input.name}'`);
       const shape = type.shape.map((dim) => evaluate(dim, dims));
-      if (numbers.length !== shape.reduce((a, b) => a * b, 1)) throw new Error(`'${input.name}' has shape [${shape.join(", ")}], not ${numbers.length} numbers`);
+      if (numbers.length !== shape.reduce((a, b) => a * b, 1))
+        throw new Error(`'${input.name}' has shape [${shape.join(", ")}], not ${numbers.length} numbers`);
       const held = type.dtype in formats ? stored(type.dtype as keyof typeof formats, numbers) : numbers;
       const data = type.dtype === "i64" ? BigInt64Array.from(held, BigInt) : Float64Array.from(held);
       return [input.name, { dtype: type.dtype, shape, bytes: encode(type.dtype, data) }];
@@ -51,7 +71,8 @@ export function run({ arena, graph }: Lowered, inputs: Readonly<Record<string, r
   );
   const done = interpret(arena, graph, given, dims, options);
   const out: Record<string, readonly number[]> = {};
-  for (const [name, tensor] of [...done.results, ...done.updates]) out[name] = Array.from(decode(tensor.dtype, tensor.bytes), Number);
+  for (const [name, tensor] of [...done.results, ...done.updates])
+    out[name] = Array.from(decode(tensor.dtype, tensor.bytes), Number);
   return out;
 }
 
@@ -69,7 +90,8 @@ export function stored(dtype: keyof typeof formats, values: readonly number[]): 
 
 export function nearest(dtype: keyof typeof formats, x: number): number {
   const { bits, least, max } = formats[dtype];
-  if (x === 0 || !Number.isFinite(x)) return dtype === "e4m3" && Math.abs(x) === Infinity ? Math.sign(x) * max : x;
+  if (x === 0 || !Number.isFinite(x))
+    return dtype === "e4m3" && Math.abs(x) === Infinity ? Math.sign(x) * max : x;
   const step = 2 ** (Math.max(Math.floor(Math.log2(Math.abs(x))), least) - bits);
   const units = x / step;
   const floor = Math.floor(units);
@@ -94,13 +116,21 @@ export function numbers(count: number, next: () => number, scale = 1): number[] 
 }
 
 /** Equal but for the last bits: `ulps` units of the dtype's rounding at the size of the larger one, and `absolute`. */
-export function expectClose(actual: readonly number[] | undefined, expected: readonly number[], relative: number, absolute = 0): void {
+export function expectClose(
+  actual: readonly number[] | undefined,
+  expected: readonly number[],
+  relative: number,
+  absolute = 0,
+): void {
   expect(actual?.length).toBe(expected.length);
   actual?.forEach((a, i) => {
     const e = expected[i] ?? Number.NaN;
     if (Object.is(a, e) || a === e || (Number.isNaN(a) && Number.isNaN(e))) return;
     const room = relative * Math.max(Math.abs(a), Math.abs(e)) + absolute;
-    if (!(Math.abs(a - e) <= room)) throw new Error(`element ${i}: ${a}, expected ${e}, apart by ${Math.abs(a - e)} where ${room} is allowed`);
+    if (!(Math.abs(a - e) <= room))
+      throw new Error(
+        `element ${i}: ${a}, expected ${e}, apart by ${Math.abs(a - e)} where ${room} is allowed`,
+      );
   });
 }
 

@@ -31,7 +31,8 @@ export function of(shape: readonly number[], values: number[]): Table {
       let flat = 0;
       if (index.length !== shape.length) throw new Error(`${index.length} indices for ${shape.length} axes`);
       index.forEach((i, k) => {
-        if (!(i >= 0 && i < (shape[k] ?? 0))) throw new Error(`index ${i} of axis ${k} of [${shape.join(", ")}]`);
+        if (!(i >= 0 && i < (shape[k] ?? 0)))
+          throw new Error(`index ${i} of axis ${k} of [${shape.join(", ")}]`);
         flat = flat * (shape[k] ?? 0) + i;
       });
       return values[flat] ?? Number.NaN;
@@ -46,7 +47,17 @@ export function seeded(start: number): void {
 /** Random numbers in (-scale, scale) as the dtype holds them. */
 export function noise(dtype: "bf16" | "f32" | "f16" | "e4m3", shape: readonly number[], scale = 1): Table {
   const next = random(seed++);
-  return of(shape, stored(dtype, numbers(shape.reduce((a, b) => a * b, 1), next, scale)));
+  return of(
+    shape,
+    stored(
+      dtype,
+      numbers(
+        shape.reduce((a, b) => a * b, 1),
+        next,
+        scale,
+      ),
+    ),
+  );
 }
 
 export function rounded(dtype: "bf16" | "f32" | "f16" | "e4m3", x: Table): Table {
@@ -79,7 +90,9 @@ export function rotated(x: readonly number[], pos: number, freq: (i: number) => 
     const i = Math.floor(d / 2);
     const [a, b] = [x[2 * i] ?? 0, x[2 * i + 1] ?? 0];
     const angle = pos * freq(i);
-    return d % 2 === 0 ? a * Math.cos(angle) - b * Math.sin(angle) : a * Math.sin(angle) + b * Math.cos(angle);
+    return d % 2 === 0
+      ? a * Math.cos(angle) - b * Math.sin(angle)
+      : a * Math.sin(angle) + b * Math.cos(angle);
   });
 }
 

@@ -16,16 +16,29 @@ function read(text: string): { readonly arena: Arena; readonly graph: Graph } {
 
 function named(arena: Arena, graph: Graph, name: string): Ref {
   for (const node of topological(graph)) {
-    if (node.kind === "input" ? node.name === name : arena.hint(arena.ref(node)) === name) return arena.ref(node);
+    if (node.kind === "input" ? node.name === name : arena.hint(arena.ref(node)) === name)
+      return arena.ref(node);
   }
   throw new Error(`no '${name}'`);
 }
 
-function rewritten(text: string, factor: string, where: "into" | "after", target: string, rounding: "exact" | "contraction" = "exact") {
+function rewritten(
+  text: string,
+  factor: string,
+  where: "into" | "after",
+  target: string,
+  rounding: "exact" | "contraction" = "exact",
+) {
   const { arena, graph } = read(text);
   const outside = new Set<Node>(graph.inputs);
   const roots = graph.results.map((r) => r.value);
-  const done = reassociate(arena, roots, { factor: [named(arena, graph, factor)], where, target: [named(arena, graph, target)], outside, rounding });
+  const done = reassociate(arena, roots, {
+    factor: [named(arena, graph, factor)],
+    where,
+    target: [named(arena, graph, target)],
+    outside,
+    rounding,
+  });
   if (done.kind === "refused") return { arena, graph, why: done.why, made: graph };
   const made = { ...graph, results: graph.results.map((r) => ({ ...r, value: done.find(r.value) })) };
   expect(verify(made)).toEqual([]);
@@ -68,11 +81,22 @@ result "out" = %o
 
 describe("reassociation", () => {
   const next = random(3);
-  const inputs = { q: numbers(12, next), c: numbers(10, next), w: numbers(8, next), p: numbers(15, next), keep: numbers(15, next).map((x) => Number(x > 0)) };
+  const inputs = {
+    q: numbers(12, next),
+    c: numbers(10, next),
+    w: numbers(8, next),
+    p: numbers(15, next),
+    keep: numbers(15, next).map((x) => Number(x > 0)),
+  };
 
   it("moves a weight into the factor beside it", () => {
     const { arena, graph, made } = rewritten(intoText, "w", "into", "q");
-    expectClose(run({ arena, graph: made }, inputs)["out"], run({ arena, graph }, inputs)["out"] ?? [], 1e-6, 1e-6);
+    expectClose(
+      run({ arena, graph: made }, inputs)["out"],
+      run({ arena, graph }, inputs)["out"] ?? [],
+      1e-6,
+      1e-6,
+    );
     expect(print(arena, made)).toMatchInlineSnapshot(`
       "graph into
       %q = input argument "q": f32[3, 4]
@@ -93,7 +117,12 @@ describe("reassociation", () => {
 
   it("moves a weight behind the sum, keep bits with the inner one", () => {
     const { arena, graph, made } = rewritten(afterText, "w", "after", "p");
-    expectClose(run({ arena, graph: made }, inputs)["out"], run({ arena, graph }, inputs)["out"] ?? [], 1e-6, 1e-6);
+    expectClose(
+      run({ arena, graph: made }, inputs)["out"],
+      run({ arena, graph }, inputs)["out"] ?? [],
+      1e-6,
+      1e-6,
+    );
     expect(print(arena, made)).toMatchInlineSnapshot(`
       "graph after
       %p = input argument "p": f32[3, 5]
@@ -120,7 +149,12 @@ describe("reassociation", () => {
   });
 
   it("says why where the product is not one", () => {
-    const { why } = rewritten(intoText.replace("yield f32[t, n]: %k0[t, n]", "yield f32[t, n]: exp(%k0[t, n])"), "w", "into", "q");
+    const { why } = rewritten(
+      intoText.replace("yield f32[t, n]: %k0[t, n]", "yield f32[t, n]: exp(%k0[t, n])"),
+      "w",
+      "into",
+      "q",
+    );
     expect(why).toBe("between them stands more than sums of products");
   });
 
@@ -130,7 +164,11 @@ describe("reassociation", () => {
   });
 
   it("says why where what is summed varies in the other factor too", () => {
-    const text = intoText.replaceAll("%c[t, l]", "%c2[t, l, n]").replace('%c = input argument "c": f32[5, 2]', '%c2 = input argument "c2": f32[5, 2, 4]');
-    expect(rewritten(text, "w", "into", "q").why).toBe("every axis that is summed varies in the rest of the product too");
+    const text = intoText
+      .replaceAll("%c[t, l]", "%c2[t, l, n]")
+      .replace('%c = input argument "c": f32[5, 2]', '%c2 = input argument "c2": f32[5, 2, 4]');
+    expect(rewritten(text, "w", "into", "q").why).toBe(
+      "every axis that is summed varies in the rest of the product too",
+    );
   });
 });

@@ -8,15 +8,32 @@ import type { Graph } from "../../compiler/tensor/ir.ts";
 import type { Types } from "./oracle.ts";
 import { contract, entryOf, programOf } from "./compiled.ts";
 
-function attempt(text: string, entry: string, dims: Record<string, number> = {}, dtypes: Types = new Map()): { readonly graph: Graph | undefined; readonly diagnostics: readonly Diagnostic[] } {
+function attempt(
+  text: string,
+  entry: string,
+  dims: Record<string, number> = {},
+  dtypes: Types = new Map(),
+): { readonly graph: Graph | undefined; readonly diagnostics: readonly Diagnostic[] } {
   const program = programOf(text);
   const report = createReport();
-  const options = { dims: new Map(Object.entries(dims)), dtypes, arena: new Arena(), report, reassociate, locate: () => "test.dsl:1:1" };
+  const options = {
+    dims: new Map(Object.entries(dims)),
+    dtypes,
+    arena: new Arena(),
+    report,
+    reassociate,
+    locate: () => "test.dsl:1:1",
+  };
   const graph = lowerFunction(program, entryOf(program, entry), options);
   return { graph, diagnostics: report.diagnostics };
 }
 
-function codes(text: string, entry: string, dims: Record<string, number> = {}, dtypes: Types = new Map()): readonly string[] {
+function codes(
+  text: string,
+  entry: string,
+  dims: Record<string, number> = {},
+  dtypes: Types = new Map(),
+): readonly string[] {
   const { graph, diagnostics } = attempt(text, entry, dims, dtypes);
   expect(graph).toBeUndefined();
   return diagnostics.map((d) => d.code);
@@ -27,11 +44,16 @@ describe("an entry is refused", () => {
     const text = "dim N\nfn f<A: float>(x: A[N]) -> A[N] { for n: x[n] * 2.0 }";
     expect(codes(text, "f")).toEqual(["WF2702"]);
     expect(codes(text, "f", {}, new Map([["A", "i32"]]))).toEqual(["WF2703"]);
-    expect(codes(text, "f", {}, new Map([["A", { dtype: "e4m3", scale: { block: [128], format: "f32" } }]]))).toEqual(["WF2703"]);
+    expect(
+      codes(text, "f", {}, new Map([["A", { dtype: "e4m3", scale: { block: [128], format: "f32" } }]])),
+    ).toEqual(["WF2703"]);
   });
 
   it("with open leading axes", () => {
-    expect(codes("fn f(x: f32[..., D]) -> f32[..., D] { for ..., d: x[..., d] }\ndim D", "f")).toEqual(["WF2704", "WF2704"]);
+    expect(codes("fn f(x: f32[..., D]) -> f32[..., D] { for ..., d: x[..., d] }\ndim D", "f")).toEqual([
+      "WF2704",
+      "WF2704",
+    ]);
   });
 
   it("with ragged rows at its border", () => {
@@ -70,7 +92,10 @@ describe("what stays to be checked at launch", () => {
   });
 
   it("warns where numerics ask for what is not made", () => {
-    const { graph, diagnostics } = attempt(`${contract("fp8_linear")}\nnumerics linear_bf16 { contract: e4m3 @ (1, 128), (128, 128); bound: rel 2^-5 }`, "linear_bf16");
+    const { graph, diagnostics } = attempt(
+      `${contract("fp8_linear")}\nnumerics linear_bf16 { contract: e4m3 @ (1, 128), (128, 128); bound: rel 2^-5 }`,
+      "linear_bf16",
+    );
     expect(graph).toBeDefined();
     expect(diagnostics.map((d) => [d.code, d.severity])).toEqual([["WF3702", "warning"]]);
   });

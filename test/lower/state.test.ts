@@ -22,20 +22,34 @@ describe("std.cache", () => {
     const x = noise("f32", [B, S, C]);
     const pos = table([B, S], (b, s) => (length[b] ?? 0) + s);
     const made = compiled(text, "f", { B, S, T, C, kv_pages: pages, kv_slots: slots });
-    const got = run(made, { x: x.values, count, pos: pos.values, "kv.pages": kv.values, "kv.table": pageOf.values, "kv.length": length });
+    const got = run(made, {
+      x: x.values,
+      count,
+      pos: pos.values,
+      "kv.pages": kv.values,
+      "kv.table": pageOf.values,
+      "kv.length": length,
+    });
     const after = length.map((l, b) => l + (count[b] ?? 0));
     expect(got["kv.length"]).toEqual(after);
     const stored = [...kv.values];
     for (let b = 0; b < B; b++) {
       for (let s = 0; s < (count[b] ?? 0); s++) {
         const at = (length[b] ?? 0) + s;
-        for (let c = 0; c < C; c++) stored[(pageOf.at(b, Math.floor(at / P)) * P + (at % P)) * C + c] = x.at(b, s, c);
+        for (let c = 0; c < C; c++)
+          stored[(pageOf.at(b, Math.floor(at / P)) * P + (at % P)) * C + c] = x.at(b, s, c);
       }
     }
     expect(got["kv.pages"]).toEqual(stored);
     const now = of([pages, P, C], stored);
-    expect(got["rows"]).toEqual(table([B, T, C], (b, t, c) => (t < (after[b] ?? 0) ? now.at(pageOf.at(b, Math.floor(t / P)), t % P, c) : 0)).values);
-    expect(got["seen"]).toEqual(table([B, S, T], (b, s, t) => Number(t < (after[b] ?? 0) && t <= pos.at(b, s))).values);
+    expect(got["rows"]).toEqual(
+      table([B, T, C], (b, t, c) =>
+        t < (after[b] ?? 0) ? now.at(pageOf.at(b, Math.floor(t / P)), t % P, c) : 0,
+      ).values,
+    );
+    expect(got["seen"]).toEqual(
+      table([B, S, T], (b, s, t) => Number(t < (after[b] ?? 0) && t <= pos.at(b, s))).values,
+    );
   });
 
   it("checks that the table has room for the longest sequence", () => {
@@ -54,7 +68,10 @@ describe("std.cache", () => {
         (before: a, after: kv.read())
       }`;
     const got = run(compiled(twice, "f", { B: 1, S: 1, T: 3, C: 1, kv_pages: 2, kv_slots: 2 }), {
-      x: [7], "kv.pages": [1, 0, 0, 0], "kv.table": [1, 0], "kv.length": [0],
+      x: [7],
+      "kv.pages": [1, 0, 0, 0],
+      "kv.table": [1, 0],
+      "kv.length": [0],
     });
     expect(got["before"]).toEqual([0, 0, 0]);
     expect(got["after"]).toEqual([7, 7, 0]);
@@ -69,7 +86,20 @@ describe("std.cache", () => {
       module Two { param a: Attn; param b: Attn; fn forward(x: bf16[B, S, C]) -> bf16[B, T, C] { let p = a.put(x); let q = b.put(p[T as S]); q } }`;
     const types: Types = new Map();
     const made = compiled(held, "Two.forward", { B: 1, S: 2, T: 2, C: 1 }, types);
-    expect(made.graph.inputs.map((i) => i.name)).toEqual(["x", "a.kv.pages", "a.kv.table", "a.kv.length", "b.kv.pages", "b.kv.table", "b.kv.length"]);
-    expect(made.graph.updates.map((u) => u.input.name)).toEqual(["a.kv.pages", "a.kv.length", "b.kv.pages", "b.kv.length"]);
+    expect(made.graph.inputs.map((i) => i.name)).toEqual([
+      "x",
+      "a.kv.pages",
+      "a.kv.table",
+      "a.kv.length",
+      "b.kv.pages",
+      "b.kv.table",
+      "b.kv.length",
+    ]);
+    expect(made.graph.updates.map((u) => u.input.name)).toEqual([
+      "a.kv.pages",
+      "a.kv.length",
+      "b.kv.pages",
+      "b.kv.length",
+    ]);
   });
 });

@@ -1,7 +1,19 @@
 /** Every function of std.nn, std.rope and std.mask against plain loops in f64. */
 import { describe, expect, it } from "vitest";
 import { expectClose, run, type Types } from "../lower/oracle.ts";
-import { bf16, noise, of, rmsnorm, rotated, row, seeded, softmax, sum, table, type Table } from "../lower/plain.ts";
+import {
+  bf16,
+  noise,
+  of,
+  rmsnorm,
+  rotated,
+  row,
+  seeded,
+  softmax,
+  sum,
+  table,
+  type Table,
+} from "../lower/plain.ts";
 import { compiled } from "../lower/compiled.ts";
 
 /** One rounding of the result may fall to the other side. */
@@ -12,9 +24,26 @@ function close(dtype: "bf16" | "f32", actual: readonly number[] | undefined, exp
   expectClose(actual, values, ulp[dtype], dtype === "f32" ? 1e-6 : 0);
 }
 
-const shapes = [[1, 1], [1, 5], [3, 1], [3, 4], [2, 7]] as const;
+const shapes = [
+  [1, 1],
+  [1, 5],
+  [3, 1],
+  [3, 4],
+  [2, 7],
+] as const;
 
-function each(name: string, text: string, entry: string, check: (dtype: "bf16" | "f32", N: number, D: number, run: (inputs: Record<string, Table>) => readonly number[] | undefined) => void, even = false): void {
+function each(
+  name: string,
+  text: string,
+  entry: string,
+  check: (
+    dtype: "bf16" | "f32",
+    N: number,
+    D: number,
+    run: (inputs: Record<string, Table>) => readonly number[] | undefined,
+  ) => void,
+  even = false,
+): void {
   for (const dtype of ["bf16", "f32"] as const) {
     for (const [N, half] of shapes) {
       const D = even ? 2 * half : half;
@@ -22,7 +51,9 @@ function each(name: string, text: string, entry: string, check: (dtype: "bf16" |
         seeded(N * 100 + D);
         const types: Types = new Map([["A", dtype]]);
         check(dtype, N, D, (inputs) => {
-          const numbers = Object.fromEntries(Object.entries(inputs).map(([key, value]) => [key, value.values]));
+          const numbers = Object.fromEntries(
+            Object.entries(inputs).map(([key, value]) => [key, value.values]),
+          );
           return run(compiled(text, entry, { N, D }, types), numbers)["out"];
         });
       });
@@ -33,11 +64,21 @@ function each(name: string, text: string, entry: string, check: (dtype: "bf16" |
 const head = "dim N, D\n";
 
 describe("std.nn", () => {
-  each("softmax", `import std.nn { softmax }\n${head}fn f<A: float>(x: A[N, D]) -> A[N, D] { softmax[D](x) }`, "f", (dtype, N, D, go) => {
-    const x = noise(dtype, [N, D], 4);
-    const rows = table([N], () => 0).values.map((_, n) => softmax(row(x, n), row(x, n).map(() => true)));
-    close(dtype, go({ x }), of([N, D], rows.flat()));
-  });
+  each(
+    "softmax",
+    `import std.nn { softmax }\n${head}fn f<A: float>(x: A[N, D]) -> A[N, D] { softmax[D](x) }`,
+    "f",
+    (dtype, N, D, go) => {
+      const x = noise(dtype, [N, D], 4);
+      const rows = table([N], () => 0).values.map((_, n) =>
+        softmax(
+          row(x, n),
+          row(x, n).map(() => true),
+        ),
+      );
+      close(dtype, go({ x }), of([N, D], rows.flat()));
+    },
+  );
 
   each(
     "masked softmax",
@@ -51,10 +92,19 @@ describe("std.nn", () => {
     },
   );
 
-  each("rmsnorm", `import std.nn { rmsnorm }\n${head}fn f<A: float>(x: A[N, D], g: f32[D]) -> A[N, D] { rmsnorm(x, g) }`, "f", (dtype, N, D, go) => {
-    const [x, g] = [noise(dtype, [N, D]), noise("f32", [D])];
-    close(dtype, go({ x, g }), of([N, D], Array.from({ length: N }, (_, n) => rmsnorm(row(x, n), g.values)).flat()));
-  });
+  each(
+    "rmsnorm",
+    `import std.nn { rmsnorm }\n${head}fn f<A: float>(x: A[N, D], g: f32[D]) -> A[N, D] { rmsnorm(x, g) }`,
+    "f",
+    (dtype, N, D, go) => {
+      const [x, g] = [noise(dtype, [N, D]), noise("f32", [D])];
+      close(
+        dtype,
+        go({ x, g }),
+        of([N, D], Array.from({ length: N }, (_, n) => rmsnorm(row(x, n), g.values)).flat()),
+      );
+    },
+  );
 
   each(
     "layernorm",
@@ -73,18 +123,40 @@ describe("std.nn", () => {
 
   const gelu = (x: number): number => 0.5 * x * (1 + errorFunction(x / Math.SQRT2));
   const silu = (x: number): number => x / (1 + Math.exp(-x));
-  each("silu", `import std.nn { silu }\n${head}fn f<A: float>(x: A[N, D]) -> A[N, D] { silu(x) }`, "f", (dtype, N, D, go) => {
-    const x = noise(dtype, [N, D], 6);
-    close(dtype, go({ x }), of([N, D], x.values.map(silu)));
-  });
-  each("gelu", `import std.nn { gelu }\n${head}fn f<A: float>(x: A[N, D]) -> A[N, D] { gelu(x) }`, "f", (dtype, N, D, go) => {
-    const x = noise(dtype, [N, D], 4);
-    close(dtype, go({ x }), of([N, D], x.values.map(gelu)));
-  });
-  each("swiglu", `import std.nn { swiglu }\n${head}fn f<A: float>(g: A[N, D], u: A[N, D]) -> A[N, D] { swiglu(g, u) }`, "f", (dtype, N, D, go) => {
-    const [g, u] = [noise(dtype, [N, D], 4), noise(dtype, [N, D], 4)];
-    close(dtype, go({ g, u }), of([N, D], g.values.map((v, i) => silu(v) * (u.values[i] ?? 0))));
-  });
+  each(
+    "silu",
+    `import std.nn { silu }\n${head}fn f<A: float>(x: A[N, D]) -> A[N, D] { silu(x) }`,
+    "f",
+    (dtype, N, D, go) => {
+      const x = noise(dtype, [N, D], 6);
+      close(dtype, go({ x }), of([N, D], x.values.map(silu)));
+    },
+  );
+  each(
+    "gelu",
+    `import std.nn { gelu }\n${head}fn f<A: float>(x: A[N, D]) -> A[N, D] { gelu(x) }`,
+    "f",
+    (dtype, N, D, go) => {
+      const x = noise(dtype, [N, D], 4);
+      close(dtype, go({ x }), of([N, D], x.values.map(gelu)));
+    },
+  );
+  each(
+    "swiglu",
+    `import std.nn { swiglu }\n${head}fn f<A: float>(g: A[N, D], u: A[N, D]) -> A[N, D] { swiglu(g, u) }`,
+    "f",
+    (dtype, N, D, go) => {
+      const [g, u] = [noise(dtype, [N, D], 4), noise(dtype, [N, D], 4)];
+      close(
+        dtype,
+        go({ g, u }),
+        of(
+          [N, D],
+          g.values.map((v, i) => silu(v) * (u.values[i] ?? 0)),
+        ),
+      );
+    },
+  );
 
   for (const dtype of ["bf16", "f32"] as const) {
     for (const [N, D] of shapes) {
@@ -93,8 +165,13 @@ describe("std.nn", () => {
         const text = `import std.nn { cross_entropy }\n${head}fn f<A: float>(x: A[N, D], target: i32[N]) -> f32[N] { cross_entropy[D](x, target) }`;
         const x = noise(dtype, [N, D], 8);
         const target = table([N], (n) => (n === 1 ? -1 : (n * 2) % D));
-        const got = run(compiled(text, "f", { N, D }, new Map([["A", dtype]])), { x: x.values, target: target.values })["out"];
-        const want = table([N], (n) => (target.at(n) < 0 ? 0 : Math.log(sum(D, (d) => Math.exp(x.at(n, d)))) - x.at(n, target.at(n))));
+        const got = run(compiled(text, "f", { N, D }, new Map([["A", dtype]])), {
+          x: x.values,
+          target: target.values,
+        })["out"];
+        const want = table([N], (n) =>
+          target.at(n) < 0 ? 0 : Math.log(sum(D, (d) => Math.exp(x.at(n, d)))) - x.at(n, target.at(n)),
+        );
         close("f32", got, want);
       });
     }
@@ -108,7 +185,9 @@ describe("std.rope", () => {
     "f",
     (dtype, N, D, go) => {
       const [x, pos] = [noise(dtype, [N, D]), table([N], (n) => n * 17)];
-      const rows = Array.from({ length: N }, (_, n) => rotated(row(x, n), pos.at(n), (i) => 10000 ** ((-2 * i) / D)));
+      const rows = Array.from({ length: N }, (_, n) =>
+        rotated(row(x, n), pos.at(n), (i) => 10000 ** ((-2 * i) / D)),
+      );
       close(dtype, go({ x, pos }), of([N, D], rows.flat()));
     },
     true,
@@ -119,7 +198,10 @@ describe("std.rope", () => {
     const [B, S, H, D] = [2, 3, 2, 4];
     const [x, pos] = [noise("f32", [B, S, H, D]), table([B, S], (b, s) => b * 5 + s)];
     const got = run(compiled(text, "f", { B, S, H, D }), { x: x.values, pos: pos.values })["out"];
-    const want = table([B, S, H, D], (b, s, h, d) => rotated(row(x, b, s, h), pos.at(b, s), (i) => 100 ** ((-2 * i) / D))[d] ?? 0);
+    const want = table(
+      [B, S, H, D],
+      (b, s, h, d) => rotated(row(x, b, s, h), pos.at(b, s), (i) => 100 ** ((-2 * i) / D))[d] ?? 0,
+    );
     close("f32", got, want);
   });
 
@@ -128,7 +210,8 @@ describe("std.rope", () => {
       const text = `import std.rope { yarn }\ndim N, D\nfn f(x: f32[N, D], pos: i32[N]) -> f32[N, D] where D % 2 == 0 { yarn(x, pos) }`;
       const N = 3;
       const [x, pos] = [noise("f32", [N, D]), table([N], (n) => n * 11 + 1)];
-      const pair = (turns: number): number => (D * Math.log(4096 / (turns * 2 * Math.PI))) / (2 * Math.log(10000));
+      const pair = (turns: number): number =>
+        (D * Math.log(4096 / (turns * 2 * Math.PI))) / (2 * Math.log(10000));
       const low = Math.max(Math.floor(pair(32)), 0);
       const high = Math.min(Math.ceil(pair(1)), D - 1);
       const freq = (i: number): number => {
@@ -137,13 +220,18 @@ describe("std.rope", () => {
         return (f / 40) * (1 - smooth) + f * smooth;
       };
       const got = run(compiled(text, "f", { N, D }), { x: x.values, pos: pos.values })["out"];
-      close("f32", got, of([N, D], Array.from({ length: N }, (_, n) => rotated(row(x, n), pos.at(n), freq)).flat()));
+      close(
+        "f32",
+        got,
+        of([N, D], Array.from({ length: N }, (_, n) => rotated(row(x, n), pos.at(n), freq)).flat()),
+      );
     });
   }
 
   it("mscale is 1 where nothing is stretched", () => {
     const text = `import std.rope { mscale }\ndim N\nfn f(x: f32[N], a: f32, c: f32) -> f32[N] { for n: x[n] * mscale(a, c) }`;
-    const go = (a: number, c: number): readonly number[] | undefined => run(compiled(text, "f", { N: 1 }), { x: [1], a: [a], c: [c] })["out"];
+    const go = (a: number, c: number): readonly number[] | undefined =>
+      run(compiled(text, "f", { N: 1 }), { x: [1], a: [a], c: [c] })["out"];
     expectClose(go(40, 1), [0.1 * Math.log(40) + 1], 1e-6);
     expectClose(go(40, 0.707), [0.1 * 0.707 * Math.log(40) + 1], 1e-6);
     expect(go(1, 1)).toEqual([1]);
@@ -155,19 +243,29 @@ describe("std.mask", () => {
   const [B, S, T] = [2, 3, 4];
   const posQ = table([B, S], (b, s) => b + s);
   const posK = table([B, T], (b, t) => b * 2 + t);
-  const bits = (name: string, more: string, inputs: Record<string, readonly number[]>): readonly number[] | undefined => {
+  const bits = (
+    name: string,
+    more: string,
+    inputs: Record<string, readonly number[]>,
+  ): readonly number[] | undefined => {
     const text = `import std.mask { ${name} }\ndim B, S, T\nfn f(q: i32[B, S], k: i32[B, T]${more}) -> bool[B, S, T] { ${name}(q, k${more === "" ? "" : ", window"}) }`;
     return run(compiled(text, "f", { B, S, T }), { q: posQ.values, k: posK.values, ...inputs })["out"];
   };
   it("causal keeps keys at or before the query", () => {
-    expect(bits("causal", "", {})).toEqual(table([B, S, T], (b, s, t) => Number(posK.at(b, t) <= posQ.at(b, s))).values);
+    expect(bits("causal", "", {})).toEqual(
+      table([B, S, T], (b, s, t) => Number(posK.at(b, t) <= posQ.at(b, s))).values,
+    );
   });
   it("sliding keeps the last window of them", () => {
-    const want = table([B, S, T], (b, s, t) => Number(posK.at(b, t) <= posQ.at(b, s) && posQ.at(b, s) - posK.at(b, t) < 2));
+    const want = table([B, S, T], (b, s, t) =>
+      Number(posK.at(b, t) <= posQ.at(b, s) && posQ.at(b, s) - posK.at(b, t) < 2),
+    );
     expect(bits("sliding", ", window: i32", { window: [2] })).toEqual(want.values);
   });
   it("document keeps keys of one document", () => {
-    expect(bits("document", "", {})).toEqual(table([B, S, T], (b, s, t) => Number(posK.at(b, t) === posQ.at(b, s))).values);
+    expect(bits("document", "", {})).toEqual(
+      table([B, S, T], (b, s, t) => Number(posK.at(b, t) === posQ.at(b, s))).values,
+    );
   });
 });
 
