@@ -59,7 +59,7 @@ export interface Facts {
 
 export const noFacts: Facts = { values: new Map(), nonNegative: [], multiples: [], fromZero: new Set() };
 
-const maxSteps = 200;
+const maxSteps = 400;
 const maxDepth = 5;
 const maxFacts = 64;
 
@@ -269,16 +269,47 @@ interface Search {
   steps: number;
 }
 
-/** A difference that is at least 0 under the facts. */
-function proveNonNegative(facts: Facts, difference: Dim): boolean {
+/** A difference that is at least 0 under the facts. A minimum or maximum is one of its operands: both cases are proved. */
+function proveNonNegative(facts: Facts, difference: Dim, splits = 3): boolean {
   if (difference.kind === "const") return difference.value >= 0;
+  const choice = splits > 0 ? findExtremum(difference) : undefined;
+  if (choice !== undefined) {
+    const { left, right } = choice;
+    const ordered = choice.kind === "max" ? sub(left, right) : sub(right, left);
+    const key = dimKey(choice);
+    const holds = (taken: Dim, order: Dim): boolean =>
+      proveNonNegative(atLeastZero(facts, order), replaced(difference, key, taken), splits - 1);
+    return holds(left, ordered) && holds(right, sub(zero, ordered));
+  }
   const opaque = new OpaqueAtoms(facts);
   const goal = opaque.flat(difference);
   const known = facts.nonNegative.map((bound) => opaque.flat(bound));
   const shift = opaque.shift();
   const shifted = (d: Dim): Dim => substitute(d, shift);
   const search: Search = { facts: [...known, ...opaque.laws].map(shifted), steps: 0 };
-  return searchNonNegative(search, shifted(goal), opaque.unbounded, maxDepth);
+  const start = shifted(goal);
+  // Shallow proofs first: nearly all are, and a deep search into the wrong branch would use up the steps.
+  for (let depth = 1; depth <= maxDepth; depth += 1)
+    if (searchNonNegative(search, start, opaque.unbounded, depth)) return true;
+  return false;
+}
+
+function findExtremum(d: Dim): Extract<Dim, { left: Dim }> | undefined {
+  if (d.kind === "min" || d.kind === "max") return d;
+  for (const part of children(d)) {
+    const found = findExtremum(part);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** The size with one of its atoms, by key, replaced. */
+function replaced(d: Dim, key: string, by: Dim): Dim {
+  if (d.kind === "const" || d.kind === "symbol") return d;
+  if (d.kind === "sum") return add(...d.terms.map((term) => replaced(term, key, by)));
+  if (d.kind === "product") return mul(...d.factors.map((factor) => replaced(factor, key, by)));
+  if (dimKey(d) === key) return by;
+  return combine(d.kind, replaced(d.left, key, by), replaced(d.right, key, by));
 }
 
 /**
