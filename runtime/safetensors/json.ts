@@ -29,6 +29,7 @@ export function parseJson(text: string, limits: JsonLimits): Json {
 
 const numberPattern = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 /** A string without escapes or control characters: nearly all of them. */
+// oxlint-disable-next-line no-control-regex -- JSON forbids them unescaped.
 const plainPattern = /"[^"\\\u0000-\u001f]*"/y;
 const spacePattern = /[ \t\r\n]*/y;
 
@@ -77,7 +78,8 @@ class Reader {
       const key = this.#string();
       if (entries.has(key)) throw new JsonError(`has the key ${JSON.stringify(key.slice(0, 80))} twice`);
       if (!this.#taken(":")) this.#fail();
-      if (entries.size >= this.#limits.members) throw new JsonError(`has more than ${this.#limits.members} entries`);
+      if (entries.size >= this.#limits.members)
+        throw new JsonError(`has more than ${this.#limits.members} entries`);
       entries.set(key, this.value(depth));
       if (this.#taken("}")) return entries;
       if (!this.#taken(",")) this.#fail();

@@ -196,11 +196,13 @@ export class GpuProgram implements Program<GPUBuffer> {
     gpu.pushErrorScope("validation");
     try {
       work();
-    } finally {
-      const scopes = [gpu.popErrorScope(), gpu.popErrorScope()];
-      for (const error of await Promise.all(scopes)) {
-        if (error !== null) throw new DeviceError(`${what}: ${error.message}`);
-      }
+    } catch (error) {
+      // The scopes are a stack that others use too.
+      await Promise.all([gpu.popErrorScope(), gpu.popErrorScope()]);
+      throw error;
+    }
+    for (const error of await Promise.all([gpu.popErrorScope(), gpu.popErrorScope()])) {
+      if (error !== null) throw new DeviceError(`${what}: ${error.message}`);
     }
     this.#checkAlive();
   }

@@ -68,8 +68,9 @@ export const fakeCompiler: CompilerApi = {
   },
   compile(request: CompileRequest) {
     const checked = this.check(request);
+    const rest = { program: undefined, fused: undefined, fusion: [] };
     if (checked.diagnostics.some(({ severity }) => severity === "error")) {
-      return { ...checked, graph: undefined, artifact: undefined, trace: [] };
+      return { ...checked, ...rest, graph: undefined, artifact: undefined, trace: [] };
     }
     const arena = new Arena();
     const rows = request.dims.get("N");
@@ -84,6 +85,7 @@ export const fakeCompiler: CompilerApi = {
       request.target === undefined ? undefined : scalePlan({ ...texts, target: request.target });
     return {
       ...checked,
+      ...rest,
       graph: { arena, graph },
       artifact,
       trace: [{ pass: "fuse", text: () => "graph fused" }],

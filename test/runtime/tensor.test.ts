@@ -79,7 +79,7 @@ test("random floats are normal, integers uniform, and names and seeds have strea
   expect(Math.abs(mean / 3)).toBeLessThan(0.016);
   expect(Math.abs(moment(2) - 1)).toBeLessThan(0.023);
   expect(Math.abs(moment(4) - 3)).toBeLessThan(0.16);
-  const counts = new Array<number>(10).fill(0);
+  const counts = Array.from({ length: 10 }, () => 0);
   for (const k of toNumbers(randomTensor("u8", [count], fill))) counts[k] = (counts[k] ?? 0) + 1;
   for (const k of counts) expect(Math.abs(k - count / 10)).toBeLessThan(500);
   const other = toNumbers(randomTensor("f32", [4], { ...fill, name: "y" }));
