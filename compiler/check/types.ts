@@ -290,9 +290,10 @@ function resolveModule(cx: TypeContext, t: NamedType, entity: ModuleEntity): Typ
     types.set(param.name, element.dtype);
     if (element.scale !== undefined) scales.set(param.name, element.scale);
   }
-  for (const name of header.dims) cx.useDim(name);
+  const dims = moduleDims(cx, header.dims, entity);
+  for (const [name, dim] of dims) if (dim.kind === "symbol" && dim.name === name) cx.useDim(name);
   const bindings: Bindings = {
-    dims: new Map(header.dims.map((name) => [name, symbol(name)])),
+    dims,
     dtypes: types,
     unwritten: new Set(),
     scales,
@@ -300,6 +301,14 @@ function resolveModule(cx: TypeContext, t: NamedType, entity: ModuleEntity): Typ
     ragged: new Map(),
   };
   return { kind: "module", module: header, bindings };
+}
+
+/** A module's sizes are the holder's of their names, but for those to which its own file gives a value. */
+function moduleDims(cx: TypeContext, names: readonly string[], entity: ModuleEntity): ReadonlyMap<string, Dim> {
+  const dims = new Map<string, Dim>(names.map((name) => [name, symbol(name)]));
+  if (entity.scope.file === cx.scope.file) return dims;
+  for (const [name, { value }] of entity.scope.dims) if (value !== undefined) dims.set(name, value);
+  return dims;
 }
 
 export function satisfies(
