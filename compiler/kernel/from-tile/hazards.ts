@@ -31,9 +31,15 @@ export class Hazards {
     this.#written = new Set();
   }
 
-  /** Before a loop's body: what any iteration touches may just have been touched. */
+  /**
+   * Before a loop's body. What conflicts with what came before the loop is separated here, once, and not in every
+   * iteration; then the body begins as if an iteration had just ended.
+   */
   enterLoop(body: readonly TileOp[]): void {
     const { read, written } = touched(body);
+    const conflict = [...read].some((tile) => this.#written.has(tile))
+      || [...written].some((tile) => this.#read.has(tile) || this.#written.has(tile));
+    if (conflict) this.#separate();
     for (const tile of read) this.#read.add(tile);
     for (const tile of written) this.#written.add(tile);
   }
