@@ -1,16 +1,17 @@
 /** Rewriting the bodies of a node in place in its graph. */
 import type { Arena } from "../tensor/arena.ts";
 import type { Node, Ref, Scalar } from "../tensor/ir.ts";
-import { rootsOf } from "../tensor/scalars.ts";
+import { bodyOf, type NodeBody } from "../tensor/node-body.ts";
 
 /**
  * The refs of the node with other bodies, or undefined where `rewrite` gives the same ones or the node has none. New
  * bodies may read the node's inputs, by position, and no others.
  */
-export function withRoots(arena: Arena, node: Node, rewrite: (roots: readonly Scalar[]) => readonly Scalar[]): readonly Ref[] | undefined {
+export function withRoots(arena: Arena, node: Node, rewrite: (body: NodeBody) => readonly Scalar[]): readonly Ref[] | undefined {
   if (node.kind !== "loop" && node.kind !== "scatter") return undefined;
-  const roots = rootsOf(node);
-  const now = rewrite(roots);
+  const body = bodyOf(node);
+  const { roots } = body;
+  const now = rewrite(body);
   if (now.every((root, i) => root === roots[i])) return undefined;
   const rebuilt = node.kind === "loop" ? loopOf(arena, node, now) : scatterOf(arena, node, now);
   return rebuilt.types.map((_, i) => arena.ref(rebuilt, i));

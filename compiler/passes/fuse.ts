@@ -18,7 +18,7 @@
  */
 import type { Arena } from "../tensor/arena.ts";
 import { outputsOf, replaceOutputs, topological } from "../tensor/graphs.ts";
-import type { Graph, LoopNode, Node, Ref, ScalarRead } from "../tensor/ir.ts";
+import type { Graph, LoopNode, Node, Ref } from "../tensor/ir.ts";
 import { bodyOf } from "../tensor/node-body.ts";
 import { emitGroup } from "./emit-group.ts";
 import { meet, merged, producersOf, singleton, type Group, type Meeting } from "./groups.ts";
@@ -56,9 +56,11 @@ export function fuseGraph(arena: Arena, graph: Graph, options: FuseOptions = fus
   const report: FusionDecision[] = [];
   const cx: Fusing = { arena, options, sizes: new Sizes(), report };
   const cheap = inlineProducers(arena, graph, cheapProducers(cx));
-  const grouped = groupLoops(cx, cheap, "first");
-  const single = inlineProducers(arena, grouped, singleReaders(cx));
-  return { graph: groupLoops(cx, single, "last"), report };
+  const grouped = groupLoops(cx, cheap);
+  const single = inlineProducers(arena, grouped.graph, singleReaders(cx));
+  const last = single === grouped.graph && !grouped.changed ? grouped : groupLoops(cx, single);
+  report.push(...last.refusals());
+  return { graph: last.graph, report };
 }
 
 interface Fusing {
@@ -146,8 +148,7 @@ class Grouping {
   readonly #groupOf = new Map<Node, Group>();
   readonly #consumers = new Map<Node, Node[]>();
   readonly #outputs: ReadonlySet<Node>;
-  readonly #reads = new Map<LoopNode, readonly ScalarRead[]>();
-  readonly #refusals: { readonly ref: Ref; readonly consumer: Node; readonly reason: string }[] = [];
+  readonly #refusals: { readonly a: Group; readonly b: Group; readonly reason: string }[] = [];
   #next = 0;
   changed = false;
 
@@ -159,12 +160,6 @@ class Grouping {
   groupOf(node: Node): Group | undefined {
     return this.#groupOf.get(node);
   }
-
-  readonly readsOf = (node: LoopNode): readonly ScalarRead[] => {
-    let reads = this.#reads.get(node);
-    if (reads === undefined) this.#reads.set(node, (reads = readsOf(node)));
-    return reads;
-  };
 
   add(node: Node): void {
     for (const maker of new Set(node.inputs.map((ref) => ref.node))) {
@@ -217,7 +212,7 @@ class Grouping {
   }
 
   #judge(a: Group, b: Group): Candidate | undefined {
-    const meeting = meet(a, b, this.readsOf);
+    const meeting = meet(a, b);
     if ("reason" in meeting) return this.#refuse(a, b, a.contracts || b.contracts ? contractsAlone : meeting.reason);
     const saved = this.#saved(meeting);
     if (saved <= 0) return undefined;
@@ -260,20 +255,15 @@ class Grouping {
 
   #bytes(group: Group): number {
     let bytes = 0;
-    for (const ref of this.#externals([group])) bytes += this.#cx.sizes.ref(ref);
+    for (const ref of group.externals) bytes += this.#cx.sizes.ref(ref);
     return bytes;
   }
 
-  #externals(groups: readonly Group[]): ReadonlySet<Ref> {
-    const own = new Set<Node>(groups.flatMap((g) => g.members.map((m) => m.node)));
-    const refs = new Set<Ref>();
-    for (const node of own) for (const ref of node.inputs) if (!own.has(ref.node)) refs.add(ref);
-    return refs;
-  }
-
   /** Whether someone outside both groups reads the node. Readers that come later are outside. */
-  #isNeeded(node: Node, own: ReadonlySet<Node>): boolean {
-    return this.#outputs.has(node) || (this.#readers.get(node) ?? []).some((reader) => !own.has(reader));
+  #isNeeded(node: Node, a: Group, b: Group): boolean {
+    if (this.#outputs.has(node)) return true;
+    for (const reader of this.#readers.get(node) ?? []) if (!a.nodes.has(reader) && !b.nodes.has(reader)) return true;
+    return false;
   }
   #readers: ReadonlyMap<Node, readonly Node[]> = new Map();
   setReaders(readers: ReadonlyMap<Node, readonly Node[]>): void {
@@ -281,33 +271,33 @@ class Grouping {
   }
 
   #buffers({ base, joined }: Meeting): number {
-    const own = new Set<Node>([...base.members, ...joined.members].map((m) => m.node));
-    let written = 0;
-    for (const node of own) if (this.#isNeeded(node, own)) written += node.types.length;
-    return this.#externals([base, joined]).size + written;
+    let buffers = 0;
+    for (const group of [base, joined]) {
+      for (const { node } of group.members) if (this.#isNeeded(node, base, joined)) buffers += node.types.length;
+    }
+    for (const ref of base.externals) if (!joined.nodes.has(ref.node)) buffers += 1;
+    for (const ref of joined.externals) if (!base.nodes.has(ref.node) && !base.externals.has(ref)) buffers += 1;
+    return buffers;
   }
 
   #saved({ base, joined, flow, shared }: Meeting): number {
     const { sizes } = this.#cx;
-    const own = new Set<Node>([...base.members, ...joined.members].map((m) => m.node));
     let saved = 0;
-    for (const ref of flow) saved += sizes.ref(ref) * (this.#isNeeded(ref.node, own) ? 1 : 2);
-    for (const ref of shared) if (!own.has(ref.node)) saved += sizes.ref(ref);
+    for (const ref of flow) saved += sizes.ref(ref) * (this.#isNeeded(ref.node, base, joined) ? 1 : 2);
+    for (const ref of shared) if (!base.nodes.has(ref.node) && !joined.nodes.has(ref.node)) saved += sizes.ref(ref);
     return saved;
   }
 
   /** Whether `from` reaches `to` through a node of neither: then they cannot be one loop. */
   #crosses(from: Group, to: Group): boolean {
     const least = from.members[0]?.node.id ?? 0;
-    const own = new Set<Node>([...from.members, ...to.members].map((m) => m.node));
-    const targets = new Set<Node>(from.members.map((m) => m.node));
     const seen = new Set<Node>();
     const stack: Node[] = [];
-    for (const maker of producersOf(to)) if (!own.has(maker)) stack.push(maker);
+    for (const maker of producersOf(to)) if (!from.nodes.has(maker)) stack.push(maker);
     for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
       if (seen.has(node)) continue;
       seen.add(node);
-      if (targets.has(node)) return true;
+      if (from.nodes.has(node)) return true;
       if (seen.size > maxVisits) return true;
       const group = this.#groupOf.get(node);
       // A group is one loop: what any member reads comes before all of them.
@@ -320,19 +310,20 @@ class Grouping {
   }
 
   #refuse(a: Group, b: Group, reason: string): undefined {
-    const made = new Set<Node>(a.members.map((m) => m.node));
-    const consumer = b.members.at(-1)?.node;
-    for (const ref of this.#externals([b])) if (consumer !== undefined && made.has(ref.node)) this.#refusals.push({ ref, consumer, reason });
+    this.#refusals.push({ a, b, reason });
     return undefined;
   }
 
   /** The last reason for each value that still passes through memory between two loops. */
   refusals(): readonly FusionDecision[] {
     const apart = new Map<string, FusionDecision>();
-    for (const { ref, consumer, reason } of this.#refusals) {
-      if (this.#groupOf.get(ref.node) === this.#groupOf.get(consumer)) continue;
-      const [producer, reader] = [nameOf(this.#cx, ref.node), nameOf(this.#cx, consumer)];
-      apart.set(`${ref.node.id} ${consumer.id}`, { outcome: "apart", producer, consumer: reader, saved: this.#cx.sizes.ref(ref), reason });
+    for (const { a, b, reason } of this.#refusals) {
+      const consumer = b.members.at(-1)?.node;
+      for (const ref of b.externals) {
+        if (consumer === undefined || !a.nodes.has(ref.node) || this.#groupOf.get(ref.node) === this.#groupOf.get(consumer)) continue;
+        const [producer, reader] = [nameOf(this.#cx, ref.node), nameOf(this.#cx, consumer)];
+        apart.set(`${ref.node.id} ${consumer.id}`, { outcome: "apart", producer, consumer: reader, saved: this.#cx.sizes.ref(ref), reason });
+      }
     }
     return [...apart.values()];
   }
@@ -361,7 +352,14 @@ const maxVisits = 2000;
 const fewRows = 32;
 const longRow = 8192;
 
-function groupLoops(cx: Fusing, graph: Graph, last: "last" | "first"): Graph {
+/** The graph with its groups as loops, and the reasons of loops that stay apart. */
+interface Grouped {
+  readonly graph: Graph;
+  readonly changed: boolean;
+  readonly refusals: () => readonly FusionDecision[];
+}
+
+function groupLoops(cx: Fusing, graph: Graph): Grouped {
   const nodes = topological(graph);
   const grouping = new Grouping(cx, graph);
   const readers = new Map<Node, Node[]>();
@@ -374,14 +372,14 @@ function groupLoops(cx: Fusing, graph: Graph, last: "last" | "first"): Graph {
   }
   grouping.setReaders(readers);
   for (const node of nodes) grouping.add(node);
-  if (last === "last") cx.report.push(...grouping.refusals());
-  if (!grouping.changed) return graph;
+  const refusals = (): readonly FusionDecision[] => grouping.refusals();
+  if (!grouping.changed) return { graph, changed: false, refusals };
   const outputs = new Set(outputsOf(graph));
   const now = new Map<Ref, Ref>();
   for (const unit of unitsInOrder(nodes, grouping)) {
     for (const [old, ref] of emitUnit(cx.arena, unit, now, outputs, readers)) now.set(old, ref);
   }
-  return replaceOutputs(cx.arena, graph, (ref) => now.get(ref) ?? ref);
+  return { graph: replaceOutputs(cx.arena, graph, (ref) => now.get(ref) ?? ref), changed: true, refusals };
 }
 
 type Unit = { readonly kind: "group"; readonly group: Group } | { readonly kind: "node"; readonly node: Node };

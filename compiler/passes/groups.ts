@@ -7,7 +7,8 @@
  * at the very point that the group is at, so that the value need not pass through memory.
  */
 import { dimEquals, type Dim } from "../types/dim.ts";
-import type { LoopAxis, LoopNode, Node, Ref, ScalarRead } from "../tensor/ir.ts";
+import type { LoopAxis, LoopNode, Node, Ref } from "../tensor/ir.ts";
+import { bodyOf } from "../tensor/node-body.ts";
 import { isContraction, plainAxes, readsOf } from "./loops.ts";
 
 export interface Member {
@@ -25,6 +26,16 @@ export interface Group {
   readonly contracts: boolean;
   /** Scalars of all bodies, shared ones counted for each member. */
   readonly scalars: number;
+  readonly nodes: ReadonlySet<Node>;
+  /** What the members read of others. */
+  readonly externals: ReadonlySet<Ref>;
+  readonly access: readonly Access[];
+}
+
+/** A read of a member: at the group's axes, or undefined where its indices are no plain axes. */
+interface Access {
+  readonly ref: Ref;
+  readonly axes: readonly number[] | undefined;
 }
 
 /** How two groups meet. `joined` is mapped into `base`, which has the axes `over` if either has. */
@@ -40,53 +51,46 @@ export interface Meeting {
 
 export function singleton(id: number, node: LoopNode): Group {
   const map = [...node.axes, ...node.over].map((_, i) => i);
-  const scalars = readsOf(node).length + node.carriers.length + node.results.length;
-  return { id, members: [{ node, map }], axes: node.axes, over: node.over, contracts: isContraction(node), scalars };
+  const access: Access[] = [];
+  for (const read of readsOf(node)) {
+    const ref = node.inputs[read.input];
+    if (ref !== undefined) access.push({ ref, axes: plainAxes(read) });
+  }
+  return {
+    id, members: [{ node, map }], axes: node.axes, over: node.over, contracts: isContraction(node),
+    scalars: bodyOf(node).scalars.length, nodes: new Set([node]), externals: new Set(node.inputs), access,
+  };
 }
 
 export function merged(id: number, meeting: Meeting): Group {
   const { base, joined, map } = meeting;
   const moved = joined.members.map(({ node, map: inner }) => ({ node, map: inner.map((k) => map[k] ?? k) }));
   const members = [...base.members, ...moved].sort((a, b) => a.node.id - b.node.id);
+  const nodes = new Set([...base.nodes, ...joined.nodes]);
+  const externals = new Set([...base.externals, ...joined.externals].filter((ref) => !nodes.has(ref.node)));
+  const access = [...base.access, ...joined.access.map(({ ref, axes }) => ({ ref, axes: axes?.map((k) => map[k] ?? k) }))];
   return {
-    id, members, axes: base.axes, over: base.over,
-    contracts: base.contracts || joined.contracts, scalars: base.scalars + joined.scalars,
+    id, members, axes: base.axes, over: base.over, contracts: base.contracts || joined.contracts,
+    scalars: base.scalars + joined.scalars, nodes, externals, access,
   };
-}
-
-/** What the groups read of each other and of others: by ref, the group axes of each plain read, or undefined. */
-class Access {
-  readonly reads: { readonly ref: Ref; readonly axes: readonly number[] | undefined }[] = [];
-
-  constructor(group: Group, reads: (node: LoopNode) => readonly ScalarRead[]) {
-    for (const { node, map } of group.members) {
-      for (const read of reads(node)) {
-        const ref = node.inputs[read.input];
-        if (ref === undefined) continue;
-        this.reads.push({ ref, axes: plainAxes(read)?.map((k) => map[k] ?? k) });
-      }
-    }
-  }
 }
 
 /**
  * How `a` and `b` can share one space, or why they cannot. Axes are matched by what one reads of the other, then by
  * what both read, then by equal extents.
  */
-export function meet(a: Group, b: Group, reads: (node: LoopNode) => readonly ScalarRead[]): Meeting | { readonly reason: string } {
+export function meet(a: Group, b: Group): Meeting | { readonly reason: string } {
   const [base, joined] = b.over.length > 0 && a.over.length === 0 ? [b, a] : [a, b];
   const allowed = allowedAxes(base, joined);
   if (allowed === undefined) return { reason: "their axes do not match" };
-  const accessBase = new Access(base, reads);
-  const accessJoined = new Access(joined, reads);
   const map = new Array<number>(joined.axes.length + joined.over.length).fill(-1);
   const flow = new Set<Ref>();
-  if (!matchFlow(base, accessJoined, map, flow, "joined reads") || !matchFlow(joined, accessBase, map, flow, "base reads")) {
+  if (!matchFlow(base, joined.access, map, flow, "joined reads") || !matchFlow(joined, base.access, map, flow, "base reads")) {
     return { reason: "one reads the other at other elements than it makes" };
   }
-  matchShared(accessBase, accessJoined, map);
+  matchShared(base.access, joined.access, map);
   if (!matchExtents(base, joined, map, allowed)) return { reason: "their axes have different sizes" };
-  return { base, joined, map, flow: [...flow], shared: sharedReads(accessBase, accessJoined, map) };
+  return { base, joined, map, flow: [...flow], shared: sharedReads(base.access, joined.access, map) };
 }
 
 /** For each axis of `joined`, the range of axes of `base` that it may become. */
@@ -101,8 +105,9 @@ function allowedAxes(base: Group, joined: Group): ((axis: number) => readonly [n
   return joined.axes.length === all ? () => [0, all] : undefined;
 }
 
-function matchFlow(makers: Group, access: Access, map: number[], flow: Set<Ref>, who: "joined reads" | "base reads"): boolean {
-  for (const { ref, axes } of access.reads) {
+function matchFlow(makers: Group, access: readonly Access[], map: number[], flow: Set<Ref>, who: "joined reads" | "base reads"): boolean {
+  for (const { ref, axes } of access) {
+    if (!makers.nodes.has(ref.node)) continue;
     const maker = makers.members.find((m) => m.node === ref.node);
     if (maker === undefined) continue;
     flow.add(ref);
@@ -124,10 +129,10 @@ function fix(map: number[], from: number, to: number): boolean {
   return true;
 }
 
-function matchShared(base: Access, joined: Access, map: number[]): void {
-  for (const { ref, axes } of joined.reads) {
+function matchShared(base: readonly Access[], joined: readonly Access[], map: number[]): void {
+  for (const { ref, axes } of joined) {
     if (axes === undefined) continue;
-    for (const other of base.reads) {
+    for (const other of base) {
       if (other.ref !== ref || other.axes === undefined) continue;
       const trial = [...map];
       if (axes.every((from, j) => fix(trial, from, other.axes?.[j] ?? -1))) map.splice(0, map.length, ...trial);
@@ -161,11 +166,11 @@ function equalExtents(a: Dim | undefined, b: Dim | undefined): boolean {
 }
 
 /** Tensors that both read at the same elements, or both at some that no axes say. */
-function sharedReads(base: Access, joined: Access, map: readonly number[]): readonly Ref[] {
+function sharedReads(base: readonly Access[], joined: readonly Access[], map: readonly number[]): readonly Ref[] {
   const shared = new Set<Ref>();
-  for (const { ref, axes } of joined.reads) {
+  for (const { ref, axes } of joined) {
     if (axes === undefined) continue;
-    const same = base.reads.some((other) => other.ref === ref && other.axes?.every((to, j) => map[axes[j] ?? -1] === to));
+    const same = base.some((other) => other.ref === ref && other.axes?.every((to, j) => map[axes[j] ?? -1] === to));
     if (same) shared.add(ref);
   }
   return [...shared];
@@ -173,8 +178,7 @@ function sharedReads(base: Access, joined: Access, map: readonly number[]): read
 
 /** Nodes outside the group that it reads. */
 export function producersOf(group: Group): ReadonlySet<Node> {
-  const own = new Set<Node>(group.members.map((m) => m.node));
   const producers = new Set<Node>();
-  for (const { node } of group.members) for (const ref of node.inputs) if (!own.has(ref.node)) producers.add(ref.node);
+  for (const ref of group.externals) producers.add(ref.node);
   return producers;
 }

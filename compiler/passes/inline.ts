@@ -14,7 +14,8 @@ import { carryNames, outputsOf, replaceOutputs, topological, withInputs } from "
 import type { Graph, LoopNode, LoopResult, Node, Ref, Scalar, ScalarRead, ScatterNode } from "../tensor/ir.ts";
 import type { DType } from "../types/dtype.ts";
 import { isWide } from "../tensor/scalar-types.ts";
-import { reachable, rewriteScalars, rootsOf } from "../tensor/scalars.ts";
+import { bodyOf } from "../tensor/node-body.ts";
+import { reachable, rewriteScalars } from "../tensor/scalars.ts";
 import { isPointwise, plainAxes, readsOf } from "./loops.ts";
 
 /** A node that reads a producer, and the reads with which it does; none for a structured node or an output. */
@@ -96,7 +97,8 @@ function inlineInto(arena: Arena, node: LoopNode | ScatterNode, inputs: readonly
     if (producer?.kind !== "loop" || result === undefined) return s;
     return inlinedRead(arena, s, producer, result, list);
   };
-  const roots = rewriteScalars(arena, rootsOf(node), rule);
+  const body = bodyOf(node);
+  const roots = rewriteScalars(arena, body.roots, rule, body.scalars);
   if (node.kind === "scatter") {
     const target = roots.slice(0, node.target.length);
     return arena.scatter({ axes: node.axes, inputs: list, target, value: roots.at(-2) ?? node.value, keep: roots.at(-1) ?? node.keep });
@@ -166,8 +168,10 @@ export const inlineViews: InlinePolicy = (producer, _, uses) => {
 };
 
 function isView(producer: LoopNode, result: LoopResult): boolean {
+  if (producer.inputs.length > 1) return false;
   let reads = 0;
-  for (const s of reachable([result.value])) {
+  const { scalars } = bodyOf(producer);
+  for (const s of producer.results.length === 1 ? scalars : reachable([result.value])) {
     if (s.kind === "apply" && s.args.some((arg) => arg.type === "f32")) return false;
     if (s.kind === "apply" && s.type === "f32") return false;
     if (s.kind !== "read") continue;
@@ -175,7 +179,7 @@ function isView(producer: LoopNode, result: LoopResult): boolean {
     const ref = producer.inputs[s.input];
     if (ref === undefined || dtypes[typeOf(ref).dtype].bytes > dtypes[result.dtype].bytes) return false;
     // An index that was read is a gather: it is done once, not by each reader.
-    if (s.index.some((index) => reachable([index]).some((part) => part.kind === "read"))) return false;
+    if (s.index.some((index) => index.kind !== "axis" && reachable([index]).some((part) => part.kind === "read"))) return false;
   }
   return reads <= 1;
 }

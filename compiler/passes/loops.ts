@@ -1,7 +1,7 @@
 /** What passes ask of a loop: whether it is pointwise, which reads it makes, what it costs, whether it contracts. */
 import type { LoopNode, Node, Scalar, ScalarRead } from "../tensor/ir.ts";
 import { scalarFunctions } from "../tensor/scalar-functions.ts";
-import { bodyOf } from "../tensor/node-body.ts";
+import { bodyOf, type NodeBody } from "../tensor/node-body.ts";
 import { reachable } from "../tensor/scalars.ts";
 
 export function isPointwise(node: Node): node is LoopNode {
@@ -29,8 +29,13 @@ export function flopsOf(roots: readonly Scalar[]): number {
 
 /** FLOPs of a node's bodies at one point. */
 export function bodyFlops(node: Node): number {
-  return flopsIn(bodyOf(node).scalars);
+  const body = bodyOf(node);
+  let flops = flopsOfBody.get(body);
+  if (flops === undefined) flopsOfBody.set(body, (flops = flopsIn(body.scalars)));
+  return flops;
 }
+
+const flopsOfBody = new WeakMap<NodeBody, number>();
 
 function flopsIn(scalars: readonly Scalar[]): number {
   let flops = 0;
@@ -48,6 +53,14 @@ function flopsIn(scalars: readonly Scalar[]): number {
  */
 export function isContraction(node: Node): boolean {
   if (node.kind !== "loop" || node.over.length === 0) return false;
+  let contracts = contractions.get(node);
+  if (contracts === undefined) contractions.set(node, (contracts = contractsIn(node)));
+  return contracts;
+}
+
+const contractions = new WeakMap<Node, boolean>();
+
+function contractsIn(node: LoopNode): boolean {
   const all = 2 ** (node.axes.length + node.over.length) - 1;
   const swept = all - (2 ** node.axes.length - 1);
   return node.carriers.some((carrier) => {

@@ -10,6 +10,7 @@
 import { rewriteGraph } from "../tensor/graphs.ts";
 import { typeOf } from "../tensor/arena.ts";
 import type { Graph, LoopNode, Node, Ref, Scalar, ScatterNode } from "../tensor/ir.ts";
+import { bodyOf, type NodeBody } from "../tensor/node-body.ts";
 import { rewriteScalars } from "../tensor/scalars.ts";
 import { learn, noFacts, type Facts } from "../types/prover.ts";
 import { withRoots } from "./bodies.ts";
@@ -19,27 +20,46 @@ import { simplifyRules, type Rule, type RuleContext } from "./simplify-rules.ts"
 
 export const simplify: Pass<Graph> = { name: "simplify", run: simplifyGraph };
 
+/** What this pass has made: the next run of it has nothing to do. */
+const simpleGraphs = new WeakSet<Graph>();
+
+/** Bodies that no rule changes, for each list of checks, since these are what rules know of sizes. */
+const known = new WeakMap<Graph["checks"], WeakSet<NodeBody>>();
+
+function simpleBodies(graph: Graph): WeakSet<NodeBody> {
+  let simple = known.get(graph.checks);
+  if (simple === undefined) known.set(graph.checks, (simple = new WeakSet()));
+  return simple;
+}
+
 /** A simpler body may be a view, and a body that reads through a view may be simpler: rounds of that. */
 const maxRounds = 4;
 /** Rewrites of one scalar, each of which makes it smaller or simpler; a bound on mistakes, not on programs. */
 const maxSteps = 16;
 
 function simplifyGraph(graph: Graph, cx: PassContext): Graph {
+  if (simpleGraphs.has(graph)) return graph;
   const facts = learn(noFacts, graph.checks);
+  const simple = simpleBodies(graph);
   let current = graph;
   for (let round = 0; round < maxRounds; round++) {
     const viewed = inlineProducers(cx.arena, current, inlineViews);
-    const next = rewriteGraph(cx.arena, viewed, (node) => simplifyNode(cx, node, facts));
+    const next = rewriteGraph(cx.arena, viewed, (node) => simplifyNode(cx, node, facts, simple));
     if (next === current) break;
     current = next;
   }
+  simpleGraphs.add(current);
   return current;
 }
 
-function simplifyNode(cx: PassContext, node: Node, facts: Facts): readonly Ref[] | undefined {
+function simplifyNode(cx: PassContext, node: Node, facts: Facts, simple: WeakSet<NodeBody>): readonly Ref[] | undefined {
   if (node.kind !== "loop" && node.kind !== "scatter") return undefined;
+  const body = bodyOf(node);
+  if (simple.has(body)) return undefined;
   const rules = contextOf(cx, node, facts);
-  return withRoots(cx.arena, node, (roots) => rewriteScalars(cx.arena, roots, (s) => simplifyScalar(rules, s)));
+  const refs = withRoots(cx.arena, node, () => rewriteScalars(cx.arena, body.roots, (s) => simplifyScalar(rules, s), body.scalars));
+  if (refs === undefined) simple.add(body);
+  return refs;
 }
 
 function contextOf(cx: PassContext, node: LoopNode | ScatterNode, facts: Facts): RuleContext {

@@ -275,6 +275,22 @@ export class Arena {
     return this.#node<ScatterNode>((id) => ({ kind: "scatter", id, inputs, types, axes: parts.axes, target, value, keep }));
   }
 
+  /**
+   * The same loop over other inputs of the same types, one for each. Where two of them are one the loop is made
+   * anew, since it then has fewer.
+   */
+  relink(node: LoopNode, refs: readonly Ref[]): LoopNode {
+    const inputs = this.#own(refs);
+    for (let i = 1; i < inputs.length; i++) {
+      for (let k = 0; k < i; k++) if (inputs[i] === inputs[k]) return this.loop({ ...node, inputs });
+    }
+    // The words of a loop end with its inputs, two for each.
+    this.#nodeTable.beginLike(node.id, 2 * inputs.length);
+    this.#refWords(inputs);
+    const { types, axes, over, carriers, results } = node;
+    return this.#node<LoopNode>((id) => ({ kind: "loop", id, inputs, types, axes, over, carriers, results }));
+  }
+
   topk(input: Ref, axis: number, k: Dim, keep?: Ref): TopkNode {
     const { dtype, shape } = typeOf(input);
     const kept = shape.map((dim, i) => (i === axis ? k : dim));

@@ -70,6 +70,10 @@ const expansions: ReadonlyMap<string, Expansion> = new Map<string, Expansion>([
 /** Functions that `expandScalars` takes away. */
 export const expandedFunctions: readonly string[] = [...expansions.keys()];
 
+export function isExpanded(s: Scalar): boolean {
+  return s.kind === "apply" && expansions.has(s.fn);
+}
+
 /** The bodies with every expanded function written out. */
 export function expandScalars(arena: Arena, roots: readonly Scalar[]): readonly Scalar[] {
   return rewriteScalars(arena, roots, (s) => {

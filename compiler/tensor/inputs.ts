@@ -1,9 +1,10 @@
 /** Puts the inputs of a node into their one order: each read once, in order of first use by the bodies. */
 import type { Arena } from "./arena.ts";
 import type { Ref, Scalar } from "./ir.ts";
-import { inReadingOrder, rewriteScalars } from "./scalars.ts";
+import { inputOrder } from "./node-body.ts";
+import { rewriteScalars } from "./scalars.ts";
 
-/** The inputs in order, and the rewritten bodies, or undefined where these are as they were. The first `pinned` stay. */
+/** The inputs, which are the arena's own refs, in order, and the rewritten bodies, or undefined where these are as they were. The first `pinned` stay. */
 export function canonicalInputs(
   arena: Arena, inputs: readonly Ref[], roots: readonly Scalar[], pinned: number,
 ): { readonly inputs: readonly Ref[]; readonly map: readonly Scalar[] | undefined } {
@@ -11,12 +12,11 @@ export function canonicalInputs(
   for (let i = 0; i < pinned; i++) order.push(i);
   const position = new Int32Array(inputs.length).fill(-1);
   for (let i = 0; i < pinned; i++) position[i] = i;
-  for (const scalar of inReadingOrder(roots)) {
-    if (scalar.kind !== "read" || (position[scalar.input] ?? -1) >= 0) continue;
-    const ref = inputs[scalar.input];
+  for (const input of inputOrder(roots)) {
+    if ((position[input] ?? -1) >= 0) continue;
     // A ref that stands twice in the list is one input; a scatter may read what it writes over.
-    const twin = order.find((i) => inputs[i]?.node === ref?.node && inputs[i]?.output === ref?.output);
-    position[scalar.input] = twin === undefined ? order.push(scalar.input) - 1 : (position[twin] ?? 0);
+    const twin = order.find((i) => inputs[i] === inputs[input]);
+    position[input] = twin === undefined ? order.push(input) - 1 : (position[twin] ?? 0);
   }
   const moved = order.length !== inputs.length || order.some((from, to) => from !== to);
   if (!moved) return { inputs, map: undefined };

@@ -24,6 +24,14 @@ export class Interner {
     this.#length = 0;
   }
 
+  /** Begins with the words of an entry, but for its last `dropped`. */
+  beginLike(id: number, dropped: number): void {
+    const start = this.#starts[id] ?? 0;
+    this.#length = (this.#starts[id + 1] ?? 0) - start - dropped;
+    while (this.#scratch.length < this.#length) this.#scratch = grow(this.#scratch);
+    for (let i = 0; i < this.#length; i++) this.#scratch[i] = this.#pool[start + i] ?? 0;
+  }
+
   word(value: number): void {
     if (this.#length === this.#scratch.length) this.#scratch = grow(this.#scratch);
     this.#scratch[this.#length++] = value;

@@ -29,13 +29,15 @@ export function operandsOf(scalar: Scalar): readonly Scalar[] {
 /** Every scalar that the roots use, themselves included, operands first. */
 export function reachable(roots: readonly Scalar[]): Scalar[] {
   const seen = new Set<Scalar>();
+  const found: Scalar[] = [];
   const stack = [...roots];
   for (let scalar = stack.pop(); scalar !== undefined; scalar = stack.pop()) {
     if (seen.has(scalar)) continue;
     seen.add(scalar);
+    found.push(scalar);
     for (const operand of operandsOf(scalar)) stack.push(operand);
   }
-  return [...seen].sort((a, b) => a.id - b.id);
+  return found.sort((a, b) => a.id - b.id);
 }
 
 /** The scalar over other operands, given in the order of `operandsOf`. */
@@ -79,16 +81,25 @@ export function inReadingOrder(roots: readonly Scalar[]): Iterable<Scalar> {
  * Rewrites bodies bottom-up: `rule` sees each scalar over rewritten operands. It does not see a scalar that folds
  * into one of its operands, since it has seen that one already.
  */
-export function rewriteScalars(arena: Arena, roots: readonly Scalar[], rule: (scalar: Scalar) => Scalar): readonly Scalar[] {
+export function rewriteScalars(
+  arena: Arena, roots: readonly Scalar[], rule: (scalar: Scalar) => Scalar, all: readonly Scalar[] = reachable(roots),
+): readonly Scalar[] {
+  /** Only what changed: most of most bodies does not. */
   const result = new Map<Scalar, Scalar>();
-  for (const scalar of reachable(roots)) {
-    const operands = operandsOf(scalar);
-    let changed = false;
-    for (const operand of operands) if (result.get(operand) !== operand) changed = true;
-    const rebuilt = changed ? withOperands(arena, scalar, operands.map((o) => result.get(o) ?? o)) : scalar;
-    result.set(scalar, rebuilt.kind === scalar.kind ? rule(rebuilt) : rebuilt);
+  for (const scalar of all) {
+    const rebuilt = result.size === 0 ? scalar : rebuiltScalar(arena, scalar, result);
+    const ruled = rebuilt.kind === scalar.kind ? rule(rebuilt) : rebuilt;
+    if (ruled !== scalar) result.set(scalar, ruled);
   }
-  return roots.map((root) => result.get(root) ?? root);
+  return result.size === 0 ? roots : roots.map((root) => result.get(root) ?? root);
+}
+
+function rebuiltScalar(arena: Arena, scalar: Scalar, result: ReadonlyMap<Scalar, Scalar>): Scalar {
+  const operands = operandsOf(scalar);
+  for (const operand of operands) {
+    if (result.has(operand)) return withOperands(arena, scalar, operands.map((o) => result.get(o) ?? o));
+  }
+  return scalar;
 }
 
 /** The scalars that a node's bodies begin at: lifts, then results; targets, value and keep of a scatter. */

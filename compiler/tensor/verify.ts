@@ -22,7 +22,7 @@ import type { Graph, LoopNode, Node, Ref, Scalar, ScatterNode, TensorType } from
 import { monoids } from "./monoids.ts";
 import { inferApply } from "./scalar-functions.ts";
 import { scalarTypeOf } from "./scalar-types.ts";
-import { inReadingOrder, rootsOf } from "./scalars.ts";
+import { bodyOf } from "./node-body.ts";
 
 export interface Violation {
   /** Undefined for a violation of the graph itself. */
@@ -114,12 +114,13 @@ function verifyNode(node: Node, say: Say): void {
 
 /** What holds for every scalar of a body, and for the list of inputs. */
 function verifyBody(node: LoopNode | ScatterNode, axes: number, say: Say): void {
+  const body = bodyOf(node);
   let next = node.kind === "scatter" ? 1 : 0;
-  for (const scalar of inReadingOrder(rootsOf(node))) {
-    if (scalar.kind === "read" && scalar.input >= next) {
-      if (scalar.input > next) say(node, `input ${scalar.input} is read before input ${next}`);
-      next = scalar.input + 1;
-    }
+  for (const input of body.inputOrder) {
+    if (input > next) say(node, `input ${input} is read before input ${next}`);
+    next = Math.max(next, input + 1);
+  }
+  for (const scalar of body.scalars) {
     const problem = scalarProblem(node, scalar, axes);
     if (problem !== undefined) say(node, problem);
   }
@@ -183,26 +184,11 @@ function readProblem(node: LoopNode | ScatterNode, read: Extract<Scalar, { kind:
   return undefined;
 }
 
-/** For each scalar, the axes that it varies along and the carriers that it uses, as bits in numbers below 2^53. */
-function usesOf(roots: readonly Scalar[]): { axes(s: Scalar): ReadonlySet<number>; carriers(s: Scalar): ReadonlySet<number> } {
-  const direct = (root: Scalar, kind: "axis" | "carrier"): ReadonlySet<number> => {
-    const found = new Set<number>();
-    for (const s of inReadingOrder([root])) {
-      if (s.kind === "axis" && kind === "axis") found.add(s.axis);
-      if (s.kind === "carrier" && kind === "carrier") found.add(s.carrier);
-    }
-    return found;
-  };
-  const known = new Map<Scalar, { axes: ReadonlySet<number>; carriers: ReadonlySet<number> }>();
-  for (const root of roots) if (!known.has(root)) known.set(root, { axes: direct(root, "axis"), carriers: direct(root, "carrier") });
-  const none: ReadonlySet<number> = new Set();
-  return { axes: (s) => known.get(s)?.axes ?? none, carriers: (s) => known.get(s)?.carriers ?? none };
-}
-
 function verifyLoop(node: LoopNode, say: Say): void {
-  const uses = usesOf(rootsOf(node));
+  const { axesOfRoots, carriersOfRoots } = bodyOf(node);
   const own = node.axes.length;
   const all = own + node.over.length;
+  if (all > 30) say(node, "a loop of more than 30 axes");
   if (node.results.length === 0) say(node, "a loop without results");
   if (node.over.length > 0 && node.carriers.length === 0 && node.results.every((r) => r.axes.length === own)) say(node, "axes that nothing is reduced over");
   node.carriers.forEach((carrier, i) => {
@@ -210,14 +196,15 @@ function verifyLoop(node: LoopNode, say: Say): void {
     if (monoid === undefined) say(node, `there is no monoid '${carrier.monoid}'`);
     else if (!monoid.types.includes(carrier.lift.type)) say(node, `'${carrier.monoid}' of ${carrier.lift.type}`);
     if (node.over.length === 0) say(node, `carrier ${i} has nothing to run over`);
-    for (const used of uses.carriers(carrier.lift)) if (used >= i) say(node, `carrier ${i} uses carrier ${used}`);
+    const used = (carriersOfRoots[i] ?? 0) - 1;
+    if (used >= i) say(node, `carrier ${i} uses carrier ${used}`);
   });
   node.results.forEach((result, i) => {
     const swept = result.axes.filter((k) => k >= own).length;
     if (new Set(result.axes).size !== result.axes.length || result.axes.some((k) => k < 0 || k >= all)) say(node, `result ${i} names its axes wrongly`);
     if (result.axes.length - swept !== own) say(node, `result ${i} lacks an axis of the loop`);
     if (swept !== 0 && swept !== node.over.length) say(node, `result ${i} has some axes of 'over' and lacks others`);
-    if (swept === 0) for (const k of uses.axes(result.value)) if (k >= own) say(node, `result ${i} varies along a reduced axis`);
+    if (swept === 0 && (axesOfRoots[node.carriers.length + i] ?? 0) >= 2 ** own) say(node, `result ${i} varies along a reduced axis`);
     if (scalarTypeOf(result.dtype) !== result.value.type) say(node, `result ${i} stores ${result.value.type} as ${result.dtype}`);
     const type = node.types[i];
     const extents = result.axes.map((k) => (k < own ? node.axes[k] : node.over[k - own])?.extent);
