@@ -1,3 +1,4 @@
+/* oxlint-disable unicorn/no-thenable -- `then` is the branch of a `select`; no tree is awaited. */
 /**
  * Scalars: what operators and scalar functions make of dtypes. Float arithmetic carries f32, whatever the
  * operands; integers keep or widen theirs; literals and dims take the dtype they meet, other integers are cast.

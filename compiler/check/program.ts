@@ -26,8 +26,8 @@ import {
   placeOf,
   type Signature,
 } from "./scope.ts";
-import { derivedFrom, factsOf, type Headers, moduleHeader, signatureOf } from "./signatures.ts";
-import type { Type, TypedExpr, TypedFn, TypedModule, TypedProgram } from "./typed.ts";
+import { derivedFrom, factsOf, type Headers, inherited, moduleHeader, signatureOf } from "./signatures.ts";
+import type { DimCheck, Type, TypedExpr, TypedFn, TypedModule, TypedProgram } from "./typed.ts";
 
 export interface ProgramSource {
   /** The file's name, as the host and the messages know it. */
@@ -135,8 +135,17 @@ function checkWritten(checker: Checker, entity: FnEntity, signature: Signature):
     result: checked.result,
     body: checked.body,
     freeDims: [...body.free, ...[...body.renamed].filter((name) => !body.free.has(name))],
-    checks: body.checks,
+    checks: [...body.checks, ...freeClaims(entity, signature, body)],
   });
+}
+
+/** What the file says of sizes that only the body has: no caller's bindings show it. */
+function freeClaims(entity: FnEntity, signature: Signature, body: BodyState): readonly DimCheck[] {
+  if (body.free.size === 0) return [];
+  const asked = new Set(signature.requires.map(({ place }) => place));
+  return inherited(entity.scope, new Set([...body.rigid, ...body.free])).filter(
+    ({ place }) => !asked.has(place),
+  );
 }
 
 function typedFn(
@@ -365,9 +374,7 @@ function checkDerived(entity: FnEntity, signature: Signature): void {
   });
 }
 
-function writtenBody(
-  fn: FnEntity,
-):
+function writtenBody(fn: FnEntity):
   | {
       readonly statements: readonly (
         { kind: "let"; pattern: readonly { text: string }[] } | { kind: "do" }

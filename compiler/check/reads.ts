@@ -2,26 +2,23 @@
 import type { IndexExpr, IndexPart } from "../../grammar/ast.ts";
 import {
   axisCount,
-  axisTwice,
   badIndex,
-  falseClaim,
   indexAxisMismatch,
   indexOutside,
-  noSuchAxis,
   packMisplaced,
   raggedMismatch,
 } from "../diagnostics/axes.ts";
 import type { Place } from "../diagnostics/diagnostic.ts";
-import { notAFunction } from "../diagnostics/names.ts";
 import { typeMismatch } from "../diagnostics/values.ts";
-import { add, combine, constant, type Dim, DimError, mul, sub, symbol, zero } from "../types/dim.ts";
+import { constant, sub, zero } from "../types/dim.ts";
 import { printDim } from "../types/dim-text.ts";
-import { type IndexRange, proveAtMost, proveEqual, proveLess, refute, withIndices } from "../types/prover.ts";
-import { carried, classOf, dimAxis, findAxis, printAxis, printType, sameAxis, sameDtype } from "./axes.ts";
+import { type IndexRange, proveAtMost, proveLess, refute, withIndices } from "../types/prover.ts";
+import { carried, classOf, dimAxis, printAxis, printType, sameAxis, sameDtype } from "./axes.ts";
 import { convert, tensorOf, unifyNumbers } from "./arithmetic.ts";
-import { claimLater, type Context, errorExpr, fail, inner, placeIn, report } from "./context.ts";
-import { isCapital } from "./scope.ts";
-import { resolveDim } from "./sizes.ts";
+import { type Context, errorExpr, fail, inner, placeIn, report } from "./context.ts";
+import { affineOf, holdsData } from "./index-arithmetic.ts";
+import { checkRenames } from "./renames.ts";
+import { textOf } from "./source-text.ts";
 import type { Axis, TensorType, TypedExpr, TypedIndex } from "./typed.ts";
 
 export function checkIndex(cx: Context, e: IndexExpr): TypedExpr {
@@ -299,196 +296,4 @@ function rangeText(ranges: readonly IndexRange[], type: TensorType): string {
     ({ name, extent }) => `${name.replace(/'.*/, "")} is in 0 .. ${printDim(sub(extent, constant(1)))}`,
   );
   return [...parts, `the tensor is ${printType(type)}`].join("; ");
-}
-
-/** An index as a size over index variables, or undefined where it is not affine. */
-export function affineOf(
-  cx: Context,
-  e: TypedExpr,
-): { readonly dim: Dim; readonly ranges: readonly IndexRange[] } | undefined {
-  const ranges = new Map<string, IndexRange>();
-  try {
-    const dim = affine(cx, e, ranges);
-    return dim === undefined ? undefined : { dim, ranges: [...ranges.values()] };
-  } catch (error) {
-    if (error instanceof DimError) return undefined;
-    throw error;
-  }
-}
-
-function affine(cx: Context, e: TypedExpr, ranges: Map<string, IndexRange>): Dim | undefined {
-  switch (e.kind) {
-    case "literal":
-      return typeof e.value === "bigint" ? constant(e.value) : undefined;
-    case "dim":
-      return e.dim;
-    case "index": {
-      const range = cx.body.indexNames.get(e.variable);
-      if (range === undefined) return undefined;
-      ranges.set(range.name, range);
-      return symbol(range.name);
-    }
-    case "local":
-      return cx.body.sizes.get(e.variable);
-    case "cast":
-      return tensorOf(e.value) !== undefined && isInteger(e) && isInteger(e.value)
-        ? affine(cx, e.value, ranges)
-        : undefined;
-    case "apply": {
-      const args: Dim[] = [];
-      for (const arg of e.args) {
-        const dim = affine(cx, arg, ranges);
-        if (dim === undefined) return undefined;
-        args.push(dim);
-      }
-      return affineApply(cx, e.fn, args, ranges);
-    }
-    default:
-      return undefined;
-  }
-}
-
-function isInteger(e: TypedExpr): boolean {
-  const type = tensorOf(e);
-  return type?.dtype.kind === "dtype" && (type.dtype.dtype === "i32" || type.dtype.dtype === "i64");
-}
-
-function affineApply(
-  cx: Context,
-  fn: string,
-  args: readonly Dim[],
-  ranges: ReadonlyMap<string, IndexRange>,
-): Dim | undefined {
-  const [a, b, c] = args;
-  if (a === undefined) return undefined;
-  if (fn === "neg") return sub(zero, a);
-  if (b === undefined) return undefined;
-  switch (fn) {
-    case "add":
-      return add(a, b);
-    case "sub":
-      return sub(a, b);
-    case "mul":
-      return mul(a, b);
-    case "floordiv":
-    case "mod": {
-      const facts = withIndices(cx.known.sizes, ranges.values());
-      return proveAtMost(facts, constant(1), b) ? combine(fn, a, b) : undefined;
-    }
-    case "min":
-    case "max":
-      return combine(fn, a, b);
-    case "clamp":
-      return c === undefined ? undefined : combine("min", combine("max", a, b), c);
-    default:
-      return undefined;
-  }
-}
-
-/** True where the index comes out of a tensor: then the read is a gather, clamped, and checked in bounds mode. */
-function holdsData(e: TypedExpr): boolean {
-  switch (e.kind) {
-    case "read":
-    case "call":
-    case "reduce":
-      return true;
-    case "apply":
-      return e.args.some(holdsData);
-    case "cast":
-      return holdsData(e.value);
-    case "select":
-      return holdsData(e.condition) || holdsData(e.then) || holdsData(e.else);
-    default:
-      return false;
-  }
-}
-
-/** Source text of a short expression, for messages: names and fields as written, anything else by its kind. */
-export function textOf(e: IndexExpr["value"]): string {
-  switch (e.kind) {
-    case "name":
-      return e.name.text;
-    case "field":
-      return `${textOf(e.value)}.${e.field.text}`;
-    case "int":
-      return String(e.value);
-    case "float":
-      return e.text;
-    case "paren":
-      return `(${textOf(e.value)})`;
-    case "binary":
-      return `${textOf(e.left)} ${e.op} ${textOf(e.right)}`;
-    case "unary":
-      return `${e.op === "not" ? "not " : "-"}${textOf(e.value)}`;
-    case "index":
-      return `${textOf(e.value)}[..]`;
-    case "call":
-      return `${textOf(e.callee)}(..)`;
-    default:
-      return "this";
-  }
-}
-
-// ---------------------------------------------------------------- renames
-
-function checkRenames(cx: Context, e: IndexExpr, value: TypedExpr): TypedExpr {
-  const place = placeIn(cx, e.span);
-  if (value.type.kind === "error") return errorExpr(place);
-  const type = tensorOf(value);
-  if (type === undefined)
-    return fail(
-      cx,
-      value.place,
-      typeMismatch(value.place, {
-        found: printType(value.type),
-        wanted: "a tensor",
-        what: "what is renamed",
-      }),
-    );
-  if (e.else !== undefined) return fail(cx, place, notAFunction(place, "else", "no part of a rename"));
-  let result = value;
-  for (const part of e.indices) {
-    if (part.kind !== "rename")
-      return fail(
-        cx,
-        place,
-        badIndex(placeIn(cx, part.span), "in a list of renames", "rename first: x[S as T][b, t]"),
-      );
-    result = rename(cx, result, part);
-    if (result.kind === "error") return result;
-  }
-  return result;
-}
-
-function rename(cx: Context, value: TypedExpr, part: Extract<IndexPart, { kind: "rename" }>): TypedExpr {
-  const place = placeIn(cx, part.span);
-  const type = tensorOf(value);
-  const from = resolveDim(cx, part.from, "floor");
-  // A name that stands nowhere yet is brought into being, equal to the old one.
-  const name = part.to.kind === "name" && isCapital(part.to.name.text) ? part.to.name.text : undefined;
-  const binds =
-    name !== undefined &&
-    !cx.body.rigid.has(name) &&
-    !cx.body.free.has(name) &&
-    !cx.body.renamed.has(name) &&
-    cx.scope.dims.get(name)?.value === undefined;
-  const to = binds && name !== undefined ? symbol(name) : resolveDim(cx, part.to, "exact");
-  if (from === undefined || to === undefined || type === undefined) return errorExpr(place);
-  const at = findAxis(cx.known, type.axes, dimAxis(from));
-  if (at === -1) return fail(cx, place, noSuchAxis(place, printDim(from), printType(type)));
-  if (at === -2) return fail(cx, place, axisTwice(place, printDim(from), printType(type)));
-  if (binds && name !== undefined) {
-    if (cx.body.quiet === 0) {
-      cx.body.renamed.add(name);
-      cx.body.renames.push({ left: to, relation: "==", right: from });
-    }
-  } else if (!proveEqual(cx.known.sizes, from, to)) {
-    const claim = { left: from, relation: "==", right: to } as const;
-    const message = `${printDim(from)} == ${printDim(to)}`;
-    if (refute(cx.known.sizes, claim))
-      return fail(cx, place, falseClaim(place, { claim: message, why: "the sizes differ for all values" }));
-    claimLater(cx, from, "==", to, message, place);
-  }
-  const axes = type.axes.map((axis, i) => (i === at ? dimAxis(to) : axis));
-  return { kind: "rename", value, from, to, binds, type: { ...type, axes }, place };
 }

@@ -180,7 +180,7 @@ function fnSignature(headers: Headers, entity: FnEntity, decl: FnDecl): Signatur
 }
 
 /** What the file says of dims that the signature has: a caller's sizes must satisfy it too. */
-function inherited(scope: FileScope, dims: ReadonlySet<string>): DimCheck[] {
+export function inherited(scope: FileScope, dims: ReadonlySet<string>): DimCheck[] {
   const checks: DimCheck[] = [];
   for (const claim of scope.claims) {
     if ([...symbols(claim.left), ...symbols(claim.right)].every((name) => dims.has(name))) checks.push(claim);

@@ -25,7 +25,8 @@ export type Axis =
   | { readonly kind: "pack" }
   /**
    * `R[e]` rows for each index of the axis `by`. Two ragged axes are equal when both `instance`s are: each
-   * `dispatch` makes a new one, a signature's `R` is rigid and is bound by the call.
+   * `dispatch` makes a new one, a signature's `R` is rigid and is bound by the call. An `R` that only the result
+   * names has the instance `?R`, which a call's bindings map to a new one.
    */
   | { readonly kind: "ragged"; readonly name: string; readonly instance: string; readonly by: Dim };
 

@@ -304,7 +304,11 @@ function resolveModule(cx: TypeContext, t: NamedType, entity: ModuleEntity): Typ
 }
 
 /** A module's sizes are the holder's of their names, but for those to which its own file gives a value. */
-function moduleDims(cx: TypeContext, names: readonly string[], entity: ModuleEntity): ReadonlyMap<string, Dim> {
+function moduleDims(
+  cx: TypeContext,
+  names: readonly string[],
+  entity: ModuleEntity,
+): ReadonlyMap<string, Dim> {
   const dims = new Map<string, Dim>(names.map((name) => [name, symbol(name)]));
   if (entity.scope.file === cx.scope.file) return dims;
   for (const [name, { value }] of entity.scope.dims) if (value !== undefined) dims.set(name, value);

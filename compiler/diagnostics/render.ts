@@ -76,11 +76,7 @@ function clip(text: string, from: number, to: number): { before: string; marked:
 /** One line that no terminal acts on: tabs become blanks, control and direction characters are dropped. */
 export function printable(text: string): string {
   const spaced = text.replace(/\t/g, "  ").replace(/[\r\n]+/g, " ");
-  // eslint-disable-next-line no-control-regex
-  const safe = spaced.replace(
-    /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g,
-    "",
-  );
+  const safe = spaced.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "");
   return safe.length > 2000 ? `${safe.slice(0, 2000)}..` : safe;
 }
 

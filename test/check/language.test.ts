@@ -444,3 +444,9 @@ describe("block scales", () => {
     ]);
   });
 });
+
+test("what a file says of sizes that only a body has is checked when they are known", () => {
+  const text =
+    "dim E where E % G == 0\ndim G\nfn f(x: f32[N, E]) -> f32[N, E] {\n  let y = x as [N, G, E / G]\n  y as [N, E] }";
+  expect(fn(text)).toMatchObject({ freeDims: ["G"], requires: [], checks: [{ message: "E % G == 0" }] });
+});
