@@ -39,14 +39,15 @@ function makeKernel(syntax: KernelSyntax, moduleVariables: readonly Variable[]):
   const layout = makeLayout(syntax, moduleVariables);
   const bound = bindInstructions(syntax, layout);
   if (bound.length > 0xffff) throw new SimulateError(`${syntax.name} has ${bound.length} instructions; I number at most 65535`, syntax.line);
-  const segments = makeSegments(syntax, bound, layout);
+  const live = liveWords(bound, syntax);
+  const segments = makeSegments(syntax, bound, layout, live);
   return {
     name: syntax.name,
     sites: bound.map((b) => b.site),
     segments,
     registers: layout.registers,
     registerWords: Math.ceil(layout.words / 2) * 2,
-    liveRegisters: liveWords(bound, syntax),
+    liveRegisters: Math.max(0, ...live),
     params: layout.params,
     paramBytes: layout.paramBytes,
     sharedBytes: layout.sharedBytes,

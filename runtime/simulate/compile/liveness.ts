@@ -1,4 +1,4 @@
-/** How many 32-bit registers a thread needs at the least: the most that are live at once. */
+/** How many 32-bit registers a thread needs at the least: those that are live at once. */
 import type { KernelSyntax } from "../parse/syntax.ts";
 import { findLabel } from "./resolve.ts";
 import { isFlow, registersUsed, type Bound } from "./segments.ts";
@@ -17,8 +17,8 @@ function successors(bound: readonly Bound[], kernel: KernelSyntax, i: number): n
   return [...next, ...targets];
 }
 
-/** Backward dataflow over bit sets, an instruction at a time. */
-export function liveWords(bound: readonly Bound[], kernel: KernelSyntax): number {
+/** 32-bit registers live before each instruction. Backward dataflow over bit sets, an instruction at a time. */
+export function liveWords(bound: readonly Bound[], kernel: KernelSyntax): Int32Array {
   const used = bound.map(registersUsed);
   const width = new Map<number, number>();
   for (const { reads, writes } of used) for (const r of [...reads, ...writes]) width.set(r.id, r.bits === 64 ? 2 : r.bits === 1 ? 0 : 1);
@@ -38,11 +38,9 @@ export function liveWords(bound: readonly Bound[], kernel: KernelSyntax): number
       }
     }
   }
-  let most = 0;
-  for (const set of live) {
+  return Int32Array.from(live, (set) => {
     let words = 0;
     for (const [id, w] of width) if ((set[id >> 5]! >>> (id & 31)) & 1) words += w;
-    if (words > most) most = words;
-  }
-  return most;
+    return words;
+  });
 }

@@ -30,6 +30,8 @@ export interface Segment {
   readonly written: Int32Array;
   /** Whether the segment is a wgmma instruction, which keeps the books on registers itself. */
   readonly wgmma: boolean;
+  /** The most 32-bit registers live before one of its instructions. */
+  readonly live: number;
 }
 
 export interface BoundStep {

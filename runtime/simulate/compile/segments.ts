@@ -21,15 +21,16 @@ export const isWarp = (row: Row): row is WarpRow => "bind" in row;
 export const isWait = (row: Row): row is WaitRow => "attempt" in row;
 export const isFlow = (row: Row): row is FlowRow => "flow" in row;
 
-/** Instructions whose names are labels, not variables. */
-function isLabelOperand(row: Row): boolean {
-  return isFlow(row) && (row.flow === "branch" || row.flow === "indexed" || row.flow === "call");
+/** Operands that are values: of control flow, whose other names are labels, only the selector of `brx.idx`. */
+function valuesOf(row: Row, instruction: Instruction): Instruction["operands"] {
+  if (!isFlow(row)) return instruction.operands;
+  return row.flow === "indexed" ? instruction.operands.slice(0, 1) : [];
 }
 
 export function bindInstructions(kernel: KernelSyntax, layout: Layout): Bound[] {
   return kernel.instructions.map((instruction, id) => {
     const { row, choices } = matchOpcode(table, instruction.parts, instruction.line);
-    const operands = isLabelOperand(row) ? [] : instruction.operands.map((operand) => resolve(layout, instruction, operand));
+    const operands = valuesOf(row, instruction).map((operand) => resolve(layout, instruction, operand));
     return { row, site: { id, instruction, choices, operands }, guard: guardOf(layout, instruction) };
   });
 }
@@ -181,7 +182,7 @@ function bitSet(registers: readonly Register[], count: number): Int32Array {
   return set;
 }
 
-export function makeSegments(kernel: KernelSyntax, bound: readonly Bound[], layout: Layout): Segment[] {
+export function makeSegments(kernel: KernelSyntax, bound: readonly Bound[], layout: Layout, live: Int32Array): Segment[] {
   const drafts = new Cutter(kernel, bound).cut();
   const waits = new Map(bound.map((b) => [b.site, b]));
   const idom = postDominators(drafts.map((draft) => successorsOf(draft.end!)));
@@ -208,6 +209,7 @@ export function makeSegments(kernel: KernelSyntax, bound: readonly Bound[], layo
       touched: bitSet(touched, layout.registers.length),
       written: bitSet(writes, layout.registers.length),
       wgmma,
+      live: Math.max(0, ...counted.map((b) => live[b.site.id]!)),
     };
   });
 }

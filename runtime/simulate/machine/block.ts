@@ -59,6 +59,7 @@ function makeWarp(block: Block, index: number, threads: number): Warp {
     fenced: undefined,
     seen: undefined,
     async: makeWarpAsync(),
+    registerCap: 0,
     wgmma: undefined,
   };
   machine.agentNames.set(realm.id * 65536 + agent, () => warpName(warp));

@@ -1,7 +1,7 @@
 /** Runs the splits of a machine until all have exited or none can go on. */
 import { finish } from "./async.ts";
 import { exitLanes, startCluster } from "./block.ts";
-import { addFinding, lanesText, sideOfSite, warpName } from "./findings.ts";
+import { addFinding, findAt, lanesText, sideOfSite, warpName } from "./findings.ts";
 import type { Grid, Machine } from "./machine.ts";
 import { checkRegisters } from "./wgmma-registers.ts";
 import type { Segment } from "../compile/segment.ts";
@@ -128,6 +128,7 @@ function runSplit(machine: Machine, split: Split, budget: number): void {
       runs[segment.index]!++;
       lanes[segment.index]! += popcount(split.mask);
       if (usesWgmma) checkRegisters(warp, segment);
+      if (warp.registerCap !== 0 && segment.live > warp.registerCap) reportRegisters(warp, segment);
       segment.run(warp, split.mask);
     }
     const next = follow(machine, split, segment);
@@ -135,6 +136,12 @@ function runSplit(machine: Machine, split: Split, budget: number): void {
     if (!arriveAt(machine, split, next)) return;
     if (machine.yield) return;
   }
+}
+
+function reportRegisters(warp: Warp, segment: Segment): void {
+  const end = segment.end.kind === "next" ? undefined : segment.end.site;
+  const site = segment.sites[0]?.id ?? end?.id ?? 0;
+  findAt(warp, warp.live, site, "register-budget", `${segment.live} registers are live at once in a thread, which has ${warp.registerCap} since setmaxnreg`);
 }
 
 /** Takes the split past the end of its segment; the next segment, or -1 when the split waits or is gone. */

@@ -83,6 +83,8 @@ export interface Warp {
   /** What relaxed loads have seen since the last fence, which the next fence acquires. */
   seen: Vector | undefined;
   readonly async: WarpAsync;
+  /** Registers a thread has since setmaxnreg; 0 before. */
+  registerCap: number;
   /** Registers that wgmma holds; made when the warp first uses it. */
   wgmma: WgmmaRegisters | undefined;
 }

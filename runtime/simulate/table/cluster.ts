@@ -73,6 +73,7 @@ function bindSetMax(site: Site): Attempt {
       return false;
     }
     w.block.registerBudget[w.index] = registers;
+    w.registerCap = registers;
     for (const waiter of waiters.splice(0)) wake(waiter);
     return true;
   };
