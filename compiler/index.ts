@@ -12,7 +12,7 @@
  */
 import { format as formatText } from "../grammar/format.ts";
 import type { Checked, Source } from "./compile.ts";
-import { syntaxDiagnostic } from "./diagnostics/syntax.ts";
+import { syntaxDiagnostic } from "./check/syntax.ts";
 
 export { check, compile } from "./compile.ts";
 export type { Checked, CheckRequest, Compiled, CompileRequest, Source, TraceStep } from "./compile.ts";

@@ -4,7 +4,7 @@
  */
 import type { ImportDecl, SourceFile } from "../../grammar/ast.ts";
 import { parse } from "../../grammar/index.ts";
-import { syntaxDiagnostic } from "../diagnostics/syntax.ts";
+import { syntaxDiagnostic } from "./syntax.ts";
 import type { Place, Report } from "../diagnostics/diagnostic.ts";
 import { fileNotFound, importCycle, importEscapes, tooManyFiles } from "../diagnostics/names.ts";
 import { placeOf } from "./scope.ts";

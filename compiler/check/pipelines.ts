@@ -149,6 +149,7 @@ function checkAction(names: Names, action: PipelineAction): void {
             ),
           );
       } else checkDirection(names, action.direction);
+      if (action.slot !== undefined) checkValue(names, action.slot);
     }
   }
 }

@@ -6,6 +6,7 @@ import { axisPages } from "./pages/axes.ts";
 import { laterPages } from "./pages/later.ts";
 import { lowerPages } from "./pages/lower.ts";
 import { namePages } from "./pages/names.ts";
+import { pipelinePages } from "./pages/pipeline.ts";
 import { valuePages } from "./pages/values.ts";
 
 export interface Page {
@@ -19,4 +20,5 @@ export const pages: Readonly<Record<string, Page>> = {
   ...valuePages,
   ...laterPages,
   ...lowerPages,
+  ...pipelinePages,
 };

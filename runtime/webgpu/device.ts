@@ -48,7 +48,7 @@ export async function openWebGpu(adapter: GPUAdapter, engine: string): Promise<D
   const device: Device = {
     name: "webgpu",
     description: adapterText(adapter, engine),
-    targets: ["wgsl"],
+    targets: targetsOf(adapter, gpu),
     upload: (tensor: HostTensor): Promise<DeviceTensor> => Promise.resolve(executor.upload(tensor)),
     load: (artifact: Artifact): Promise<LoadedPlan> => executor.load(artifact),
     close(): Promise<void> {
@@ -59,6 +59,20 @@ export async function openWebGpu(adapter: GPUAdapter, engine: string): Promise<D
   };
   const executor = new Executor(device, backend);
   return device;
+}
+
+/** Variants whose kernels run here, best first. A subgroup variant counts on 32 lanes, always. */
+function targetsOf(adapter: GPUAdapter, gpu: GPUDevice): readonly string[] {
+  const { subgroupMinSize, subgroupMaxSize } = adapter.info;
+  const subgroups = gpu.features.has("subgroups") && subgroupMinSize === 32 && subgroupMaxSize === 32;
+  const f16 = gpu.features.has("shader-f16");
+  const variants: readonly (readonly [string, boolean])[] = [
+    ["wgsl:subgroups-f16", subgroups && f16],
+    ["wgsl:subgroups", subgroups],
+    ["wgsl:f16", f16],
+    ["wgsl", true],
+  ];
+  return variants.filter(([, has]) => has).map(([name]) => name);
 }
 
 function allocate(gpu: GPUDevice, bytes: number): GPUBuffer {

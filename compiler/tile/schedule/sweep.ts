@@ -149,7 +149,7 @@ function position(tile: TileExpr, side: Side, axes: readonly Axis[]): TileExpr {
 
 function guard(index: TileExpr, count: Dim, tile: number): TileExpr | undefined {
   const known = constantOf(count);
-  if (known !== undefined && known % tile === 0) return undefined;
+  if (tile === 1 || (known !== undefined && known % tile === 0)) return undefined;
   return t.less(index, t.size(count));
 }
 
@@ -256,13 +256,16 @@ function columnShape(loop: LoopNode, caps: Caps, wide: number): SweepShape {
   const vector = powerOfTwoFactor(rows, wide);
   const known = constantOf(volume(loop.over));
   const threads = Math.min(256, caps.maxThreads);
-  const rowThreads = 32;
+  // Neighbouring threads along the rows, but no more than leave blocks for the whole device: at least 32 bytes' worth.
+  const count = constantOf(rows);
+  let rowThreads = 32;
+  while (rowThreads > 4 && count !== undefined && count / (rowThreads * vector) < 2 * caps.units) rowThreads /= 2;
   const columnThreads = Math.max(1, Math.min(threads / rowThreads, known ?? threads));
   let split = 1;
   while (split * 2 <= columnThreads) split *= 2;
   return {
     rows: { threads: rowThreads, unroll: 1, vector },
-    columns: { threads: split, unroll: 2, vector: 1 },
+    columns: { threads: split, unroll: 4, vector: 1 },
     resident: false,
     along: "rows",
   };
