@@ -94,7 +94,7 @@ type Rule = (a: number, ea: number, b: number, eb: number, value: number) => num
 
 /** The rounding of an exactly computed + - or *: none where the operands are exact and an f32 holds the result. */
 function rounding(value: number, carried: number): number {
-  if (carried === 0 && Math.fround(value) === value && flushed(value) === 0) return 0;
+  if (!Number.isFinite(value) || (carried === 0 && Math.fround(value) === value && flushed(value) === 0)) return 0;
   return unit * (Math.abs(value) + carried) + smallest;
 }
 
@@ -108,7 +108,7 @@ const productRule: Rule = (a, ea, b, eb, value) => {
 const quotientRule: Rule = (_, ea, b, eb, value) => {
   if (eb > 0 && eb >= Math.abs(b)) return Infinity;
   const carried = ea === 0 && eb === 0 ? 0 : (ea + scaled(value, eb)) / (Math.abs(b) - eb);
-  return settle(value, carried + 6 * unit * (Math.abs(value) + carried) + smallest);
+  return settle(value, Number.isFinite(value) ? carried + 6 * unit * (Math.abs(value) + carried) + smallest : carried);
 };
 
 /** `min` and `max`: the winner's error where it is sure to win. */

@@ -114,13 +114,14 @@ function orderKey(x: number): number {
   return bits < 0 ? bits ^ 0x7fffffff : bits;
 }
 
-/** Nearest integer, ties to even. */
+/** Nearest integer, ties to even; a negative number that rounds to zero gives -0. */
 export function roundEven(x: number): number {
-  const floor = Math.floor(x);
-  const rest = x - floor;
-  if (rest < 0.5) return floor;
-  if (rest > 0.5) return floor + 1;
-  return floor % 2 === 0 ? floor : floor + 1;
+  const magnitude = Math.abs(x);
+  const floor = Math.floor(magnitude);
+  const rest = magnitude - floor;
+  const up = rest > 0.5 || (rest === 0.5 && floor % 2 !== 0);
+  const rounded = up ? floor + 1 : floor;
+  return x < 0 || Object.is(x, -0) ? -rounded : rounded;
 }
 
 function floorDivide(a: number, b: number): number {
