@@ -3,17 +3,33 @@ import { SimulateError } from "./finding.ts";
 import type { Kernel } from "./compile/kernel.ts";
 import type { KernelArg } from "./launch.ts";
 
-const sizes: Readonly<Record<KernelArg["kind"], number>> = { buffer: 8, i32: 4, u32: 4, f32: 4, f64: 8, u16: 2, u8: 1, i64: 8, u64: 8, bytes: 0 };
+const sizes: Readonly<Record<KernelArg["kind"], number>> = {
+  buffer: 8,
+  i32: 4,
+  u32: 4,
+  f32: 4,
+  f64: 8,
+  u16: 2,
+  u8: 1,
+  i64: 8,
+  u64: 8,
+  bytes: 0,
+};
 
 export function encode(kernel: Kernel, args: readonly KernelArg[], into: Uint8Array): void {
   if (args.length !== kernel.params.length) {
-    throw new SimulateError(`${kernel.name} takes ${kernel.params.length} arguments (${kernel.params.map((p) => p.name).join(", ")}), not ${args.length}`);
+    throw new SimulateError(
+      `${kernel.name} takes ${kernel.params.length} arguments (${kernel.params.map((p) => p.name).join(", ")}), not ${args.length}`,
+    );
   }
   const view = new DataView(into.buffer, into.byteOffset, into.byteLength);
   kernel.params.forEach((param, i) => {
     const arg = args[i]!;
     const bytes = arg.kind === "bytes" ? arg.bytes.length : sizes[arg.kind];
-    if (bytes !== param.bytes) throw new SimulateError(`${kernel.name}: ${param.name} has ${param.bytes} bytes, and the argument (${arg.kind}) has ${bytes}`);
+    if (bytes !== param.bytes)
+      throw new SimulateError(
+        `${kernel.name}: ${param.name} has ${param.bytes} bytes, and the argument (${arg.kind}) has ${bytes}`,
+      );
     write(view, param.offset, arg, into);
   });
 }

@@ -33,11 +33,18 @@ export class Device {
 
   /** Memory of `bytes`, whose bytes hold no value until something writes them. */
   alloc(bytes: number, name?: string): Buffer {
-    if (!Number.isInteger(bytes) || bytes < 0 || bytes > 0xf0000000) throw new SimulateError(`cannot allocate ${bytes} bytes`);
+    if (!Number.isInteger(bytes) || bytes < 0 || bytes > 0xf0000000)
+      throw new SimulateError(`cannot allocate ${bytes} bytes`);
     const high = firstAllocation + this.index * deviceStride + this.allocated;
     if (this.allocated >= deviceStride - firstAllocation) throw new SimulateError("too many allocations");
     const label = name ?? `buffer ${this.allocated} of device ${this.index}`;
-    const region = makeRegion({ name: label, kind: "global", size: bytes + allocationBase, low: allocationBase, device: this.index });
+    const region = makeRegion({
+      name: label,
+      kind: "global",
+      size: bytes + allocationBase,
+      low: allocationBase,
+      device: this.index,
+    });
     this.allocated++;
     this.system.regions.set(high, region);
     return { device: this, bytes, address: (BigInt(high) << 32n) | BigInt(allocationBase), region };
@@ -68,7 +75,9 @@ export class Device {
 
 function checkRange(buffer: Buffer, offset: number, bytes: number): void {
   if (offset < 0 || bytes < 0 || offset + bytes > buffer.bytes) {
-    throw new SimulateError(`bytes ${offset} to ${offset + bytes} of ${buffer.region.name}, which has ${buffer.bytes}`);
+    throw new SimulateError(
+      `bytes ${offset} to ${offset + bytes} of ${buffer.region.name}, which has ${buffer.bytes}`,
+    );
   }
 }
 

@@ -45,7 +45,13 @@ function shows(report: Report, key: string): Finding | undefined {
 }
 
 /** The shortest schedule found within the runs, of those that still show the finding. */
-export function shorten(trial: Trial, finding: Finding, schedule: readonly Deviation[], options: SimulateOptions, runs: number): readonly Deviation[] {
+export function shorten(
+  trial: Trial,
+  finding: Finding,
+  schedule: readonly Deviation[],
+  options: SimulateOptions,
+  runs: number,
+): readonly Deviation[] {
   const key = keyOf(finding);
   let left = runs;
   const holds = (candidate: readonly Deviation[]): boolean => {
@@ -54,9 +60,9 @@ export function shorten(trial: Trial, finding: Finding, schedule: readonly Devia
   };
   if (schedule.length === 0 || holds([])) return [];
   let best = schedule;
-  for (let size = Math.ceil(best.length / 2); size >= 1 && left > 0; ) {
+  for (let size = Math.ceil(best.length / 2); size >= 1 && left > 0;) {
     let removed = false;
-    for (let start = 0; start < best.length && left > 0; ) {
+    for (let start = 0; start < best.length && left > 0;) {
       const candidate = [...best.slice(0, start), ...best.slice(start + size)];
       if (candidate.length < best.length && holds(candidate)) {
         best = candidate;
@@ -69,7 +75,10 @@ export function shorten(trial: Trial, finding: Finding, schedule: readonly Devia
   return best;
 }
 
-export function explore(trial: Trial, { seeds, options = {}, shortenRuns = 60 }: ExploreOptions): Exploration {
+export function explore(
+  trial: Trial,
+  { seeds, options = {}, shortenRuns = 60 }: ExploreOptions,
+): Exploration {
   const found = new Map<string, { readonly finding: Finding; readonly schedule: readonly Deviation[] }>();
   let first: Report | undefined;
   const start = options.seed ?? 0;
@@ -99,7 +108,8 @@ export function parseSchedule(text: string): Deviation[] {
   if (text === "plain" || text === "") return [];
   return text.split(",").map((pair) => {
     const found = /^(\d+):(\d+)$/.exec(pair);
-    if (found === null) throw new SimulateError(`I cannot read the schedule ${pair}; it is a list such as 12:3,40:1`);
+    if (found === null)
+      throw new SimulateError(`I cannot read the schedule ${pair}; it is a list such as 12:3,40:1`);
     return { at: Number(found[1]), pick: Number(found[2]) };
   });
 }

@@ -12,9 +12,38 @@
  */
 export { loadModule, type Kernel, type Module } from "./compile/kernel.ts";
 export { createDevice, createSystem, Device, type Buffer, type System } from "./device.ts";
-export { explore, formatSchedule, parseSchedule, renderReproducer, type Exploration, type ExploreOptions, type Reproducer, type Trial } from "./explore.ts";
-export { renderFinding, SimulateError, type Finding, type FindingCode, type Side, type SourceLine } from "./finding.ts";
-export { launch, launchAll, type KernelArg, type KernelLaunch, type Launch, type SimulateOptions } from "./launch.ts";
-export { decodeTensorMap, encodeTensorMap, tensorMapTypes, type TensorMap, type TensorMapType } from "./tensor-map.ts";
+export {
+  explore,
+  formatSchedule,
+  parseSchedule,
+  renderReproducer,
+  type Exploration,
+  type ExploreOptions,
+  type Reproducer,
+  type Trial,
+} from "./explore.ts";
+export {
+  renderFinding,
+  SimulateError,
+  type Finding,
+  type FindingCode,
+  type Side,
+  type SourceLine,
+} from "./finding.ts";
+export {
+  launch,
+  launchAll,
+  type KernelArg,
+  type KernelLaunch,
+  type Launch,
+  type SimulateOptions,
+} from "./launch.ts";
+export {
+  decodeTensorMap,
+  encodeTensorMap,
+  tensorMapTypes,
+  type TensorMap,
+  type TensorMapType,
+} from "./tensor-map.ts";
 export type { Report, ReportCounts } from "./report.ts";
 export type { Deviation } from "./machine/schedule.ts";

@@ -59,18 +59,34 @@ export interface SimulateOptions {
 function makeGrid(system: System, launch: KernelLaunch, number: number, processors: number): Grid {
   const kernel = launch.module.kernels.get(launch.kernel);
   if (kernel === undefined) {
-    throw new SimulateError(`the module has no kernel ${launch.kernel}; it has ${[...launch.module.kernels.keys()].join(", ")}`);
+    throw new SimulateError(
+      `the module has no kernel ${launch.kernel}; it has ${[...launch.module.kernels.keys()].join(", ")}`,
+    );
   }
   const firstBuffer = launch.args.find((arg) => arg.kind === "buffer");
-  const device = launch.device ?? (firstBuffer?.kind === "buffer" ? firstBuffer.buffer.device : system.devices[0]!);
+  const device =
+    launch.device ?? (firstBuffer?.kind === "buffer" ? firstBuffer.buffer.device : system.devices[0]!);
   const required = kernel.directives.get(".reqnctapercluster");
-  const cluster = launch.cluster ?? (required === undefined ? ([1, 1, 1] as const) : ([required[0] ?? 1, required[1] ?? 1, required[2] ?? 1] as const));
+  const cluster =
+    launch.cluster ??
+    (required === undefined
+      ? ([1, 1, 1] as const)
+      : ([required[0] ?? 1, required[1] ?? 1, required[2] ?? 1] as const));
   launch.grid.forEach((n, axis) => {
     if (!Number.isInteger(n) || n < 1) throw new SimulateError(`a grid of ${launch.grid.join(" x ")} blocks`);
-    if (n % cluster[axis]! !== 0) throw new SimulateError(`a grid of ${launch.grid.join(" x ")} blocks is no multiple of its clusters of ${cluster.join(" x ")}`);
+    if (n % cluster[axis]! !== 0)
+      throw new SimulateError(
+        `a grid of ${launch.grid.join(" x ")} blocks is no multiple of its clusters of ${cluster.join(" x ")}`,
+      );
   });
   const dynamicShared = launch.sharedBytes ?? 0;
-  const param = makeRegion({ name: "the kernel's parameters", kind: "param", size: kernel.paramBytes, initialised: true, writable: false });
+  const param = makeRegion({
+    name: "the kernel's parameters",
+    kind: "param",
+    size: kernel.paramBytes,
+    initialised: true,
+    writable: false,
+  });
   encode(kernel, launch.args, param.u8);
   const size = cluster[0] * cluster[1] * cluster[2];
   return {
@@ -125,7 +141,8 @@ export function launchAll(launches: readonly KernelLaunch[], options: SimulateOp
       sharedReserved: defaultReserved(launches[0]!.module.target),
     },
     seed,
-    schedule: options.schedule === undefined ? seededSchedule(seed) : recordedSchedule(seed, options.schedule),
+    schedule:
+      options.schedule === undefined ? seededSchedule(seed) : recordedSchedule(seed, options.schedule),
     journal: system.journal,
     processors,
     grids: launches.map((launch, number) => makeGrid(system, launch, number, processors)),

@@ -41,8 +41,14 @@ export function kindOfOpcode(parts: readonly string[]): string {
     const space = parts.find((part) => spaces.has(part));
     return space === undefined ? head : `${head}.${space}`;
   }
-  if (head === "cp") return parts.slice(0, parts.includes("tensor") ? 4 : 3).filter((part) => !part.includes("::")).join(".");
-  return ["mma", "wgmma", "mbarrier", "bar", "barrier", "fence", "shfl", "vote"].includes(head) ? parts.slice(0, 2).join(".") : head;
+  if (head === "cp")
+    return parts
+      .slice(0, parts.includes("tensor") ? 4 : 3)
+      .filter((part) => !part.includes("::"))
+      .join(".");
+  return ["mma", "wgmma", "mbarrier", "bar", "barrier", "fence", "shfl", "vote"].includes(head)
+    ? parts.slice(0, 2).join(".")
+    : head;
 }
 
 export function report(machine: Machine): Report {
@@ -78,8 +84,12 @@ export function report(machine: Machine): Report {
       sectors: counts.sectors,
       leastSectors: counts.leastSectors,
       globalAccesses: counts.globalAccesses,
-      liveRegisters: Object.fromEntries(machine.grids.map((grid) => [grid.kernel.name, grid.kernel.liveRegisters])),
-      sharedBytes: Object.fromEntries(machine.grids.map((grid) => [grid.kernel.name, grid.kernel.sharedBytes + grid.dynamicShared])),
+      liveRegisters: Object.fromEntries(
+        machine.grids.map((grid) => [grid.kernel.name, grid.kernel.liveRegisters]),
+      ),
+      sharedBytes: Object.fromEntries(
+        machine.grids.map((grid) => [grid.kernel.name, grid.kernel.sharedBytes + grid.dynamicShared]),
+      ),
     },
   };
 }

@@ -38,7 +38,10 @@ function runScalar(memoryChecks) {
   const device = createDevice();
   const x = device.alloc(1024);
   device.fill(x, 1);
-  const args = [{ kind: "buffer", buffer: x }, { kind: "u32", value: 20000 }];
+  const args = [
+    { kind: "buffer", buffer: x },
+    { kind: "u32", value: 20000 },
+  ];
   const once = () => launch(module, "test", { grid: [1, 1, 1], block: [256, 1, 1], args }, { memoryChecks });
   once();
   const { seconds, report } = timed(once);
@@ -56,13 +59,21 @@ function runGemm() {
   });
   const args = sample.args
     .filter((arg) => !arg.hidden)
-    .map((arg) => ({ kind: "bytes", bytes: encodeTensorMap({ ...arg.map, address: buffers[arg.map.of].address, fill: "zero" }) }));
-  const once = () => launch(module, "test", { grid: [1, 1, 1], block: [160, 1, 1], sharedBytes: sample.shared, args, device });
+    .map((arg) => ({
+      kind: "bytes",
+      bytes: encodeTensorMap({ ...arg.map, address: buffers[arg.map.of].address, fill: "zero" }),
+    }));
+  const once = () =>
+    launch(module, "test", { grid: [1, 1, 1], block: [160, 1, 1], sharedBytes: sample.shared, args, device });
   // Four blocks of 64 x 64 x 128 are the work of one 128 x 128 x 128 tile.
   const { seconds } = timed(() => [once(), once(), once(), once()].at(-1));
   return seconds;
 }
 
-console.log(`scalar code, all checks:      ${runScalar(true).toFixed(1)} million thread-instructions a second (bar: 20)`);
-console.log(`scalar code, no memory checks: ${runScalar(false).toFixed(1)} million thread-instructions a second`);
+console.log(
+  `scalar code, all checks:      ${runScalar(true).toFixed(1)} million thread-instructions a second (bar: 20)`,
+);
+console.log(
+  `scalar code, no memory checks: ${runScalar(false).toFixed(1)} million thread-instructions a second`,
+);
 console.log(`wgmma tile 128x128x128 with TMA, all checks: ${runGemm().toFixed(2)} s (bar: 2)`);

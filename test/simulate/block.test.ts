@@ -47,7 +47,11 @@ test("a sum over a block by shuffles, shared memory and a barrier", () => {
 test("without its barrier the same sum is a race", () => {
   const input = Float32Array.from({ length: 128 }, (_, i) => i);
   const found = new Set<string>();
-  for (let seed = 0; seed < 8; seed++) for (const code of codes(run(reduce.replace("bar.sync 0;", ""), input, 4, { block: [128, 1, 1] }, { seed }).report)) found.add(code);
+  for (let seed = 0; seed < 8; seed++)
+    for (const code of codes(
+      run(reduce.replace("bar.sync 0;", ""), input, 4, { block: [128, 1, 1] }, { seed }).report,
+    ))
+      found.add(code);
   expect(found.has("race")).toBe(true);
 });
 
@@ -95,7 +99,10 @@ const product = kernel(
 test("a bf16 product by cp.async, ldmatrix and mma.sync", () => {
   const a = Array.from({ length: 256 }, (_, i) => (i * 7) % 13);
   const b = Array.from({ length: 128 }, (_, i) => (i * 5) % 11);
-  const input = Uint16Array.from([...a, ...b], (x) => new Uint32Array(new Float32Array([x]).buffer)[0]! >>> 16);
+  const input = Uint16Array.from(
+    [...a, ...b],
+    (x) => new Uint32Array(new Float32Array([x]).buffer)[0]! >>> 16,
+  );
   const expected = Array.from({ length: 128 }, (_, at) => {
     let sum = 0;
     for (let k = 0; k < 16; k++) sum += a[(at >> 3) * 16 + k]! * b[k * 8 + (at & 7)]!;

@@ -29,7 +29,9 @@ const approximate = /\.approx|\.full/;
 
 function instructionFixtures(modules: Record<string, string>): FixtureCase[] {
   const cases = instructionCases();
-  const bodies = cases.map((c, i) => `.visible ${c.ptx.split(".visible ")[1]!.replace("entry test(", `entry test${i}(`)}`);
+  const bodies = cases.map(
+    (c, i) => `.visible ${c.ptx.split(".visible ")[1]!.replace("entry test(", `entry test${i}(`)}`,
+  );
   modules["instructions"] = header() + bodies.join("\n");
   return cases.map((c, i) => ({
     name: c.name,
@@ -48,11 +50,26 @@ function instructionFixtures(modules: Record<string, string>): FixtureCase[] {
 function fromSample(sample: Sample, modules: Record<string, string>, compare: Comparison): FixtureCase {
   modules[sample.name] = sample.ptx;
   const { name, grid, block, cluster = 1, shared = 0, args } = sample;
-  return { name, module: name, entry: "test", grid, block, cluster, shared, args, compare, resultType: "f32" };
+  return {
+    name,
+    module: name,
+    entry: "test",
+    grid,
+    block,
+    cluster,
+    shared,
+    args,
+    compare,
+    resultType: "f32",
+  };
 }
 
 /** Random operands in place of the whole numbers of a wgmma tile, so that rounding and cancellation show. */
-function randomTile(options: { readonly type: string; readonly range: number }, encode: (x: number) => number, seed: number): Sample {
+function randomTile(
+  options: { readonly type: string; readonly range: number },
+  encode: (x: number) => number,
+  seed: number,
+): Sample {
   const sample = wgmmaTile({ type: options.type, n: 64 }) as Sample;
   let state = seed;
   const next = (): number => {
@@ -60,7 +77,9 @@ function randomTile(options: { readonly type: string; readonly range: number }, 
     return (state / 4294967296 - 0.5) * 2;
   };
   const value = (): number => encode(next() * 2 ** Math.floor(next() * options.range));
-  const args = sample.args.map((arg) => (arg.in === undefined ? arg : { ...arg, in: (arg.in as Uint16Array).map(value) }));
+  const args = sample.args.map((arg) =>
+    arg.in === undefined ? arg : { ...arg, in: (arg.in as Uint16Array).map(value) },
+  );
   return { ...sample, name: `random-${options.type}-${options.range}`, args };
 }
 
@@ -87,10 +106,14 @@ export function fixtureCases(): FixtureSet {
   return { modules, cases };
 }
 
-const base64 = (view: ArrayBufferView): string => Buffer.from(view.buffer, view.byteOffset, view.byteLength).toString("base64");
+const base64 = (view: ArrayBufferView): string =>
+  Buffer.from(view.buffer, view.byteOffset, view.byteLength).toString("base64");
 
 /** The set as JSON, bytes in base64, for `run-on-gpu.py`. */
 export function encodeFixtures(set: FixtureSet): string {
-  const cases = set.cases.map((c) => ({ ...c, args: c.args.map((arg) => (arg.in === undefined ? arg : { ...arg, in: base64(arg.in) })) }));
+  const cases = set.cases.map((c) => ({
+    ...c,
+    args: c.args.map((arg) => (arg.in === undefined ? arg : { ...arg, in: base64(arg.in) })),
+  }));
   return JSON.stringify({ modules: set.modules, cases });
 }

@@ -5,7 +5,11 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { loadModule, type Module } from "../../runtime/simulate/index.ts";
-import { accumulateBound, floatFractionBits, hopperFractionBits } from "../../runtime/simulate/numeric/accumulate.ts";
+import {
+  accumulateBound,
+  floatFractionBits,
+  hopperFractionBits,
+} from "../../runtime/simulate/numeric/accumulate.ts";
 import { bf16ToNumber, e4m3ToNumber, f16ToNumber } from "../../runtime/simulate/numeric/formats.ts";
 import { encodeFixtures, fixtureCases, type FixtureCase } from "./fixture-cases.ts";
 import { runSample, type Sample } from "./harness.ts";
@@ -19,7 +23,12 @@ interface Answers {
 }
 
 /** Bounds of the approximate instructions (PTX ISA 9.7.3, 9.7.4): relative, or absolute where the manual says so. */
-const bounds: readonly { readonly name: RegExp; readonly relative?: number; readonly absolute?: number; readonly within?: number }[] = [
+const bounds: readonly {
+  readonly name: RegExp;
+  readonly relative?: number;
+  readonly absolute?: number;
+  readonly within?: number;
+}[] = [
   { name: /^ex2\.approx\.(ftz\.)?f32/, relative: 2 ** -22 },
   { name: /^lg2\.approx/, relative: 2 ** -22, absolute: 2 ** -22 },
   { name: /^(sin|cos)\.approx/, absolute: 2 ** -20.5, within: 2 * Math.PI },
@@ -81,17 +90,28 @@ function near(c: FixtureCase, ours: bigint, theirs: bigint, input: bigint): bool
 /** Random products: |ours - theirs| within both sides' distance from the true sum. */
 function accumulated(c: FixtureCase, ours: Uint8Array, theirs: Uint8Array): string[] {
   const [, type] = /^random-(\w+)-/.exec(c.name)!;
-  const decode = { bf16: bf16ToNumber, f16: f16ToNumber, e4m3: e4m3ToNumber }[type as "bf16" | "f16" | "e4m3"];
-  const inputs = c.args.filter((arg) => arg.in !== undefined).map((arg) => Array.from(arg.in as Uint16Array, decode));
+  const decode = { bf16: bf16ToNumber, f16: f16ToNumber, e4m3: e4m3ToNumber }[
+    type as "bf16" | "f16" | "e4m3"
+  ];
+  const inputs = c.args
+    .filter((arg) => arg.in !== undefined)
+    .map((arg) => Array.from(arg.in as Uint16Array, decode));
   const k = inputs[0]!.length / 64;
   const [x, y] = [new Float32Array(ours.slice().buffer), new Float32Array(theirs.slice().buffer)];
   const step = type === "e4m3" ? 32 : 16;
   const wrong: string[] = [];
   x.forEach((value, at) => {
     let magnitude = 0;
-    for (let p = 0; p < k; p++) magnitude += Math.abs(inputs[0]![Math.floor(at / 64) * k + p]! * inputs[1]![(at % 64) * k + p]!);
-    const bound = accumulateBound(type === "e4m3" ? hopperFractionBits : floatFractionBits, k, step, magnitude);
-    if (!(Math.abs(value - y[at]!) <= bound)) wrong.push(`element ${at}: ${value} against ${y[at]!}, bound ${bound}`);
+    for (let p = 0; p < k; p++)
+      magnitude += Math.abs(inputs[0]![Math.floor(at / 64) * k + p]! * inputs[1]![(at % 64) * k + p]!);
+    const bound = accumulateBound(
+      type === "e4m3" ? hopperFractionBits : floatFractionBits,
+      k,
+      step,
+      magnitude,
+    );
+    if (!(Math.abs(value - y[at]!) <= bound))
+      wrong.push(`element ${at}: ${value} against ${y[at]!}, bound ${bound}`);
   });
   return wrong;
 }
@@ -100,12 +120,18 @@ function differences(c: FixtureCase, ours: readonly Uint8Array[], theirs: readon
   if (c.compare === "accumulate") return accumulated(c, ours[0]!, theirs[0]!);
   const input = c.args.find((arg) => arg.in !== undefined)?.in;
   return ours.flatMap((bytes, o) => {
-    if (c.module !== "instructions") return Buffer.compare(bytes, theirs[o]!) === 0 ? [] : [`output ${o} differs`];
+    if (c.module !== "instructions")
+      return Buffer.compare(bytes, theirs[o]!) === 0 ? [] : [`output ${o} differs`];
     const [a, b] = [words(bytes), words(theirs[o]!)];
     return Array.from(a).flatMap((word, i) => {
       const first = (input as BigUint64Array)[4 * i]!;
-      const same = c.compare === "approximate" ? near(c, word, b[i]!, first) : sameBits(word, b[i]!, c.resultType);
-      return same ? [] : [`${c.name}, thread ${i}: ours 0x${word.toString(16)}, theirs 0x${b[i]!.toString(16)}, of 0x${first.toString(16)} 0x${(input as BigUint64Array)[4 * i + 1]!.toString(16)}`];
+      const same =
+        c.compare === "approximate" ? near(c, word, b[i]!, first) : sameBits(word, b[i]!, c.resultType);
+      return same
+        ? []
+        : [
+            `${c.name}, thread ${i}: ours 0x${word.toString(16)}, theirs 0x${b[i]!.toString(16)}, of 0x${first.toString(16)} 0x${(input as BigUint64Array)[4 * i + 1]!.toString(16)}`,
+          ];
     });
   });
 }
@@ -128,9 +154,24 @@ describe("fixtures", () => {
       if (theirs === undefined) continue;
       const module = modules.get(c.module) ?? loadModule(set.modules[c.module]!);
       modules.set(c.module, module);
-      const sample: Sample = { name: c.name, ptx: "", grid: c.grid, block: c.block, cluster: c.cluster, shared: c.shared, args: c.args, check: () => undefined };
+      const sample: Sample = {
+        name: c.name,
+        ptx: "",
+        grid: c.grid,
+        block: c.block,
+        cluster: c.cluster,
+        shared: c.shared,
+        args: c.args,
+        check: () => undefined,
+      };
       const ours = runSample(sample, {}, "", module, c.entry).outputs;
-      wrong.push(...differences(c, ours, theirs.map((text) => new Uint8Array(Buffer.from(text, "base64")))).slice(0, 3));
+      wrong.push(
+        ...differences(
+          c,
+          ours,
+          theirs.map((text) => new Uint8Array(Buffer.from(text, "base64"))),
+        ).slice(0, 3),
+      );
       compared++;
     }
     expect(wrong).toEqual([]);

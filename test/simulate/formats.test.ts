@@ -1,7 +1,20 @@
 /** Number formats and their rounding, against definitions by enumeration and by exact integers. */
 import { describe, expect, test } from "vitest";
 import { fma32, fma64, quotientOdd, rootOdd, roundF32 } from "../../runtime/simulate/numeric/exact.ts";
-import { bf16, bf16ToNumber, decode, e4m3, e4m3ToNumber, e5m2, encode, f16, f16ToNumber, numberToBf16, type Format, type Rounding } from "../../runtime/simulate/numeric/formats.ts";
+import {
+  bf16,
+  bf16ToNumber,
+  decode,
+  e4m3,
+  e4m3ToNumber,
+  e5m2,
+  encode,
+  f16,
+  f16ToNumber,
+  numberToBf16,
+  type Format,
+  type Rounding,
+} from "../../runtime/simulate/numeric/formats.ts";
 
 /** All finite values of a format that are not negative, in order, by walking up from zero. */
 function valuesOf({ exponentBits, mantissaBits, maxFinite }: Format): number[] {
@@ -25,7 +38,8 @@ describe.each(formats.map((format) => [format.name, format] as const))("%s", (_,
   test("every code decodes to its value and back", () => {
     values.forEach((value, code) => {
       expect([code, decode(code, format)]).toEqual([code, value]);
-      if (encode(value, format, "rn", false) !== code) expect([value, encode(value, format, "rn", false)]).toEqual([value, code]);
+      if (encode(value, format, "rn", false) !== code)
+        expect([value, encode(value, format, "rn", false)]).toEqual([value, code]);
     });
     expect(values.at(-1)).toBe(format.maxFinite);
   });
@@ -37,7 +51,8 @@ describe.each(formats.map((format) => [format.name, format] as const))("%s", (_,
       const middle = (low + high) / 2;
       const even = code % 2 === 0 ? code : code + 1;
       const check = (x: number, rounding: Rounding, wanted: number): void => {
-        if (encode(x, format, rounding, false) !== wanted) expect([x, rounding, encode(x, format, rounding, false)]).toEqual([x, rounding, wanted]);
+        if (encode(x, format, rounding, false) !== wanted)
+          expect([x, rounding, encode(x, format, rounding, false)]).toEqual([x, rounding, wanted]);
       };
       for (const x of [(low * 3 + high) / 4, middle, (low + high * 3) / 4]) {
         check(x, "rz", code);
@@ -52,16 +67,22 @@ describe.each(formats.map((format) => [format.name, format] as const))("%s", (_,
   test("saturation, overflow and NaN", () => {
     const top = values.length - 1;
     expect(encode(format.maxFinite * 4, format, "rn", true)).toBe(top);
-    expect(encode(-format.maxFinite * 4, format, "rn", true)).toBe(top | (1 << (format.exponentBits + format.mantissaBits)));
-    expect(decode(encode(format.maxFinite * 4, format, "rn", false), format)).toBe(format.infinity ? Infinity : NaN);
+    expect(encode(-format.maxFinite * 4, format, "rn", true)).toBe(
+      top | (1 << (format.exponentBits + format.mantissaBits)),
+    );
+    expect(decode(encode(format.maxFinite * 4, format, "rn", false), format)).toBe(
+      format.infinity ? Infinity : NaN,
+    );
     expect(encode(format.maxFinite * 4, format, "rz", false)).toBe(top);
     expect(decode(encode(NaN, format, "rn", true), format)).toBe(NaN);
   });
 });
 
 test("the tables agree with the definition on every code", () => {
-  for (let code = 0; code < 65536; code++) if (!Object.is(f16ToNumber(code), decode(code, f16))) expect(code).toBe(-1);
-  for (let code = 0; code < 65536; code++) if (!Object.is(bf16ToNumber(code), decode(code, bf16))) expect(code).toBe(-1);
+  for (let code = 0; code < 65536; code++)
+    if (!Object.is(f16ToNumber(code), decode(code, f16))) expect(code).toBe(-1);
+  for (let code = 0; code < 65536; code++)
+    if (!Object.is(bf16ToNumber(code), decode(code, bf16))) expect(code).toBe(-1);
   for (let code = 0; code < 256; code++) expect(e4m3ToNumber(code)).toBe(decode(code, e4m3));
   expect([e4m3ToNumber(0x7e), e4m3ToNumber(0x7f), e4m3ToNumber(1)]).toEqual([448, NaN, 2 ** -9]);
 });
@@ -72,7 +93,9 @@ const exact = (x: number): bigint => {
   view.setFloat64(0, x);
   const bits = view.getBigUint64(0);
   const field = Number((bits >> 52n) & 0x7ffn);
-  const magnitude = (field === 0 ? bits & 0xfffffffffffffn : (bits & 0xfffffffffffffn) | 0x10000000000000n) << BigInt(Math.max(field, 1) + 25);
+  const magnitude =
+    (field === 0 ? bits & 0xfffffffffffffn : (bits & 0xfffffffffffffn) | 0x10000000000000n) <<
+    BigInt(Math.max(field, 1) + 25);
   return bits >> 63n ? -magnitude : magnitude;
 };
 
@@ -103,7 +126,8 @@ test("fma.rn.f32 is the nearest of the exact value, cancellation and ties includ
     const result = Math.fround(fma32(a, b, c));
     const sum = exact(a) * exact(b) + (exact(c) << 1100n);
     const ulp = 2 ** (Math.floor(Math.log2(Math.abs(result) || 2 ** -126)) - 23);
-    if (!isNearest(result, sum, 1n << 1100n, [Math.fround(result + ulp), Math.fround(result - ulp)])) expect([a, b, c, result]).toBe("nearest");
+    if (!isNearest(result, sum, 1n << 1100n, [Math.fround(result + ulp), Math.fround(result - ulp)]))
+      expect([a, b, c, result]).toBe("nearest");
   }
 });
 
@@ -123,10 +147,14 @@ test("quotients and roots of f32 round once in every direction", () => {
     const [a, b] = [Math.fround(next()), Math.fround(next() + 1)];
     const down = roundF32(quotientOdd(a, b), "rm");
     const up = roundF32(quotientOdd(a, b), "rp");
-    expect(exact(down) * exact(b) <= exact(a) << 1100n && exact(up) * exact(b) >= exact(a) << 1100n).toBe(true);
+    expect(exact(down) * exact(b) <= exact(a) << 1100n && exact(up) * exact(b) >= exact(a) << 1100n).toBe(
+      true,
+    );
     expect(up - down <= 2 ** (Math.floor(Math.log2(up)) - 23)).toBe(true);
     const [low, high] = [roundF32(rootOdd(a), "rm"), roundF32(rootOdd(a), "rp")];
-    expect(exact(low) * exact(low) <= exact(a) << 1100n && exact(high) * exact(high) >= exact(a) << 1100n).toBe(true);
+    expect(
+      exact(low) * exact(low) <= exact(a) << 1100n && exact(high) * exact(high) >= exact(a) << 1100n,
+    ).toBe(true);
   }
 });
 

@@ -3,12 +3,28 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createDevice, encodeTensorMap, launch, loadModule, type Buffer, type Device, type KernelArg, type Launch, type Module, type Report, type SimulateOptions, type TensorMapType } from "../../runtime/simulate/index.ts";
+import {
+  createDevice,
+  encodeTensorMap,
+  launch,
+  loadModule,
+  type Buffer,
+  type Device,
+  type KernelArg,
+  type Launch,
+  type Module,
+  type Report,
+  type SimulateOptions,
+  type TensorMapType,
+} from "../../runtime/simulate/index.ts";
 
 export const header = (target = "sm_90a"): string => `.version 8.5\n.target ${target}\n.address_size 64\n`;
 
 /** A kernel around a body: one pointer `out` and one `in`, with the usual registers declared. */
-export function kernel(body: string, options: { readonly target?: string; readonly declarations?: string; readonly module?: string } = {}): string {
+export function kernel(
+  body: string,
+  options: { readonly target?: string; readonly declarations?: string; readonly module?: string } = {},
+): string {
   return `${header(options.target)}
 ${options.module ?? ""}
 .visible .entry test(.param .u64 pIn, .param .u64 pOut)
@@ -41,13 +57,24 @@ export interface Run {
 }
 
 /** Runs `test` on the bytes of `input`; the output buffer has `outBytes`. */
-export function run(ptx: string, input: ArrayBufferView, outBytes: number, how: Partial<Launch> = {}, options: SimulateOptions = {}): Run {
+export function run(
+  ptx: string,
+  input: ArrayBufferView,
+  outBytes: number,
+  how: Partial<Launch> = {},
+  options: SimulateOptions = {},
+): Run {
   const device = createDevice();
   const module = loadModule(ptx);
   const source = device.alloc(Math.max(16, input.byteLength), "in");
   device.write(source, input);
   const out = device.alloc(outBytes, "out");
-  const report = launch(module, "test", { grid: [1, 1, 1], block: [32, 1, 1], args: [pointer(source), pointer(out)], ...how }, options);
+  const report = launch(
+    module,
+    "test",
+    { grid: [1, 1, 1], block: [32, 1, 1], args: [pointer(source), pointer(out)], ...how },
+    options,
+  );
   return { report, out: device.read(out), device };
 }
 
@@ -55,7 +82,8 @@ export const pointer = (buffer: Buffer, offset = 0): KernelArg => ({ kind: "buff
 export const u32 = (value: number): KernelArg => ({ kind: "u32", value });
 export const f32 = (value: number): KernelArg => ({ kind: "f32", value });
 
-export const codes = (report: Report): string[] => [...new Set(report.findings.map((finding) => finding.code))].sort();
+export const codes = (report: Report): string[] =>
+  [...new Set(report.findings.map((finding) => finding.code))].sort();
 
 /** Findings over a range of seeds. */
 export function codesOverSeeds(seeds: number, once: (seed: number) => Report): Set<string> {
@@ -86,7 +114,9 @@ export function assemble(ptx: string): string | undefined {
   const file = join(folder, "text.ptx");
   writeFileSync(file, ptx);
   const target = /\.target\s+(\w+)/.exec(ptx)![1]!;
-  const result = spawnSync(path, [`-arch=${target}`, file, "-o", join(folder, "out.cubin")], { encoding: "utf8" });
+  const result = spawnSync(path, [`-arch=${target}`, file, "-o", join(folder, "out.cubin")], {
+    encoding: "utf8",
+  });
   const text = `${result.stdout}${result.stderr}`.trim();
   return text === "" && result.status === 0 ? undefined : text;
 }
@@ -125,7 +155,13 @@ export interface SampleArg {
 }
 
 /** Loads, launches and reads back; outputs are those of `out` and written arguments, in order. */
-export function runSample(sample: Sample, options: SimulateOptions = {}, ptx: string = sample.ptx, module: Module = loadModule(ptx), entry = "test"): { readonly report: Report; readonly outputs: Uint8Array[] } {
+export function runSample(
+  sample: Sample,
+  options: SimulateOptions = {},
+  ptx: string = sample.ptx,
+  module: Module = loadModule(ptx),
+  entry = "test",
+): { readonly report: Report; readonly outputs: Uint8Array[] } {
   const device = createDevice();
   const buffers = sample.args.map((arg) => {
     if (arg.in !== undefined) {
@@ -140,12 +176,21 @@ export function runSample(sample: Sample, options: SimulateOptions = {}, ptx: st
     if (arg.u32 !== undefined) return [u32(arg.u32)];
     if (arg.map !== undefined) {
       const { of, ...map } = arg.map;
-      return [{ kind: "bytes", bytes: encodeTensorMap({ ...map, address: buffers[of]!.address, fill: "zero" }) }];
+      return [
+        { kind: "bytes", bytes: encodeTensorMap({ ...map, address: buffers[of]!.address, fill: "zero" }) },
+      ];
     }
     return [pointer(buffers[i]!)];
   });
   const { grid, block, cluster = 1, shared = 0 } = sample;
-  const report = launch(module, entry, { grid: [grid, 1, 1], block: [block, 1, 1], cluster: [cluster, 1, 1], sharedBytes: shared, args, device }, options);
-  const outputs = sample.args.flatMap((arg, i) => (arg.out !== undefined || arg.written === true ? [device.read(buffers[i]!)] : []));
+  const report = launch(
+    module,
+    entry,
+    { grid: [grid, 1, 1], block: [block, 1, 1], cluster: [cluster, 1, 1], sharedBytes: shared, args, device },
+    options,
+  );
+  const outputs = sample.args.flatMap((arg, i) =>
+    arg.out !== undefined || arg.written === true ? [device.read(buffers[i]!)] : [],
+  );
   return { report, outputs };
 }

@@ -54,7 +54,14 @@ function choicesOf(parts: readonly Part[]): (string | undefined)[][] {
   return list;
 }
 
-const bitsOf = (type: string): number => (type === "pred" ? 1 : /x2$/.test(type) ? (/^e/.test(type) ? 16 : 32) : Number(/\d+$/.exec(type)![0]));
+const bitsOf = (type: string): number =>
+  type === "pred"
+    ? 1
+    : type.endsWith("x2")
+      ? type.startsWith("e")
+        ? 16
+        : 32
+      : Number(/\d+$/.exec(type)![0]);
 const registerBits = (type: string): number => (type === "pred" ? 1 : Math.max(16, bitsOf(type)));
 
 function operandType(spec: string, choices: Readonly<Record<string, string | undefined>>): string {
@@ -74,23 +81,75 @@ function generator(seed: number): () => number {
   };
 }
 
-const f32Specials = [0, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 1, 0x80000001, 0x007fffff, 0x00800000, 0x7f7fffff, 0x3f000000, 0x40490fdb, 0x4f000000, 0xcf000000, 0x33800000, 0x477fe000];
-const f16Specials = [0, 0x8000, 0x3c00, 0xbc00, 0x7c00, 0xfc00, 0x7e00, 1, 0x8001, 0x03ff, 0x0400, 0x7bff, 0x3800, 0x4248];
-const bf16Specials = [0, 0x8000, 0x3f80, 0xbf80, 0x7f80, 0xff80, 0x7fc0, 1, 0x8001, 0x007f, 0x0080, 0x7f7f, 0x3f00, 0x4049];
-const f64Specials = [0n, 1n << 63n, 0x3ff0000000000000n, 0xbff0000000000000n, 0x7ff0000000000000n, 0xfff0000000000000n, 0x7ff8000000000000n, 1n, 0x0010000000000000n, 0x7fefffffffffffffn, 0x41dfffffffc00000n];
-const integerSpecials = [0n, 1n, 2n, 31n, 32n, 63n, 64n, 255n, 0x7fn, 0x80n, 0xffffn, 0x8000n, 0x7fffffffn, 0x80000000n, 0xffffffffn, 0x7fffffffffffffffn, 0x8000000000000000n, 0xffffffffffffffffn];
+const f32Specials = [
+  0, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 1, 0x80000001, 0x007fffff,
+  0x00800000, 0x7f7fffff, 0x3f000000, 0x40490fdb, 0x4f000000, 0xcf000000, 0x33800000, 0x477fe000,
+];
+const f16Specials = [
+  0, 0x8000, 0x3c00, 0xbc00, 0x7c00, 0xfc00, 0x7e00, 1, 0x8001, 0x03ff, 0x0400, 0x7bff, 0x3800, 0x4248,
+];
+const bf16Specials = [
+  0, 0x8000, 0x3f80, 0xbf80, 0x7f80, 0xff80, 0x7fc0, 1, 0x8001, 0x007f, 0x0080, 0x7f7f, 0x3f00, 0x4049,
+];
+const f64Specials = [
+  0n,
+  1n << 63n,
+  0x3ff0000000000000n,
+  0xbff0000000000000n,
+  0x7ff0000000000000n,
+  0xfff0000000000000n,
+  0x7ff8000000000000n,
+  1n,
+  0x0010000000000000n,
+  0x7fefffffffffffffn,
+  0x41dfffffffc00000n,
+];
+const integerSpecials = [
+  0n,
+  1n,
+  2n,
+  31n,
+  32n,
+  63n,
+  64n,
+  255n,
+  0x7fn,
+  0x80n,
+  0xffffn,
+  0x8000n,
+  0x7fffffffn,
+  0x80000000n,
+  0xffffffffn,
+  0x7fffffffffffffffn,
+  0x8000000000000000n,
+  0xffffffffffffffffn,
+];
 
 /** A value of a type: the special ones first, then random ones of every size. */
 function valueOf(type: string, thread: number, operand: number, next: () => number): bigint {
   const pick = thread * 5 + operand * 7;
   const random = (BigInt(next()) << 32n) | BigInt(next());
   const special = thread < 32;
-  if (type === "f64") return special ? f64Specials[pick % f64Specials.length]! : (random & 0x8000ffffffffffffn) | (BigInt(1003 + (next() % 40)) << 52n);
-  if (type === "f32") return BigInt(special ? f32Specials[pick % f32Specials.length]! : ((next() & 0x807fffff) | ((107 + (next() % 40)) << 23)) >>> 0);
-  const half = (specials: readonly number[], shift: number, middle: number): number => (special ? specials[(pick + shift) % specials.length]! : (next() & 0x83ff) | ((middle + (next() % 6)) << 10));
+  if (type === "f64")
+    return special
+      ? f64Specials[pick % f64Specials.length]!
+      : (random & 0x8000ffffffffffffn) | (BigInt(1003 + (next() % 40)) << 52n);
+  if (type === "f32")
+    return BigInt(
+      special
+        ? f32Specials[pick % f32Specials.length]!
+        : ((next() & 0x807fffff) | ((107 + (next() % 40)) << 23)) >>> 0,
+    );
+  const half = (specials: readonly number[], shift: number, middle: number): number =>
+    special
+      ? specials[(pick + shift) % specials.length]!
+      : (next() & 0x83ff) | ((middle + (next() % 6)) << 10);
   if (type === "f16") return BigInt(half(f16Specials, 0, 12));
   if (type === "f16x2") return BigInt(((half(f16Specials, 3, 12) << 16) | half(f16Specials, 0, 12)) >>> 0);
-  const brain = (shift: number): number => (special ? bf16Specials[(pick + shift) % bf16Specials.length]! : (next() & 0x807f) | ((117 + (next() % 20)) << 7));
+  const brain = (shift: number): number =>
+    special
+      ? bf16Specials[(pick + shift) % bf16Specials.length]!
+      : (next() & 0x807f) | ((117 + (next() % 20)) << 7);
   if (type === "bf16") return BigInt(brain(0));
   if (type === "bf16x2") return BigInt(((brain(3) << 16) | brain(0)) >>> 0);
   const value = special ? integerSpecials[pick % integerSpecials.length]! : random >> BigInt(next() % 60);
@@ -100,12 +159,21 @@ function valueOf(type: string, thread: number, operand: number, next: () => numb
 /** f16x2 rows with `b32` operands hold halves; the compare and convert rows say so by their choices. */
 function inputType(type: string, choices: Readonly<Record<string, string | undefined>>): string {
   const packed = choices["type"] ?? choices["from"];
-  return type === "b32" && packed !== undefined && /^b?f16x2$/.test(packed) ? packed : type === "b16" && /^b?f16$/.test(packed ?? "") ? packed! : type;
+  return type === "b32" && packed !== undefined && /^b?f16x2$/.test(packed)
+    ? packed
+    : type === "b16" && /^b?f16$/.test(packed ?? "")
+      ? packed!
+      : type;
 }
 
 const constants: Readonly<Record<string, string>> = { table: "0xe8" };
 
-function makeCase(row: LaneRow, parts: readonly Part[], picked: readonly (string | undefined)[], seed: number): InstructionCase | undefined {
+function makeCase(
+  row: LaneRow,
+  parts: readonly Part[],
+  picked: readonly (string | undefined)[],
+  seed: number,
+): InstructionCase | undefined {
   const choices: Record<string, string | undefined> = {};
   parts.forEach((part, i) => {
     if (part.name !== "" && picked[i] !== undefined) choices[part.name] = picked[i];
@@ -121,16 +189,26 @@ function makeCase(row: LaneRow, parts: readonly Part[], picked: readonly (string
     const source = sources[i & 3];
     return source === undefined ? 0n : valueOf(inputType(source.type, choices), i >> 2, i & 3, next);
   });
-  const declare = (name: string, type: string): string => `.reg .${type === "pred" ? "pred" : `b${registerBits(type)}`} ${name};`;
+  const declare = (name: string, type: string): string =>
+    `.reg .${type === "pred" ? "pred" : `b${registerBits(type)}`} ${name};`;
   const load = (name: string, type: string, i: number): string => {
     if (type === "pred") return `ld.global.b32 w, [in+${8 * i}]; setp.ne.u32 ${name}, w, 0;`;
     return `ld.global.b${registerBits(type)} ${name}, [in+${8 * i}];`;
   };
   const operands = sources.map((source) => constants[source.name] ?? `v${source.name}`);
-  const store = result!.type === "pred" ? "selp.b32 w, 1, 0, vd; st.global.b32 [out], w;" : `st.global.b${registerBits(result!.type)} [out], vd;`;
-  const loads = sources.filter((source) => constants[source.name] === undefined).map((source) => load(`v${source.name}`, source.type, sources.indexOf(source)));
+  const store =
+    result!.type === "pred"
+      ? "selp.b32 w, 1, 0, vd; st.global.b32 [out], w;"
+      : `st.global.b${registerBits(result!.type)} [out], vd;`;
+  const loads = sources
+    .filter((source) => constants[source.name] === undefined)
+    .map((source) => load(`v${source.name}`, source.type, sources.indexOf(source)));
   // Extended precision: the carry in is that of the sum of the first two operands.
-  const carry = /^(addc|subc|madc)/.test(opcode) ? (/^subc/.test(opcode) ? "sub.cc.u32 w, w, 1;" : "add.cc.u32 w, w, 0xffffffff;") : "";
+  const carry = /^(addc|subc|madc)/.test(opcode)
+    ? opcode.startsWith("subc")
+      ? "sub.cc.u32 w, w, 1;"
+      : "add.cc.u32 w, w, 0xffffffff;"
+    : "";
   const after = /\.cc\./.test(opcode) ? "addc.u32 w, 0, 0; st.global.b32 [out+4], w;" : "";
   const ptx = `.version 8.5
 .target sm_90a
@@ -149,7 +227,7 @@ function makeCase(row: LaneRow, parts: readonly Part[], picked: readonly (string
   and.b32 w, t, 1; ${carry}
   ${opcode} vd, ${operands.join(", ")};
   ${store}
-  ${/64$/.test(result!.type) ? "" : after}
+  ${result!.type.endsWith("64") ? "" : after}
   ret;
 }
 `;

@@ -13,9 +13,12 @@ function kernelOf([opcode, result, operands]: Semantics): string {
     if (operand.startsWith("=")) return "";
     return type === "pred" ? `setp.eq.u32 v${i}, ${bits}, 1;` : `mov.${type} v${i}, 0x${bits};`;
   });
-  const declared = operands.map((operand, i) => (operand.startsWith("=") ? "" : declare(`v${i}`, operand.split(":")[0]!)));
+  const declared = operands.map((operand, i) =>
+    operand.startsWith("=") ? "" : declare(`v${i}`, operand.split(":")[0]!),
+  );
   const names = operands.map((operand, i) => (operand.startsWith("=") ? operand.slice(1) : `v${i}`));
-  const store = result === "pred" ? "selp.b32 w, 1, 0, vd; st.global.b32 [out], w;" : `st.global.${result} [out], vd;`;
+  const store =
+    result === "pred" ? "selp.b32 w, 1, 0, vd; st.global.b32 [out], w;" : `st.global.${result} [out], vd;`;
   return `${header()}
 .visible .entry test(.param .u64 pIn, .param .u64 pOut)
 {
@@ -33,16 +36,23 @@ function kernelOf([opcode, result, operands]: Semantics): string {
 }
 
 describe("semantics by hand", () => {
-  test.each(semantics.map((entry) => [`${entry[0]} ${entry[2].join(" ")}`, entry] as const))("%s", (_, entry) => {
-    const { report, out } = run(kernelOf(entry), new Uint8Array(16), 8, { block: [1, 1, 1] });
-    expect(report.findings).toEqual([]);
-    expect(new BigUint64Array(out.slice().buffer)[0]!.toString(16)).toBe(entry[3].toString(16));
-  });
+  test.each(semantics.map((entry) => [`${entry[0]} ${entry[2].join(" ")}`, entry] as const))(
+    "%s",
+    (_, entry) => {
+      const { report, out } = run(kernelOf(entry), new Uint8Array(16), 8, { block: [1, 1, 1] });
+      expect(report.findings).toEqual([]);
+      expect(new BigUint64Array(out.slice().buffer)[0]!.toString(16)).toBe(entry[3].toString(16));
+    },
+  );
 
   test("every lane instruction of the table has a line", () => {
     const aboutAddresses = /^(cvta|isspacep|mapa|getctarank)/;
     const withCarry = /\.cc\b|^addc|^subc|^madc/;
-    const heads = new Set(rows.filter((row) => "is" in row && !aboutAddresses.test(row.pattern) && !withCarry.test(row.pattern)).map((row) => row.pattern.split(".")[0]!));
+    const heads = new Set(
+      rows
+        .filter((row) => "is" in row && !aboutAddresses.test(row.pattern) && !withCarry.test(row.pattern))
+        .map((row) => row.pattern.split(".")[0]!),
+    );
     const tested = new Set(semantics.map(([opcode]) => opcode.split(".")[0]!));
     expect([...heads].filter((head) => !tested.has(head))).toEqual([]);
   });
@@ -52,16 +62,20 @@ describe("every form of the table", () => {
   const cases = instructionCases();
 
   test("runs, and gives a result", { timeout: 120_000 }, () => {
-    for (const c of cases) expect([c.name, run(c.ptx, c.input, 512, { block: [64, 1, 1] }).report.findings]).toEqual([c.name, []]);
+    for (const c of cases)
+      expect([c.name, run(c.ptx, c.input, 512, { block: [64, 1, 1] }).report.findings]).toEqual([c.name, []]);
   });
 
   test.skipIf(findPtxas() === undefined)("is valid PTX (ptxas)", { timeout: 120_000 }, () => {
-    const entries = cases.map((c, i) => `.visible ${c.ptx.split(".visible ")[1]!.replace("entry test(", `entry test${i}(`)}`);
+    const entries = cases.map(
+      (c, i) => `.visible ${c.ptx.split(".visible ")[1]!.replace("entry test(", `entry test${i}(`)}`,
+    );
     expect(assemble(header() + entries.join("\n"))).toBe(undefined);
   });
 
   test("rows name a section of the manual", () => {
-    for (const row of rows) expect([row.pattern, /^9\.7\.\d+(\.\d+)*$/.test(row.section)]).toEqual([row.pattern, true]);
+    for (const row of rows)
+      expect([row.pattern, /^9\.7\.\d+(\.\d+)*$/.test(row.section)]).toEqual([row.pattern, true]);
   });
 });
 

@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { createDevice, launch, loadModule, renderFinding } from "../../runtime/simulate/index.ts";
 
 const header = ".version 8.5\n.target sm_90a\n.address_size 64\n";
@@ -45,13 +45,23 @@ test("a grid-stride loop, with lanes that leave it at different times", () => {
   const n = 1000;
   const x = device.alloc(4 * n);
   const y = device.alloc(4 * n);
-  device.write(x, Float32Array.from({ length: n }, (_, i) => i));
+  device.write(
+    x,
+    Float32Array.from({ length: n }, (_, i) => i),
+  );
   const report = launch(module, "scale", {
     grid: [3, 1, 1],
     block: [96, 1, 1],
-    args: [{ kind: "buffer", buffer: x }, { kind: "buffer", buffer: y }, { kind: "u32", value: n }, { kind: "f32", value: 2 }],
+    args: [
+      { kind: "buffer", buffer: x },
+      { kind: "buffer", buffer: y },
+      { kind: "u32", value: n },
+      { kind: "f32", value: 2 },
+    ],
   });
   expect(report.findings.map(renderFinding)).toEqual([]);
-  expect([...new Float32Array(device.read(y).buffer)]).toEqual(Array.from({ length: n }, (_, i) => 2 * i + 2));
+  expect([...new Float32Array(device.read(y).buffer)]).toEqual(
+    Array.from({ length: n }, (_, i) => 2 * i + 2),
+  );
   expect(report.counts.bytes["global read"]).toBe(4 * n);
 });

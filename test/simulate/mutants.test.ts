@@ -3,7 +3,19 @@ import { expect, test } from "vitest";
 import { loadModule } from "../../runtime/simulate/index.ts";
 import { runSample, type Sample } from "./harness.ts";
 import { mutantsOf, type Mutant, type Symptom } from "./mutants.ts";
-import { asyncStores, blockSum, bulkRing, bulkRoundTrip, copyPipeline, gemmRing, lastBlock, multicastRing, namedBarriers, remoteStores, wgmmaTile } from "./kernels.mjs";
+import {
+  asyncStores,
+  blockSum,
+  bulkRing,
+  bulkRoundTrip,
+  copyPipeline,
+  gemmRing,
+  lastBlock,
+  multicastRing,
+  namedBarriers,
+  remoteStores,
+  wgmmaTile,
+} from "./kernels.mjs";
 
 const seeds = 32;
 
@@ -31,17 +43,36 @@ const samples = [
 const equivalent: readonly (readonly [string, string])[] = [
   ["bulk-round-trip wrong-barrier", "each of its named barriers has one place, so any free number serves"],
   ["gemm-ring wrong-barrier", "barrier 1 has one place, so any free number serves"],
-  ["multicast-ring delete-barrier 94", "the bar.warp.sync before the last cluster barrier orders nothing that is left to do"],
-  ["multicast-ring relax-cluster-arrive 32", "fence.mbarrier_init.release.cluster before it makes a relaxed arrival enough"],
-  ["multicast-ring relax-cluster-arrive 95", "the last cluster barrier only keeps shared memory alive; it publishes nothing"],
-  ["async-stores relax-cluster-arrive 28", "fence.mbarrier_init.release.cluster before it makes a relaxed arrival enough"],
-  ["async-stores relax-cluster-arrive 44", "the last cluster barrier only keeps shared memory alive; it publishes nothing"],
+  [
+    "multicast-ring delete-barrier 94",
+    "the bar.warp.sync before the last cluster barrier orders nothing that is left to do",
+  ],
+  [
+    "multicast-ring relax-cluster-arrive 32",
+    "fence.mbarrier_init.release.cluster before it makes a relaxed arrival enough",
+  ],
+  [
+    "multicast-ring relax-cluster-arrive 95",
+    "the last cluster barrier only keeps shared memory alive; it publishes nothing",
+  ],
+  [
+    "async-stores relax-cluster-arrive 28",
+    "fence.mbarrier_init.release.cluster before it makes a relaxed arrival enough",
+  ],
+  [
+    "async-stores relax-cluster-arrive 44",
+    "the last cluster barrier only keeps shared memory alive; it publishes nothing",
+  ],
 ];
 
 const isEquivalent = (mutant: Mutant): boolean => equivalent.some(([name]) => mutant.name.startsWith(name));
 
 /** What a mutant shows under one seed. */
-function symptomsOf({ sample, ptx }: Mutant, seed: number, module: ReturnType<typeof loadModule>): Set<Symptom> {
+function symptomsOf(
+  { sample, ptx }: Mutant,
+  seed: number,
+  module: ReturnType<typeof loadModule>,
+): Set<Symptom> {
   const { report, outputs } = runSample(sample, { seed, maxSteps: 200_000 }, ptx, module);
   const shown = new Set<Symptom>(report.findings.map((finding) => finding.code));
   try {
@@ -76,11 +107,15 @@ test("98 of 100 mutants show the symptom that they should", { timeout: 170_000 }
   const outcomes = faults.map(tryMutant);
   const missed = outcomes.filter((outcome) => outcome.seed === undefined);
   const atOnce = outcomes.filter((outcome) => outcome.seed === 0).length;
-  console.log(`${faults.length} mutants, ${faults.length - missed.length} caught, ${atOnce} of them under seed 0, ${all.length - faults.length} equivalent`);
-  for (const { mutant, others } of missed) console.log(`missed: ${mutant.name}${others.length === 0 ? "" : ` (showed ${others.join(", ")})`}`);
+  console.log(
+    `${faults.length} mutants, ${faults.length - missed.length} caught, ${atOnce} of them under seed 0, ${all.length - faults.length} equivalent`,
+  );
+  for (const { mutant, others } of missed)
+    console.log(`missed: ${mutant.name}${others.length === 0 ? "" : ` (showed ${others.join(", ")})`}`);
   const idle = equivalent.filter(([name]) => !all.some((mutant) => mutant.name.startsWith(name)));
   expect(idle).toEqual([]);
-  for (const mutant of all.filter(isEquivalent)) expect([mutant.name, tryMutant(mutant).seed]).toEqual([mutant.name, undefined]);
+  for (const mutant of all.filter(isEquivalent))
+    expect([mutant.name, tryMutant(mutant).seed]).toEqual([mutant.name, undefined]);
   expect(faults.length).toBeGreaterThanOrEqual(200);
   expect((faults.length - missed.length) / faults.length).toBeGreaterThanOrEqual(0.98);
 });

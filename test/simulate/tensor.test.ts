@@ -1,6 +1,14 @@
 /** Tensor copies: boxes of 1 to 5 dimensions, edges, fills, swizzles, reductions, multicast; and maps that are refused. */
 import { describe, expect, test } from "vitest";
-import { createDevice, decodeTensorMap, encodeTensorMap, launch, loadModule, renderFinding, type TensorMap } from "../../runtime/simulate/index.ts";
+import {
+  createDevice,
+  decodeTensorMap,
+  encodeTensorMap,
+  launch,
+  loadModule,
+  renderFinding,
+  type TensorMap,
+} from "../../runtime/simulate/index.ts";
 import { assemble, findPtxas, header, pointer } from "./harness.ts";
 
 /** Loads one box and copies shared memory out as it lies. */
@@ -86,7 +94,8 @@ const shapes: readonly Shape[] = [
   { dims: [8, 4, 3, 2, 3], box: [4, 2, 2, 2, 2], at: [2, 3, 1, 1, 2], swizzle: 0 },
 ];
 
-const stridesOf = (dims: readonly number[]): number[] => dims.slice(0, -1).map((_, i) => dims.slice(0, i + 1).reduce((a, b) => a * b, 4));
+const stridesOf = (dims: readonly number[]): number[] =>
+  dims.slice(0, -1).map((_, i) => dims.slice(0, i + 1).reduce((a, b) => a * b, 4));
 const count = (extents: readonly number[]): number => extents.reduce((a, b) => a * b, 1);
 
 /** Index of every box element as coordinates, the first fastest. */
@@ -111,16 +120,40 @@ function wordOf(index: number, swizzle: number): number {
 }
 
 describe("loads", () => {
-  test.each(shapes.map((shape) => [`${shape.dims.join("x")} box ${shape.box.join("x")} at ${shape.at.join(",")} swizzle ${shape.swizzle}`, shape] as const))("%s", (_, { dims, box, at, swizzle }) => {
+  test.each(
+    shapes.map(
+      (shape) =>
+        [
+          `${shape.dims.join("x")} box ${shape.box.join("x")} at ${shape.at.join(",")} swizzle ${shape.swizzle}`,
+          shape,
+        ] as const,
+    ),
+  )("%s", (_, { dims, box, at, swizzle }) => {
     for (const fill of ["zero", "nan"] as const) {
       const device = createDevice();
       const source = device.alloc(count(dims) * 4);
-      device.write(source, Float32Array.from({ length: count(dims) }, (__, i) => i + 1));
+      device.write(
+        source,
+        Float32Array.from({ length: count(dims) }, (__, i) => i + 1),
+      );
       const bytes = count(box) * 4;
       const out = device.alloc(bytes);
-      const map = encodeTensorMap({ type: "f32", address: source.address, dims, strides: stridesOf(dims), box, swizzle, fill });
+      const map = encodeTensorMap({
+        type: "f32",
+        address: source.address,
+        dims,
+        strides: stridesOf(dims),
+        box,
+        swizzle,
+        fill,
+      });
       const module = loadModule(loadKernel(dims.length, at, bytes));
-      const report = launch(module, "test", { grid: [1, 1, 1], block: [32, 1, 1], sharedBytes: 2048, args: [{ kind: "bytes", bytes: map }, pointer(out)] });
+      const report = launch(module, "test", {
+        grid: [1, 1, 1],
+        block: [32, 1, 1],
+        sharedBytes: 2048,
+        args: [{ kind: "bytes", bytes: map }, pointer(out)],
+      });
       expect(report.findings.map(renderFinding)).toEqual([]);
       const got = new Float32Array(device.read(out).buffer);
       let i = 0;
@@ -128,7 +161,10 @@ describe("loads", () => {
         const place = offset.map((c, d) => c + at[d]!);
         const inside = place.every((c, d) => c >= 0 && c < dims[d]!);
         const value = place.reduce((sum, c, d) => sum + c * count(dims.slice(0, d)), 0) + 1;
-        expect([offset, got[wordOf(i, swizzle)]]).toEqual([offset, inside ? value : fill === "zero" ? 0 : NaN]);
+        expect([offset, got[wordOf(i, swizzle)]]).toEqual([
+          offset,
+          inside ? value : fill === "zero" ? 0 : NaN,
+        ]);
         i++;
       }
     }
@@ -136,21 +172,44 @@ describe("loads", () => {
 });
 
 describe("stores and reductions", () => {
-  test.each(shapes.map((shape) => [`${shape.dims.join("x")} box ${shape.box.join("x")} at ${shape.at.join(",")} swizzle ${shape.swizzle}`, shape] as const))("%s", (_, { dims, box, at, swizzle }) => {
+  test.each(
+    shapes.map(
+      (shape) =>
+        [
+          `${shape.dims.join("x")} box ${shape.box.join("x")} at ${shape.at.join(",")} swizzle ${shape.swizzle}`,
+          shape,
+        ] as const,
+    ),
+  )("%s", (_, { dims, box, at, swizzle }) => {
     for (const how of ["cp.async.bulk.tensor", "cp.reduce.async.bulk.tensor"]) {
       const device = createDevice();
       const target = device.alloc(count(dims) * 4);
       device.write(target, new Uint32Array(count(dims)).fill(5000));
-      const map = encodeTensorMap({ type: "u32", address: target.address, dims, strides: stridesOf(dims), box, swizzle, fill: "zero" });
+      const map = encodeTensorMap({
+        type: "u32",
+        address: target.address,
+        dims,
+        strides: stridesOf(dims),
+        box,
+        swizzle,
+        fill: "zero",
+      });
       const module = loadModule(storeKernel(how, dims.length, at, count(box) * 4));
-      const report = launch(module, "test", { grid: [1, 1, 1], block: [32, 1, 1], sharedBytes: 2048, device, args: [{ kind: "bytes", bytes: map }] });
+      const report = launch(module, "test", {
+        grid: [1, 1, 1],
+        block: [32, 1, 1],
+        sharedBytes: 2048,
+        device,
+        args: [{ kind: "bytes", bytes: map }],
+      });
       expect(report.findings.map(renderFinding)).toEqual([]);
       const wanted = new Uint32Array(count(dims)).fill(5000);
       let i = 0;
       for (const offset of elements(box)) {
         const place = offset.map((c, d) => c + at[d]!);
         const index = place.reduce((sum, c, d) => sum + c * count(dims.slice(0, d)), 0);
-        if (place.every((c, d) => c >= 0 && c < dims[d]!)) wanted[index] = wordOf(i, swizzle) + (how.includes("reduce") ? 5000 : 0);
+        if (place.every((c, d) => c >= 0 && c < dims[d]!))
+          wanted[index] = wordOf(i, swizzle) + (how.includes("reduce") ? 5000 : 0);
         i++;
       }
       expect([...new Uint32Array(device.read(target).buffer)]).toEqual([...wanted]);
@@ -160,13 +219,23 @@ describe("stores and reductions", () => {
   test.skipIf(findPtxas() === undefined)("the kernels are valid PTX (ptxas)", () => {
     for (const { dims, at, box } of shapes) {
       expect(assemble(loadKernel(dims.length, at, count(box) * 4))).toBe(undefined);
-      expect(assemble(storeKernel("cp.reduce.async.bulk.tensor", dims.length, at, count(box) * 4))).toBe(undefined);
+      expect(assemble(storeKernel("cp.reduce.async.bulk.tensor", dims.length, at, count(box) * 4))).toBe(
+        undefined,
+      );
     }
   });
 });
 
 describe("maps", () => {
-  const good: TensorMap = { type: "bf16", address: 0x10000010000n, dims: [64, 32], strides: [128], box: [64, 8], swizzle: 128, fill: "zero" };
+  const good: TensorMap = {
+    type: "bf16",
+    address: 0x10000010000n,
+    dims: [64, 32],
+    strides: [128],
+    box: [64, 8],
+    swizzle: 128,
+    fill: "zero",
+  };
   test("a map reads back as it was made", () => expect(decodeTensorMap(encodeTensorMap(good))).toEqual(good));
   test.each([
     ["an address off 16 bytes", { ...good, address: 8n }, /multiple of 16/],
@@ -174,16 +243,34 @@ describe("maps", () => {
     ["an inner box wider than the swizzle", { ...good, swizzle: 64 }, /more than the swizzle/],
     ["an inner box off 16 bytes", { ...good, box: [4, 8] }, /8 bytes, no multiple of 16/],
     ["a box of more than 256", { ...good, box: [64, 257] }, /257/],
-    ["six dimensions", { ...good, dims: [64, 2, 2, 2, 2, 2], strides: [128, 128, 128, 128, 128], box: [8, 1, 1, 1, 1, 1] }, /6 dimensions/],
-  ] as const)("%s is refused", (_, map, message) => expect(() => encodeTensorMap(map as TensorMap)).toThrow(message));
+    [
+      "six dimensions",
+      { ...good, dims: [64, 2, 2, 2, 2, 2], strides: [128, 128, 128, 128, 128], box: [8, 1, 1, 1, 1, 1] },
+      /6 dimensions/,
+    ],
+  ] as const)("%s is refused", (_, map, message) =>
+    expect(() => encodeTensorMap(map as TensorMap)).toThrow(message),
+  );
 
   test("a map that reaches beyond its buffer is found", () => {
     const device = createDevice();
     const source = device.alloc(1024);
     device.fill(source, 0);
-    const map = encodeTensorMap({ ...good, type: "f32", address: source.address, dims: [32, 16], strides: [128], box: [32, 16] });
+    const map = encodeTensorMap({
+      ...good,
+      type: "f32",
+      address: source.address,
+      dims: [32, 16],
+      strides: [128],
+      box: [32, 16],
+    });
     const out = device.alloc(2048);
-    const report = launch(loadModule(loadKernel(2, [0, 0], 2048)), "test", { grid: [1, 1, 1], block: [32, 1, 1], sharedBytes: 2048, args: [{ kind: "bytes", bytes: map }, pointer(out)] });
+    const report = launch(loadModule(loadKernel(2, [0, 0], 2048)), "test", {
+      grid: [1, 1, 1],
+      block: [32, 1, 1],
+      sharedBytes: 2048,
+      args: [{ kind: "bytes", bytes: map }, pointer(out)],
+    });
     expect(report.findings.map((finding) => finding.code)).toContain("out-of-bounds");
   });
 });

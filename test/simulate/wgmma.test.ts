@@ -2,7 +2,12 @@
 import { describe, expect, test } from "vitest";
 import { loadModule } from "../../runtime/simulate/index.ts";
 import { elementAddress, type Descriptor, type OperandShape } from "../../runtime/simulate/machine/wgmma.ts";
-import { accumulateBound, exactDot, hopperDot, hopperFractionBits } from "../../runtime/simulate/numeric/accumulate.ts";
+import {
+  accumulateBound,
+  exactDot,
+  hopperDot,
+  hopperFractionBits,
+} from "../../runtime/simulate/numeric/accumulate.ts";
 import { header, pointer } from "./harness.ts";
 import { wgmmaTile } from "./kernels.mjs";
 import { runSample, type Sample } from "./harness.ts";
@@ -26,7 +31,10 @@ function canonical(shape: OperandShape, d: Descriptor, mn: number, k: number): n
     inside = mn % T;
     const unitM = Math.floor(mn / T);
     // ((T, width, m), (8, k)) : ((1, T, LBO), (width T, SBO)); without swizzle m steps by SBO and k by LBO.
-    unit = d.span === 0 ? unitM * sbo + (k % 8) + Math.floor(k / 8) * lbo : (unitM % width) + Math.floor(unitM / width) * lbo + (k % 8) * width + Math.floor(k / 8) * sbo;
+    unit =
+      d.span === 0
+        ? unitM * sbo + (k % 8) + Math.floor(k / 8) * lbo
+        : (unitM % width) + Math.floor(unitM / width) * lbo + (k % 8) * width + Math.floor(k / 8) * sbo;
   }
   const address = d.start + unit * 16 + inside * shape.bytes;
   // Swizzle<B, 4, 3>: the B bits from 4 up are combined with those from 7 up.
@@ -38,23 +46,36 @@ function canonical(shape: OperandShape, d: Descriptor, mn: number, k: number): n
 
 describe("operand addresses", () => {
   const spans = [0, 32, 64, 128];
-  test.each(spans.flatMap((span) => [1, 2, 4].map((bytes) => [span, bytes] as const)))("K-major, span %i, %i bytes", (span, bytes) => {
-    const shape: OperandShape = { extent: 64, k: 32 / bytes, bytes, mnMajor: false };
-    const d: Descriptor = { start: 4096 + 32, leading: span === 0 ? 2048 : 16, stride: span === 0 ? 128 : 8 * span, span };
-    const base = { ...d, start: span <= 32 ? 4096 : d.start };
-    const seen = new Set<number>();
-    for (let mn = 0; mn < 64; mn++) {
-      for (let k = 0; k < shape.k; k++) {
-        const at = elementAddress(base, shape, mn, k);
-        expect(at).toBe(canonical(shape, base, mn, k));
-        seen.add(at);
+  test.each(spans.flatMap((span) => [1, 2, 4].map((bytes) => [span, bytes] as const)))(
+    "K-major, span %i, %i bytes",
+    (span, bytes) => {
+      const shape: OperandShape = { extent: 64, k: 32 / bytes, bytes, mnMajor: false };
+      const d: Descriptor = {
+        start: 4096 + 32,
+        leading: span === 0 ? 2048 : 16,
+        stride: span === 0 ? 128 : 8 * span,
+        span,
+      };
+      const base = { ...d, start: span <= 32 ? 4096 : d.start };
+      const seen = new Set<number>();
+      for (let mn = 0; mn < 64; mn++) {
+        for (let k = 0; k < shape.k; k++) {
+          const at = elementAddress(base, shape, mn, k);
+          expect(at).toBe(canonical(shape, base, mn, k));
+          seen.add(at);
+        }
       }
-    }
-    expect(seen.size).toBe(64 * shape.k);
-  });
+      expect(seen.size).toBe(64 * shape.k);
+    },
+  );
   test.each(spans)("MN-major, span %i", (span) => {
     const shape: OperandShape = { extent: 128, k: 16, bytes: 2, mnMajor: true };
-    const d: Descriptor = { start: 8192, leading: span === 0 ? 128 : 16 * span, stride: span === 0 ? 256 : 8 * span, span };
+    const d: Descriptor = {
+      start: 8192,
+      leading: span === 0 ? 128 : 16 * span,
+      stride: span === 0 ? 256 : 8 * span,
+      span,
+    };
     const seen = new Set<number>();
     for (let mn = 0; mn < 128; mn++) {
       for (let k = 0; k < 16; k++) {
@@ -69,8 +90,12 @@ describe("operand addresses", () => {
 
 describe("every dtype, swizzle and major-ness multiplies right", () => {
   const samples = [
-    ...["bf16", "f16", "tf32", "e4m3", "e5m2", "s8", "u8"].flatMap((type) => [0, 32, 64, 128].map((span) => wgmmaTile({ type, span, n: 16 }))),
-    ...["bf16", "f16"].flatMap((type) => [0, 32, 64, 128].map((span) => wgmmaTile({ type, span, n: 64, major: "mn" }))),
+    ...["bf16", "f16", "tf32", "e4m3", "e5m2", "s8", "u8"].flatMap((type) =>
+      [0, 32, 64, 128].map((span) => wgmmaTile({ type, span, n: 16 })),
+    ),
+    ...["bf16", "f16"].flatMap((type) =>
+      [0, 32, 64, 128].map((span) => wgmmaTile({ type, span, n: 64, major: "mn" })),
+    ),
     ...["bf16", "f16", "tf32", "e4m3", "s8"].map((type) => wgmmaTile({ type, registersA: true, n: 8 })),
     wgmmaTile({ n: 256 }),
     wgmmaTile({ n: 152 }),
@@ -116,7 +141,8 @@ describe("FP8 accumulation", () => {
 
   test("the bound holds for random operands", () => {
     let state = 5;
-    const next = (): number => ((state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 4294967296 - 0.5) * 2;
+    const next = (): number =>
+      ((state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 4294967296 - 0.5) * 2;
     for (let round = 0; round < 500; round++) {
       const k = 128;
       const a = Float64Array.from({ length: k }, () => Math.fround(next() * 2 ** Math.floor(next() * 8)));
@@ -124,7 +150,9 @@ describe("FP8 accumulation", () => {
       let sum = 0;
       for (let p = 0; p < k; p += 32) sum = hopperDot(a, p, b, p, 32, sum);
       const magnitude = a.reduce((m, x, p) => m + Math.abs(x * b[p]!), 0);
-      expect(Math.abs(sum - exactDot(a, 0, b, 0, k, 0))).toBeLessThanOrEqual(accumulateBound(hopperFractionBits, k, 32, magnitude));
+      expect(Math.abs(sum - exactDot(a, 0, b, 0, k, 0))).toBeLessThanOrEqual(
+        accumulateBound(hopperFractionBits, k, 32, magnitude),
+      );
     }
   });
 
@@ -132,8 +160,13 @@ describe("FP8 accumulation", () => {
     const e4m3 = (x: number): number => (x === 1 ? 0x38 : 0x7e);
     const sample = wgmmaTile({ type: "e4m3", span: 32, n: 8 }) as Sample;
     // One large product beside 31 small ones: the small ones fall below the kept bits.
-    const args = sample.args.map((arg) => (arg.in === undefined ? arg : { ...arg, in: (arg.in as Uint8Array).map((_, i) => e4m3(i % 32 === 0 ? 448 : 1)) }));
-    const value = (fp8Accumulate: "exact" | "hopper"): number => new Float32Array(runSample({ ...sample, args }, { fp8Accumulate }).outputs[0]!.slice().buffer)[0]!;
+    const args = sample.args.map((arg) =>
+      arg.in === undefined
+        ? arg
+        : { ...arg, in: (arg.in as Uint8Array).map((_, i) => e4m3(i % 32 === 0 ? 448 : 1)) },
+    );
+    const value = (fp8Accumulate: "exact" | "hopper"): number =>
+      new Float32Array(runSample({ ...sample, args }, { fp8Accumulate }).outputs[0]!.slice().buffer)[0]!;
     expect(value("exact")).toBe(448 * 448 + 31);
     expect(value("hopper")).toBe(448 * 448);
   });
@@ -183,11 +216,19 @@ WAIT:
         device,
         grid: [1, 1, 1] as const,
         block: [32, 1, 1] as const,
-        args: [pointer(boxes[rank]!), pointer(boxes[1 - rank]!), pointer(outs[rank]!), { kind: "u32" as const, value: rank }],
+        args: [
+          pointer(boxes[rank]!),
+          pointer(boxes[1 - rank]!),
+          pointer(outs[rank]!),
+          { kind: "u32" as const, value: rank },
+        ],
       })),
       { seed },
     );
-    return { codes: report.findings.map((finding) => finding.code), out: outs.map((out, rank) => [...new Uint32Array(system.devices[rank]!.read(out).buffer)]) };
+    return {
+      codes: report.findings.map((finding) => finding.code),
+      out: outs.map((out, rank) => [...new Uint32Array(system.devices[rank]!.read(out).buffer)]),
+    };
   };
   for (let seed = 0; seed < 6; seed++) {
     const { codes, out } = findings("st.release.sys.global.u32", "ld.acquire.sys.global.u32", seed);

@@ -66,7 +66,14 @@ export function generate(pieces: readonly Piece[]): (w: Warp, mask: number) => v
   const functions: ((w: Warp, m: number) => void)[] = [];
   for (let i = 0; i < parts.length; i += 4) {
     const body = `"use strict"; return function (w, m) { const { I, U, F, D, B, BU, K } = w;\n${parts.slice(i, i + 4).join("\n")}\n};`;
-    functions.push((new Function("H", "S", body) as (h: typeof numeric, s: readonly Step[]) => (w: Warp, m: number) => void)(numeric, steps));
+    functions.push(
+      (
+        new Function("H", "S", body) as (
+          h: typeof numeric,
+          s: readonly Step[],
+        ) => (w: Warp, m: number) => void
+      )(numeric, steps),
+    );
   }
   if (functions.length === 1) return functions[0]!;
   return (w, m) => {

@@ -38,7 +38,11 @@ export interface Module {
 function makeKernel(syntax: KernelSyntax, moduleVariables: readonly Variable[]): Kernel {
   const layout = makeLayout(syntax, moduleVariables);
   const bound = bindInstructions(syntax, layout);
-  if (bound.length > 0xffff) throw new SimulateError(`${syntax.name} has ${bound.length} instructions; I number at most 65535`, syntax.line);
+  if (bound.length > 0xffff)
+    throw new SimulateError(
+      `${syntax.name} has ${bound.length} instructions; I number at most 65535`,
+      syntax.line,
+    );
   const live = liveWords(bound, syntax);
   const segments = makeSegments(syntax, bound, layout, live);
   return {
@@ -63,7 +67,8 @@ export function loadModule(ptx: string): Module {
   const syntax = parseModule(ptx);
   const variables = syntax.variables.filter((v) => v.space === "global" || v.space === "const");
   for (const variable of variables) {
-    if (variable.external) throw new SimulateError(`${variable.name} is external; I link nothing`, variable.line);
+    if (variable.external)
+      throw new SimulateError(`${variable.name} is external; I link nothing`, variable.line);
   }
   const entries = syntax.kernels.filter((kernel) => kernel.entry);
   const kernels = new Map(entries.map((kernel) => [kernel.name, makeKernel(kernel, syntax.variables)]));

@@ -24,7 +24,7 @@ interface Emission {
 
 const bitsOf = (type: string): number => {
   if (type === "pred") return 1;
-  if (/x2$/.test(type)) return /^e/.test(type) ? 16 : 32;
+  if (type.endsWith("x2")) return type.startsWith("e") ? 16 : 32;
   return Number(/\d+$/.exec(type)![0]);
 };
 
@@ -105,7 +105,8 @@ function readVector(cx: Emission, items: readonly Value[], type: string): string
     const [low, high] = items.map((item) => `BigInt(${read(cx, item, "u32")})`);
     return `(${high!} << 32n | ${low!})`;
   }
-  if (type === "b64") return `(${items.map((item, i) => `BigInt(${read(cx, item, "u16")}) << ${i * part}n`).join(" | ")})`;
+  if (type === "b64")
+    return `(${items.map((item, i) => `BigInt(${read(cx, item, "u16")}) << ${i * part}n`).join(" | ")})`;
   return `(${items.map((item, i) => `${read(cx, item, part === 8 ? "u8" : "u16")} << ${i * part}`).join(" | ")})`;
 }
 
@@ -116,17 +117,24 @@ function read(cx: Emission, value: Value, type: string): string {
     case "integer":
       return constant(cx, value.value, type);
     case "float":
-      if (type === "f64" || type === "f32") return literal(type === "f32" ? Math.fround(value.value) : value.value);
+      if (type === "f64" || type === "f32")
+        return literal(type === "f32" ? Math.fround(value.value) : value.value);
       if (type === "b32" || type === "b64") return constant(cx, floatBits(value.value, bitsOf(type)), type);
       return fail(cx, "has a float where an integer belongs");
     case "symbol": {
-      const address = value.space === "shared" ? `w.sharedBase + ${value.offset}` : value.space === "global" ? `w.globals[${value.offset}]` : `${value.offset}`;
+      const address =
+        value.space === "shared"
+          ? `w.sharedBase + ${value.offset}`
+          : value.space === "global"
+            ? `w.globals[${value.offset}]`
+            : `${value.offset}`;
       if (bitsOf(type) === 64) return value.space === "global" ? address : `BigInt(${address})`;
       return value.space === "global" ? `Number(BigInt.asUintN(32, ${address}))` : `(${address})`;
     }
     case "special": {
       const special: SpecialRead | undefined = readSpecial(value.name);
-      if (special === undefined) return fail(cx, `reads ${value.name}, a special register that I do not know`);
+      if (special === undefined)
+        return fail(cx, `reads ${value.name}, a special register that I do not know`);
       if (type === "pred") return `(${special.text} !== 0)`;
       return bitsOf(type) === 64 ? `BigInt(${special.text})` : `(${special.text})`;
     }
@@ -148,7 +156,8 @@ function writeRegister(cx: Emission, register: Register, type: string, text: str
   }
   const width = bitsOf(type);
   if (bits < width) fail(cx, `writes ${width} bits to ${register.name}, which has ${bits}`);
-  if (bits === 64 && width < 64) return `${type.startsWith("s") ? "B" : "BU"}[${base / 2} + l] = BigInt(${extend(type, text)});`;
+  if (bits === 64 && width < 64)
+    return `${type.startsWith("s") ? "B" : "BU"}[${base / 2} + l] = BigInt(${extend(type, text)});`;
   switch (type) {
     case "f32":
       return `{ const r = ${text}; if (r === r) F[${at}] = r; else I[${at}] = 0x7fffffff; }`;
@@ -198,7 +207,9 @@ function writeVector(cx: Emission, items: readonly Value[], type: string, text: 
   const pieces = items.map((item, i) => {
     if (item.kind === "sink") return "";
     if (item.kind !== "register") return fail(cx, "has a result that is no register");
-    const piece = wide ? `Number(BigInt.asUintN(${part}, v >> ${i * part}n))` : `(v >>> ${i * part}) & ${2 ** part - 1}`;
+    const piece = wide
+      ? `Number(BigInt.asUintN(${part}, v >> ${i * part}n))`
+      : `(v >>> ${i * part}) & ${2 ** part - 1}`;
     return writeRegister(cx, item.register, part === 32 ? "b32" : part === 8 ? "u8" : "b16", piece);
   });
   return `{ const v = ${text}; ${pieces.join(" ")} }`;
@@ -223,7 +234,10 @@ interface OperandSpec {
 }
 
 /** Reads "d a b:u32 c:2*type" under the choices that were met. */
-export function operandSpecs(row: LaneRow, choices: Readonly<Record<string, string | undefined>>): OperandSpec[] {
+export function operandSpecs(
+  row: LaneRow,
+  choices: Readonly<Record<string, string | undefined>>,
+): OperandSpec[] {
   return row.operands.split(" ").map((text) => {
     const [name, spec = "type"] = text.split(":") as [string, string?];
     if (spec.startsWith("2*")) {
@@ -236,29 +250,43 @@ export function operandSpecs(row: LaneRow, choices: Readonly<Record<string, stri
 }
 
 /** f16x2 and bf16x2: the expression once for each half. */
-function packedCode(cx: Emission, specs: readonly OperandSpec[], values: readonly Value[], is: string): string {
+function packedCode(
+  cx: Emission,
+  specs: readonly OperandSpec[],
+  values: readonly Value[],
+  is: string,
+): string {
   const scalar = specs[0]!.type.replace("x2", "");
   const decode = scalar === "f16" ? "H.f16ToNumber" : "H.bf16ToNumber";
   const encode = scalar === "f16" ? "H.numberToF16" : "H.numberToBf16";
   const words = specs.slice(1).map((spec, i) => `const ${spec.name}w = ${read(cx, values[i + 1]!, "b32")};`);
   const half = (shift: number): string => {
-    const names = specs.slice(1).map((spec) => `const ${spec.name} = ${decode}(${spec.name}w >>> ${shift} & 65535);`);
+    const names = specs
+      .slice(1)
+      .map((spec) => `const ${spec.name} = ${decode}(${spec.name}w >>> ${shift} & 65535);`);
     return `{ ${names.join(" ")} r |= ${encode}(${is}) << ${shift}; }`;
   };
   return `${words.join(" ")} let r = 0; ${half(0)} ${half(16)} ${write(cx, values[0]!, "b32", "r")}`;
 }
 
 /** The statements of one instruction for lane `l`. */
-export function laneCode(site: Site, row: LaneRow, guard: { readonly register: Register; readonly negated: boolean } | undefined): LaneCode {
+export function laneCode(
+  site: Site,
+  row: LaneRow,
+  guard: { readonly register: Register; readonly negated: boolean } | undefined,
+): LaneCode {
   const cx: Emission = { site, predicates: new Set(), written: new Set() };
   const specs = operandSpecs(row, site.choices);
-  if (specs.length !== site.operands.length) fail(cx, `has ${site.operands.length} operands where ${specs.length} belong`);
+  if (specs.length !== site.operands.length)
+    fail(cx, `has ${site.operands.length} operands where ${specs.length} belong`);
   const is = typeof row.is === "string" ? row.is : row.is(site.choices);
   const [result] = site.operands;
   let body: string;
-  if (/f16x2$/.test(specs[0]!.type)) body = packedCode(cx, specs, site.operands, is);
+  if (specs[0]!.type.endsWith("f16x2")) body = packedCode(cx, specs, site.operands, is);
   else {
-    const reads = specs.slice(1).map((spec, i) => `const ${spec.name} = ${read(cx, site.operands[i + 1]!, spec.type)};`);
+    const reads = specs
+      .slice(1)
+      .map((spec, i) => `const ${spec.name} = ${read(cx, site.operands[i + 1]!, spec.type)};`);
     checkWidths(cx, row, specs);
     if (result!.kind === "pair") {
       if (row.second === undefined) fail(cx, "has two results");
@@ -276,7 +304,10 @@ function checkWidths(cx: Emission, row: LaneRow, specs: readonly OperandSpec[]):
   if (row.pattern.startsWith("cvt")) return;
   specs.forEach((spec, i) => {
     const value = cx.site.operands[i]!;
-    if (value.kind === "register" && value.register.bits !== Math.max(bitsOf(spec.type), spec.type === "pred" ? 1 : 16)) {
+    if (
+      value.kind === "register" &&
+      value.register.bits !== Math.max(bitsOf(spec.type), spec.type === "pred" ? 1 : 16)
+    ) {
       fail(cx, `uses ${value.register.name}, a register of ${value.register.bits} bits, as ${spec.type}`);
     }
   });

@@ -9,10 +9,13 @@ function successors(bound: readonly Bound[], kernel: KernelSyntax, i: number): n
   const next = guard === undefined ? [] : [i + 1];
   const { instruction } = site;
   const names = row.flow === "branch" ? instruction.operands.slice(0, 1) : row.flow === "indexed" ? [] : [];
-  const targets = names.flatMap((operand) => (operand.kind === "name" ? [findLabel(instruction.scope, operand.name) ?? i + 1] : []));
+  const targets = names.flatMap((operand) =>
+    operand.kind === "name" ? [findLabel(instruction.scope, operand.name) ?? i + 1] : [],
+  );
   if (row.flow === "indexed") {
     const list = instruction.operands[1];
-    for (const label of (list?.kind === "name" ? kernel.targets.get(list.name) : undefined) ?? []) targets.push(findLabel(instruction.scope, label) ?? i + 1);
+    for (const label of (list?.kind === "name" ? kernel.targets.get(list.name) : undefined) ?? [])
+      targets.push(findLabel(instruction.scope, label) ?? i + 1);
   }
   return [...next, ...targets];
 }
@@ -21,16 +24,19 @@ function successors(bound: readonly Bound[], kernel: KernelSyntax, i: number): n
 export function liveWords(bound: readonly Bound[], kernel: KernelSyntax): Int32Array {
   const used = bound.map(registersUsed);
   const width = new Map<number, number>();
-  for (const { reads, writes } of used) for (const r of [...reads, ...writes]) width.set(r.id, r.bits === 64 ? 2 : r.bits === 1 ? 0 : 1);
+  for (const { reads, writes } of used)
+    for (const r of [...reads, ...writes]) width.set(r.id, r.bits === 64 ? 2 : r.bits === 1 ? 0 : 1);
   const size = Math.ceil((Math.max(-1, ...width.keys()) + 1) / 32);
   const live = bound.map(() => new Int32Array(size));
   const next = bound.map((_, i) => successors(bound, kernel, i));
-  for (let changed = true; changed; ) {
+  for (let changed = true; changed;) {
     changed = false;
     for (let i = bound.length - 1; i >= 0; i--) {
       const now = new Int32Array(size);
-      for (const to of next[i]!) if (to < bound.length) for (let j = 0; j < size; j++) now[j] = now[j]! | live[to]![j]!;
-      if (bound[i]!.guard === undefined) for (const { id } of used[i]!.writes) now[id >> 5] = now[id >> 5]! & ~(1 << (id & 31));
+      for (const to of next[i]!)
+        if (to < bound.length) for (let j = 0; j < size; j++) now[j] = now[j]! | live[to]![j]!;
+      if (bound[i]!.guard === undefined)
+        for (const { id } of used[i]!.writes) now[id >> 5] = now[id >> 5]! & ~(1 << (id & 31));
       for (const { id } of used[i]!.reads) now[id >> 5] = now[id >> 5]! | (1 << (id & 31));
       if (now.some((word, j) => word !== live[i]![j])) {
         live[i] = now;

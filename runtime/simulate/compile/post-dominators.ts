@@ -29,7 +29,7 @@ export function postDominators(successors: readonly (readonly number[])[]): Int3
   }
   const idom = new Int32Array(n + 1).fill(-1);
   idom[exit] = exit;
-  for (let changed = true; changed; ) {
+  for (let changed = true; changed;) {
     changed = false;
     for (let i = order.length - 2; i >= 0; i--) {
       const node = order[i]!;

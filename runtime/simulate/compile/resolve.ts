@@ -1,6 +1,14 @@
 /** Gives names their meaning: registers their place in the register file, variables their addresses. */
 import { SimulateError } from "../finding.ts";
-import { typeBytes, variableBytes, type Instruction, type KernelSyntax, type Operand, type Scope, type Variable } from "../parse/syntax.ts";
+import {
+  typeBytes,
+  variableBytes,
+  type Instruction,
+  type KernelSyntax,
+  type Operand,
+  type Scope,
+  type Variable,
+} from "../parse/syntax.ts";
 import type { Register, Value } from "./site.ts";
 import { isSpecial } from "./special.ts";
 
@@ -30,7 +38,8 @@ export interface Parameter {
 }
 
 const up = (n: number, to: number): number => Math.ceil(n / to) * to;
-const alignOf = (variable: Variable): number => variable.align || typeBytes(variable.type) * variable.vector || 1;
+const alignOf = (variable: Variable): number =>
+  variable.align || typeBytes(variable.type) * variable.vector || 1;
 
 export function makeLayout(kernel: KernelSyntax, moduleVariables: readonly Variable[]): Layout {
   const globals = moduleVariables.filter((v) => v.space === "global" || v.space === "const");
@@ -48,7 +57,9 @@ export function makeLayout(kernel: KernelSyntax, moduleVariables: readonly Varia
     params,
     globals,
   };
-  globals.forEach((variable, index) => layout.places.set(variable, { kind: "symbol", space: "global", offset: index, name: variable.name }));
+  globals.forEach((variable, index) =>
+    layout.places.set(variable, { kind: "symbol", space: "global", offset: index, name: variable.name }),
+  );
   for (const variable of kernel.params) {
     const offset = up(layout.paramBytes, alignOf(variable));
     layout.places.set(variable, { kind: "symbol", space: "param", offset, name: variable.name });
@@ -57,8 +68,10 @@ export function makeLayout(kernel: KernelSyntax, moduleVariables: readonly Varia
   }
   for (const variable of [...moduleVariables, ...kernel.variables]) placeVariable(layout, variable);
   // Dynamic shared memory follows the static variables; every extern array names the same place (PTX ISA 5.1.6.1).
-  const start = layout.dynamic.length === 0 ? layout.sharedBytes : up(layout.sharedBytes, layout.dynamicAlign);
-  for (const variable of layout.dynamic) layout.places.set(variable, { kind: "symbol", space: "shared", offset: start, name: variable.name });
+  const start =
+    layout.dynamic.length === 0 ? layout.sharedBytes : up(layout.sharedBytes, layout.dynamicAlign);
+  for (const variable of layout.dynamic)
+    layout.places.set(variable, { kind: "symbol", space: "shared", offset: start, name: variable.name });
   layout.sharedBytes = start;
   return layout;
 }
@@ -114,7 +127,8 @@ export function findLabel(scope: Scope, name: string): number | undefined {
 export function resolveName(layout: Layout, instruction: Instruction, name: string, negated: boolean): Value {
   const variable = findVariable(instruction.scope, name);
   if (variable !== undefined) {
-    if (variable.space === "reg") return { kind: "register", register: registerFor(layout, variable), negated };
+    if (variable.space === "reg")
+      return { kind: "register", register: registerFor(layout, variable), negated };
     const place = layout.places.get(variable);
     if (place !== undefined) return place;
   }
@@ -129,9 +143,18 @@ export function resolve(layout: Layout, instruction: Instruction, operand: Opera
     case "vector":
       return { kind: "vector", items: operand.items.map((item) => resolve(layout, instruction, item)) };
     case "pair":
-      return { kind: "pair", first: resolve(layout, instruction, operand.first), second: resolve(layout, instruction, operand.second) };
+      return {
+        kind: "pair",
+        first: resolve(layout, instruction, operand.first),
+        second: resolve(layout, instruction, operand.second),
+      };
     case "address": {
-      const coordinates = operand.coordinates === undefined ? [] : operand.coordinates.kind === "vector" ? operand.coordinates.items : [operand.coordinates];
+      const coordinates =
+        operand.coordinates === undefined
+          ? []
+          : operand.coordinates.kind === "vector"
+            ? operand.coordinates.items
+            : [operand.coordinates];
       return {
         kind: "address",
         base: resolve(layout, instruction, operand.base),

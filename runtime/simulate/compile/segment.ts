@@ -10,8 +10,19 @@ export interface Guarded {
 
 export type End =
   | { readonly kind: "next"; readonly next: number }
-  | { readonly kind: "branch"; readonly guard: Guarded; readonly taken: number; readonly next: number; readonly site: Site | undefined }
-  | { readonly kind: "indexed"; readonly selector: Value; readonly targets: readonly number[]; readonly site: Site }
+  | {
+      readonly kind: "branch";
+      readonly guard: Guarded;
+      readonly taken: number;
+      readonly next: number;
+      readonly site: Site | undefined;
+    }
+  | {
+      readonly kind: "indexed";
+      readonly selector: Value;
+      readonly targets: readonly number[];
+      readonly site: Site;
+    }
   /** `around` is the segment that lanes without the guard go to, -1 for an exit of all. */
   | { readonly kind: "exit"; readonly site: Site | undefined; readonly around: number }
   | { readonly kind: "trap"; readonly site: Site; readonly around: number }

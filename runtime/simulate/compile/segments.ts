@@ -84,7 +84,11 @@ class Cutter {
 
   private isGuardedWait(at: number): boolean {
     const bound = this.bound[at];
-    return bound !== undefined && bound.guard !== undefined && (isWait(bound.row) || (isFlow(bound.row) && bound.row.flow !== "branch"));
+    return (
+      bound !== undefined &&
+      bound.guard !== undefined &&
+      (isWait(bound.row) || (isFlow(bound.row) && bound.row.flow !== "branch"))
+    );
   }
 
   private leaders(): number[] {
@@ -114,13 +118,15 @@ class Cutter {
     };
     const nameOf = (i: number): string => {
       const operand = instruction.operands[i];
-      if (operand?.kind !== "name") throw new SimulateError(`${instruction.text} has no label`, instruction.line);
+      if (operand?.kind !== "name")
+        throw new SimulateError(`${instruction.text} has no label`, instruction.line);
       return operand.name;
     };
     if (row.flow === "branch") return [labelAt(nameOf(0))];
     if (row.flow !== "indexed") return [];
     const targets = this.kernel.targets.get(nameOf(1));
-    if (targets === undefined) throw new SimulateError(`there is no .branchtargets ${nameOf(1)}`, instruction.line);
+    if (targets === undefined)
+      throw new SimulateError(`there is no .branchtargets ${nameOf(1)}`, instruction.line);
     return targets.map(labelAt);
   }
 
@@ -134,21 +140,30 @@ class Cutter {
       return;
     }
     if (this.isGuardedWait(start)) {
-      this.drafts.push({ pieces: [], end: { kind: "branch", guard: last.guard!, taken: index + 1, next, site: undefined } });
+      this.drafts.push({
+        pieces: [],
+        end: { kind: "branch", guard: last.guard!, taken: index + 1, next, site: undefined },
+      });
       this.drafts.push({ pieces: [], end: this.endOf(last, next) });
       return;
     }
     const ends = isFlow(last.row) || isWait(last.row);
-    this.drafts.push({ pieces: ends ? pieces.slice(0, -1) : pieces, end: ends ? this.endOf(last, next) : { kind: "next", next } });
+    this.drafts.push({
+      pieces: ends ? pieces.slice(0, -1) : pieces,
+      end: ends ? this.endOf(last, next) : { kind: "next", next },
+    });
   }
 
   private endOf({ row, site, guard }: Bound, next: number): End {
     if (isWait(row)) return { kind: "wait", site, attempt: row.attempt(site), next };
-    if (!isFlow(row)) throw new SimulateError(`${site.instruction.text} ends no segment`, site.instruction.line);
+    if (!isFlow(row))
+      throw new SimulateError(`${site.instruction.text} ends no segment`, site.instruction.line);
     const targets = this.labelsOf(row, site).map((label) => this.starts.get(label)!);
     switch (row.flow) {
       case "branch":
-        return guard === undefined ? { kind: "next", next: targets[0]! } : { kind: "branch", guard, taken: targets[0]!, next, site };
+        return guard === undefined
+          ? { kind: "next", next: targets[0]! }
+          : { kind: "branch", guard, taken: targets[0]!, next, site };
       case "exit":
         return { kind: "exit", site, around: guard === undefined ? -1 : next };
       case "trap":
@@ -156,7 +171,10 @@ class Cutter {
       case "indexed":
         return { kind: "indexed", selector: site.operands[0]!, targets, site };
       case "call":
-        throw new SimulateError(`${site.instruction.text}: I do not simulate calls; inline the function`, site.instruction.line);
+        throw new SimulateError(
+          `${site.instruction.text}: I do not simulate calls; inline the function`,
+          site.instruction.line,
+        );
     }
   }
 }
@@ -182,7 +200,12 @@ function bitSet(registers: readonly Register[], count: number): Int32Array {
   return set;
 }
 
-export function makeSegments(kernel: KernelSyntax, bound: readonly Bound[], layout: Layout, live: Int32Array): Segment[] {
+export function makeSegments(
+  kernel: KernelSyntax,
+  bound: readonly Bound[],
+  layout: Layout,
+  live: Int32Array,
+): Segment[] {
   const drafts = new Cutter(kernel, bound).cut();
   const waits = new Map(bound.map((b) => [b.site, b]));
   const idom = postDominators(drafts.map((draft) => successorsOf(draft.end!)));

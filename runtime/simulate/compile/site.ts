@@ -27,7 +27,12 @@ export type Value =
   | { readonly kind: "vector"; readonly items: readonly Value[] }
   | { readonly kind: "pair"; readonly first: Value; readonly second: Value }
   | { readonly kind: "sink" }
-  | { readonly kind: "address"; readonly base: Value; readonly offset: number; readonly coordinates: readonly Value[] };
+  | {
+      readonly kind: "address";
+      readonly base: Value;
+      readonly offset: number;
+      readonly coordinates: readonly Value[];
+    };
 
 export interface Site {
   /** Dense number within the kernel: index of side tables, and what the shadow memory records. */

@@ -1,7 +1,15 @@
 /** Loads and stores of the lanes of a warp: bounds, alignment, shadow, counts, and then the bytes. */
 import { SimulateError } from "../finding.ts";
 import type { Site, Value } from "../compile/site.ts";
-import { bindAddress, bindRead, genericRegion, inBounds, sharedRegion, wordOf, type AddressOf } from "./address.ts";
+import {
+  bindAddress,
+  bindRead,
+  genericRegion,
+  inBounds,
+  sharedRegion,
+  wordOf,
+  type AddressOf,
+} from "./address.ts";
 import { checkRead, checkWrite } from "./check.ts";
 import { countAccess } from "./counts.ts";
 import { findAt } from "./findings.ts";
@@ -20,13 +28,20 @@ export interface AccessKind {
   readonly flags: number;
 }
 
-export const scopeNumber = (scope: string | undefined): number => ["cta", "cluster", "gpu", "sys"].indexOf(scope ?? "gpu");
+export const scopeNumber = (scope: string | undefined): number =>
+  ["cta", "cluster", "gpu", "sys"].indexOf(scope ?? "gpu");
 export const strong = (scope: string | undefined): number => wasStrong | (scopeNumber(scope) << scopeShift);
 
 /** The record of what this instruction does now; the one it made last serves while the warp's time stands still. */
 export function recordOf(w: Warp, site: number, flags: number): number {
   const { journal } = w.machine;
-  const access = { realm: w.vector.realm.id, agent: w.agent, time: w.time, site: (w.block.grid.number << 16) | site, flags };
+  const access = {
+    realm: w.vector.realm.id,
+    agent: w.agent,
+    time: w.time,
+    site: (w.block.grid.number << 16) | site,
+    flags,
+  };
   const latest = w.records[site]!;
   if (sameAccess(journal, latest, access)) return latest;
   const id = append(journal, access);
@@ -47,7 +62,13 @@ export function locate(w: Warp, site: Site, space: string, lane: number): number
     case "shared":
     case "shared::cta":
       if (low >>> 24 !== w.rank) {
-        findAt(w, 1 << lane, site.id, "out-of-bounds", `the shared address 0x${low.toString(16)} belongs to block ${low >>> 24} of the cluster; shared::cta reaches only block ${w.rank}`);
+        findAt(
+          w,
+          1 << lane,
+          site.id,
+          "out-of-bounds",
+          `the shared address 0x${low.toString(16)} belongs to block ${low >>> 24} of the cluster; shared::cta reaches only block ${w.rank}`,
+        );
         found.region = undefined;
         return -1;
       }
@@ -81,7 +102,15 @@ export function elementsOf(site: Site, value: Value | undefined): Element[] {
   return value?.kind === "vector" ? value.items.map((item) => wordOf(site, item)) : [wordOf(site, value)];
 }
 
-function loadElement(w: Warp, region: Region, offset: number, bytes: number, signed: boolean, to: Element, lane: number): void {
+function loadElement(
+  w: Warp,
+  region: Region,
+  offset: number,
+  bytes: number,
+  signed: boolean,
+  to: Element,
+  lane: number,
+): void {
   if (to.base < 0) return;
   const at = to.bits === 64 ? to.base + 2 * lane : to.base + lane;
   switch (bytes) {
@@ -132,10 +161,21 @@ function admit(w: Warp, site: Site, kind: AccessKind, lane: number, total: numbe
   return offset;
 }
 
-export function bindLoad(site: Site, kind: AccessKind, destination: Value | undefined, address: Value | undefined): (w: Warp, mask: number) => void {
+export function bindLoad(
+  site: Site,
+  kind: AccessKind,
+  destination: Value | undefined,
+  address: Value | undefined,
+): (w: Warp, mask: number) => void {
   const elements = elementsOf(site, destination);
-  if (elements.length !== kind.count) throw new SimulateError(`${site.instruction.text}: ${elements.length} registers for a vector of ${kind.count}`, site.instruction.line);
-  for (const { bits } of elements) if (bits < kind.bytes * 8) throw new SimulateError(`${site.instruction.text}: a register of ${bits} bits`, site.instruction.line);
+  if (elements.length !== kind.count)
+    throw new SimulateError(
+      `${site.instruction.text}: ${elements.length} registers for a vector of ${kind.count}`,
+      site.instruction.line,
+    );
+  for (const { bits } of elements)
+    if (bits < kind.bytes * 8)
+      throw new SimulateError(`${site.instruction.text}: a register of ${bits} bits`, site.instruction.line);
   const addressOf: AddressOf = bindAddress(site, address);
   const { bytes, count, signed, flags } = kind;
   const total = bytes * count;
@@ -152,20 +192,31 @@ export function bindLoad(site: Site, kind: AccessKind, destination: Value | unde
       if (offset < 0 || region === undefined) continue;
       space = region.kind;
       if (checks && space !== "param") checkRead(w, region, offset, total, l, record, flags);
-      for (let e = 0; e < count; e++) loadElement(w, region, offset + e * bytes, bytes, signed, elements[e]!, l);
+      for (let e = 0; e < count; e++)
+        loadElement(w, region, offset + e * bytes, bytes, signed, elements[e]!, l);
     }
     if (space !== "") countAccess(w, space, mask, total, "read");
   };
 }
 
 /** The two words of each element of a source. */
-export function bindWords(site: Site, value: Value | undefined, bytes: number): ((w: Warp, lane: number, element: number) => [number, number])[] {
+export function bindWords(
+  site: Site,
+  value: Value | undefined,
+  bytes: number,
+): ((w: Warp, lane: number, element: number) => [number, number])[] {
   const items = value?.kind === "vector" ? value.items : [value];
   return items.map((item) => {
     if (item?.kind === "register") {
       const { base, bits } = item.register;
-      if (bits < bytes * 8 || bits === 1) throw new SimulateError(`${site.instruction.text}: a register of ${bits} bits`, site.instruction.line);
-      return bits === 64 ? (w: Warp, lane: number): [number, number] => [w.U[base + 2 * lane]!, w.U[base + 2 * lane + 1]!] : (w: Warp, lane: number): [number, number] => [w.U[base + lane]!, 0];
+      if (bits < bytes * 8 || bits === 1)
+        throw new SimulateError(
+          `${site.instruction.text}: a register of ${bits} bits`,
+          site.instruction.line,
+        );
+      return bits === 64
+        ? (w: Warp, lane: number): [number, number] => [w.U[base + 2 * lane]!, w.U[base + 2 * lane + 1]!]
+        : (w: Warp, lane: number): [number, number] => [w.U[base + lane]!, 0];
     }
     if (item?.kind === "integer") {
       const low = Number(BigInt.asUintN(32, item.value));
@@ -181,7 +232,12 @@ export function bindWords(site: Site, value: Value | undefined, bytes: number): 
   });
 }
 
-export function bindStore(site: Site, kind: AccessKind, address: Value | undefined, source: Value | undefined): (w: Warp, mask: number) => void {
+export function bindStore(
+  site: Site,
+  kind: AccessKind,
+  address: Value | undefined,
+  source: Value | undefined,
+): (w: Warp, mask: number) => void {
   const sources = storeSources(site, source, kind);
   const addressOf: AddressOf = bindAddress(site, address);
   const { bytes, count } = kind;
@@ -202,7 +258,8 @@ export function bindStore(site: Site, kind: AccessKind, address: Value | undefin
       for (let e = 0; e < count; e++) {
         const { base, wide, low, high } = sources[e]!;
         if (base < 0) storeElement(region, offset + e * bytes, bytes, low(w), high);
-        else if (wide) storeElement(region, offset + e * bytes, bytes, w.U[base + 2 * l]!, w.U[base + 2 * l + 1]!);
+        else if (wide)
+          storeElement(region, offset + e * bytes, bytes, w.U[base + 2 * l]!, w.U[base + 2 * l + 1]!);
         else storeElement(region, offset + e * bytes, bytes, w.U[base + l]!, 0);
       }
     }
@@ -220,11 +277,19 @@ interface Source {
 
 function storeSources(site: Site, value: Value | undefined, kind: AccessKind): Source[] {
   const items = value?.kind === "vector" ? value.items : [value];
-  if (items.length !== kind.count) throw new SimulateError(`${site.instruction.text}: ${items.length} values for a vector of ${kind.count}`, site.instruction.line);
+  if (items.length !== kind.count)
+    throw new SimulateError(
+      `${site.instruction.text}: ${items.length} values for a vector of ${kind.count}`,
+      site.instruction.line,
+    );
   return items.map((item) => {
     if (item?.kind === "register") {
       const { base, bits } = item.register;
-      if (bits < kind.bytes * 8 || bits === 1) throw new SimulateError(`${site.instruction.text}: a register of ${bits} bits`, site.instruction.line);
+      if (bits < kind.bytes * 8 || bits === 1)
+        throw new SimulateError(
+          `${site.instruction.text}: a register of ${bits} bits`,
+          site.instruction.line,
+        );
       return { base, wide: bits === 64, low: () => 0, high: 0 };
     }
     const words = bindWords(site, item, kind.bytes)[0]!;

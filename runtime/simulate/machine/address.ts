@@ -10,7 +10,8 @@ export type AddressOf = (w: Warp, mask: number) => void;
 
 /** A step that puts the address of each lane of the mask into `w.lo` and `w.hi`. */
 export function bindAddress(site: Site, value: Value | undefined): AddressOf {
-  if (value?.kind !== "address") throw new SimulateError(`${site.instruction.text} has no address`, site.instruction.line);
+  if (value?.kind !== "address")
+    throw new SimulateError(`${site.instruction.text} has no address`, site.instruction.line);
   const { base, offset } = value;
   if (base.kind === "register") return registerAddress(site, base.register.base, base.register.bits, offset);
   if (base.kind === "symbol") return symbolAddress(base.space, base.offset, offset);
@@ -33,7 +34,8 @@ function registerAddress(site: Site, base: number, bits: number, offset: number)
       }
     };
   }
-  if (bits !== 32) throw new SimulateError(`${site.instruction.text} has an address of ${bits} bits`, site.instruction.line);
+  if (bits !== 32)
+    throw new SimulateError(`${site.instruction.text} has an address of ${bits} bits`, site.instruction.line);
   return (w, mask) => {
     const { U, lo, hi } = w;
     for (let l = 0; l < 32; l++) {
@@ -84,7 +86,10 @@ export function bindRead(site: Site, value: Value | undefined): (w: Warp, lane: 
     return () => bits;
   }
   if (value?.kind === "symbol" && value.space === "shared") return (w) => w.sharedBase + value.offset;
-  throw new SimulateError(`${site.instruction.text}: an operand is missing or of a kind that does not belong there`, site.instruction.line);
+  throw new SimulateError(
+    `${site.instruction.text}: an operand is missing or of a kind that does not belong there`,
+    site.instruction.line,
+  );
 }
 
 /** Reads a 64-bit operand of one lane. */
@@ -101,9 +106,13 @@ export function bindRead64(site: Site, value: Value | undefined): (w: Warp, lane
 }
 
 /** The first word of a register operand, and its width. */
-export function wordOf(site: Site, value: Value | undefined): { readonly base: number; readonly bits: number } {
+export function wordOf(
+  site: Site,
+  value: Value | undefined,
+): { readonly base: number; readonly bits: number } {
   if (value?.kind === "sink") return { base: -1, bits: 32 };
-  if (value?.kind !== "register") throw new SimulateError(`${site.instruction.text}: I expected a register`, site.instruction.line);
+  if (value?.kind !== "register")
+    throw new SimulateError(`${site.instruction.text}: I expected a register`, site.instruction.line);
   return value.register;
 }
 
@@ -131,14 +140,31 @@ export function hex(low: number, high: number): string {
 }
 
 /** Is an access of `bytes` within the region and aligned? Reports it when not. */
-export function inBounds(w: Warp, site: Site, lane: number, region: Region | undefined, offset: number, bytes: number, align: number): boolean {
+export function inBounds(
+  w: Warp,
+  site: Site,
+  lane: number,
+  region: Region | undefined,
+  offset: number,
+  bytes: number,
+  align: number,
+): boolean {
   if (region === undefined || offset < region.low || offset + bytes > region.size) {
-    const where = region === undefined ? `${hex(w.lo[lane]!, w.hi[lane]!)}, where no memory is` : `byte ${offset - region.low} of ${region.name}, which has ${region.size - region.low}`;
+    const where =
+      region === undefined
+        ? `${hex(w.lo[lane]!, w.hi[lane]!)}, where no memory is`
+        : `byte ${offset - region.low} of ${region.name}, which has ${region.size - region.low}`;
     findAt(w, 1 << lane, site.id, "out-of-bounds", `an access of ${bytes} bytes at ${where}`);
     return false;
   }
   if (offset % align !== 0) {
-    findAt(w, 1 << lane, site.id, "misaligned", `byte ${offset - region.low} of ${region.name} is no multiple of ${align}`);
+    findAt(
+      w,
+      1 << lane,
+      site.id,
+      "misaligned",
+      `byte ${offset - region.low} of ${region.name} is no multiple of ${align}`,
+    );
     return false;
   }
   return true;

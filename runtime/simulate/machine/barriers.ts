@@ -28,7 +28,17 @@ function popcount(mask: number): number {
 
 function fresh(block: Block, site: number): NamedBarrier {
   const { realm } = block.warps[0]!.vector;
-  return { expected: 0, whole: false, arrived: 0, warps: new Map(), vector: makeVector(realm), waiters: [], votes: 0, against: 0, site };
+  return {
+    expected: 0,
+    whole: false,
+    arrived: 0,
+    warps: new Map(),
+    vector: makeVector(realm),
+    waiters: [],
+    votes: 0,
+    against: 0,
+    site,
+  };
 }
 
 export interface Arrival {
@@ -43,10 +53,18 @@ export interface Arrival {
 function checkArrival(w: Warp, mask: number, site: Site, { id, count, aligned }: Arrival): void {
   if (aligned && mask !== w.live) {
     const missing = lanesText(w.live & ~mask);
-    findAt(w, mask, site.id, "divergent-instruction", `${site.instruction.text} is .aligned, and ${missing} of the warp did not come with it`);
+    findAt(
+      w,
+      mask,
+      site.id,
+      "divergent-instruction",
+      `${site.instruction.text} is .aligned, and ${missing} of the warp did not come with it`,
+    );
   }
-  if (id < 0 || id > 15) findAt(w, mask, site.id, "barrier-misuse", `there is no barrier ${id}: a block has 0 to 15`);
-  if (count % 32 !== 0) findAt(w, mask, site.id, "barrier-misuse", `the thread count ${count} is no multiple of 32`);
+  if (id < 0 || id > 15)
+    findAt(w, mask, site.id, "barrier-misuse", `there is no barrier ${id}: a block has 0 to 15`);
+  if (count % 32 !== 0)
+    findAt(w, mask, site.id, "barrier-misuse", `the thread count ${count} is no multiple of 32`);
 }
 
 /** Enters an arrival; returns the barrier while it waits for more, undefined once it is complete. */
@@ -57,13 +75,26 @@ export function arrive(w: Warp, mask: number, site: Site, arrival: Arrival): Nam
   const barrier = (block.barriers[id] ??= fresh(block, site.id));
   const expected = count === 0 ? block.warps.length * 32 : count;
   if (barrier.arrived > 0 && barrier.expected !== expected) {
-    findAt(w, mask, site.id, "barrier-misuse", `barrier ${id} is used with ${expected} threads, while others arrived with ${barrier.expected}`);
+    findAt(
+      w,
+      mask,
+      site.id,
+      "barrier-misuse",
+      `barrier ${id} is used with ${expected} threads, while others arrived with ${barrier.expected}`,
+    );
   }
   barrier.expected = expected;
   barrier.whole = count === 0;
   const lanes = mask === w.live ? 32 : popcount(mask);
   const before = barrier.warps.get(w.index) ?? 0;
-  if (before + lanes > 32) findAt(w, mask, site.id, "barrier-misuse", `warp ${w.index} arrives twice at barrier ${id} before it is complete`);
+  if (before + lanes > 32)
+    findAt(
+      w,
+      mask,
+      site.id,
+      "barrier-misuse",
+      `warp ${w.index} arrives twice at barrier ${id} before it is complete`,
+    );
   barrier.warps.set(w.index, before + lanes);
   barrier.arrived += lanes;
   barrier.votes += popcount(arrival.votes & mask);

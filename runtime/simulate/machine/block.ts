@@ -13,14 +13,19 @@ import type { Block, Cluster, Split, Warp } from "./warp.ts";
 const product = (t: readonly [number, number, number]): number => t[0] * t[1] * t[2];
 
 function axisIndex(flat: number, extent: readonly [number, number, number]): [number, number, number] {
-  return [flat % extent[0], Math.floor(flat / extent[0]) % extent[1], Math.floor(flat / (extent[0] * extent[1]))];
+  return [
+    flat % extent[0],
+    Math.floor(flat / extent[0]) % extent[1],
+    Math.floor(flat / (extent[0] * extent[1])),
+  ];
 }
 
 function makeWarp(block: Block, index: number, threads: number): Warp {
   const { grid, machine } = block;
   const buffer = new ArrayBuffer(grid.kernel.registerWords * 4);
   const lanes = Math.min(32, threads - index * 32);
-  const ids = (axis: 0 | 1 | 2): Int32Array => Int32Array.from({ length: 32 }, (_, lane) => axisIndex(index * 32 + lane, grid.block)[axis]);
+  const ids = (axis: 0 | 1 | 2): Int32Array =>
+    Int32Array.from({ length: 32 }, (_, lane) => axisIndex(index * 32 + lane, grid.block)[axis]);
   const { realm } = block.cluster.barrier.vector;
   const agent = realm.size++;
   const vector: Vector = makeVector(realm);
@@ -43,7 +48,10 @@ function makeWarp(block: Block, index: number, threads: number): Warp {
     tidZ: ids(2),
     sharedBase: (block.rank << 24) | block.shared.low,
     globals: grid.globals,
-    local: localBytes === 0 ? undefined : makeRegion({ name: `local memory of warp ${index}`, kind: "local", size: localBytes * 32 }),
+    local:
+      localBytes === 0
+        ? undefined
+        : makeRegion({ name: `local memory of warp ${index}`, kind: "local", size: localBytes * 32 }),
     localBytes,
     lo: new Uint32Array(32),
     hi: new Uint32Array(32),
@@ -68,9 +76,17 @@ function makeWarp(block: Block, index: number, threads: number): Warp {
 
 function makeBlock(machine: Machine, grid: Grid, cluster: Cluster, rank: number): Block {
   const inside = axisIndex(rank, grid.cluster);
-  const index: [number, number, number] = [0, 1, 2].map((a) => cluster.index[a]! * grid.cluster[a]! + inside[a]!) as [number, number, number];
+  const index: [number, number, number] = [0, 1, 2].map(
+    (a) => cluster.index[a]! * grid.cluster[a]! + inside[a]!,
+  ) as [number, number, number];
   const low = machine.options.sharedReserved;
-  const shared = makeRegion({ name: `shared memory of block (${index.join(",")})`, kind: "shared", size: low + grid.kernel.sharedBytes + grid.dynamicShared, low, device: grid.device });
+  const shared = makeRegion({
+    name: `shared memory of block (${index.join(",")})`,
+    kind: "shared",
+    size: low + grid.kernel.sharedBytes + grid.dynamicShared,
+    low,
+    device: grid.device,
+  });
   const threads = product(grid.block);
   const block: Block = {
     machine,
@@ -94,7 +110,11 @@ function makeBlock(machine: Machine, grid: Grid, cluster: Cluster, rank: number)
 
 /** Starts the next cluster of the grid. */
 export function startCluster(machine: Machine, grid: Grid): void {
-  const extent: [number, number, number] = [0, 1, 2].map((a) => grid.grid[a]! / grid.cluster[a]!) as [number, number, number];
+  const extent: [number, number, number] = [0, 1, 2].map((a) => grid.grid[a]! / grid.cluster[a]!) as [
+    number,
+    number,
+    number,
+  ];
   const realm = makeRealm(machine.realmDevice.length);
   machine.realms.push(realm);
   machine.realmDevice.push(grid.device);
@@ -105,12 +125,20 @@ export function startCluster(machine: Machine, grid: Grid): void {
     barrier: makeClusterBarrier(realm),
     liveBlocks: product(grid.cluster),
   };
-  for (let rank = 0; rank < cluster.liveBlocks; rank++) cluster.blocks.push(makeBlock(machine, grid, cluster, rank));
+  for (let rank = 0; rank < cluster.liveBlocks; rank++)
+    cluster.blocks.push(makeBlock(machine, grid, cluster, rank));
   grid.started++;
   grid.live.add(cluster);
   for (const block of cluster.blocks) {
     for (const warp of block.warps) {
-      const split: Split = { warp, mask: warp.live, segment: 0, join: undefined, waiting: undefined, polls: 0 };
+      const split: Split = {
+        warp,
+        mask: warp.live,
+        segment: 0,
+        join: undefined,
+        waiting: undefined,
+        polls: 0,
+      };
       warp.splits.push(split);
       machine.runnable.push(split);
     }

@@ -5,7 +5,13 @@ import type { FindingCode } from "../finding.ts";
 import type { Grid, Machine } from "./machine.ts";
 
 /** Shared memory of a block with the opt-in, and of a multiprocessor, by compute capability (CUDA programming guide, table 30). */
-const sharedLimits: Readonly<Record<string, number>> = { "80": 166912, "86": 101376, "87": 166912, "89": 101376, "90": 232448 };
+const sharedLimits: Readonly<Record<string, number>> = {
+  "80": 166912,
+  "86": 101376,
+  "87": 166912,
+  "89": 101376,
+  "90": 232448,
+};
 const staticLimit = 49152;
 const registerFile = 65536;
 
@@ -13,7 +19,13 @@ export function sharedLimit(target: string): number {
   return sharedLimits[/\d+/.exec(target)?.[0] ?? ""] ?? 232448;
 }
 
-export function residentClusters(kernel: Kernel, block: readonly [number, number, number], clusterSize: number, dynamic: number, processors: number): number {
+export function residentClusters(
+  kernel: Kernel,
+  block: readonly [number, number, number],
+  clusterSize: number,
+  dynamic: number,
+  processors: number,
+): number {
   const threads = block[0] * block[1] * block[2];
   const shared = kernel.sharedBytes + dynamic + 1024;
   const perProcessor = Math.max(1, Math.min(32, Math.floor(2048 / threads), Math.floor(233472 / shared)));
@@ -22,7 +34,12 @@ export function residentClusters(kernel: Kernel, block: readonly [number, number
 
 function find(machine: Machine, grid: Grid, code: FindingCode, message: string): void {
   const site = grid.number << 16;
-  addFinding(machine, { code, message: () => message, site, at: () => sideOfSite(machine, site, `the launch of ${grid.kernel.name}`) });
+  addFinding(machine, {
+    code,
+    message: () => message,
+    site,
+    at: () => sideOfSite(machine, site, `the launch of ${grid.kernel.name}`),
+  });
 }
 
 export function checkBudgets(machine: Machine, grid: Grid, target: string): void {
@@ -31,23 +48,52 @@ export function checkBudgets(machine: Machine, grid: Grid, target: string): void
   const threads = x * y * z;
   if (kernel.sites.length === 0) return;
   const shared = kernel.sharedBytes + grid.dynamicShared;
-  if (shared > sharedLimit(target)) find(machine, grid, "shared-budget", `a block takes ${shared} bytes of shared memory; ${target} has ${sharedLimit(target)}`);
+  if (shared > sharedLimit(target))
+    find(
+      machine,
+      grid,
+      "shared-budget",
+      `a block takes ${shared} bytes of shared memory; ${target} has ${sharedLimit(target)}`,
+    );
   if (grid.dynamicShared === 0 && kernel.sharedBytes > staticLimit) {
-    find(machine, grid, "shared-budget", `${kernel.sharedBytes} bytes of static shared memory; ptxas allows ${staticLimit}`);
+    find(
+      machine,
+      grid,
+      "shared-budget",
+      `${kernel.sharedBytes} bytes of static shared memory; ptxas allows ${staticLimit}`,
+    );
   }
-  if (threads > 1024) find(machine, grid, "register-budget", `a block of ${threads} threads; 1024 is the most`);
+  if (threads > 1024)
+    find(machine, grid, "register-budget", `a block of ${threads} threads; 1024 is the most`);
   const most = kernel.directives.get(".maxntid") ?? kernel.directives.get(".reqntid");
   if (most !== undefined && threads > most.reduce((a, b) => a * b, 1)) {
-    find(machine, grid, "register-budget", `a block of ${threads} threads, where the kernel says ${most.join(" x ")}`);
+    find(
+      machine,
+      grid,
+      "register-budget",
+      `a block of ${threads} threads, where the kernel says ${most.join(" x ")}`,
+    );
   }
   const required = kernel.directives.get(".reqntid");
   if (required !== undefined && threads !== required.reduce((a, b) => a * b, 1)) {
-    find(machine, grid, "register-budget", `a block of ${threads} threads, where the kernel requires ${required.join(" x ")}`);
+    find(
+      machine,
+      grid,
+      "register-budget",
+      `a block of ${threads} threads, where the kernel requires ${required.join(" x ")}`,
+    );
   }
   const cap = Math.min(255, kernel.directives.get(".maxnreg")?.[0] ?? 255);
-  if (kernel.liveRegisters > cap) find(machine, grid, "register-budget", `${kernel.liveRegisters} registers are live at once in a thread, which has ${cap}`);
+  if (kernel.liveRegisters > cap)
+    find(
+      machine,
+      grid,
+      "register-budget",
+      `${kernel.liveRegisters} registers are live at once in a thread, which has ${cap}`,
+    );
   const clusterSize = grid.cluster[0] * grid.cluster[1] * grid.cluster[2];
-  if (clusterSize > 16) find(machine, grid, "cluster-misuse", `a cluster of ${clusterSize} blocks; 16 is the most`);
+  if (clusterSize > 16)
+    find(machine, grid, "cluster-misuse", `a cluster of ${clusterSize} blocks; 16 is the most`);
 }
 
 /** Registers a thread has before any setmaxnreg: an equal share of the file, in steps of 8. */

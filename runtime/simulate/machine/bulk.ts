@@ -18,7 +18,15 @@ export interface Range {
 
 const flags = wasAsync | wasAsyncProxy;
 
-function records(w: Warp, site: Site, reader: number, writer: number, readTime: number, writeTime: number, reduces: boolean): [number, number, number] {
+function records(
+  w: Warp,
+  site: Site,
+  reader: number,
+  writer: number,
+  readTime: number,
+  writeTime: number,
+  reduces: boolean,
+): [number, number, number] {
   const base = { realm: w.vector.realm.id, site: (w.block.grid.number << 16) | site.id };
   // The parts of a reduction are atomic (9.7.9.25.4.2): they do not race with each other.
   const written = flags | wasWrite | (reduces ? wasStrong | (2 << scopeShift) : 0);
@@ -29,7 +37,13 @@ function records(w: Warp, site: Site, reader: number, writer: number, readTime: 
   ];
 }
 
-function enter(w: Warp, lane: number, reads: readonly Range[], writes: readonly Range[], [reader, writer, written]: readonly [number, number, number]): void {
+function enter(
+  w: Warp,
+  lane: number,
+  reads: readonly Range[],
+  writes: readonly Range[],
+  [reader, writer, written]: readonly [number, number, number],
+): void {
   for (const { region, bytes } of reads) countBytes(w.machine.counts, `${region.kind} read`, bytes);
   for (const { region, bytes } of writes) countBytes(w.machine.counts, `${region.kind} written`, bytes);
   if (!w.machine.options.memoryChecks) return;
@@ -50,7 +64,10 @@ export interface Landing {
 }
 
 /** A copy that signals an mbarrier when its bytes are there. */
-export function issueLanding(w: Warp, { site, lane, reads, writes, bytes, barrier, move, reduces }: Landing): void {
+export function issueLanding(
+  w: Warp,
+  { site, lane, reads, writes, bytes, barrier, move, reduces }: Landing,
+): void {
   const { agent, time } = landingAgent(barrier);
   enter(w, lane, reads, writes, records(w, site, agent, agent, time, time, reduces));
   const operation: AsyncOperation = {

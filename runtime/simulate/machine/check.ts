@@ -25,8 +25,16 @@ function ordered(w: Warp, journal: Journal, id: number, entryLane: number, lane:
   const time = journal.time[id]!;
   if (!knows(w.vector, realm, agent, time)) return false;
   if (lane < 0) return true;
-  if (realm !== w.vector.realm.id) return isReleased(w.machine.realms[realm]!, agent, entryLane, time, w.vector.foreign!.get(realm)!.known[agent]!);
-  if (agent === w.async.copies.agent) return lane === entryLane || haveMet(w, lane, w.async.copies.waits.get(time) ?? 0);
+  if (realm !== w.vector.realm.id)
+    return isReleased(
+      w.machine.realms[realm]!,
+      agent,
+      entryLane,
+      time,
+      w.vector.foreign!.get(realm)!.known[agent]!,
+    );
+  if (agent === w.async.copies.agent)
+    return lane === entryLane || haveMet(w, lane, w.async.copies.waits.get(time) ?? 0);
   return isReleased(w.vector.realm, agent, entryLane, time, w.vector.known[agent]!);
 }
 
@@ -80,7 +88,15 @@ function maskOf(word: number, offset: number, end: number): number {
   return ((1 << (stop < 4 ? stop : 4)) - 1) & ~((1 << from) - 1);
 }
 
-function noteRead(shadow: Shadow, journal: Journal, word: number, mask: number, entry: number, agent: number, realm: number): void {
+function noteRead(
+  shadow: Shadow,
+  journal: Journal,
+  word: number,
+  mask: number,
+  entry: number,
+  agent: number,
+  realm: number,
+): void {
   const old = shadow.read[word]!;
   if (old === entry) {
     shadow.readMask[word] = shadow.readMask[word]! | mask;
@@ -97,7 +113,15 @@ function noteRead(shadow: Shadow, journal: Journal, word: number, mask: number, 
 }
 
 /** `record` describes the reader; `flags` are the record's. */
-export function checkRead(w: Warp, region: Region, offset: number, bytes: number, lane: number, record: number, flags: number): void {
+export function checkRead(
+  w: Warp,
+  region: Region,
+  offset: number,
+  bytes: number,
+  lane: number,
+  record: number,
+  flags: number,
+): void {
   const shadow = region.shadow ?? shadowOf(region);
   const { journal } = w.machine;
   const end = offset + bytes;
@@ -106,24 +130,44 @@ export function checkRead(w: Warp, region: Region, offset: number, bytes: number
   const realm = journal.realm[record]!;
   for (let word = offset >> 2; word << 2 < end; word++) {
     const mask = maskOf(word, offset, end);
-    if ((shadow.state[word]! & mask) !== mask) reportAccess(w, "uninitialised", region, word, lane, record, 0, -1);
+    if ((shadow.state[word]! & mask) !== mask)
+      reportAccess(w, "uninitialised", region, word, lane, record, 0, -1);
     const write = shadow.write[word]!;
     const id = write >>> 5;
     if (id >= journal.first && shadow.writeMask[word]! & mask && id !== record) {
       const many = (shadow.writeMask[word]! & manyLanes) !== 0;
       if (!ordered(w, journal, id, write & 31, many ? -1 : lane)) {
-        if (!morallyStrong(w, journal, id, flags)) reportAccess(w, "read", region, word, lane, record, id, write & 31);
-      } else if (flags & wasAsyncProxy && !(journal.flags[id]! & wasAsyncProxy) && !proxied(w, journal, id, write & 31, many)) {
+        if (!morallyStrong(w, journal, id, flags))
+          reportAccess(w, "read", region, word, lane, record, id, write & 31);
+      } else if (
+        flags & wasAsyncProxy &&
+        !(journal.flags[id]! & wasAsyncProxy) &&
+        !proxied(w, journal, id, write & 31, many)
+      ) {
         reportAccess(w, "proxy", region, word, lane, record, id, write & 31);
       }
-    } else if (id === record && (write & 31) !== lane && lane >= 0 && shadow.writeMask[word]! & mask && !(shadow.writeMask[word]! & manyLanes)) {
+    } else if (
+      id === record &&
+      (write & 31) !== lane &&
+      lane >= 0 &&
+      shadow.writeMask[word]! & mask &&
+      !(shadow.writeMask[word]! & manyLanes)
+    ) {
       if (!(flags & wasStrong)) reportAccess(w, "read", region, word, lane, record, id, write & 31);
     }
     noteRead(shadow, journal, word, mask, entry, agent, realm);
   }
 }
 
-function checkEarlierRead(w: Warp, region: Region, word: number, lane: number, record: number, flags: number, read: number): void {
+function checkEarlierRead(
+  w: Warp,
+  region: Region,
+  word: number,
+  lane: number,
+  record: number,
+  flags: number,
+  read: number,
+): void {
   const { journal } = w.machine;
   const id = read >>> 5;
   if (id < journal.first || id === record) return;
@@ -131,7 +175,15 @@ function checkEarlierRead(w: Warp, region: Region, word: number, lane: number, r
   reportAccess(w, "overwrite", region, word, lane, record, id, read & 31);
 }
 
-export function checkWrite(w: Warp, region: Region, offset: number, bytes: number, lane: number, record: number, flags: number): void {
+export function checkWrite(
+  w: Warp,
+  region: Region,
+  offset: number,
+  bytes: number,
+  lane: number,
+  record: number,
+  flags: number,
+): void {
   const shadow = region.shadow ?? shadowOf(region);
   const { journal } = w.machine;
   const end = offset + bytes;
@@ -148,14 +200,21 @@ export function checkWrite(w: Warp, region: Region, offset: number, bytes: numbe
       else if (old & mask) {
         const many = (old & manyLanes) !== 0;
         if (!ordered(w, journal, id, write & 31, many ? -1 : lane)) {
-          if (!morallyStrong(w, journal, id, flags)) reportAccess(w, "write", region, word, lane, record, id, write & 31);
-        } else if (flags & wasAsyncProxy && !(journal.flags[id]! & wasAsyncProxy) && !proxied(w, journal, id, write & 31, many)) {
+          if (!morallyStrong(w, journal, id, flags))
+            reportAccess(w, "write", region, word, lane, record, id, write & 31);
+        } else if (
+          flags & wasAsyncProxy &&
+          !(journal.flags[id]! & wasAsyncProxy) &&
+          !proxied(w, journal, id, write & 31, many)
+        ) {
           reportAccess(w, "proxy", region, word, lane, record, id, write & 31);
         }
       }
     }
-    if (shadow.readMask[word]! & mask) checkEarlierRead(w, region, word, lane, record, flags, shadow.read[word]!);
-    if (shadow.otherReadMask[word]! & mask) checkEarlierRead(w, region, word, lane, record, flags, shadow.otherRead[word]!);
+    if (shadow.readMask[word]! & mask)
+      checkEarlierRead(w, region, word, lane, record, flags, shadow.read[word]!);
+    if (shadow.otherReadMask[word]! & mask)
+      checkEarlierRead(w, region, word, lane, record, flags, shadow.otherRead[word]!);
     shadow.write[word] = entry;
     shadow.writeMask[word] = merged;
     shadow.readMask[word] = 0;

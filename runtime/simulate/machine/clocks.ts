@@ -35,14 +35,20 @@ export function makeRealm(id: number): Realm {
 const mostReleases = 128;
 
 /** `whole` is the time of the warp's latest release by all its lanes before there was a list. */
-export function noteRelease(realm: Realm, agent: number, release: Releases["list"][number], whole: number): void {
+export function noteRelease(
+  realm: Realm,
+  agent: number,
+  release: Releases["list"][number],
+  whole: number,
+): void {
   let releases = realm.releases.get(agent);
   if (releases === undefined) {
     releases = { list: [], dropped: whole };
     realm.releases.set(agent, releases);
   }
   releases.list.push(release);
-  if (releases.list.length > mostReleases) releases.dropped = releases.list.splice(0, mostReleases / 2).at(-1)!.time;
+  if (releases.list.length > mostReleases)
+    releases.dropped = releases.list.splice(0, mostReleases / 2).at(-1)!.time;
 }
 
 /** Is what a lane of the agent did at `time` part of a release that a vector with `known` may have seen? */
@@ -150,5 +156,7 @@ export function knowsProxied(vector: Vector, realm: number, agent: number, time:
 export function fenceProxy(vector: Vector): void {
   vector.proxied.set(vector.known);
   if (vector.foreign === undefined) return;
-  vector.foreign = new Map([...vector.foreign].map(([id, other]) => [id, { known: other.known, proxied: other.known }]));
+  vector.foreign = new Map(
+    [...vector.foreign].map(([id, other]) => [id, { known: other.known, proxied: other.known }]),
+  );
 }

@@ -6,7 +6,14 @@ import { acquire, meetLanes, publishFenced, release, wake } from "./sync.ts";
 import type { ClusterBarrier, Warp } from "./warp.ts";
 
 export function makeClusterBarrier(realm: Realm): ClusterBarrier {
-  return { phase: 0, arrived: 0, vector: makeVector(realm), released: makeVector(realm), arrivals: new Map(), waiters: [] };
+  return {
+    phase: 0,
+    arrived: 0,
+    vector: makeVector(realm),
+    released: makeVector(realm),
+    arrivals: new Map(),
+    waiters: [],
+  };
 }
 
 const liveWarps = (w: Warp): number => w.block.cluster.blocks.reduce((n, block) => n + block.liveWarps, 0);
@@ -24,7 +31,13 @@ function completeIfAll(w: Warp): void {
 export function arriveAtCluster(w: Warp, mask: number, site: Site, relaxed: boolean): void {
   const { barrier } = w.block.cluster;
   if (barrier.arrivals.get(w.agent) === barrier.phase) {
-    findAt(w, mask, site.id, "cluster-misuse", "the warp arrives twice at the cluster's barrier without waiting between");
+    findAt(
+      w,
+      mask,
+      site.id,
+      "cluster-misuse",
+      "the warp arrives twice at the cluster's barrier without waiting between",
+    );
     return;
   }
   barrier.arrivals.set(w.agent, barrier.phase);
@@ -39,7 +52,13 @@ export function waitAtCluster(w: Warp, mask: number, site: Site): boolean {
   const { barrier } = w.block.cluster;
   const phase = barrier.arrivals.get(w.agent);
   if (phase === undefined) {
-    findAt(w, mask, site.id, "cluster-misuse", "the warp waits at the cluster's barrier without having arrived");
+    findAt(
+      w,
+      mask,
+      site.id,
+      "cluster-misuse",
+      "the warp waits at the cluster's barrier without having arrived",
+    );
     return true;
   }
   if (phase === barrier.phase) return false;

@@ -4,7 +4,14 @@ import { addFinding, lanesText, sideOfRecord, sideOfSite, warpName } from "./fin
 import type { Region } from "./region.ts";
 import type { Warp } from "./warp.ts";
 
-export function checkNonCoherent(w: Warp, site: Site, lane: number, region: Region, offset: number, bytes: number): void {
+export function checkNonCoherent(
+  w: Warp,
+  site: Site,
+  lane: number,
+  region: Region,
+  offset: number,
+  bytes: number,
+): void {
   const { machine } = w;
   const { shadow } = region;
   if (shadow === undefined || !machine.options.memoryChecks) return;
@@ -15,7 +22,8 @@ export function checkNonCoherent(w: Warp, site: Site, lane: number, region: Regi
     const number = (w.block.grid.number << 16) | site.id;
     addFinding(machine, {
       code: "race",
-      message: () => `ld.global.nc reads bytes that this launch writes: ${region.name} at byte ${word * 4 - region.low}`,
+      message: () =>
+        `ld.global.nc reads bytes that this launch writes: ${region.name} at byte ${word * 4 - region.low}`,
       site: number,
       at: () => sideOfSite(machine, number, `${warpName(w)} ${lanesText(1 << lane)}`),
       otherSite: machine.journal.site[id]!,

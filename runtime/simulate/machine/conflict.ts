@@ -21,7 +21,10 @@ function classify(conflict: Conflict, mine: number, theirs: number): [FindingCod
     case "mbarrier":
       return ["mbarrier-misuse", "writes over an mbarrier object"];
     case "proxy":
-      return ["missing-proxy-fence", "the async proxy touches bytes of a generic write with no fence.proxy.async between"];
+      return [
+        "missing-proxy-fence",
+        "the async proxy touches bytes of a generic write with no fence.proxy.async between",
+      ];
     case "read":
       return asyncTheirs && (theirs & wasWrite) !== 0
         ? ["read-before-arrival", "reads bytes of an asynchronous copy that no wait has covered"]
@@ -32,7 +35,10 @@ function classify(conflict: Conflict, mine: number, theirs: number): [FindingCod
         : ["race", "writes over what another thread reads, with nothing that orders the two"];
     case "write":
       return asyncMine && asyncTheirs
-        ? ["refill-before-release", "two asynchronous writes to the same bytes, with nothing that orders them"]
+        ? [
+            "refill-before-release",
+            "two asynchronous writes to the same bytes, with nothing that orders them",
+          ]
         : ["race", "two writes to the same bytes, with nothing that orders them"];
   }
 }

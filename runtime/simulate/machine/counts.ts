@@ -14,7 +14,14 @@ export interface Counts {
 }
 
 export function makeCounts(): Counts {
-  return { bytes: new Map(), sharedAccesses: 0, bankConflicts: 0, globalAccesses: 0, sectors: 0, leastSectors: 0 };
+  return {
+    bytes: new Map(),
+    sharedAccesses: 0,
+    bankConflicts: 0,
+    globalAccesses: 0,
+    sectors: 0,
+    leastSectors: 0,
+  };
 }
 
 export function countBytes(counts: Counts, name: string, bytes: number): void {
@@ -28,7 +35,13 @@ const lanesOf = (mask: number): number => {
 };
 
 /** One warp access of `bytes` a lane, whose addresses are in `w.lo`. */
-export function countAccess(w: Warp, space: string, mask: number, bytes: number, how: "read" | "written"): void {
+export function countAccess(
+  w: Warp,
+  space: string,
+  mask: number,
+  bytes: number,
+  how: "read" | "written",
+): void {
   const { counts } = w.machine;
   const lanes = lanesOf(mask);
   countBytes(counts, `${space} ${how}`, lanes * bytes);

@@ -59,11 +59,20 @@ export function lanesText(mask: number): string {
     ranges.push(end > lane ? `${lane}-${end}` : `${lane}`);
     lane = end;
   }
-  return ranges.length === 1 && !ranges[0]!.includes("-") ? `lane ${ranges[0]!}` : `lanes ${ranges.join(",")}`;
+  return ranges.length === 1 && !ranges[0]!.includes("-")
+    ? `lane ${ranges[0]!}`
+    : `lanes ${ranges.join(",")}`;
 }
 
 /** A finding about what the lanes of `mask` did at a site of their kernel. */
-export function findAt(w: Warp, mask: number, site: number, code: FindingCode, message: string, details: readonly string[] = []): void {
+export function findAt(
+  w: Warp,
+  mask: number,
+  site: number,
+  code: FindingCode,
+  message: string,
+  details: readonly string[] = [],
+): void {
   const { machine } = w;
   const number = (w.block.grid.number << 16) | site;
   addFinding(machine, {

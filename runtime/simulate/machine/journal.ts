@@ -30,7 +30,15 @@ export interface Journal {
 export function makeJournal(): Journal {
   const room = 1 << 12;
   const ints = (): Int32Array => new Int32Array(room);
-  return { count: 1, first: 1, realm: ints(), agent: ints(), time: ints(), site: ints(), flags: new Uint8Array(room) };
+  return {
+    count: 1,
+    first: 1,
+    realm: ints(),
+    agent: ints(),
+    time: ints(),
+    site: ints(),
+    flags: new Uint8Array(room),
+  };
 }
 
 function grow(journal: Journal): void {

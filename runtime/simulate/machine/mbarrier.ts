@@ -44,17 +44,29 @@ const name = (m: Mbarrier): string => `the mbarrier in ${place(m.block.shared, m
 
 export function describeMbarrier(m: Mbarrier): string {
   const parts = [`${m.count - m.pending} of ${m.count} arrivals`];
-  if (m.bytes !== 0) parts.push(m.bytes > 0 ? `${m.bytes} bytes still to come` : `${-m.bytes} bytes more than were expected`);
+  if (m.bytes !== 0)
+    parts.push(m.bytes > 0 ? `${m.bytes} bytes still to come` : `${-m.bytes} bytes more than were expected`);
   return `phase ${m.phase} of ${name(m)}: ${parts.join(", ")}`;
 }
 
-export function initialise(w: Warp, site: Site, lane: number, region: Region, block: Block, offset: number, count: number): void {
-  if (count < 1 || count > 0xfffff) findAt(w, 1 << lane, site.id, "mbarrier-misuse", `an arrival count of ${count}; 1 to 1048575 are valid`);
+export function initialise(
+  w: Warp,
+  site: Site,
+  lane: number,
+  region: Region,
+  block: Block,
+  offset: number,
+  count: number,
+): void {
+  if (count < 1 || count > 0xfffff)
+    findAt(w, 1 << lane, site.id, "mbarrier-misuse", `an arrival count of ${count}; 1 to 1048575 are valid`);
   const shadow = shadowOf(region);
-  for (const word of [offset >> 2, (offset >> 2) + 1]) shadow.state[word] = shadow.state[word]! & ~stateBarrier;
+  for (const word of [offset >> 2, (offset >> 2) + 1])
+    shadow.state[word] = shadow.state[word]! & ~stateBarrier;
   const record = recordOf(w, site.id, wasWrite);
   if (w.machine.options.memoryChecks) checkWrite(w, region, offset, 8, lane, record, wasWrite);
-  for (const word of [offset >> 2, (offset >> 2) + 1]) shadow.state[word] = shadow.state[word]! | stateBarrier;
+  for (const word of [offset >> 2, (offset >> 2) + 1])
+    shadow.state[word] = shadow.state[word]! | stateBarrier;
   const { realm } = w.vector;
   block.mbarriers.set(offset, {
     block,
@@ -76,17 +88,31 @@ export function initialise(w: Warp, site: Site, lane: number, region: Region, bl
 }
 
 export function invalidate(w: Warp, site: Site, lane: number, m: Mbarrier): void {
-  if (m.waiters.length > 0) findAt(w, 1 << lane, site.id, "mbarrier-misuse", `${name(m)} is invalidated while others wait at it`);
+  if (m.waiters.length > 0)
+    findAt(w, 1 << lane, site.id, "mbarrier-misuse", `${name(m)} is invalidated while others wait at it`);
   m.block.mbarriers.delete(m.offset);
   const shadow = shadowOf(m.block.shared);
-  for (const word of [m.offset >> 2, (m.offset >> 2) + 1]) shadow.state[word] = shadow.state[word]! & ~stateBarrier;
+  for (const word of [m.offset >> 2, (m.offset >> 2) + 1])
+    shadow.state[word] = shadow.state[word]! & ~stateBarrier;
 }
 
 /** The barrier at an address, checked for being there and for its initialisation being ordered before this use. */
-export function barrierAt(w: Warp, site: Site, lane: number, block: Block | undefined, offset: number): Mbarrier | undefined {
+export function barrierAt(
+  w: Warp,
+  site: Site,
+  lane: number,
+  block: Block | undefined,
+  offset: number,
+): Mbarrier | undefined {
   const m = block?.mbarriers.get(offset);
   if (m === undefined) {
-    findAt(w, 1 << lane, site.id, "mbarrier-misuse", `there is no initialised mbarrier at shared byte ${offset - w.block.shared.low}`);
+    findAt(
+      w,
+      1 << lane,
+      site.id,
+      "mbarrier-misuse",
+      `there is no initialised mbarrier at shared byte ${offset - w.block.shared.low}`,
+    );
     return undefined;
   }
   if (!isOrdered(w, m.record, m.lane, lane)) {
@@ -106,7 +132,13 @@ export function barrierAt(w: Warp, site: Site, lane: number, block: Block | unde
 /** A copy signals through the async proxy: the initialisation must have been fenced (9.7.13.5). */
 export function checkFenced(w: Warp, site: Site, lane: number, m: Mbarrier): void {
   if (m.fenced || isProxied(w, m.record, m.lane)) return;
-  findAt(w, 1 << lane, site.id, "missing-proxy-fence", `${name(m)} is used by a copy with no fence after mbarrier.init`);
+  findAt(
+    w,
+    1 << lane,
+    site.id,
+    "missing-proxy-fence",
+    `${name(m)} is used by a copy with no fence after mbarrier.init`,
+  );
 }
 
 /** `fence.mbarrier_init`: for the barriers that the warp initialised. */
@@ -139,9 +171,22 @@ function completeIfDone(m: Mbarrier): void {
 }
 
 /** Arrivals by lane `lane`; the pending count of before is what the state token holds. */
-export function arriveAtMbarrier(w: Warp, site: Site, lane: number, m: Mbarrier, arrivals: number, relaxed: boolean): void {
+export function arriveAtMbarrier(
+  w: Warp,
+  site: Site,
+  lane: number,
+  m: Mbarrier,
+  arrivals: number,
+  relaxed: boolean,
+): void {
   if (arrivals > m.pending) {
-    findAt(w, 1 << lane, site.id, "mbarrier-misuse", `${arrivals} arrivals at ${name(m)}, whose phase ${m.phase} has ${m.pending} left of ${m.count}`);
+    findAt(
+      w,
+      1 << lane,
+      site.id,
+      "mbarrier-misuse",
+      `${arrivals} arrivals at ${name(m)}, whose phase ${m.phase} has ${m.pending} left of ${m.count}`,
+    );
     return;
   }
   m.pending -= arrivals;
@@ -162,7 +207,14 @@ const mostBytes = 0xfffff;
 export function expectBytes(w: Warp, site: Site, lane: number, m: Mbarrier, bytes: number): void {
   m.bytes += bytes;
   m.expectSite = site.id;
-  if (m.bytes > mostBytes) findAt(w, 1 << lane, site.id, "mbarrier-misuse", `${m.bytes} bytes pending at ${name(m)}; ${mostBytes} is the most`);
+  if (m.bytes > mostBytes)
+    findAt(
+      w,
+      1 << lane,
+      site.id,
+      "mbarrier-misuse",
+      `${m.bytes} bytes pending at ${name(m)}; ${mostBytes} is the most`,
+    );
 }
 
 export function bytesArrived(m: Mbarrier, bytes: number): void {
@@ -186,6 +238,13 @@ export function acquirePhase(w: Warp, m: Mbarrier): void {
 /** At the end of a block: bytes that were expected and never came, or came and were never expected. */
 export function checkLeftBytes(block: Block): void {
   for (const m of block.mbarriers.values()) {
-    if (m.bytes !== 0) findAt(m.owner, 1 << m.lane, m.expectSite, "transaction-mismatch", `the block exits with ${describeMbarrier(m)}`);
+    if (m.bytes !== 0)
+      findAt(
+        m.owner,
+        1 << m.lane,
+        m.expectSite,
+        "transaction-mismatch",
+        `the block exits with ${describeMbarrier(m)}`,
+      );
   }
 }

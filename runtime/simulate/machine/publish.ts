@@ -24,7 +24,14 @@ function tableOf(w: Warp, region: Region): Map<number, Published> {
 }
 
 /** After a strong store or atomic. An atomic goes on with what the address held: it is part of the release sequence. */
-export function publish(w: Warp, lane: number, region: Region, offset: number, order: Order, atomic: boolean): void {
+export function publish(
+  w: Warp,
+  lane: number,
+  region: Region,
+  offset: number,
+  order: Order,
+  atomic: boolean,
+): void {
   if (order.sem === "weak") return;
   const releases = order.sem === "release" || order.sem === "acq_rel";
   const table = tableOf(w, region);

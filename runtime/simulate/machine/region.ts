@@ -95,7 +95,7 @@ export function markInitialised(region: Region, offset: number, bytes: number): 
   if (region.initialised) return;
   const { state } = shadowOf(region);
   const end = offset + bytes;
-  for (let at = offset; at < end; ) {
+  for (let at = offset; at < end;) {
     const word = at >> 2;
     if ((at & 3) === 0 && at + 4 <= end) {
       state[word] = state[word]! | stateInitialised;

@@ -20,9 +20,21 @@ export function blockOf(w: Warp, site: Site, lane: number, low: number): Block |
 export function checkRemote(w: Warp, site: Site, lane: number, block: Block): void {
   const { cluster } = w.block;
   if (cluster.barrier.phase === 0) {
-    findAt(w, 1 << lane, site.id, "cluster-misuse", `block ${block.rank} of the cluster may not have started: no barrier.cluster came before`);
+    findAt(
+      w,
+      1 << lane,
+      site.id,
+      "cluster-misuse",
+      `block ${block.rank} of the cluster may not have started: no barrier.cluster came before`,
+    );
   }
   if (block.liveWarps === 0) {
-    findAt(w, 1 << lane, site.id, "cluster-misuse", `block ${block.rank} of the cluster has exited, and its shared memory with it`);
+    findAt(
+      w,
+      1 << lane,
+      site.id,
+      "cluster-misuse",
+      `block ${block.rank} of the cluster has exited, and its shared memory with it`,
+    );
   }
 }

@@ -68,7 +68,13 @@ function stuck(machine: Machine): boolean {
     return false;
   }
   const split = machine.runnable[0]!;
-  findAtSplit(machine, split, "livelock", "every warp that can run polls for something that no one will do", waitingList(machine));
+  findAtSplit(
+    machine,
+    split,
+    "livelock",
+    "every warp that can run polls for something that no one will do",
+    waitingList(machine),
+  );
   return true;
 }
 
@@ -80,7 +86,13 @@ function siteOfSplit(split: Split): number {
   return (number << 16) | site;
 }
 
-function findAtSplit(machine: Machine, split: Split, code: "livelock" | "deadlock" | "step-limit", message: string, details: readonly string[] = []): void {
+function findAtSplit(
+  machine: Machine,
+  split: Split,
+  code: "livelock" | "deadlock" | "step-limit",
+  message: string,
+  details: readonly string[] = [],
+): void {
   const site = siteOfSplit(split);
   addFinding(machine, {
     code,
@@ -103,7 +115,13 @@ function waitingList(machine: Machine): string[] {
 
 function reportDeadlock(machine: Machine): void {
   const [split] = machine.waiting;
-  findAtSplit(machine, split!, "deadlock", `${machine.waiting.size} warps wait, and nothing is left that could wake them`, waitingList(machine));
+  findAtSplit(
+    machine,
+    split!,
+    "deadlock",
+    `${machine.waiting.size} warps wait, and nothing is left that could wake them`,
+    waitingList(machine),
+  );
 }
 
 function popcount(mask: number): number {
@@ -141,7 +159,13 @@ function runSplit(machine: Machine, split: Split, budget: number): void {
 function reportRegisters(warp: Warp, segment: Segment): void {
   const end = segment.end.kind === "next" ? undefined : segment.end.site;
   const site = segment.sites[0]?.id ?? end?.id ?? 0;
-  findAt(warp, warp.live, site, "register-budget", `${segment.live} registers are live at once in a thread, which has ${warp.registerCap} since setmaxnreg`);
+  findAt(
+    warp,
+    warp.live,
+    site,
+    "register-budget",
+    `${segment.live} registers are live at once in a thread, which has ${warp.registerCap} since setmaxnreg`,
+  );
 }
 
 /** Takes the split past the end of its segment; the next segment, or -1 when the split waits or is gone. */
@@ -182,7 +206,12 @@ function follow(machine: Machine, split: Split, segment: Segment): number {
         code: "trap",
         message: () => "the kernel trapped",
         site: (warp.block.grid.number << 16) | end.site.id,
-        at: () => sideOfSite(machine, (warp.block.grid.number << 16) | end.site.id, `${warpName(warp)} ${lanesText(split.mask)}`),
+        at: () =>
+          sideOfSite(
+            machine,
+            (warp.block.grid.number << 16) | end.site.id,
+            `${warpName(warp)} ${lanesText(split.mask)}`,
+          ),
       });
       abort(machine, warp.block.grid);
       return -1;
@@ -199,8 +228,9 @@ function follow(machine: Machine, split: Split, segment: Segment): number {
 
 function abort(machine: Machine, grid: Grid): void {
   grid.aborted = true;
-  for (const split of [...machine.waiting]) if (split.warp.block.grid === grid) machine.waiting.delete(split);
-  for (const split of [...machine.runnable]) if (split.warp.block.grid === grid) remove(machine, split);
+  for (const split of machine.waiting) if (split.warp.block.grid === grid) machine.waiting.delete(split);
+  const others = machine.runnable.filter((split) => split.warp.block.grid !== grid);
+  machine.runnable.splice(0, machine.runnable.length, ...others);
 }
 
 function remove(machine: Machine, split: Split): void {
@@ -222,7 +252,12 @@ function addSplit(machine: Machine, warp: Warp, mask: number, segment: number, j
 }
 
 /** Lanes part, to meet again at the immediate post-dominator of the branch. */
-function diverge(machine: Machine, split: Split, segment: Segment, parts: readonly (readonly [number, number])[]): void {
+function diverge(
+  machine: Machine,
+  split: Split,
+  segment: Segment,
+  parts: readonly (readonly [number, number])[],
+): void {
   const { warp, mask } = split;
   let { join } = split;
   // A loop whose lanes leave one by one meets at the same place each time: the same join serves.

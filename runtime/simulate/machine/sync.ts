@@ -16,7 +16,8 @@ function noteLanes(w: Warp, mask: number): void {
     return;
   }
   let met = mask === w.live ? w.time : 0x7fffffff;
-  if (mask !== w.live) for (let lane = 0; lane < 32; lane++) if ((mask >>> lane) & 1) met = Math.min(met, w.laneSync[lane]! - 1);
+  if (mask !== w.live)
+    for (let lane = 0; lane < 32; lane++) if ((mask >>> lane) & 1) met = Math.min(met, w.laneSync[lane]! - 1);
   noteRelease(realm, w.agent, { time: w.time, mask, met: Math.max(met, w.selfKnown) }, w.wholeRelease);
 }
 

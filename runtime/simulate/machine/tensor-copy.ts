@@ -31,17 +31,34 @@ export function mapAt(w: Warp, site: Site, lane: number): TensorMap | undefined 
   const [low, high] = [w.lo[lane]!, w.hi[lane]!];
   const region = genericRegion(w, low, high);
   const offset = high === 0x7f ? low & 0xffffff : low;
-  const map = region === undefined || offset + tensorMapBytes > region.size ? undefined : decodeTensorMap(region.u8.subarray(offset, offset + tensorMapBytes));
-  if (map === undefined) findAt(w, 1 << lane, site.id, "tensor-copy", "there is no tensor map at the address");
-  else if (offset % 64 !== 0) findAt(w, 1 << lane, site.id, "misaligned", "the tensor map's address is no multiple of 64");
+  const map =
+    region === undefined || offset + tensorMapBytes > region.size
+      ? undefined
+      : decodeTensorMap(region.u8.subarray(offset, offset + tensorMapBytes));
+  if (map === undefined)
+    findAt(w, 1 << lane, site.id, "tensor-copy", "there is no tensor map at the address");
+  else if (offset % 64 !== 0)
+    findAt(w, 1 << lane, site.id, "misaligned", "the tensor map's address is no multiple of 64");
   return map;
 }
 
 /** The rows of the box at the coordinates, the contiguous dimension first. */
-export function boxAt(w: Warp, site: Site, lane: number, map: TensorMap, coordinates: readonly number[]): Box | undefined {
+export function boxAt(
+  w: Warp,
+  site: Site,
+  lane: number,
+  map: TensorMap,
+  coordinates: readonly number[],
+): Box | undefined {
   const rank = map.dims.length;
   if (coordinates.length !== rank) {
-    findAt(w, 1 << lane, site.id, "tensor-copy", `${coordinates.length} coordinates for a tensor map of ${rank} dimensions`);
+    findAt(
+      w,
+      1 << lane,
+      site.id,
+      "tensor-copy",
+      `${coordinates.length} coordinates for a tensor map of ${rank} dimensions`,
+    );
     return undefined;
   }
   const region = w.machine.regions.get(Number(map.address >> 32n));
@@ -56,7 +73,7 @@ export function boxAt(w: Warp, site: Site, lane: number, map: TensorMap, coordin
   const last = Math.min(map.box[0]!, map.dims[0]! - coordinates[0]!);
   const count = map.box.slice(1).reduce((n, extent) => n * extent, 1);
   const rows: BoxRow[] = [];
-  const at = new Array<number>(rank).fill(0);
+  const at = Array.from({ length: rank }, () => 0);
   for (let i = 0; i < count; i++) {
     let from = start + (coordinates[0]! + first) * bytes;
     let outside = last <= first;
@@ -67,7 +84,13 @@ export function boxAt(w: Warp, site: Site, lane: number, map: TensorMap, coordin
     }
     const inside = outside ? 0 : (last - first) * bytes;
     if (!outside && (from < region.low || from + inside > region.size)) {
-      findAt(w, 1 << lane, site.id, "out-of-bounds", `the tensor map reaches byte ${from - region.low} of ${region.name}, which has ${region.size - region.low}`);
+      findAt(
+        w,
+        1 << lane,
+        site.id,
+        "out-of-bounds",
+        `the tensor map reaches byte ${from - region.low} of ${region.name}, which has ${region.size - region.low}`,
+      );
       return undefined;
     }
     rows.push({ at: i * rowBytes, from: outside ? -1 : from, skip: first * bytes, inside });
@@ -87,7 +110,8 @@ function fillRow(row: Uint8Array, map: TensorMap): void {
   const bits = nan16[map.type];
   if (bits !== undefined) new Uint16Array(row.buffer, row.byteOffset, row.length >> 1).fill(bits);
   else if (map.type === "f64") new Float64Array(row.buffer, row.byteOffset, row.length >> 3).fill(NaN);
-  else if (/f32/.test(map.type)) new Uint32Array(row.buffer, row.byteOffset, row.length >> 2).fill(0x7fffffff);
+  else if (/f32/.test(map.type))
+    new Uint32Array(row.buffer, row.byteOffset, row.length >> 2).fill(0x7fffffff);
 }
 
 /** Moves the box into shared memory at `offset`; elements outside the tensor are filled. */
@@ -103,7 +127,12 @@ export function loadBox(box: Box, shared: Region, offset: number): void {
 }
 
 /** Calls `store` with the bytes of each row that lie inside the tensor, and where they go. */
-export function storeBox(box: Box, shared: Region, offset: number, store: (to: number, bytes: Uint8Array) => void): void {
+export function storeBox(
+  box: Box,
+  shared: Region,
+  offset: number,
+  store: (to: number, bytes: Uint8Array) => void,
+): void {
   const row = new Uint8Array(box.rowBytes);
   for (const { at, from, skip, inside } of box.rows) {
     if (inside === 0) continue;

@@ -58,5 +58,11 @@ function reportTouch(w: Warp, segment: Segment, held: Held, register: Register):
   const name = new RegExp(`(^|[^\\w$%])${register.name.replace(/[$%]/g, "\\$&")}([^\\w$]|$)`);
   const site = sites.find((s) => name.test(s.instruction.text)) ?? sites[0];
   const issued = kernel.sites[held.site]!.instruction;
-  findAt(w, w.live, site?.id ?? 0, "wgmma-register-hazard", `${register.name} belongs to the wgmma of line ${issued.line}, which no wgmma.wait_group has covered`);
+  findAt(
+    w,
+    w.live,
+    site?.id ?? 0,
+    "wgmma-register-hazard",
+    `${register.name} belongs to the wgmma of line ${issued.line}, which no wgmma.wait_group has covered`,
+  );
 }

@@ -5,7 +5,11 @@
  * over the offset, as on Hopper, where the address of a block's own variable already holds its rank. Global
  * memory: each allocation has an upper word of its own, so that no overrun can reach another allocation.
  */
-export const windows: { readonly shared: number; readonly local: number; readonly param: number } = { shared: 0x7f, local: 0x7e, param: 0x7d };
+export const windows: { readonly shared: number; readonly local: number; readonly param: number } = {
+  shared: 0x7f,
+  local: 0x7e,
+  param: 0x7d,
+};
 
 /** The upper words of allocations start here, and those of device `n` at `n` times the stride above. */
 export const firstAllocation = 0x100;

@@ -18,9 +18,17 @@ export const hopperGroup = 32;
 const terms = new Float64Array(hopperGroup + 1);
 
 /** sum over p of a[i + p] * b[j + p] plus c, in the order and with the loss that the hardware has. */
-export function hopperDot(a: Float64Array, i: number, b: Float64Array, j: number, k: number, c: number): number {
+export function hopperDot(
+  a: Float64Array,
+  i: number,
+  b: Float64Array,
+  j: number,
+  k: number,
+  c: number,
+): number {
   let sum = c;
-  for (let start = 0; start < k; start += hopperGroup) sum = group(a, i + start, b, j + start, Math.min(hopperGroup, k - start), sum);
+  for (let start = 0; start < k; start += hopperGroup)
+    sum = group(a, i + start, b, j + start, Math.min(hopperGroup, k - start), sum);
   return sum;
 }
 
@@ -57,7 +65,14 @@ function truncated(x: number): number {
   return Math.trunc(x / unit) * unit;
 }
 
-export function exactDot(a: Float64Array, i: number, b: Float64Array, j: number, k: number, c: number): number {
+export function exactDot(
+  a: Float64Array,
+  i: number,
+  b: Float64Array,
+  j: number,
+  k: number,
+  c: number,
+): number {
   let sum = c;
   for (let p = 0; p < k; p++) sum += a[i + p]! * b[j + p]!;
   return sum;

@@ -49,7 +49,13 @@ export function brev64(a: bigint): bigint {
 }
 
 /** A field of `length` bits from `position`; position and length count modulo 256, as in 9.7.1.19. */
-export function bfe(a: number | bigint, position: number, length: number, bits: number, signed: boolean): number | bigint {
+export function bfe(
+  a: number | bigint,
+  position: number,
+  length: number,
+  bits: number,
+  signed: boolean,
+): number | bigint {
   const start = BigInt(position & 255);
   const size = length & 255;
   const value = BigInt.asUintN(bits, BigInt(a));
@@ -63,9 +69,15 @@ export function bfe(a: number | bigint, position: number, length: number, bits: 
   return bits === 64 ? extended : Number(BigInt.asIntN(32, extended));
 }
 
-export function bfi(a: number | bigint, b: number | bigint, position: number, length: number, bits: number): number | bigint {
+export function bfi(
+  a: number | bigint,
+  b: number | bigint,
+  position: number,
+  length: number,
+  bits: number,
+): number | bigint {
   const start = BigInt(position & 255);
-  const mask = BigInt.asUintN(bits, (BigInt.asUintN(length & 255, -1n)) << start);
+  const mask = BigInt.asUintN(bits, BigInt.asUintN(length & 255, -1n) << start);
   const result = (BigInt(b) & ~mask) | ((BigInt(a) << start) & mask);
   return bits === 64 ? result : Number(BigInt.asUintN(32, result));
 }
@@ -82,8 +94,10 @@ export function bmsk(a: number, b: number, clamp: boolean): number {
   return Number(BigInt.asUintN(32, BigInt.asUintN(size, -1n) << BigInt(start)));
 }
 
-const byte = (a: number, i: number, signed: boolean): number => (signed ? (a << (24 - 8 * i)) >> 24 : (a >>> (8 * i)) & 255);
-const half = (a: number, i: number, signed: boolean): number => (signed ? (a << (16 - 16 * i)) >> 16 : (a >>> (16 * i)) & 0xffff);
+const byte = (a: number, i: number, signed: boolean): number =>
+  signed ? (a << (24 - 8 * i)) >> 24 : (a >>> (8 * i)) & 255;
+const half = (a: number, i: number, signed: boolean): number =>
+  signed ? (a << (16 - 16 * i)) >> 16 : (a >>> (16 * i)) & 0xffff;
 
 export function dp4a(a: number, b: number, aSigned: boolean, bSigned: boolean): number {
   let sum = 0;
@@ -112,14 +126,28 @@ export function funnelRight(a: number, b: number, by: number): number {
 }
 
 /** Adds and leaves the carry out of the top bit in `carries[lane]` (CC.CF, 9.7.2). */
-export function addCarry(carries: Int32Array, lane: number, a: number | bigint, b: number | bigint, carry: number, wide: boolean): number | bigint {
+export function addCarry(
+  carries: Int32Array,
+  lane: number,
+  a: number | bigint,
+  b: number | bigint,
+  carry: number,
+  wide: boolean,
+): number | bigint {
   const bits = wide ? 64 : 32;
   const sum = BigInt.asUintN(bits, BigInt(a)) + BigInt.asUintN(bits, BigInt(b)) + BigInt(carry);
   carries[lane] = Number(sum >> BigInt(bits));
   return wide ? sum : Number(BigInt.asUintN(32, sum));
 }
 
-export function subBorrow(carries: Int32Array, lane: number, a: number | bigint, b: number | bigint, borrow: number, wide: boolean): number | bigint {
+export function subBorrow(
+  carries: Int32Array,
+  lane: number,
+  a: number | bigint,
+  b: number | bigint,
+  borrow: number,
+  wide: boolean,
+): number | bigint {
   const bits = wide ? 64 : 32;
   const difference = BigInt.asUintN(bits, BigInt(a)) - BigInt.asUintN(bits, BigInt(b)) - BigInt(borrow);
   carries[lane] = difference < 0n ? 1 : 0;

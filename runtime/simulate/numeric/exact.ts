@@ -104,23 +104,37 @@ function fromRational({ numerator, exponent }: Rational, rounding: Rounding): nu
     magnitude >>= shift;
     scale += drop;
     const away = (rounding === "rm" && negative) || (rounding === "rp" && !negative);
-    const up = rounding === "rn" ? rest > half || (rest === half && (magnitude & 1n) === 1n) : rounding === "rna" ? rest >= half : away && rest > 0n;
+    const up =
+      rounding === "rn"
+        ? rest > half || (rest === half && (magnitude & 1n) === 1n)
+        : rounding === "rna"
+          ? rest >= half
+          : away && rest > 0n;
     if (up) magnitude += 1n;
   }
   // Two steps, because 2^scale alone may be below the range of f64.
-  const value = scale < -1000 ? Number(magnitude) * 2 ** -1000 * 2 ** (scale + 1000) : Number(magnitude) * 2 ** scale;
-  const limited = value === Infinity && rounding !== "rn" && rounding !== "rna" && !((rounding === "rp") !== negative) ? Number.MAX_VALUE : value;
+  const value =
+    scale < -1000 ? Number(magnitude) * 2 ** -1000 * 2 ** (scale + 1000) : Number(magnitude) * 2 ** scale;
+  const limited =
+    value === Infinity && rounding !== "rn" && rounding !== "rna" && !((rounding === "rp") !== negative)
+      ? Number.MAX_VALUE
+      : value;
   return negative ? -limited : limited;
 }
 
 function aligned(a: Rational, b: Rational): Rational {
   const exponent = Math.min(a.exponent, b.exponent);
-  return { numerator: (a.numerator << BigInt(a.exponent - exponent)) + (b.numerator << BigInt(b.exponent - exponent)), exponent };
+  return {
+    numerator:
+      (a.numerator << BigInt(a.exponent - exponent)) + (b.numerator << BigInt(b.exponent - exponent)),
+    exponent,
+  };
 }
 
 /** a * b + c in f64 as one operation. */
 export function fma64(a: number, b: number, c: number, rounding: Rounding): number {
-  if (!Number.isFinite(a) || !Number.isFinite(b) || !Number.isFinite(c) || a === 0 || b === 0) return a * b + c;
+  if (!Number.isFinite(a) || !Number.isFinite(b) || !Number.isFinite(c) || a === 0 || b === 0)
+    return a * b + c;
   const x = exactly(a);
   const y = exactly(b);
   const product = { numerator: x.numerator * y.numerator, exponent: x.exponent + y.exponent };

@@ -19,7 +19,13 @@ export interface Format {
   readonly maxFinite: number;
 }
 
-function format(name: string, exponentBits: number, mantissaBits: number, nan: number, infinity = true): Format {
+function format(
+  name: string,
+  exponentBits: number,
+  mantissaBits: number,
+  nan: number,
+  infinity = true,
+): Format {
   const bias = 2 ** (exponentBits - 1) - 1;
   const fraction = infinity ? 2 - 2 ** -mantissaBits : 2 - 2 ** (1 - mantissaBits);
   const top = infinity ? bias : bias + 1;
@@ -88,7 +94,8 @@ export function encode(x: number, to: Format, rounding: Rounding, saturate: bool
   const sign = value < 0 || Object.is(value, -0) ? 1 << width : 0;
   let magnitude = Math.abs(value);
   if (magnitude > to.maxFinite) {
-    if (!saturate) return to.infinity ? sign | (((1 << to.exponentBits) - 1) << to.mantissaBits) : sign | to.nan;
+    if (!saturate)
+      return to.infinity ? sign | (((1 << to.exponentBits) - 1) << to.mantissaBits) : sign | to.nan;
     magnitude = to.maxFinite;
   }
   value = magnitude;
@@ -159,6 +166,12 @@ export function numberToBf16(x: number): number {
   return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
 }
 
-export function convertBits(x: number, to: Format, rounding: Rounding, saturate: boolean, relu: boolean): number {
+export function convertBits(
+  x: number,
+  to: Format,
+  rounding: Rounding,
+  saturate: boolean,
+  relu: boolean,
+): number {
   return encode(relu && (x < 0 || Object.is(x, -0)) ? 0 : x, to, rounding, saturate);
 }

@@ -100,7 +100,14 @@ export function roundToInteger(x: number, mode: string): number {
     default: {
       const down = Math.floor(x);
       const rest = x - down;
-      if (rest !== 0.5) return rest < 0.5 ? (down === 0 && Object.is(x, -0) ? -0 : down) : x < 0 && down === -1 ? -0 : down + 1;
+      if (rest !== 0.5)
+        return rest < 0.5
+          ? down === 0 && Object.is(x, -0)
+            ? -0
+            : down
+          : x < 0 && down === -1
+            ? -0
+            : down + 1;
       const even = down % 2 === 0 ? down : down + 1;
       return even === 0 && x < 0 ? -0 : even;
     }

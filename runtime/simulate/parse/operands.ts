@@ -29,7 +29,8 @@ function constant(text: string): Operand | undefined {
 
 function primary(at: Cursor): Operand {
   const token = at.take();
-  if (token.kind === "number") return constant(token.text) ?? at.fail(`I cannot read the number ${token.text}`, token);
+  if (token.kind === "number")
+    return constant(token.text) ?? at.fail(`I cannot read the number ${token.text}`, token);
   if (token.text === "-") {
     const value = primary(at);
     if (value.kind === "integer") return { kind: "integer", value: -value.value };
@@ -44,7 +45,8 @@ function primary(at: Cursor): Operand {
     at.expect(")");
     return value;
   }
-  if (token.text === "!" && at.peek().kind === "word") return { kind: "name", name: at.take().text, negated: true };
+  if (token.text === "!" && at.peek().kind === "word")
+    return { kind: "name", name: at.take().text, negated: true };
   if (token.text === "_") return { kind: "sink" };
   if (token.kind === "word") return { kind: "name", name: token.text, negated: false };
   return at.fail(`I expected an operand and found "${token.text}"`, token);

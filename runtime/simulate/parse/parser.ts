@@ -1,13 +1,30 @@
 /** Reads PTX text into its syntax tree (PTX ISA 4, 5.4, 11). Directives that change no meaning are passed over by name; any other is an error. */
 import { SimulateError, type SourceLine } from "../finding.ts";
 import { parseOperand, type Cursor } from "./operands.ts";
-import type { Guard, Instruction, KernelSyntax, ModuleSyntax, Operand, Scope, StateSpace, Variable } from "./syntax.ts";
+import type {
+  Guard,
+  Instruction,
+  KernelSyntax,
+  ModuleSyntax,
+  Operand,
+  Scope,
+  StateSpace,
+  Variable,
+} from "./syntax.ts";
 import { tokenize, type Token } from "./tokens.ts";
 
 const spaces: ReadonlySet<string> = new Set([".reg", ".shared", ".local", ".global", ".const", ".param"]);
 const linkage: ReadonlySet<string> = new Set([".visible", ".weak", ".common"]);
 const kernelDirectives: ReadonlySet<string> = new Set([
-  ".maxntid", ".reqntid", ".maxnreg", ".minnctapersm", ".maxnctapersm", ".noreturn", ".reqnctapercluster", ".maxclusterrank", ".explicitcluster",
+  ".maxntid",
+  ".reqntid",
+  ".maxnreg",
+  ".minnctapersm",
+  ".maxnctapersm",
+  ".noreturn",
+  ".reqnctapercluster",
+  ".maxclusterrank",
+  ".explicitcluster",
 ]);
 
 interface Body {
@@ -56,7 +73,8 @@ class Parser implements Cursor {
   private number(): number {
     const token = this.take();
     const value = Number(token.text.replace(/U$/, ""));
-    if (token.kind !== "number" || Number.isNaN(value)) this.fail(`I expected a number and found "${token.text}"`, token);
+    if (token.kind !== "number" || Number.isNaN(value))
+      this.fail(`I expected a number and found "${token.text}"`, token);
     return value;
   }
 
@@ -119,7 +137,8 @@ class Parser implements Cursor {
       this.source = { file, line: this.number(), column: this.number() };
       while (this.accept(",")) {
         const attribute = this.word();
-        if (attribute !== "function_name" && attribute !== "inlined_at") this.fail(`I do not know ${attribute} in .loc`);
+        if (attribute !== "function_name" && attribute !== "inlined_at")
+          this.fail(`I do not know ${attribute} in .loc`);
         this.take();
         while (this.peek().kind === "number" || this.peek().text === "+") this.take();
       }
@@ -131,7 +150,7 @@ class Parser implements Cursor {
     }
     if (this.accept(".section")) {
       while (!this.accept("{")) this.take();
-      for (let depth = 1; depth > 0; ) {
+      for (let depth = 1; depth > 0;) {
         const text = this.take().text;
         depth += text === "{" ? 1 : text === "}" ? -1 : 0;
       }
@@ -142,7 +161,8 @@ class Parser implements Cursor {
 
   private kernel(outer: Scope): KernelSyntax | undefined {
     const start = this.take();
-    if (start.text === ".func" && this.peek().text === "(") this.fail("I do not simulate .func with results: inline it", start);
+    if (start.text === ".func" && this.peek().text === "(")
+      this.fail("I do not simulate .func with results: inline it", start);
     const name = this.word();
     const scope: Scope = { outer, variables: new Map(), labels: new Map() };
     const params: Variable[] = [];
@@ -214,7 +234,15 @@ class Parser implements Cursor {
     }
     const end = this.expect(";");
     const text = this.text.slice(start.at, end.at).replace(/\s+/g, " ").trim();
-    into.push({ parts: opcode.text.split("."), guard, operands, line: opcode.line, source: this.source, text, scope });
+    into.push({
+      parts: opcode.text.split("."),
+      guard,
+      operands,
+      line: opcode.line,
+      source: this.source,
+      text,
+      scope,
+    });
   }
 
   /** `.space .align n .type name, name<count>, name[extent] = value;` */
@@ -241,7 +269,17 @@ class Parser implements Cursor {
       else break;
     }
     const space = start.text.slice(1) as StateSpace;
-    return this.declarator(scope, { name: "", space, type, vector, extent: 0, align, external, initial: [], line: start.line });
+    return this.declarator(scope, {
+      name: "",
+      space,
+      type,
+      vector,
+      extent: 0,
+      align,
+      external,
+      initial: [],
+      line: start.line,
+    });
   }
 
   private declarator(scope: Scope, like: Variable): Variable {

@@ -8,7 +8,12 @@ export type Operand =
   | { readonly kind: "vector"; readonly items: readonly Operand[] }
   | { readonly kind: "pair"; readonly first: Operand; readonly second: Operand }
   | { readonly kind: "sink" }
-  | { readonly kind: "address"; readonly base: Operand; readonly offset: number; readonly coordinates: Operand | undefined };
+  | {
+      readonly kind: "address";
+      readonly base: Operand;
+      readonly offset: number;
+      readonly coordinates: Operand | undefined;
+    };
 
 export interface Guard {
   readonly name: string;

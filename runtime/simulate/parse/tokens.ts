@@ -22,10 +22,20 @@ export function tokenize(text: string): Token[] {
   while (pattern.lastIndex < text.length) {
     const at = pattern.lastIndex;
     const found = pattern.exec(text);
-    if (found === null) throw new SimulateError(`I cannot read ${JSON.stringify(text.slice(at, at + 20))}`, line);
+    if (found === null)
+      throw new SimulateError(`I cannot read ${JSON.stringify(text.slice(at, at + 20))}`, line);
     const [whole, space, number, word, , directive, string] = found;
     if (space === undefined) {
-      const kind = number !== undefined ? "number" : word !== undefined ? "word" : directive !== undefined ? "directive" : string !== undefined ? "string" : "symbol";
+      const kind =
+        number !== undefined
+          ? "number"
+          : word !== undefined
+            ? "word"
+            : directive !== undefined
+              ? "directive"
+              : string !== undefined
+                ? "string"
+                : "symbol";
       tokens.push({ kind, text: whole, line, at });
     } else {
       for (let i = 0; i < whole.length; i++) if (whole.charCodeAt(i) === 10) line++;

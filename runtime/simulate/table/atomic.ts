@@ -2,14 +2,30 @@
 import { SimulateError } from "../finding.ts";
 import { typeBytes } from "../parse/syntax.ts";
 import type { Site, Value } from "../compile/site.ts";
-import { bindWords, elementsOf, found, locate, recordOf, scopeNumber, storeElement, strong } from "../machine/access.ts";
+import {
+  bindWords,
+  elementsOf,
+  found,
+  locate,
+  recordOf,
+  scopeNumber,
+  storeElement,
+  strong,
+} from "../machine/access.ts";
 import { bindAddress, inBounds } from "../machine/address.ts";
 import { checkWrite, checkRead } from "../machine/check.ts";
 import { countAccess } from "../machine/counts.ts";
 import { wasWrite } from "../machine/journal.ts";
 import { observe, publish, type Order } from "../machine/publish.ts";
 import type { Region } from "../machine/region.ts";
-import { bf16ToNumber, f16ToNumber, f32ToNumber, numberToBf16, numberToF16, numberToF32Bits } from "../numeric/formats.ts";
+import {
+  bf16ToNumber,
+  f16ToNumber,
+  f32ToNumber,
+  numberToBf16,
+  numberToF16,
+  numberToF32Bits,
+} from "../numeric/formats.ts";
 import { sumOdd } from "../numeric/exact.ts";
 import { maximum, minimum } from "../numeric/functions.ts";
 import type { Step, WarpRow } from "./row.ts";
@@ -78,7 +94,9 @@ export function updateOf(op: string, type: string): Update | undefined {
   if (op === "cas") return (old, b, c) => (old === BigInt.asUintN(bits, b) ? BigInt.asUintN(bits, c) : old);
   const combine = integerOps[op];
   if (combine === undefined) return undefined;
-  const read = type.startsWith("s") ? (x: bigint): bigint => BigInt.asIntN(bits, x) : (x: bigint): bigint => BigInt.asUintN(bits, x);
+  const read = type.startsWith("s")
+    ? (x: bigint): bigint => BigInt.asIntN(bits, x)
+    : (x: bigint): bigint => BigInt.asUintN(bits, x);
   return (old, b) => BigInt.asUintN(bits, combine(read(old), read(b)));
 }
 
@@ -92,10 +110,17 @@ export function writeElement(region: Region, offset: number, bytes: number, valu
   storeElement(region, offset, bytes, Number(value & 0xffffffffn), Number((value >> 32n) & 0xffffffffn));
 }
 
-function bindAtomic(site: Site, destination: Value | undefined, address: Value | undefined, b: Value | undefined, c: Value | undefined): Step {
+function bindAtomic(
+  site: Site,
+  destination: Value | undefined,
+  address: Value | undefined,
+  b: Value | undefined,
+  c: Value | undefined,
+): Step {
   const { op, type, space, sem, scope, vector } = site.choices;
   const update = updateOf(op!, type!);
-  if (update === undefined) throw new SimulateError(`${site.instruction.text}: there is no ${op} of ${type}`, site.instruction.line);
+  if (update === undefined)
+    throw new SimulateError(`${site.instruction.text}: there is no ${op} of ${type}`, site.instruction.line);
   const bytes = typeBytes(type!);
   const count = vector === undefined ? 1 : Number(vector.slice(1));
   const addressOf = bindAddress(site, address);
@@ -140,7 +165,8 @@ function bindAtomic(site: Site, destination: Value | undefined, address: Value |
   };
 }
 
-const head = "sem?relaxed|acquire|release|acq_rel.scope?cta|cluster|gpu|sys.space?global|shared|shared::cta|shared::cluster";
+const head =
+  "sem?relaxed|acquire|release|acq_rel.scope?cta|cluster|gpu|sys.space?global|shared|shared::cta|shared::cluster";
 const ops = "op:and|or|xor|cas|exch|add|inc|dec|min|max";
 const hint = "policy?L2::cache_hint";
 const types = "type:b16|b32|b64|u32|u64|s32|s64|f16|f16x2|bf16|bf16x2|f32|f64";
@@ -153,7 +179,17 @@ const red = (site: Site): Step => bindAtomic(site, undefined, site.operands[0], 
 
 export const atomicRows: readonly WarpRow[] = [
   { pattern: `atom.${head}.${ops}.ftz?noftz.${hint}.${types}`, section: "9.7.13.7", writes: [0], bind: atom },
-  { pattern: `atom.${head}.op:add|min|max.ftz?noftz.${hint}.vector:v2|v4|v8.type:f32|f16|bf16|f16x2|bf16x2`, section: "9.7.13.7", writes: [0], bind: atom },
+  {
+    pattern: `atom.${head}.op:add|min|max.ftz?noftz.${hint}.vector:v2|v4|v8.type:f32|f16|bf16|f16x2|bf16x2`,
+    section: "9.7.13.7",
+    writes: [0],
+    bind: atom,
+  },
   { pattern: `red.${head}.${ops}.ftz?noftz.${hint}.${types}`, section: "9.7.13.8", writes: [], bind: red },
-  { pattern: `red.${head}.op:add|min|max.ftz?noftz.${hint}.vector:v2|v4|v8.type:f32|f16|bf16|f16x2|bf16x2`, section: "9.7.13.8", writes: [], bind: red },
+  {
+    pattern: `red.${head}.op:add|min|max.ftz?noftz.${hint}.vector:v2|v4|v8.type:f32|f16|bf16|f16x2|bf16x2`,
+    section: "9.7.13.8",
+    writes: [],
+    bind: red,
+  },
 ];

@@ -19,7 +19,8 @@ interface Plan {
 }
 
 /** `bar` is `barrier.aligned`. */
-const isAligned = (site: Site): boolean => site.instruction.parts[0] === "bar" || site.choices["aligned"] !== undefined;
+const isAligned = (site: Site): boolean =>
+  site.instruction.parts[0] === "bar" || site.choices["aligned"] !== undefined;
 
 function bindArrival(site: Site, { id, count, vote, aligned }: Plan): (w: Warp, mask: number) => Arrival {
   const idOf = bindRead(site, id);
@@ -59,7 +60,12 @@ function waitAt(site: Site, plan: Plan, finish: (w: Warp, mask: number, result: 
 
 function reduction(site: Site): Attempt {
   const [destination, id, second, third] = site.operands;
-  const plan: Plan = { id, count: third === undefined ? undefined : second, vote: third ?? second, aligned: isAligned(site) };
+  const plan: Plan = {
+    id,
+    count: third === undefined ? undefined : second,
+    vote: third ?? second,
+    aligned: isAligned(site),
+  };
   const { base } = wordOf(site, destination);
   const { op } = site.choices;
   return waitAt(site, plan, (w, mask, result) => {
@@ -73,39 +79,76 @@ function reduction(site: Site): Attempt {
 const nothing = (): void => undefined;
 const section = "9.7.13.1";
 
-const waits: readonly WaitRow[] = ["bar.cta?cta.sync", "barrier.cta?cta.sync.aligned?aligned"].map((pattern) => ({
-  pattern,
-  section,
-  writes: [],
-  attempt: (site) => waitAt(site, { id: site.operands[0], count: site.operands[1], vote: undefined, aligned: isAligned(site) }, nothing),
-}));
-
-const reductions: readonly WaitRow[] = ["bar.cta?cta.red.op:popc.u32", "bar.cta?cta.red.op:and|or.pred", "barrier.cta?cta.red.op:popc.aligned?aligned.u32", "barrier.cta?cta.red.op:and|or.aligned?aligned.pred"].map(
-  (pattern) => ({ pattern, section, writes: [0], attempt: reduction }),
+const waits: readonly WaitRow[] = ["bar.cta?cta.sync", "barrier.cta?cta.sync.aligned?aligned"].map(
+  (pattern) => ({
+    pattern,
+    section,
+    writes: [],
+    attempt: (site) =>
+      waitAt(
+        site,
+        { id: site.operands[0], count: site.operands[1], vote: undefined, aligned: isAligned(site) },
+        nothing,
+      ),
+  }),
 );
 
+const reductions: readonly WaitRow[] = [
+  "bar.cta?cta.red.op:popc.u32",
+  "bar.cta?cta.red.op:and|or.pred",
+  "barrier.cta?cta.red.op:popc.aligned?aligned.u32",
+  "barrier.cta?cta.red.op:and|or.aligned?aligned.pred",
+].map((pattern) => ({ pattern, section, writes: [0], attempt: reduction }));
+
 function bindArrive(site: Site): Step {
-  const arrivalOf = bindArrival(site, { id: site.operands[0], count: site.operands[1], vote: undefined, aligned: isAligned(site) });
+  const arrivalOf = bindArrival(site, {
+    id: site.operands[0],
+    count: site.operands[1],
+    vote: undefined,
+    aligned: isAligned(site),
+  });
   return (w, mask) => {
     const arrival = arrivalOf(w, mask);
     if (arrive(w, mask, site, arrival) === undefined) complete(w.block, arrival.id);
   };
 }
 
-const arrivals: readonly WarpRow[] = ["bar.cta?cta.arrive", "barrier.cta?cta.arrive.aligned?aligned"].map((pattern) => ({ pattern, section, writes: [], bind: bindArrive }));
+const arrivals: readonly WarpRow[] = ["bar.cta?cta.arrive", "barrier.cta?cta.arrive.aligned?aligned"].map(
+  (pattern) => ({ pattern, section, writes: [], bind: bindArrive }),
+);
 
 /** All lanes that a `.sync` instruction names must be here, but for those that have exited. */
 export function checkMembers(w: Warp, mask: number, site: Site, members: number): void {
   const missing = members & w.live & ~mask;
-  if (missing !== 0) findAt(w, mask, site.id, "divergent-instruction", `${site.instruction.text} waits for ${lanesText(missing)}, which did not come with it`);
+  if (missing !== 0)
+    findAt(
+      w,
+      mask,
+      site.id,
+      "divergent-instruction",
+      `${site.instruction.text} waits for ${lanesText(missing)}, which did not come with it`,
+    );
   const outside = mask & ~members;
-  if (outside !== 0) findAt(w, outside, site.id, "divergent-instruction", `${lanesText(outside)} execute ${site.instruction.text} without being in its member mask`);
+  if (outside !== 0)
+    findAt(
+      w,
+      outside,
+      site.id,
+      "divergent-instruction",
+      `${lanesText(outside)} execute ${site.instruction.text} without being in its member mask`,
+    );
 }
 
 /** `.aligned`: every lane of the warp that has not exited executes the instruction. */
 export function checkAligned(w: Warp, mask: number, site: Site): void {
   if (mask === w.live) return;
-  findAt(w, mask, site.id, "divergent-instruction", `${site.instruction.text} is .aligned, and ${lanesText(w.live & ~mask)} of the warp did not come with it`);
+  findAt(
+    w,
+    mask,
+    site.id,
+    "divergent-instruction",
+    `${site.instruction.text} is .aligned, and ${lanesText(w.live & ~mask)} of the warp did not come with it`,
+  );
 }
 
 function bindWarpSync(site: Site): Step {
@@ -138,13 +181,38 @@ function bindMbarrierFence(): Step {
 const fences: readonly WarpRow[] = [
   { pattern: "bar.warp.sync", section: "9.7.13.3", writes: [], bind: bindWarpSync },
   { pattern: "membar.level:cta|gl|sys", section: "9.7.13.5", writes: [], bind: bindFence },
-  { pattern: "fence.sem?sc|acq_rel|acquire|release.scope:cta|cluster|gpu|sys", section: "9.7.13.5", writes: [], bind: bindFence },
-  { pattern: "fence.mbarrier_init.release.cluster", section: "9.7.13.5", writes: [], bind: bindMbarrierFence },
+  {
+    pattern: "fence.sem?sc|acq_rel|acquire|release.scope:cta|cluster|gpu|sys",
+    section: "9.7.13.5",
+    writes: [],
+    bind: bindFence,
+  },
+  {
+    pattern: "fence.mbarrier_init.release.cluster",
+    section: "9.7.13.5",
+    writes: [],
+    bind: bindMbarrierFence,
+  },
   // The async proxy for the named space; without one, for all (9.7.13.5).
-  { pattern: "fence.proxy.async.space?global|shared::cta|shared::cluster", section: "9.7.13.5", writes: [], bind: () => fenceAsync },
+  {
+    pattern: "fence.proxy.async.space?global|shared::cta|shared::cluster",
+    section: "9.7.13.5",
+    writes: [],
+    bind: () => fenceAsync,
+  },
   { pattern: "fence.proxy.alias", section: "9.7.13.5", writes: [], bind: () => nothing },
-  { pattern: "fence.proxy.tensormap::generic.sem:release.scope:cta|cluster|gpu|sys", section: "9.7.13.5", writes: [], bind: bindFence },
-  { pattern: "fence.proxy.tensormap::generic.sem:acquire.scope:cta|cluster|gpu|sys", section: "9.7.13.5", writes: [], bind: bindFence },
+  {
+    pattern: "fence.proxy.tensormap::generic.sem:release.scope:cta|cluster|gpu|sys",
+    section: "9.7.13.5",
+    writes: [],
+    bind: bindFence,
+  },
+  {
+    pattern: "fence.proxy.tensormap::generic.sem:acquire.scope:cta|cluster|gpu|sys",
+    section: "9.7.13.5",
+    writes: [],
+    bind: bindFence,
+  },
 ];
 
 export const barrierRows: readonly (WarpRow | WaitRow)[] = [...waits, ...reductions, ...arrivals, ...fences];

@@ -49,7 +49,8 @@ function available(w: Warp): number {
 /** `setmaxnreg`: all warps of a warpgroup execute it; `.inc` waits until the registers are free (9.7.19.5). */
 function bindSetMax(site: Site): Attempt {
   const [count] = site.operands;
-  if (count?.kind !== "integer") throw new SimulateError(`${site.instruction.text}: the count must be a constant`, site.instruction.line);
+  if (count?.kind !== "integer")
+    throw new SimulateError(`${site.instruction.text}: the count must be a constant`, site.instruction.line);
   const registers = Number(count.value);
   const grows = site.choices["way"] === "inc";
   return (w, mask) => {
@@ -57,11 +58,23 @@ function bindSetMax(site: Site): Attempt {
     if (split.waiting === undefined) {
       checkAligned(w, mask, site);
       if (registers % 8 !== 0 || registers < 24 || registers > 256) {
-        findAt(w, mask, site.id, "register-budget", `setmaxnreg takes a multiple of 8 from 24 to 256, not ${registers}`);
+        findAt(
+          w,
+          mask,
+          site.id,
+          "register-budget",
+          `setmaxnreg takes a multiple of 8 from 24 to 256, not ${registers}`,
+        );
       }
       const now = registersOf(w.block, w.index);
       if (grows ? registers < now : registers > now) {
-        findAt(w, mask, site.id, "register-budget", `setmaxnreg.${site.choices["way"]} to ${registers}, while the warp has ${now} registers a thread`);
+        findAt(
+          w,
+          mask,
+          site.id,
+          "register-budget",
+          `setmaxnreg.${site.choices["way"]} to ${registers}, while the warp has ${now} registers a thread`,
+        );
       }
     }
     split.waiting = undefined;
@@ -69,7 +82,12 @@ function bindSetMax(site: Site): Attempt {
     hungry.set(w.block, waiters);
     if (grows && registers > available(w)) {
       waiters.push(split);
-      split.waiting = { site: site.id, ready: false, result: 0, what: () => `registers: ${registers} a thread, and the block has ${available(w)} left for this warp` };
+      split.waiting = {
+        site: site.id,
+        ready: false,
+        result: 0,
+        what: () => `registers: ${registers} a thread, and the block has ${available(w)} left for this warp`,
+      };
       return false;
     }
     w.block.registerBudget[w.index] = registers;
@@ -82,9 +100,29 @@ function bindSetMax(site: Site): Attempt {
 const nothing: Step = () => undefined;
 
 export const clusterRows: readonly (WarpRow | WaitRow)[] = [
-  { pattern: "barrier.cluster.arrive.sem?release|relaxed.aligned?aligned", section: "9.7.13.4", writes: [], bind: bindArrive },
-  { pattern: "barrier.cluster.wait.sem?acquire.aligned?aligned", section: "9.7.13.4", writes: [], attempt: bindWait },
-  { pattern: "setmaxnreg.way:inc|dec.sync.aligned.u32", section: "9.7.19.5", writes: [], attempt: bindSetMax },
+  {
+    pattern: "barrier.cluster.arrive.sem?release|relaxed.aligned?aligned",
+    section: "9.7.13.4",
+    writes: [],
+    bind: bindArrive,
+  },
+  {
+    pattern: "barrier.cluster.wait.sem?acquire.aligned?aligned",
+    section: "9.7.13.4",
+    writes: [],
+    attempt: bindWait,
+  },
+  {
+    pattern: "setmaxnreg.way:inc|dec.sync.aligned.u32",
+    section: "9.7.19.5",
+    writes: [],
+    attempt: bindSetMax,
+  },
   // A launch here begins when its predecessors have ended, so there is nothing left to wait for (9.7.13.14).
-  { pattern: "griddepcontrol.action:launch_dependents|wait", section: "9.7.13.14", writes: [], bind: () => nothing },
+  {
+    pattern: "griddepcontrol.action:launch_dependents|wait",
+    section: "9.7.13.14",
+    writes: [],
+    bind: () => nothing,
+  },
 ];

@@ -17,7 +17,18 @@ const families: readonly (readonly [string, string, string])[] = [
 ];
 const types = "type:b16|b32|b64|u16|u32|u64|s16|s32|s64|f32|f64";
 
-const symbols: Readonly<Record<string, string>> = { eq: "==", ne: "!=", lt: "<", le: "<=", gt: ">", ge: ">=", lo: "<", ls: "<=", hi: ">", hs: ">=" };
+const symbols: Readonly<Record<string, string>> = {
+  eq: "==",
+  ne: "!=",
+  lt: "<",
+  le: "<=",
+  gt: ">",
+  ge: ">=",
+  lo: "<",
+  ls: "<=",
+  hi: ">",
+  hs: ">=",
+};
 
 /** Ordered comparisons are false when an operand is NaN; those that end in u are true (9.7.6.2). */
 function compare(x: Choices, a = "a", b = "b"): string {
@@ -31,7 +42,14 @@ function compare(x: Choices, a = "a", b = "b"): string {
   return `(${p} ${symbols[cmp]!} ${q})`;
 }
 
-const inverse: Readonly<Record<string, string>> = { eq: "!=", ne: "==", lt: ">=", le: ">", gt: "<=", ge: "<" };
+const inverse: Readonly<Record<string, string>> = {
+  eq: "!=",
+  ne: "==",
+  lt: ">=",
+  le: ">",
+  gt: "<=",
+  ge: "<",
+};
 
 function combine(x: Choices, comparison: string): string {
   switch (x["bool"]) {
@@ -47,7 +65,13 @@ function combine(x: Choices, comparison: string): string {
 }
 
 function setp(pattern: string, operands: string): LaneRow {
-  return { pattern, section: "9.7.6.2", operands, is: (x) => combine(x, compare(x)), second: (x) => combine(x, `!${compare(x)}`) };
+  return {
+    pattern,
+    section: "9.7.6.2",
+    operands,
+    is: (x) => combine(x, compare(x)),
+    second: (x) => combine(x, `!${compare(x)}`),
+  };
 }
 
 const one = (x: Choices): string => (x["to"] === "f32" ? "1" : "-1");
@@ -57,12 +81,27 @@ const halfOf = (x: Choices, name: string, part: number): string =>
   `H.${x["type"]!.replace("x2", "")}ToNumber(${part === 0 ? `${name} & 0xffff` : `${name} >>> 16`})`;
 
 /** `set` has no 16-bit floats of its own width here: they are compared by `setp`. */
-const setFamilies = families.map(([cmp, ftz, type]) => [cmp, type === "type:f16|f32" ? ftz : "", type.replace("f16|f32", "f32").replace("bf16|f64", "f64")] as const);
+const setFamilies = families.map(
+  ([cmp, ftz, type]) =>
+    [
+      cmp,
+      type === "type:f16|f32" ? ftz : "",
+      type.replace("f16|f32", "f32").replace("bf16|f64", "f64"),
+    ] as const,
+);
 
 const compares: readonly LaneRow[] = [
-  ...families.flatMap(([cmp, ftz, type]) => [setp(`setp.${cmp}.${ftz}${type}`, "d:pred a b"), setp(`setp.${cmp}.bool:and|or|xor.${ftz}${type}`, "d:pred a b c:pred")]),
+  ...families.flatMap(([cmp, ftz, type]) => [
+    setp(`setp.${cmp}.${ftz}${type}`, "d:pred a b"),
+    setp(`setp.${cmp}.bool:and|or|xor.${ftz}${type}`, "d:pred a b c:pred"),
+  ]),
   ...setFamilies.flatMap(([cmp, ftz, type]) => [
-    { pattern: `set.${cmp}.${ftz}to:u32|s32|f32.${type}`, section: "9.7.6.1", operands: "d:to a b", is: (x: Choices) => `${compare(x)} ? ${one(x)} : 0` },
+    {
+      pattern: `set.${cmp}.${ftz}to:u32|s32|f32.${type}`,
+      section: "9.7.6.1",
+      operands: "d:to a b",
+      is: (x: Choices) => `${compare(x)} ? ${one(x)} : 0`,
+    },
     {
       pattern: `set.${cmp}.bool:and|or|xor.${ftz}to:u32|s32|f32.${type}`,
       section: "9.7.6.1",
@@ -87,6 +126,16 @@ export const compareRows: readonly LaneRow[] = [
   packed("ftz?ftz.", "type:f16x2"),
   packed("", "type:bf16x2"),
   { pattern: `selp.${types}`, section: "9.7.6.3", operands: "d:bits a:bits b:bits c:pred", is: "c ? a : b" },
-  { pattern: `slct.${types}.cond:s32`, section: "9.7.6.4", operands: "d:bits a:bits b:bits c:cond", is: "c >= 0 ? a : b" },
-  { pattern: `slct.ftz?ftz.${types}.cond:f32`, section: "9.7.6.4", operands: "d:bits a:bits b:bits c:cond", is: "c >= 0 ? a : b" },
+  {
+    pattern: `slct.${types}.cond:s32`,
+    section: "9.7.6.4",
+    operands: "d:bits a:bits b:bits c:cond",
+    is: "c >= 0 ? a : b",
+  },
+  {
+    pattern: `slct.ftz?ftz.${types}.cond:f32`,
+    section: "9.7.6.4",
+    operands: "d:bits a:bits b:bits c:cond",
+    is: "c >= 0 ? a : b",
+  },
 ];

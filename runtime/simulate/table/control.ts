@@ -1,9 +1,13 @@
 /** Control flow (PTX ISA 9.7.12) and instructions of the machine (9.7.19). */
-import type { Site } from "../compile/site.ts";
 import type { FlowRow, Step, WarpRow } from "./row.ts";
 
 const nothing: Step = () => undefined;
-const quiet = (pattern: string, section: string): WarpRow => ({ pattern, section, writes: [], bind: (_: Site) => nothing });
+const quiet = (pattern: string, section: string): WarpRow => ({
+  pattern,
+  section,
+  writes: [],
+  bind: () => nothing,
+});
 
 export const flowRows: readonly FlowRow[] = [
   { pattern: "bra.uni?uni", section: "9.7.12.3", flow: "branch" },
@@ -14,4 +18,8 @@ export const flowRows: readonly FlowRow[] = [
   { pattern: "trap", section: "9.7.19.4", flow: "trap" },
 ];
 
-export const controlRows: readonly WarpRow[] = [quiet("nanosleep.u32", "9.7.19.2"), quiet("pmevent.mask?mask", "9.7.19.3"), quiet("brkpt", "9.7.19.1")];
+export const controlRows: readonly WarpRow[] = [
+  quiet("nanosleep.u32", "9.7.19.2"),
+  quiet("pmevent.mask?mask", "9.7.19.3"),
+  quiet("brkpt", "9.7.19.1"),
+];

@@ -3,7 +3,7 @@ import type { Choices, LaneRow } from "./row.ts";
 
 const section = "9.7.9.21";
 const integers = "u8|u16|u32|u64|s8|s16|s32|s64";
-const isWide = (type: string): boolean => /64$/.test(type);
+const isWide = (type: string): boolean => type.endsWith("64");
 const rounding = (x: Choices): string => `"${(x["rnd"] ?? "rn").replace(/i$/, "")}"`;
 
 /** Lowest and highest value of an integer type, as literals of the given kind. */
@@ -59,7 +59,8 @@ function narrow(value: string, to: string, x: Choices): string {
 
 const half = (x: Choices): string => {
   let value = x["ftz"] !== undefined ? "H.flush(a)" : "a";
-  if (x["from"] !== undefined && /^[us]/.test(x["from"])) value = integerToFloat({ ...x, to: "f16", sat: undefined });
+  if (x["from"] !== undefined && /^[us]/.test(x["from"]))
+    value = integerToFloat({ ...x, to: "f16", sat: undefined });
   if (x["rnd"]?.endsWith("i") === true) value = `H.roundToInteger(${value}, "${x["rnd"]}")`;
   return narrow(value, x["to"]!, x);
 };
@@ -115,7 +116,11 @@ const saturating = Object.entries(widening).map(([from, fits]) => {
 });
 
 export const convertRows: readonly LaneRow[] = [
-  row("cvt.rnd:rna.satfinite?satfinite.to:tf32.f32", "d:b32 a:f32", (x) => `(${narrow("a", "tf32", x)}) << 13`),
+  row(
+    "cvt.rnd:rna.satfinite?satfinite.to:tf32.f32",
+    "d:b32 a:f32",
+    (x) => `(${narrow("a", "tf32", x)}) << 13`,
+  ),
   row("cvt.rnd:rn|rz.relu?relu.to:tf32.f32", "d:b32 a:f32", (x) => `(${narrow("a", "tf32", x)}) << 13`),
   row(`cvt.to:${integers}.from:${integers}`, "d:to a:from", integerToInteger),
   ...saturating,
@@ -145,6 +150,16 @@ export const convertRows: readonly LaneRow[] = [
   row("cvt.rnd:rn.satfinite:satfinite.relu?relu.to:e4m3x2|e5m2x2.from:f32", "d:b16 a:f32 b:f32", pair),
   row("cvt.rnd:rn.satfinite:satfinite.relu?relu.to:e4m3x2|e5m2x2.from:f16x2", "d:b16 a:b32", fromHalves),
   row("cvt.rnd:rn.relu?relu.to:f16x2.from:e4m3x2|e5m2x2", "d:b32 a:b16", toHalves),
-  { pattern: "cvt.pack.sat.to:u16|s16.from:s32", section: "9.7.9.22", operands: "d:b32 a:s32 b:s32", is: pack },
-  { pattern: "cvt.pack.sat.to:u8|s8|u4|s4|u2|s2.from:s32.b32", section: "9.7.9.22", operands: "d:b32 a:s32 b:s32 c:b32", is: pack },
+  {
+    pattern: "cvt.pack.sat.to:u16|s16.from:s32",
+    section: "9.7.9.22",
+    operands: "d:b32 a:s32 b:s32",
+    is: pack,
+  },
+  {
+    pattern: "cvt.pack.sat.to:u8|s8|u4|s4|u2|s2.from:s32.b32",
+    section: "9.7.9.22",
+    operands: "d:b32 a:s32 b:s32 c:b32",
+    is: pack,
+  },
 ];

@@ -3,7 +3,15 @@ import { SimulateError } from "../finding.ts";
 import type { Site } from "../compile/site.ts";
 import { found, locate } from "../machine/access.ts";
 import { bindAddress, bindRead, inBounds } from "../machine/address.ts";
-import { commit, dropGroups, issue, learn, newAgent, waitGroups, type AsyncOperation } from "../machine/async.ts";
+import {
+  commit,
+  dropGroups,
+  issue,
+  learn,
+  newAgent,
+  waitGroups,
+  type AsyncOperation,
+} from "../machine/async.ts";
 import { checkRead, checkWrite } from "../machine/check.ts";
 import { countAccess } from "../machine/counts.ts";
 import { warpName } from "../machine/findings.ts";
@@ -38,10 +46,14 @@ function bindCopy(site: Site): Step {
   const [to, from, size, fourth] = site.operands;
   const toAddress = bindAddress(site, to);
   const fromAddress = bindAddress(site, from);
-  if (size?.kind !== "integer") throw new SimulateError(`${site.instruction.text}: the size must be a constant`, site.instruction.line);
+  if (size?.kind !== "integer")
+    throw new SimulateError(`${site.instruction.text}: the size must be a constant`, site.instruction.line);
   const bytes = Number(size.value);
   if (site.choices["cache"] === "cg" ? bytes !== 16 : bytes !== 4 && bytes !== 8 && bytes !== 16) {
-    throw new SimulateError(`${site.instruction.text}: cp.async.${site.choices["cache"]} does not copy ${bytes} bytes`, site.instruction.line);
+    throw new SimulateError(
+      `${site.instruction.text}: cp.async.${site.choices["cache"]} does not copy ${bytes} bytes`,
+      site.instruction.line,
+    );
   }
   const isHint = site.choices["policy"] !== undefined && site.operands.length === 4;
   const ignore = fourth?.kind === "register" && fourth.register.bits === 1;
@@ -64,7 +76,12 @@ function bindCopy(site: Site): Step {
     const agent = copiesAgent(w);
     const { copies } = w.async;
     const { journal } = w.machine;
-    const access = { realm: w.vector.realm.id, agent, time: copies.time, site: (w.block.grid.number << 16) | site.id };
+    const access = {
+      realm: w.vector.realm.id,
+      agent,
+      time: copies.time,
+      site: (w.block.grid.number << 16) | site.id,
+    };
     const reader = append(journal, { ...access, flags: wasAsync });
     const writer = append(journal, { ...access, flags: wasAsync | wasWrite });
     const lanes: LaneCopy[] = [];
@@ -79,7 +96,12 @@ function bindCopy(site: Site): Step {
       lanes.push({ from: found.region ?? region, fromOffset, to: region, toOffset: offset, bytes, taken });
     });
     countAccess(w, "global", mask, bytes, "read");
-    const operation: AsyncOperation = { done: false, site: site.id, complete: () => lanes.forEach(move), needed: () => true };
+    const operation: AsyncOperation = {
+      done: false,
+      site: site.id,
+      complete: () => lanes.forEach(move),
+      needed: () => true,
+    };
     issue(w.machine, operation);
     copies.open.push({ operation, mask });
   };
@@ -103,7 +125,8 @@ function waitFor(w: Warp, mask: number, keep: number): void {
 
 function bindWait(site: Site): Step {
   const [count] = site.operands;
-  if (count?.kind !== "integer") throw new SimulateError(`${site.instruction.text}: the count must be a constant`, site.instruction.line);
+  if (count?.kind !== "integer")
+    throw new SimulateError(`${site.instruction.text}: the count must be a constant`, site.instruction.line);
   return (w, mask) => waitFor(w, mask, Number(count.value));
 }
 

@@ -25,22 +25,106 @@ function row(section: string, pattern: string, operands: string, is: LaneRow["is
 }
 
 const single: readonly LaneRow[] = [
-  row("9.7.3.3", "add.rnd?rn|rz|rm|rp.ftz?ftz.sat?sat.type:f32", "d a b", f32((x, a, b) => (directed(x) ? `H.add32(${a}, ${b}, ${rounding(x)})` : `${a} + ${b}`))),
-  row("9.7.3.4", "sub.rnd?rn|rz|rm|rp.ftz?ftz.sat?sat.type:f32", "d a b", f32((x, a, b) => (directed(x) ? `H.add32(${a}, -${b}, ${rounding(x)})` : `${a} - ${b}`))),
-  row("9.7.3.5", `mul.${R}.ftz?ftz.sat?sat.type:f32`, "d a b", f32((x, a, b) => (directed(x) ? `H.roundF32(${a} * ${b}, ${rounding(x)})` : `${a} * ${b}`))),
-  row("9.7.3.6", `fma.rnd:rn|rz|rm|rp.ftz?ftz.sat?sat.type:f32`, "d a b c", f32((x, a, b, c) => (directed(x) ? `H.add32(${a} * ${b}, ${c}, ${rounding(x)})` : `H.fma32(${a}, ${b}, ${c})`))),
-  row("9.7.3.7", `mad.rnd:rn|rz|rm|rp.ftz?ftz.sat?sat.type:f32`, "d a b c", f32((x, a, b, c) => (directed(x) ? `H.add32(${a} * ${b}, ${c}, ${rounding(x)})` : `H.fma32(${a}, ${b}, ${c})`))),
-  row("9.7.3.8", "div.kind:approx|full.ftz?ftz.type:f32", "d a b", f32((_, a, b) => `H.quotientOdd(${a}, ${b})`)),
-  row("9.7.3.8", "div.rnd:rn|rz|rm|rp.ftz?ftz.type:f32", "d a b", f32((x, a, b) => `H.roundF32(H.quotientOdd(${a}, ${b}), ${rounding(x)})`)),
-  row("9.7.3.13", "rcp.approx.ftz?ftz.type:f32", "d a", f32((_, a) => `H.quotientOdd(1, ${a})`)),
-  row("9.7.3.13", "rcp.rnd:rn|rz|rm|rp.ftz?ftz.type:f32", "d a", f32((x, a) => `H.roundF32(H.quotientOdd(1, ${a}), ${rounding(x)})`)),
-  row("9.7.3.15", "sqrt.approx.ftz?ftz.type:f32", "d a", f32((_, a) => `Math.sqrt(${a})`)),
-  row("9.7.3.15", "sqrt.rnd:rn|rz|rm|rp.ftz?ftz.type:f32", "d a", f32((x, a) => `H.roundF32(H.rootOdd(${a}), ${rounding(x)})`)),
-  row("9.7.3.16", "rsqrt.approx.ftz?ftz.type:f32", "d a", f32((_, a) => `1 / Math.sqrt(${a})`)),
-  row("9.7.3.18", "sin.approx.ftz?ftz.type:f32", "d a", f32((_, a) => `Math.sin(${a})`)),
-  row("9.7.3.19", "cos.approx.ftz?ftz.type:f32", "d a", f32((_, a) => `Math.cos(${a})`)),
-  row("9.7.3.20", "lg2.approx.ftz?ftz.type:f32", "d a", f32((_, a) => `Math.log2(${a})`)),
-  row("9.7.3.21", "ex2.approx.ftz?ftz.type:f32", "d a", f32((_, a) => `Math.pow(2, ${a})`)),
+  row(
+    "9.7.3.3",
+    "add.rnd?rn|rz|rm|rp.ftz?ftz.sat?sat.type:f32",
+    "d a b",
+    f32((x, a, b) => (directed(x) ? `H.add32(${a}, ${b}, ${rounding(x)})` : `${a} + ${b}`)),
+  ),
+  row(
+    "9.7.3.4",
+    "sub.rnd?rn|rz|rm|rp.ftz?ftz.sat?sat.type:f32",
+    "d a b",
+    f32((x, a, b) => (directed(x) ? `H.add32(${a}, -${b}, ${rounding(x)})` : `${a} - ${b}`)),
+  ),
+  row(
+    "9.7.3.5",
+    `mul.${R}.ftz?ftz.sat?sat.type:f32`,
+    "d a b",
+    f32((x, a, b) => (directed(x) ? `H.roundF32(${a} * ${b}, ${rounding(x)})` : `${a} * ${b}`)),
+  ),
+  row(
+    "9.7.3.6",
+    `fma.rnd:rn|rz|rm|rp.ftz?ftz.sat?sat.type:f32`,
+    "d a b c",
+    f32((x, a, b, c) =>
+      directed(x) ? `H.add32(${a} * ${b}, ${c}, ${rounding(x)})` : `H.fma32(${a}, ${b}, ${c})`,
+    ),
+  ),
+  row(
+    "9.7.3.7",
+    `mad.rnd:rn|rz|rm|rp.ftz?ftz.sat?sat.type:f32`,
+    "d a b c",
+    f32((x, a, b, c) =>
+      directed(x) ? `H.add32(${a} * ${b}, ${c}, ${rounding(x)})` : `H.fma32(${a}, ${b}, ${c})`,
+    ),
+  ),
+  row(
+    "9.7.3.8",
+    "div.kind:approx|full.ftz?ftz.type:f32",
+    "d a b",
+    f32((_, a, b) => `H.quotientOdd(${a}, ${b})`),
+  ),
+  row(
+    "9.7.3.8",
+    "div.rnd:rn|rz|rm|rp.ftz?ftz.type:f32",
+    "d a b",
+    f32((x, a, b) => `H.roundF32(H.quotientOdd(${a}, ${b}), ${rounding(x)})`),
+  ),
+  row(
+    "9.7.3.13",
+    "rcp.approx.ftz?ftz.type:f32",
+    "d a",
+    f32((_, a) => `H.quotientOdd(1, ${a})`),
+  ),
+  row(
+    "9.7.3.13",
+    "rcp.rnd:rn|rz|rm|rp.ftz?ftz.type:f32",
+    "d a",
+    f32((x, a) => `H.roundF32(H.quotientOdd(1, ${a}), ${rounding(x)})`),
+  ),
+  row(
+    "9.7.3.15",
+    "sqrt.approx.ftz?ftz.type:f32",
+    "d a",
+    f32((_, a) => `Math.sqrt(${a})`),
+  ),
+  row(
+    "9.7.3.15",
+    "sqrt.rnd:rn|rz|rm|rp.ftz?ftz.type:f32",
+    "d a",
+    f32((x, a) => `H.roundF32(H.rootOdd(${a}), ${rounding(x)})`),
+  ),
+  row(
+    "9.7.3.16",
+    "rsqrt.approx.ftz?ftz.type:f32",
+    "d a",
+    f32((_, a) => `1 / Math.sqrt(${a})`),
+  ),
+  row(
+    "9.7.3.18",
+    "sin.approx.ftz?ftz.type:f32",
+    "d a",
+    f32((_, a) => `Math.sin(${a})`),
+  ),
+  row(
+    "9.7.3.19",
+    "cos.approx.ftz?ftz.type:f32",
+    "d a",
+    f32((_, a) => `Math.cos(${a})`),
+  ),
+  row(
+    "9.7.3.20",
+    "lg2.approx.ftz?ftz.type:f32",
+    "d a",
+    f32((_, a) => `Math.log2(${a})`),
+  ),
+  row(
+    "9.7.3.21",
+    "ex2.approx.ftz?ftz.type:f32",
+    "d a",
+    f32((_, a) => `Math.pow(2, ${a})`),
+  ),
   row("9.7.3.22", "tanh.approx.type:f32", "d a", "Math.tanh(a)"),
 ];
 
@@ -50,16 +134,30 @@ type Wrap = (expression: (x: Choices, a: string, b: string, c: string) => string
 function extremes(section: string, name: "min" | "max", ftz: string, type: string, wrap: Wrap): LaneRow[] {
   const call = name === "min" ? "minimum" : "maximum";
   return [
-    row(section, `${name}.${ftz}nan?NaN.${type}`, "d a b", wrap((x, a, b) => `H.${call}(${a}, ${b}, ${x["nan"] !== undefined}, false)`)),
-    row(section, `${name}.${ftz}nan?NaN.xorsign.abs.${type}`, "d a b", wrap((x, a, b) => `H.${call}(${a}, ${b}, ${x["nan"] !== undefined}, true)`)),
+    row(
+      section,
+      `${name}.${ftz}nan?NaN.${type}`,
+      "d a b",
+      wrap((x, a, b) => `H.${call}(${a}, ${b}, ${x["nan"] !== undefined}, false)`),
+    ),
+    row(
+      section,
+      `${name}.${ftz}nan?NaN.xorsign.abs.${type}`,
+      "d a b",
+      wrap((x, a, b) => `H.${call}(${a}, ${b}, ${x["nan"] !== undefined}, true)`),
+    ),
   ];
 }
 
 // neg, abs and copysign move bits, so that the sign of a NaN behaves as the manual says; min and max drop NaN unless `.NaN`.
 const signs: readonly LaneRow[] = [
-  row("9.7.3.9", "abs.ftz?ftz.type:f32", "d:b32 a:b32", (x) => (x["ftz"] === undefined ? "a & 0x7fffffff" : "H.flushBits(a) & 0x7fffffff")),
+  row("9.7.3.9", "abs.ftz?ftz.type:f32", "d:b32 a:b32", (x) =>
+    x["ftz"] === undefined ? "a & 0x7fffffff" : "H.flushBits(a) & 0x7fffffff",
+  ),
   row("9.7.3.9", "abs.type:f64", "d a", "Math.abs(a)"),
-  row("9.7.3.10", "neg.ftz?ftz.type:f32", "d:b32 a:b32", (x) => (x["ftz"] === undefined ? "a ^ 0x80000000" : "H.flushBits(a) ^ 0x80000000")),
+  row("9.7.3.10", "neg.ftz?ftz.type:f32", "d:b32 a:b32", (x) =>
+    x["ftz"] === undefined ? "a ^ 0x80000000" : "H.flushBits(a) ^ 0x80000000",
+  ),
   row("9.7.3.10", "neg.type:f64", "d a", "-a"),
   ...extremes("9.7.3.11", "min", "ftz?ftz.", "type:f32", f32),
   ...extremes("9.7.3.12", "max", "ftz?ftz.", "type:f32", f32),
@@ -67,13 +165,24 @@ const signs: readonly LaneRow[] = [
   row("9.7.3.12", "max.type:f64", "d a b", "H.maximum(a, b, false, false)"),
   row("9.7.3.2", "copysign.type:f32", "d:b32 a:b32 b:b32", "(b & 0x7fffffff) | (a & 0x80000000)"),
   row("9.7.3.2", "copysign.type:f64", "d a b", "H.copysign(b, a)"),
-  row("9.7.3.1", "testp.test:finite|infinite|number|notanumber|normal|subnormal.type:f32|f64", "d:pred a", (x) => `H.testp(a, "${x["test"]}", ${x["type"] === "f64"})`),
+  row(
+    "9.7.3.1",
+    "testp.test:finite|infinite|number|notanumber|normal|subnormal.type:f32|f64",
+    "d:pred a",
+    (x) => `H.testp(a, "${x["test"]}", ${x["type"] === "f64"})`,
+  ),
 ];
 
 const double: readonly LaneRow[] = [
-  row("9.7.3.3", `add.${R}.type:f64`, "d a b", (x) => (directed(x) ? `H.add64(a, b, ${rounding(x)})` : "a + b")),
-  row("9.7.3.4", `sub.${R}.type:f64`, "d a b", (x) => (directed(x) ? `H.add64(a, -b, ${rounding(x)})` : "a - b")),
-  row("9.7.3.5", `mul.${R}.type:f64`, "d a b", (x) => (directed(x) ? `H.mul64(a, b, ${rounding(x)})` : "a * b")),
+  row("9.7.3.3", `add.${R}.type:f64`, "d a b", (x) =>
+    directed(x) ? `H.add64(a, b, ${rounding(x)})` : "a + b",
+  ),
+  row("9.7.3.4", `sub.${R}.type:f64`, "d a b", (x) =>
+    directed(x) ? `H.add64(a, -b, ${rounding(x)})` : "a - b",
+  ),
+  row("9.7.3.5", `mul.${R}.type:f64`, "d a b", (x) =>
+    directed(x) ? `H.mul64(a, b, ${rounding(x)})` : "a * b",
+  ),
   row("9.7.3.6", "fma.rnd:rn|rz|rm|rp.type:f64", "d a b c", (x) => `H.fma64(a, b, c, ${rounding(x)})`),
   row("9.7.3.7", "mad.rnd:rn|rz|rm|rp.type:f64", "d a b c", (x) => `H.fma64(a, b, c, ${rounding(x)})`),
   row("9.7.3.8", "div.rnd:rn|rz|rm|rp.type:f64", "d a b", (x) => `H.div64(a, b, ${rounding(x)})`),
@@ -85,7 +194,8 @@ const double: readonly LaneRow[] = [
 
 const isBf16 = (x: Choices): boolean => x["type"]!.startsWith("bf16");
 // Sums of f16 values are exact in f64; bf16 has the range of f32, so its sums are rounded to odd first.
-const sum = (x: Choices, a: string, b: string): string => (isBf16(x) ? `H.sumOdd(${a}, ${b})` : `${a} + ${b}`);
+const sum = (x: Choices, a: string, b: string): string =>
+  isBf16(x) ? `H.sumOdd(${a}, ${b})` : `${a} + ${b}`;
 
 /** `.ftz` flushes subnormal f16 inputs and results, `.sat` clamps to [0, 1], `.relu` to zero from below. */
 function half(expression: (x: Choices, a: string, b: string, c: string) => string): (x: Choices) => string {
@@ -102,23 +212,67 @@ const f16s = "type:f16|f16x2";
 const bf16s = "type:bf16|bf16x2";
 
 /** Arithmetic on f16 may flush and saturate; on bf16 it may not. */
-function both(section: string, head: string, modifiers: string, operands: string, expression: (x: Choices, a: string, b: string, c: string) => string): LaneRow[] {
-  return [row(section, `${head}.${modifiers}${f16s}`, operands, half(expression)), row(section, `${head}.${bf16s}`, operands, half(expression))];
+function both(
+  section: string,
+  head: string,
+  modifiers: string,
+  operands: string,
+  expression: (x: Choices, a: string, b: string, c: string) => string,
+): LaneRow[] {
+  return [
+    row(section, `${head}.${modifiers}${f16s}`, operands, half(expression)),
+    row(section, `${head}.${bf16s}`, operands, half(expression)),
+  ];
 }
 
 const half16: readonly LaneRow[] = [
   ...both("9.7.4.1", "add.rnd?rn", "ftz?ftz.sat?sat.", "d a b", (x, a, b) => sum(x, a, b)),
   ...both("9.7.4.2", "sub.rnd?rn", "ftz?ftz.sat?sat.", "d a b", (x, a, b) => sum(x, a, `-${b}`)),
   ...both("9.7.4.3", "mul.rnd?rn", "ftz?ftz.sat?sat.", "d a b", (_, a, b) => `${a} * ${b}`),
-  row("9.7.4.4", `fma.rn.ftz?ftz.sat?sat.${f16s}`, "d a b c", half((_, a, b, c) => `H.sumOdd(${a} * ${b}, ${c})`)),
-  row("9.7.4.4", `fma.rn.ftz?ftz.relu.${f16s}`, "d a b c", (x) => `H.relu(${half((_, a, b, c) => `H.sumOdd(${a} * ${b}, ${c})`)(x)})`),
-  row("9.7.4.4", `fma.rn.relu?relu.${bf16s}`, "d a b c", half((_, a, b, c) => `H.sumOdd(${a} * ${b}, ${c})`)),
-  row("9.7.4.5", "neg.ftz?ftz.type:f16", "d:b16 a:b16", (x) => `${x["ftz"] === undefined ? "a" : "H.flushF16Bits(a)"} ^ 0x8000`),
-  row("9.7.4.5", "neg.ftz?ftz.type:f16x2", "d:b32 a:b32", (x) => `${x["ftz"] === undefined ? "a" : "H.flushF16Bits(a)"} ^ 0x80008000`),
+  row(
+    "9.7.4.4",
+    `fma.rn.ftz?ftz.sat?sat.${f16s}`,
+    "d a b c",
+    half((_, a, b, c) => `H.sumOdd(${a} * ${b}, ${c})`),
+  ),
+  row(
+    "9.7.4.4",
+    `fma.rn.ftz?ftz.relu.${f16s}`,
+    "d a b c",
+    (x) => `H.relu(${half((_, a, b, c) => `H.sumOdd(${a} * ${b}, ${c})`)(x)})`,
+  ),
+  row(
+    "9.7.4.4",
+    `fma.rn.relu?relu.${bf16s}`,
+    "d a b c",
+    half((_, a, b, c) => `H.sumOdd(${a} * ${b}, ${c})`),
+  ),
+  row(
+    "9.7.4.5",
+    "neg.ftz?ftz.type:f16",
+    "d:b16 a:b16",
+    (x) => `${x["ftz"] === undefined ? "a" : "H.flushF16Bits(a)"} ^ 0x8000`,
+  ),
+  row(
+    "9.7.4.5",
+    "neg.ftz?ftz.type:f16x2",
+    "d:b32 a:b32",
+    (x) => `${x["ftz"] === undefined ? "a" : "H.flushF16Bits(a)"} ^ 0x80008000`,
+  ),
   row("9.7.4.5", "neg.type:bf16", "d:b16 a:b16", "a ^ 0x8000"),
   row("9.7.4.5", "neg.type:bf16x2", "d:b32 a:b32", "a ^ 0x80008000"),
-  row("9.7.4.6", "abs.ftz?ftz.type:f16", "d:b16 a:b16", (x) => `${x["ftz"] === undefined ? "a" : "H.flushF16Bits(a)"} & 0x7fff`),
-  row("9.7.4.6", "abs.ftz?ftz.type:f16x2", "d:b32 a:b32", (x) => `${x["ftz"] === undefined ? "a" : "H.flushF16Bits(a)"} & 0x7fff7fff`),
+  row(
+    "9.7.4.6",
+    "abs.ftz?ftz.type:f16",
+    "d:b16 a:b16",
+    (x) => `${x["ftz"] === undefined ? "a" : "H.flushF16Bits(a)"} & 0x7fff`,
+  ),
+  row(
+    "9.7.4.6",
+    "abs.ftz?ftz.type:f16x2",
+    "d:b32 a:b32",
+    (x) => `${x["ftz"] === undefined ? "a" : "H.flushF16Bits(a)"} & 0x7fff7fff`,
+  ),
   row("9.7.4.6", "abs.type:bf16", "d:b16 a:b16", "a & 0x7fff"),
   row("9.7.4.6", "abs.type:bf16x2", "d:b32 a:b32", "a & 0x7fff7fff"),
   ...extremes("9.7.4.7", "min", "ftz?ftz.", f16s, half),

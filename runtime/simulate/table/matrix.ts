@@ -7,7 +7,14 @@ import { checkRead, checkWrite } from "../machine/check.ts";
 import { countAccess } from "../machine/counts.ts";
 import { wasWrite } from "../machine/journal.ts";
 import type { Warp } from "../machine/warp.ts";
-import { bf16ToNumber, e4m3ToNumber, e5m2ToNumber, f16ToNumber, numberToF16, tf32ToNumber } from "../numeric/formats.ts";
+import {
+  bf16ToNumber,
+  e4m3ToNumber,
+  e5m2ToNumber,
+  f16ToNumber,
+  numberToF16,
+  tf32ToNumber,
+} from "../numeric/formats.ts";
 import { checkAligned } from "./barrier.ts";
 import type { Step, WarpRow } from "./row.ts";
 
@@ -16,7 +23,10 @@ interface ElementType {
   readonly decode: (bits: number) => number;
 }
 
-const signExtend = (bits: number): ((x: number) => number) => (x) => (x << (32 - bits)) >> (32 - bits);
+const signExtend =
+  (bits: number): ((x: number) => number) =>
+  (x) =>
+    (x << (32 - bits)) >> (32 - bits);
 
 export const elementTypes: Readonly<Record<string, ElementType>> = {
   f16: { bits: 16, decode: f16ToNumber },
@@ -30,13 +40,21 @@ export const elementTypes: Readonly<Record<string, ElementType>> = {
   u4: { bits: 4, decode: (x) => x },
 };
 
-const registersOf = (site: Site, value: Value | undefined): number[] => elementsOf(site, value).map((element) => element.base);
+const registersOf = (site: Site, value: Value | undefined): number[] =>
+  elementsOf(site, value).map((element) => element.base);
 
 /**
  * One operand of mma.sync into a dense array. Each register holds `32 / bits` neighbours along k; lane l owns row
  * (or column) l / 4 and the k positions of l % 4; registers step over the rows by 8, then over k (9.7.14.5).
  */
-function gather(w: Warp, registers: readonly number[], type: ElementType, rows: number, k: number, into: Float64Array): void {
+function gather(
+  w: Warp,
+  registers: readonly number[],
+  type: ElementType,
+  rows: number,
+  k: number,
+  into: Float64Array,
+): void {
   const per = 32 / type.bits;
   const field = type.bits === 32 ? -1 : (1 << type.bits) - 1;
   const halves = rows === 16 ? 2 : 1;
@@ -45,7 +63,8 @@ function gather(w: Warp, registers: readonly number[], type: ElementType, rows: 
       const row = (lane >> 2) + 8 * (r % halves);
       const column = (lane & 3) * per + Math.floor(r / halves) * 4 * per;
       const word = w.U[base + lane]!;
-      for (let j = 0; j < per; j++) into[row * k + column + j] = type.decode((word >>> (j * type.bits)) & field);
+      for (let j = 0; j < per; j++)
+        into[row * k + column + j] = type.decode((word >>> (j * type.bits)) & field);
     }
   });
 }
@@ -61,13 +80,26 @@ function parseShape(text: string): Shape {
   return { m: Number(m), n: Number(n), k: Number(k) };
 }
 
-function readAccumulator(w: Warp, registers: readonly number[], type: string, i: number, lane: number): number {
+function readAccumulator(
+  w: Warp,
+  registers: readonly number[],
+  type: string,
+  i: number,
+  lane: number,
+): number {
   if (type === "f16") return f16ToNumber((w.U[registers[i >> 1]! + lane]! >>> (16 * (i & 1))) & 0xffff);
   const at = registers[i]! + lane;
   return type === "f32" ? w.F[at]! : w.I[at]!;
 }
 
-function writeAccumulator(w: Warp, registers: readonly number[], type: string, i: number, lane: number, value: number): void {
+function writeAccumulator(
+  w: Warp,
+  registers: readonly number[],
+  type: string,
+  i: number,
+  lane: number,
+  value: number,
+): void {
   if (type === "f16") {
     const at = registers[i >> 1]! + lane;
     const shift = 16 * (i & 1);
@@ -87,9 +119,18 @@ function bindMma(site: Site): Step {
   const { shape, at, bt, dt, ct, satfinite } = site.choices;
   const { m, n, k } = parseShape(shape!);
   const [aType, bType] = [elementTypes[at!]!, elementTypes[bt!]!];
-  const [D, A, B, C] = site.operands.map((value) => registersOf(site, value)) as [number[], number[], number[], number[]];
+  const [D, A, B, C] = site.operands.map((value) => registersOf(site, value)) as [
+    number[],
+    number[],
+    number[],
+    number[],
+  ];
   const expect = (name: string, list: readonly number[], count: number): void => {
-    if (list.length !== count) throw new SimulateError(`${site.instruction.text}: ${list.length} registers for ${name}, which takes ${count}`, site.instruction.line);
+    if (list.length !== count)
+      throw new SimulateError(
+        `${site.instruction.text}: ${list.length} registers for ${name}, which takes ${count}`,
+        site.instruction.line,
+      );
   };
   expect("a", A, (m * k * aType.bits) / 1024);
   expect("b", B, (n * k * bType.bits) / 1024);
@@ -111,25 +152,36 @@ function bindMma(site: Site): Step {
         sums[lane * results + i] = clamp ? Math.max(-2147483648, Math.min(2147483647, sum)) : sum;
       }
     }
-    for (let lane = 0; lane < 32; lane++) for (let i = 0; i < results; i++) writeAccumulator(w, D, dt!, i, lane, sums[lane * results + i]!);
+    for (let lane = 0; lane < 32; lane++)
+      for (let i = 0; i < results; i++) writeAccumulator(w, D, dt!, i, lane, sums[lane * results + i]!);
   };
 }
 
 /** f64 fragments: one 64-bit register an element, in the same arrangement. */
 function bindMma64(site: Site): Step {
   const { m, k } = parseShape(site.choices["shape"]!);
-  const [D, A, B, C] = site.operands.map((value) => registersOf(site, value).map((base) => base / 2)) as [number[], number[], number[], number[]];
+  const [D, A, B, C] = site.operands.map((value) => registersOf(site, value).map((base) => base / 2)) as [
+    number[],
+    number[],
+    number[],
+    number[],
+  ];
   const halves = m === 16 ? 2 : 1;
   return (w, mask) => {
     checkAligned(w, mask, site);
     for (let lane = 0; lane < 32; lane++) {
-      A.forEach((base, r) => (a[((lane >> 2) + 8 * (r % halves)) * k + (lane & 3) + 4 * Math.floor(r / halves)] = w.D[base + lane]!));
+      A.forEach(
+        (base, r) =>
+          (a[((lane >> 2) + 8 * (r % halves)) * k + (lane & 3) + 4 * Math.floor(r / halves)] =
+            w.D[base + lane]!),
+      );
       B.forEach((base, r) => (b[(lane >> 2) * k + (lane & 3) + 4 * r] = w.D[base + lane]!));
     }
     for (let lane = 0; lane < 32; lane++) {
       C.forEach((base, i) => {
         let sum = w.D[base + lane]!;
-        for (let p = 0; p < k; p++) sum += a[((lane >> 2) + 8 * (i >> 1)) * k + p]! * b[((lane & 3) * 2 + (i & 1)) * k + p]!;
+        for (let p = 0; p < k; p++)
+          sum += a[((lane >> 2) + 8 * (i >> 1)) * k + p]! * b[((lane & 3) * 2 + (i & 1)) * k + p]!;
         w.D[D[i]! + lane] = sum;
       });
     }
@@ -138,17 +190,61 @@ function bindMma64(site: Site): Step {
 
 const shapes16 = "shape:m16n8k8|m16n8k16";
 const mmaRows: readonly WarpRow[] = [
-  { pattern: `mma.sync.aligned.${shapes16}.row.col.dt:f16|f32.at:f16.bt:f16.ct:f16|f32`, section: "9.7.14.5.7", writes: [0], bind: bindMma },
-  { pattern: `mma.sync.aligned.${shapes16}.row.col.dt:f32.at:bf16.bt:bf16.ct:f32`, section: "9.7.14.5.8", writes: [0], bind: bindMma },
-  { pattern: "mma.sync.aligned.shape:m16n8k4|m16n8k8.row.col.dt:f32.at:tf32.bt:tf32.ct:f32", section: "9.7.14.5.6", writes: [0], bind: bindMma },
-  { pattern: "mma.sync.aligned.shape:m16n8k16|m16n8k32.row.col.dt:f16|f32.at:e4m3|e5m2.bt:e4m3|e5m2.ct:f16|f32", section: "9.7.14.5.10", writes: [0], bind: bindMma },
-  { pattern: "mma.sync.aligned.shape:m8n8k16|m16n8k16|m16n8k32.row.col.satfinite?satfinite.dt:s32.at:s8|u8.bt:s8|u8.ct:s32", section: "9.7.14.5.10", writes: [0], bind: bindMma },
-  { pattern: "mma.sync.aligned.shape:m8n8k32|m16n8k32|m16n8k64.row.col.satfinite?satfinite.dt:s32.at:s4|u4.bt:s4|u4.ct:s32", section: "9.7.14.5.11", writes: [0], bind: bindMma },
-  { pattern: "mma.sync.aligned.shape:m8n8k4|m16n8k4|m16n8k8|m16n8k16.row.col.dt:f64.at:f64.bt:f64.ct:f64", section: "9.7.14.5.14", writes: [0], bind: bindMma64 },
+  {
+    pattern: `mma.sync.aligned.${shapes16}.row.col.dt:f16|f32.at:f16.bt:f16.ct:f16|f32`,
+    section: "9.7.14.5.7",
+    writes: [0],
+    bind: bindMma,
+  },
+  {
+    pattern: `mma.sync.aligned.${shapes16}.row.col.dt:f32.at:bf16.bt:bf16.ct:f32`,
+    section: "9.7.14.5.8",
+    writes: [0],
+    bind: bindMma,
+  },
+  {
+    pattern: "mma.sync.aligned.shape:m16n8k4|m16n8k8.row.col.dt:f32.at:tf32.bt:tf32.ct:f32",
+    section: "9.7.14.5.6",
+    writes: [0],
+    bind: bindMma,
+  },
+  {
+    pattern:
+      "mma.sync.aligned.shape:m16n8k16|m16n8k32.row.col.dt:f16|f32.at:e4m3|e5m2.bt:e4m3|e5m2.ct:f16|f32",
+    section: "9.7.14.5.10",
+    writes: [0],
+    bind: bindMma,
+  },
+  {
+    pattern:
+      "mma.sync.aligned.shape:m8n8k16|m16n8k16|m16n8k32.row.col.satfinite?satfinite.dt:s32.at:s8|u8.bt:s8|u8.ct:s32",
+    section: "9.7.14.5.10",
+    writes: [0],
+    bind: bindMma,
+  },
+  {
+    pattern:
+      "mma.sync.aligned.shape:m8n8k32|m16n8k32|m16n8k64.row.col.satfinite?satfinite.dt:s32.at:s4|u4.bt:s4|u4.ct:s32",
+    section: "9.7.14.5.11",
+    writes: [0],
+    bind: bindMma,
+  },
+  {
+    pattern: "mma.sync.aligned.shape:m8n8k4|m16n8k4|m16n8k8|m16n8k16.row.col.dt:f64.at:f64.bt:f64.ct:f64",
+    section: "9.7.14.5.14",
+    writes: [0],
+    bind: bindMma64,
+  },
 ];
 
 /** Calls `visit` with the matrix, row and region offset of each 16-byte row whose address a lane gives (9.7.14.5.15). */
-function eachRow(w: Warp, site: Site, count: number, write: boolean, visit: (matrix: number, row: number, offset: number) => void): void {
+function eachRow(
+  w: Warp,
+  site: Site,
+  count: number,
+  write: boolean,
+  visit: (matrix: number, row: number, offset: number) => void,
+): void {
   const checks = w.machine.options.memoryChecks;
   const flags = write ? wasWrite : 0;
   const record = recordOf(w, site.id, flags);
@@ -167,7 +263,11 @@ function bindLdmatrix(site: Site): Step {
   const registers = registersOf(site, site.operands[0]);
   const addressOf = bindAddress(site, site.operands[1]);
   const count = Number(site.choices["num"]!.slice(1));
-  if (registers.length !== count) throw new SimulateError(`${site.instruction.text}: ${registers.length} registers for ${count} matrices`, site.instruction.line);
+  if (registers.length !== count)
+    throw new SimulateError(
+      `${site.instruction.text}: ${registers.length} registers for ${count} matrices`,
+      site.instruction.line,
+    );
   const transposed = site.choices["trans"] !== undefined;
   return (w, mask) => {
     checkAligned(w, mask, site);
@@ -191,7 +291,11 @@ function bindStmatrix(site: Site): Step {
   const addressOf = bindAddress(site, site.operands[0]);
   const registers = registersOf(site, site.operands[1]);
   const count = Number(site.choices["num"]!.slice(1));
-  if (registers.length !== count) throw new SimulateError(`${site.instruction.text}: ${registers.length} registers for ${count} matrices`, site.instruction.line);
+  if (registers.length !== count)
+    throw new SimulateError(
+      `${site.instruction.text}: ${registers.length} registers for ${count} matrices`,
+      site.instruction.line,
+    );
   const transposed = site.choices["trans"] !== undefined;
   return (w, mask) => {
     checkAligned(w, mask, site);
@@ -224,7 +328,22 @@ function bindMovmatrix(site: Site): Step {
 
 export const matrixRows: readonly WarpRow[] = [
   ...mmaRows,
-  { pattern: "ldmatrix.sync.aligned.m8n8.num:x1|x2|x4.trans?trans.space?shared|shared::cta.b16", section: "9.7.14.5.15", writes: [0], bind: bindLdmatrix },
-  { pattern: "stmatrix.sync.aligned.m8n8.num:x1|x2|x4.trans?trans.space?shared|shared::cta.b16", section: "9.7.14.5.16", writes: [], bind: bindStmatrix },
-  { pattern: "movmatrix.sync.aligned.m8n8.trans.b16", section: "9.7.14.5.17", writes: [0], bind: bindMovmatrix },
+  {
+    pattern: "ldmatrix.sync.aligned.m8n8.num:x1|x2|x4.trans?trans.space?shared|shared::cta.b16",
+    section: "9.7.14.5.15",
+    writes: [0],
+    bind: bindLdmatrix,
+  },
+  {
+    pattern: "stmatrix.sync.aligned.m8n8.num:x1|x2|x4.trans?trans.space?shared|shared::cta.b16",
+    section: "9.7.14.5.16",
+    writes: [],
+    bind: bindStmatrix,
+  },
+  {
+    pattern: "movmatrix.sync.aligned.m8n8.trans.b16",
+    section: "9.7.14.5.17",
+    writes: [0],
+    bind: bindMovmatrix,
+  },
 ];

@@ -24,7 +24,11 @@ import type { Warp } from "../machine/warp.ts";
 import type { Attempt, Step, WaitRow, WarpRow } from "./row.ts";
 
 /** Calls `then` with the barrier that each lane names. */
-function eachBarrier(site: Site, address: Value | undefined, then: (w: Warp, lane: number, m: Mbarrier) => void): Step {
+function eachBarrier(
+  site: Site,
+  address: Value | undefined,
+  then: (w: Warp, lane: number, m: Mbarrier) => void,
+): Step {
   const addressOf = bindAddress(site, address);
   return (w, mask) => {
     addressOf(w, mask);
@@ -46,14 +50,23 @@ function bindInit(site: Site): Step {
       if (!((mask >>> l) & 1)) continue;
       const region = sharedRegion(w, w.lo[l]!);
       const offset = w.lo[l]! & 0xffffff;
-      if (region !== w.block.shared) findAt(w, 1 << l, site.id, "mbarrier-misuse", "mbarrier.init reaches only the block's own shared memory");
-      else if (inBounds(w, site, l, region, offset, 8, 8)) initialise(w, site, l, region, w.block, offset, count(w, l));
+      if (region !== w.block.shared)
+        findAt(
+          w,
+          1 << l,
+          site.id,
+          "mbarrier-misuse",
+          "mbarrier.init reaches only the block's own shared memory",
+        );
+      else if (inBounds(w, site, l, region, offset, 8, 8))
+        initialise(w, site, l, region, w.block, offset, count(w, l));
     }
   };
 }
 
 function writeToken(w: Warp, state: Value | undefined, lane: number, m: Mbarrier): void {
-  if (state?.kind === "register") w.BU[state.register.base / 2 + lane] = BigInt(m.phase) | (BigInt(m.pending) << 32n);
+  if (state?.kind === "register")
+    w.BU[state.register.base / 2 + lane] = BigInt(m.phase) | (BigInt(m.pending) << 32n);
 }
 
 function bindArrive(site: Site): Step {
@@ -144,7 +157,10 @@ function bindCopyArrive(site: Site): Step {
     collect(w, mask);
     const mine = arrivals.splice(0);
     const { copies } = w.async;
-    const before = [...copies.open.map((entry) => entry.operation), ...copies.committed.flatMap((group) => group.operations)].filter((op) => !op.done);
+    const before = [
+      ...copies.open.map((entry) => entry.operation),
+      ...copies.committed.flatMap((group) => group.operations),
+    ].filter((op) => !op.done);
     if (!noIncrement) for (const { m } of mine) m.pending++;
     const published = snapshot(w, mask);
     if (copies.agent >= 0) {
@@ -171,16 +187,30 @@ function bindCopyArrive(site: Site): Step {
 const section = "9.7.13.15";
 const space = "space?shared|shared::cta|shared::cluster";
 const order = "sem?release|relaxed.scope?cta|cluster";
-const row = (pattern: string, writes: readonly number[], bind: (site: Site) => Step): WarpRow => ({ pattern, section, writes, bind });
-const wait = (pattern: string): WaitRow => ({ pattern, section: "9.7.13.15.16", writes: [0], attempt: bindWait });
+const row = (pattern: string, writes: readonly number[], bind: (site: Site) => Step): WarpRow => ({
+  pattern,
+  section,
+  writes,
+  bind,
+});
+const wait = (pattern: string): WaitRow => ({
+  pattern,
+  section: "9.7.13.15.16",
+  writes: [0],
+  attempt: bindWait,
+});
 
 export const mbarrierRows: readonly (WarpRow | WaitRow)[] = [
   row("mbarrier.init.space?shared|shared::cta.b64", [], bindInit),
-  row("mbarrier.inval.space?shared|shared::cta.b64", [], (site) => eachBarrier(site, site.operands[0], (w, lane, m) => invalidate(w, site, lane, m))),
+  row("mbarrier.inval.space?shared|shared::cta.b64", [], (site) =>
+    eachBarrier(site, site.operands[0], (w, lane, m) => invalidate(w, site, lane, m)),
+  ),
   row(`mbarrier.expect_tx.${order}.${space}.b64`, [], bindExpect),
   row(`mbarrier.complete_tx.${order}.${space}.b64`, [], bindComplete),
   row(`mbarrier.drop:arrive|arrive_drop.kind?expect_tx|noComplete.${order}.${space}.b64`, [0], bindArrive),
   row("mbarrier.pending_count.b64", [0], bindPending),
-  wait("mbarrier.kind:test_wait|try_wait.parity?parity.sem?acquire|relaxed.scope?cta|cluster.space?shared|shared::cta.b64"),
+  wait(
+    "mbarrier.kind:test_wait|try_wait.parity?parity.sem?acquire|relaxed.scope?cta|cluster.space?shared|shared::cta.b64",
+  ),
   row("cp.async.mbarrier.arrive.noinc?noinc.space?shared|shared::cta.b64", [], bindCopyArrive),
 ];

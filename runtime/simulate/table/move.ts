@@ -2,12 +2,18 @@
 import type { LaneRow } from "./row.ts";
 import { windows } from "../machine/windows.ts";
 
-const window = (space: string): string => `0x${windows[space === "local" ? "local" : space.startsWith("param") ? "param" : "shared"].toString(16)}00000000n`;
+const window = (space: string): string =>
+  `0x${windows[space === "local" ? "local" : space.startsWith("param") ? "param" : "shared"].toString(16)}00000000n`;
 const isFlat = (space: string): boolean => space === "global" || space === "const";
 
 export const moveRows: readonly LaneRow[] = [
   { pattern: "mov.type:pred", section: "9.7.9.3", operands: "d a", is: "a" },
-  { pattern: "mov.type:b16|b32|b64|u16|u32|u64|s16|s32|s64|f32|f64", section: "9.7.9.3", operands: "d:bits a:bits", is: "a" },
+  {
+    pattern: "mov.type:b16|b32|b64|u16|u32|u64|s16|s32|s64|f32|f64",
+    section: "9.7.9.3",
+    operands: "d:bits a:bits",
+    is: "a",
+  },
   {
     pattern: "prmt.b32.mode?f4e|b4e|rc8|ecl|ecr|rc16",
     section: "9.7.9.7",
@@ -39,8 +45,28 @@ export const moveRows: readonly LaneRow[] = [
           : `(a >> 32n) === (${window(space!)} >> 32n)`,
   },
   // The address of the same variable in block `b` of the cluster: the rank is bits 24 and up of a shared address.
-  { pattern: "mapa.shared::cluster.type:u32", section: "9.7.9.23", operands: "d a b:u32", is: "(a & 0xffffff) | (b << 24)" },
-  { pattern: "mapa.space?shared::cluster.type:u64", section: "9.7.9.23", operands: "d a b:u32", is: "(a & ~0xff000000n) | (BigInt(b) << 24n)" },
-  { pattern: "getctarank.shared::cluster.type:u32", section: "9.7.9.24", operands: "d:u32 a", is: "a >>> 24" },
-  { pattern: "getctarank.space?shared::cluster.type:u64", section: "9.7.9.24", operands: "d:u32 a", is: "Number((a >> 24n) & 255n)" },
+  {
+    pattern: "mapa.shared::cluster.type:u32",
+    section: "9.7.9.23",
+    operands: "d a b:u32",
+    is: "(a & 0xffffff) | (b << 24)",
+  },
+  {
+    pattern: "mapa.space?shared::cluster.type:u64",
+    section: "9.7.9.23",
+    operands: "d a b:u32",
+    is: "(a & ~0xff000000n) | (BigInt(b) << 24n)",
+  },
+  {
+    pattern: "getctarank.shared::cluster.type:u32",
+    section: "9.7.9.24",
+    operands: "d:u32 a",
+    is: "a >>> 24",
+  },
+  {
+    pattern: "getctarank.space?shared::cluster.type:u64",
+    section: "9.7.9.24",
+    operands: "d:u32 a",
+    is: "Number((a >> 24n) & 255n)",
+  },
 ];

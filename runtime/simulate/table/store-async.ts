@@ -18,9 +18,14 @@ function bindStore(site: Site): Step {
   const toOf = bindAddress(site, to);
   const barOf = bindAddress(site, bar);
   const words = bindWords(site, value, bytes);
-  if (words.length !== count) throw new SimulateError(`${site.instruction.text}: ${words.length} values for a vector of ${count}`, site.instruction.line);
+  if (words.length !== count)
+    throw new SimulateError(
+      `${site.instruction.text}: ${words.length} values for a vector of ${count}`,
+      site.instruction.line,
+    );
   const update = op === undefined ? undefined : updateOf(op, type!);
-  if (op !== undefined && update === undefined) throw new SimulateError(`${site.instruction.text}: there is no ${op} of ${type}`, site.instruction.line);
+  if (op !== undefined && update === undefined)
+    throw new SimulateError(`${site.instruction.text}: there is no ${op} of ${type}`, site.instruction.line);
   const total = bytes * count;
   return (w, mask) => {
     const toLow = lows(w, mask, toOf);
@@ -35,10 +40,29 @@ function bindStore(site: Site): Step {
         values.forEach(([low, high], e) => {
           const at = range.offset + e * bytes;
           if (update === undefined) storeElement(range.region, at, bytes, low, high);
-          else writeElement(range.region, at, bytes, update(readElement(range.region, at, bytes), BigInt(low >>> 0) | (BigInt(high >>> 0) << 32n), 0n));
+          else
+            writeElement(
+              range.region,
+              at,
+              bytes,
+              update(
+                readElement(range.region, at, bytes),
+                BigInt(low >>> 0) | (BigInt(high >>> 0) << 32n),
+                0n,
+              ),
+            );
         });
       };
-      issueLanding(w, { site, lane: l, reads: [], writes: [range], bytes: total, barrier, move, reduces: update !== undefined });
+      issueLanding(w, {
+        site,
+        lane: l,
+        reads: [],
+        writes: [range],
+        bytes: total,
+        barrier,
+        move,
+        reduces: update !== undefined,
+      });
     }
   };
 }
@@ -46,6 +70,16 @@ function bindStore(site: Site): Step {
 const tail = "to?shared::cluster.mbarrier::complete_tx::bytes";
 
 export const storeAsyncRows: readonly WarpRow[] = [
-  { pattern: `st.async.weak?weak.${tail}.vector?v2|v4.type:b32|b64|u32|u64|s32|s64|f32|f64`, section: "9.7.9.12", writes: [], bind: bindStore },
-  { pattern: `red.async.sem?relaxed.scope?cluster.${tail}.op:inc|dec|min|max|add|and|or|xor.type:u32|s32|u64|b32`, section: "9.7.13.9", writes: [], bind: bindStore },
+  {
+    pattern: `st.async.weak?weak.${tail}.vector?v2|v4.type:b32|b64|u32|u64|s32|s64|f32|f64`,
+    section: "9.7.9.12",
+    writes: [],
+    bind: bindStore,
+  },
+  {
+    pattern: `red.async.sem?relaxed.scope?cluster.${tail}.op:inc|dec|min|max|add|and|or|xor.type:u32|s32|u64|b32`,
+    section: "9.7.13.9",
+    writes: [],
+    bind: bindStore,
+  },
 ];

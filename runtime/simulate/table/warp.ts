@@ -47,7 +47,12 @@ function shuffleSource(mode: string, lane: number, b: number, c: number): [numbe
 function bindShuffle(site: Site): Step {
   const [destination, a, b, c, members] = site.operands;
   const { d, p } = results(site, destination);
-  const [readA, readB, readC, readMembers] = [a, b, c, members].map((value) => bindRead(site, value)) as [Reader, Reader, Reader, Reader];
+  const [readA, readB, readC, readMembers] = [a, b, c, members].map((value) => bindRead(site, value)) as [
+    Reader,
+    Reader,
+    Reader,
+    Reader,
+  ];
   const { mode } = site.choices;
   return (w, mask) => {
     checkMembers(w, mask, site, readMembers(w, firstLane(mask)));
@@ -87,7 +92,8 @@ function bindVote(site: Site): Step {
       for (let l = 0; l < 32; l++) if ((mask >>> l) & 1) w.I[base + l] = votes;
       return;
     }
-    const truth = mode === "all" ? votes === mask : mode === "any" ? votes !== 0 : votes === mask || votes === 0;
+    const truth =
+      mode === "all" ? votes === mask : mode === "any" ? votes !== 0 : votes === mask || votes === 0;
     setPredicate(w, base, mask, truth ? mask : 0);
   };
 }
@@ -102,9 +108,14 @@ function bindMatch(site: Site): Step {
   return (w, mask) => {
     checkMembers(w, mask, site, readMembers(w, firstLane(mask)));
     const groups = new Map<number | bigint, number>();
-    for (let l = 0; l < 32; l++) if ((mask >>> l) & 1) groups.set(read(w, l), (groups.get(read(w, l)) ?? 0) | (1 << l));
-    const values = Array.from({ length: 32 }, (_, l) => (groups.get((mask >>> l) & 1 ? read(w, l) : 0) ?? 0) | 0);
-    for (let l = 0; l < 32; l++) if ((mask >>> l) & 1 && d >= 0) w.I[d + l] = all ? (groups.size === 1 ? mask : 0) : values[l]!;
+    for (let l = 0; l < 32; l++)
+      if ((mask >>> l) & 1) groups.set(read(w, l), (groups.get(read(w, l)) ?? 0) | (1 << l));
+    const values = Array.from(
+      { length: 32 },
+      (_, l) => (groups.get((mask >>> l) & 1 ? read(w, l) : 0) ?? 0) | 0,
+    );
+    for (let l = 0; l < 32; l++)
+      if ((mask >>> l) & 1 && d >= 0) w.I[d + l] = all ? (groups.size === 1 ? mask : 0) : values[l]!;
     if (p >= 0) setPredicate(w, p, mask, groups.size === 1 ? mask : 0);
   };
 }
@@ -123,11 +134,16 @@ function bindRedux(site: Site): Step {
   const readMembers = bindRead(site, members);
   const { op, type } = site.choices;
   const view = (x: number): number => (type === "u32" ? x >>> 0 : x);
-  const combine = reducers[op!] ?? (op === "min" ? (x: number, y: number): number => Math.min(view(x), view(y)) : (x: number, y: number): number => Math.max(view(x), view(y)));
+  const combine =
+    reducers[op!] ??
+    (op === "min"
+      ? (x: number, y: number): number => Math.min(view(x), view(y))
+      : (x: number, y: number): number => Math.max(view(x), view(y)));
   return (w, mask) => {
     checkMembers(w, mask, site, readMembers(w, firstLane(mask)));
     let total: number | undefined;
-    for (let l = 0; l < 32; l++) if ((mask >>> l) & 1) total = total === undefined ? read(w, l) : combine(total, read(w, l));
+    for (let l = 0; l < 32; l++)
+      if ((mask >>> l) & 1) total = total === undefined ? read(w, l) : combine(total, read(w, l));
     for (let l = 0; l < 32; l++) if ((mask >>> l) & 1) w.I[base + l] = total!;
   };
 }
@@ -135,7 +151,8 @@ function bindRedux(site: Site): Step {
 /** One lane of the members is the leader; which one is not said, and here it is the first. */
 function bindElect(site: Site): Step {
   const [destination, members] = site.operands;
-  if (destination?.kind !== "pair") throw new SimulateError(`${site.instruction.text}: I expected d|p`, site.instruction.line);
+  if (destination?.kind !== "pair")
+    throw new SimulateError(`${site.instruction.text}: I expected d|p`, site.instruction.line);
   const { d, p } = results(site, destination);
   const readMembers = bindRead(site, members);
   return (w, mask) => {
@@ -153,7 +170,12 @@ function bindActive(site: Site): Step {
   };
 }
 
-const row = (pattern: string, section: string, bind: (site: Site) => Step): WarpRow => ({ pattern, section, writes: [0], bind });
+const row = (pattern: string, section: string, bind: (site: Site) => Step): WarpRow => ({
+  pattern,
+  section,
+  writes: [0],
+  bind,
+});
 
 export const warpRows: readonly WarpRow[] = [
   row("shfl.sync.mode:up|down|bfly|idx.b32", "9.7.9.6", bindShuffle),

@@ -2,11 +2,27 @@
 import { SimulateError } from "../finding.ts";
 import { registersOf, type Register, type Site, type Value } from "../compile/site.ts";
 import { bindRead, bindRead64 } from "../machine/address.ts";
-import { commit, dropGroups, finish, issue, learn, newAgent, waitGroups, type AsyncOperation } from "../machine/async.ts";
+import {
+  commit,
+  dropGroups,
+  finish,
+  issue,
+  learn,
+  newAgent,
+  waitGroups,
+  type AsyncOperation,
+} from "../machine/async.ts";
 import { findAt, warpName } from "../machine/findings.ts";
 import { append, wasAsync, wasAsyncProxy } from "../machine/journal.ts";
 import { advance } from "../machine/sync.ts";
-import { checkDescriptor, checkOperand, decodeDescriptor, readOperand, type Descriptor, type OperandShape } from "../machine/wgmma.ts";
+import {
+  checkDescriptor,
+  checkOperand,
+  decodeDescriptor,
+  readOperand,
+  type Descriptor,
+  type OperandShape,
+} from "../machine/wgmma.ts";
 import { common, wgmmaRegisters } from "../machine/wgmma-registers.ts";
 import type { Warp } from "../machine/warp.ts";
 import { popc32 } from "../numeric/bits.ts";
@@ -37,7 +53,11 @@ const bases = (value: Value | undefined): number[] => registersOf(value).map((re
 
 function constantAt(site: Site, i: number): number {
   const value = site.operands[i];
-  if (value?.kind !== "integer") throw new SimulateError(`${site.instruction.text}: operand ${i + 1} must be a constant`, site.instruction.line);
+  if (value?.kind !== "integer")
+    throw new SimulateError(
+      `${site.instruction.text}: operand ${i + 1} must be a constant`,
+      site.instruction.line,
+    );
   return Number(value.value);
 }
 
@@ -54,13 +74,25 @@ function makePlan(site: Site): Plan {
   const floats = !bits && !/^[su]8$/.test(at!);
   // d, a, b, scale-d, then for floats imm-scale-a and imm-scale-b, then for 16-bit types the transposes: of A only from memory.
   const counts = 4 + (floats ? 2 : 0) + (sixteen ? (registersA === undefined ? 2 : 1) : 0);
-  if (site.operands.length !== counts) throw new SimulateError(`${site.instruction.text}: ${site.operands.length} operands where ${counts} belong`, site.instruction.line);
+  if (site.operands.length !== counts)
+    throw new SimulateError(
+      `${site.instruction.text}: ${site.operands.length} operands where ${counts} belong`,
+      site.instruction.line,
+    );
   const transA = sixteen && registersA === undefined ? constantAt(site, 6) : 0;
   const transB = sixteen ? constantAt(site, counts - 1) : 0;
   const D = bases(d);
   const expected = dt === "f16" ? columns / 4 : columns / 2;
-  if (D.length !== expected) throw new SimulateError(`${site.instruction.text}: ${D.length} registers for d, which takes ${expected}`, site.instruction.line);
-  if (registersA !== undefined && registersA.length !== 4) throw new SimulateError(`${site.instruction.text}: ${registersA.length} registers for a, which takes 4`, site.instruction.line);
+  if (D.length !== expected)
+    throw new SimulateError(
+      `${site.instruction.text}: ${D.length} registers for d, which takes ${expected}`,
+      site.instruction.line,
+    );
+  if (registersA !== undefined && registersA.length !== 4)
+    throw new SimulateError(
+      `${site.instruction.text}: ${registersA.length} registers for a, which takes 4`,
+      site.instruction.line,
+    );
   const typeA = bits ? { bits: 32, decode: single } : elementTypes[at!]!;
   const typeB = bits ? { bits: 32, decode: single } : elementTypes[bt!]!;
   // Single bits travel as words of 32.
@@ -92,7 +124,8 @@ function fragmentA(w: Warp, { A, k, aShape, decodeA }: Plan, into: Float64Array)
       const row = (lane >> 2) + 8 * (r & 1);
       const column = (lane & 3) * per + (r >> 1) * 4 * per;
       const word = w.U[base + lane]!;
-      for (let j = 0; j < per; j++) into[row * k + column + j] = decodeA(bits === 32 ? word : (word >>> (j * bits)) & ((1 << bits) - 1));
+      for (let j = 0; j < per; j++)
+        into[row * k + column + j] = decodeA(bits === 32 ? word : (word >>> (j * bits)) & ((1 << bits) - 1));
     }
   });
 }
@@ -102,12 +135,19 @@ function accumulator(w: Warp, { D, result }: Plan, i: number, lane: number): num
   return result === "f32" ? w.F[D[i]! + lane]! : w.I[D[i]! + lane]!;
 }
 
-function setAccumulator(w: Warp, { D, result, saturate }: Plan, i: number, lane: number, value: number): void {
+function setAccumulator(
+  w: Warp,
+  { D, result, saturate }: Plan,
+  i: number,
+  lane: number,
+  value: number,
+): void {
   if (result === "f16") {
     const at = D[i >> 1]! + lane;
     const shift = 16 * (i & 1);
     w.U[at] = (w.U[at]! & ~(0xffff << shift)) | (numberToF16(value) << shift);
-  } else if (result === "s32") w.I[D[i]! + lane] = saturate ? Math.max(-2147483648, Math.min(2147483647, value)) : value;
+  } else if (result === "s32")
+    w.I[D[i]! + lane] = saturate ? Math.max(-2147483648, Math.min(2147483647, value)) : value;
   else if (value === value) w.F[D[i]! + lane] = value;
   else w.U[D[i]! + lane] = 0x7fffffff;
 }
@@ -132,12 +172,22 @@ function multiply(w: Warp, plan: Plan, da: Descriptor | undefined, db: Descripto
   readOperand(w.block.shared, db, plan.bShape, 0, n, plan.decodeB, b);
   if (signA * signB < 0) for (let i = 0; i < 16 * k; i++) a[i] = -a[i]!;
   const eight = plan.aShape.bytes === 1 && plan.result !== "s32";
-  const dot: Dot = plan.bits ? bitDot : eight && w.machine.options.fp8Accumulate === "hopper" ? hopperDot : exactDot;
+  const dot: Dot = plan.bits
+    ? bitDot
+    : eight && w.machine.options.fp8Accumulate === "hopper"
+      ? hopperDot
+      : exactDot;
   for (let lane = 0; lane < 32; lane++) {
     for (let i = 0; i < n / 2; i++) {
       const row = (lane >> 2) + 8 * ((i >> 1) & 1);
       const column = (i >> 2) * 8 + (lane & 3) * 2 + (i & 1);
-      setAccumulator(w, plan, i, lane, dot(a, row * k, b, column * k, k, scaleD ? accumulator(w, plan, i, lane) : 0));
+      setAccumulator(
+        w,
+        plan,
+        i,
+        lane,
+        dot(a, row * k, b, column * k, k, scaleD ? accumulator(w, plan, i, lane) : 0),
+      );
     }
   }
 }
@@ -149,11 +199,23 @@ function bitSet(registers: readonly Register[], count: number): Int32Array {
 }
 
 /** All lanes must agree on a descriptor. */
-function uniform(w: Warp, site: Site, mask: number, read: (w: Warp, lane: number) => bigint, name: string): bigint {
+function uniform(
+  w: Warp,
+  site: Site,
+  mask: number,
+  read: (w: Warp, lane: number) => bigint,
+  name: string,
+): bigint {
   const first = read(w, 0);
   for (let l = 1; l < 32; l++) {
     if ((mask >>> l) & 1 && read(w, l) !== first) {
-      findAt(w, 1 << l, site.id, "wgmma-misuse", `the descriptor of ${name} differs between the lanes of the warp`);
+      findAt(
+        w,
+        1 << l,
+        site.id,
+        "wgmma-misuse",
+        `the descriptor of ${name} differs between the lanes of the warp`,
+      );
       return first;
     }
   }
@@ -168,21 +230,47 @@ function agree(w: Warp, site: Site, text: string): void {
   const at = w.async.wgmma.issued++;
   const entry = `${site.id} ${text}`;
   if (log[at] === undefined) log[at] = entry;
-  else if (log[at] !== entry) findAt(w, -1, site.id, "wgmma-misuse", `the warps of warpgroup ${group} do not issue the same wgmma: instruction and descriptors ${log[at]} against ${entry}`);
+  else if (log[at] !== entry)
+    findAt(
+      w,
+      -1,
+      site.id,
+      "wgmma-misuse",
+      `the warps of warpgroup ${group} do not issue the same wgmma: instruction and descriptors ${log[at]} against ${entry}`,
+    );
 }
 
-function checkHazards(w: Warp, site: Site, accumulators: Int32Array, sources: Int32Array, shape: string): void {
+function checkHazards(
+  w: Warp,
+  site: Site,
+  accumulators: Int32Array,
+  sources: Int32Array,
+  shape: string,
+): void {
   const state = wgmmaRegisters(w);
   const { registers } = w.block.grid.kernel;
-  const stale = state.fenced ? (common(state.dirty, accumulators, registers) ?? common(state.dirty, sources, registers)) : registers[0];
-  if (!state.fenced) findAt(w, -1, site.id, "wgmma-missing-fence", "no wgmma.fence came before the first wgmma of the warp");
-  else if (stale !== undefined) findAt(w, -1, site.id, "wgmma-missing-fence", `${stale.name} was written since the last wgmma.fence`);
+  const stale = state.fenced
+    ? (common(state.dirty, accumulators, registers) ?? common(state.dirty, sources, registers))
+    : registers[0];
+  if (!state.fenced)
+    findAt(w, -1, site.id, "wgmma-missing-fence", "no wgmma.fence came before the first wgmma of the warp");
+  else if (stale !== undefined)
+    findAt(w, -1, site.id, "wgmma-missing-fence", `${stale.name} was written since the last wgmma.fence`);
   for (const held of state.held) {
     // The same accumulator in the same shape may follow without a wait (9.7.15.7.1); A registers are read only.
     const clash = common(held.set, sources, registers);
     const other = held.shape === shape ? undefined : common(held.set, accumulators, registers);
-    const hit = (held.shape === "A" ? undefined : clash) ?? (held.shape === "A" ? common(held.set, accumulators, registers) : other);
-    if (hit !== undefined) findAt(w, -1, site.id, "wgmma-register-hazard", `${hit.name} belongs to an earlier wgmma that no wgmma.wait_group has covered`);
+    const hit =
+      (held.shape === "A" ? undefined : clash) ??
+      (held.shape === "A" ? common(held.set, accumulators, registers) : other);
+    if (hit !== undefined)
+      findAt(
+        w,
+        -1,
+        site.id,
+        "wgmma-register-hazard",
+        `${hit.name} belongs to an earlier wgmma that no wgmma.wait_group has covered`,
+      );
   }
 }
 
@@ -197,7 +285,10 @@ function bindProduct(site: Site): Step {
   return (w, mask) => {
     checkAligned(w, mask, site);
     const count = w.block.grid.kernel.registers.length;
-    sets ??= { D: bitSet(registersOf(d), count), A: bitSet(plan.A === undefined ? [] : registersOf(operandA), count) };
+    sets ??= {
+      D: bitSet(registersOf(d), count),
+      A: bitSet(plan.A === undefined ? [] : registersOf(operandA), count),
+    };
     const bitsB = uniform(w, site, mask, readB, "B");
     const bitsA = readA === undefined ? undefined : uniform(w, site, mask, readA, "A");
     const db = decodeDescriptor(w, site, bitsB, "B");
@@ -208,7 +299,13 @@ function bindProduct(site: Site): Step {
     const { wgmma } = w.async;
     if (wgmma.agent < 0) wgmma.agent = newAgent(w, () => `wgmma issued by ${warpName(w)}`);
     const flags = wasAsync | wasAsyncProxy;
-    const record = append(w.machine.journal, { realm: w.vector.realm.id, agent: wgmma.agent, time: wgmma.time, site: (w.block.grid.number << 16) | site.id, flags });
+    const record = append(w.machine.journal, {
+      realm: w.vector.realm.id,
+      agent: wgmma.agent,
+      time: wgmma.time,
+      site: (w.block.grid.number << 16) | site.id,
+      flags,
+    });
     checkDescriptor(w, site, db, plan.bShape, "B");
     let valid = checkOperand(w, site, db, plan.bShape, 0, plan.n, record, flags);
     if (da !== undefined) {
@@ -277,7 +374,11 @@ function product(k: number, tail: string): WarpRow {
     section,
     writes: [0],
     alone: true,
-    bind: (site) => bindProduct({ ...site, choices: { ...site.choices, n: site.choices["n"]!.replace(/k\d+$/, ""), k: `k${k}` } }),
+    bind: (site) =>
+      bindProduct({
+        ...site,
+        choices: { ...site.choices, n: site.choices["n"]!.replace(/k\d+$/, ""), k: `k${k}` },
+      }),
   };
 }
 
