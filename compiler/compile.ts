@@ -5,6 +5,7 @@
  * bytes.
  */
 import { checkProgram } from "./check/index.ts";
+import { axisNames } from "./axis-names.ts";
 import type { SourceHost } from "./check/files.ts";
 import type { TypedFn, TypedProgram } from "./check/typed.ts";
 import { createReport, type Diagnostic, type Place, type Report } from "./diagnostics/diagnostic.ts";
@@ -130,7 +131,7 @@ export function compile(request: CompileRequest): Compiled {
   if (!fits(storage, target, fn, report)) return ended(front);
   const launches = storage.steps.map((step) => launchOf(step, { arena, names, target, trace, locate: (place) => lineOf(place, sources) }));
   const entry = fn.module === undefined ? fn.name : `${fn.module.name}.${fn.name}`;
-  const artifact = buildPlan({ ...planOf(storage, graph, target), compiler: version, program: `${source.file}:${entry}`, bound: dims, launches });
+  const artifact = buildPlan({ ...planOf(storage, graph, axisNames(fn), target), compiler: version, program: `${source.file}:${entry}`, bound: dims, launches });
   return ended({ ...front, artifact });
 }
 
@@ -235,8 +236,13 @@ function copyNode(arena: Arena, type: TensorType): LoopNode | ScatterNode {
 
 // ---------------------------------------------------------------- the plan
 
-function planOf(storage: Program, graph: Graph, { target, caps }: ChosenTarget): Omit<Parameters<typeof buildPlan>[0], "compiler" | "program" | "bound" | "launches"> {
-  const axesOf = (type: TensorType): string[] => type.shape.map((_, k) => `axis${k}`);
+function planOf(
+  storage: Program, graph: Graph, axes: ReadonlyMap<string, readonly string[]>, { target, caps }: ChosenTarget,
+): Omit<Parameters<typeof buildPlan>[0], "compiler" | "program" | "bound" | "launches"> {
+  const axesOf = (name: string, type: TensorType): readonly string[] => {
+    const known = axes.get(name);
+    return known?.length === type.shape.length ? known : type.shape.map((_, k) => `axis${k}`);
+  };
   const states = storage.inputs.filter(({ input }) => graph.updates.some((update) => update.input === input));
   return {
     target: caps.target,
@@ -244,10 +250,10 @@ function planOf(storage: Program, graph: Graph, { target, caps }: ChosenTarget):
     dynamic: graph.dims,
     checks: [...graph.checks, ...indexChecks(storage, caps.int64)],
     values: storage.storages.map(({ id, type }) => ({ id, dtype: type.dtype, shape: type.shape, inPlaceOf: undefined })),
-    inputs: storage.inputs.map(({ input, storage: home }) => ({ name: input.name, axes: axesOf(home.type), role: input.role, value: home.id })),
+    inputs: storage.inputs.map(({ input, storage: home }) => ({ name: input.name, axes: axesOf(input.name, home.type), role: input.role, value: home.id })),
     outputs: [
-      ...storage.results.map(({ name, storage: home }) => ({ name, axes: axesOf(home.type), role: "result" as const, value: home.id })),
-      ...states.map(({ input, storage: home }) => ({ name: input.name, axes: axesOf(home.type), role: "state" as const, value: home.id })),
+      ...storage.results.map(({ name, storage: home }) => ({ name, axes: axesOf(name, home.type), role: "result" as const, value: home.id })),
+      ...states.map(({ input, storage: home }) => ({ name: input.name, axes: axesOf(input.name, home.type), role: "state" as const, value: home.id })),
     ],
   };
 }
