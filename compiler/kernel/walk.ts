@@ -75,8 +75,16 @@ function row<K extends Kind>(op: Op<K>): Partial<Parts> {
   return table[op.kind](op);
 }
 
+/** Ops never change, and every pass asks: the answer is kept with the op. */
+const known = new WeakMap<Op, Parts>();
+
 export function partsOf(op: Op): Parts {
-  return { operands: [], results: [], registers: [], buffers: [], bodies: [], ...row(op) };
+  let parts = known.get(op);
+  if (parts === undefined) {
+    parts = { operands: [], results: [], registers: [], buffers: [], bodies: [], ...row(op) };
+    known.set(op, parts);
+  }
+  return parts;
 }
 
 /** Every op, an op before what it contains. */

@@ -86,6 +86,18 @@ export function keyOf(p: Poly): string {
 
 /** A size as a polynomial; a part that is no polynomial is one atom. */
 export function sizePoly(dim: Dim): Poly {
+  let poly = sizePolys.get(dim);
+  if (poly === undefined) {
+    poly = makeSizePoly(dim);
+    sizePolys.set(dim, poly);
+  }
+  return poly;
+}
+
+/** Sizes never change, and each is asked for at every access. */
+const sizePolys = new WeakMap<Dim, Poly>();
+
+function makeSizePoly(dim: Dim): Poly {
   let sum: Poly = zero;
   for (const monomial of polynomial(dim)) {
     let product = constantPoly(Number(monomial.coefficient));

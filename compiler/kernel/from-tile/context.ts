@@ -164,7 +164,19 @@ export function sizeValue(cx: Context, dim: Dim): Value {
 }
 
 /** Row-major strides of a shape, as polynomials. */
-export function stridesOf(shape: readonly Dim[]): Poly[] {
+export function stridesOf(shape: readonly Dim[]): readonly Poly[] {
+  let strides = knownStrides.get(shape);
+  if (strides === undefined) {
+    strides = makeStrides(shape);
+    knownStrides.set(shape, strides);
+  }
+  return strides;
+}
+
+/** A shape's strides are asked for at every access. */
+const knownStrides = new WeakMap<readonly Dim[], readonly Poly[]>();
+
+function makeStrides(shape: readonly Dim[]): Poly[] {
   const strides: Poly[] = [];
   let stride: Dim = constant(1);
   for (let k = shape.length - 1; k >= 0; k -= 1) {
