@@ -1,7 +1,7 @@
 /** Rewriting the bodies of a node in place in its graph. */
 import type { Arena } from "../tensor/arena.ts";
-import type { Node, Ref, Scalar } from "../tensor/ir.ts";
-import { bodyOf, type NodeBody } from "../tensor/node-body.ts";
+import type { Node, NodeBody, Ref, Scalar } from "../tensor/ir.ts";
+import { bodyOf } from "../tensor/node-body.ts";
 
 /**
  * The refs of the node with other bodies, or undefined where `rewrite` gives the same ones or the node has none. New

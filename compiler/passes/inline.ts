@@ -10,7 +10,7 @@
  */
 import { dtypes, isFloat } from "../types/dtype.ts";
 import { sameRef, typeOf, type Arena } from "../tensor/arena.ts";
-import { carryNames, outputsOf, replaceOutputs, topological, withInputs } from "../tensor/graphs.ts";
+import { carryNames, outputsOf, replaceOutputs, tableFor, topological, withInputs } from "../tensor/graphs.ts";
 import type { Graph, LoopNode, LoopResult, Node, Ref, Scalar, ScalarRead, ScatterNode } from "../tensor/ir.ts";
 import type { DType } from "../types/dtype.ts";
 import { isWide } from "../tensor/scalar-types.ts";
@@ -30,26 +30,25 @@ export type InlinePolicy = (producer: LoopNode, original: LoopNode, uses: () => 
 /** Rebuilds the graph with the producers that the policy names inlined. The same graph when there are none. */
 export function inlineProducers(arena: Arena, graph: Graph, policy: InlinePolicy): Graph {
   let uses: ReadonlyMap<Node, readonly Use[]> | undefined;
-  const replaced = new Map<Node, Node>();
+  const nodes = topological(graph);
+  const replaced = tableFor<Node>(nodes);
   /** For each consumer of the graph, the producers to inline into it. */
-  const chosen = new Map<Node, Set<Node>>();
-  for (const node of topological(graph)) {
-    const rebuilt = rebuild(arena, node, replaced, chosen.get(node));
+  const chosen = tableFor<Set<Node>>(nodes);
+  for (const node of nodes) {
+    const rebuilt = rebuild(arena, node, replaced, chosen[node.id]);
     if (rebuilt !== node) {
-      replaced.set(node, rebuilt);
+      replaced[node.id] = rebuilt;
       carryNames(arena, node, rebuilt.types.map((_, i) => arena.ref(rebuilt, i)));
     }
     if (!isPointwise(rebuilt) || !isPointwise(node)) continue;
     const usesOfNode = (): readonly Use[] => (uses ??= usesOf(graph)).get(node) ?? [];
     for (const use of policy(rebuilt, node, usesOfNode)) {
       if (use.consumer === undefined) continue;
-      const into = chosen.get(use.consumer);
-      if (into === undefined) chosen.set(use.consumer, new Set([node]));
-      else into.add(node);
+      (chosen[use.consumer.id] ??= new Set()).add(node);
     }
   }
   return replaceOutputs(arena, graph, (ref) => {
-    const node = replaced.get(ref.node);
+    const node = replaced[ref.node.id];
     return node === undefined ? ref : arena.ref(node, ref.output);
   });
 }
@@ -70,10 +69,10 @@ export function usesOf(graph: Graph): ReadonlyMap<Node, readonly Use[]> {
   return uses;
 }
 
-function rebuild(arena: Arena, node: Node, replaced: ReadonlyMap<Node, Node>, inlined: ReadonlySet<Node> | undefined): Node {
+function rebuild(arena: Arena, node: Node, replaced: readonly (Node | undefined)[], inlined: ReadonlySet<Node> | undefined): Node {
   let moved = false;
   const inputs = node.inputs.map((ref) => {
-    const now = replaced.get(ref.node);
+    const now = replaced[ref.node.id];
     if (now === undefined) return ref;
     moved = true;
     return arena.ref(now, ref.output);

@@ -1,7 +1,6 @@
 /** What passes ask of a loop: whether it is pointwise, which reads it makes, what it costs, whether it contracts. */
 import type { LoopNode, Node, Scalar, ScalarRead } from "../tensor/ir.ts";
-import { scalarFunctions } from "../tensor/scalar-functions.ts";
-import { bodyOf, type NodeBody } from "../tensor/node-body.ts";
+import { bodyOf, flopsIn } from "../tensor/node-body.ts";
 import { reachable } from "../tensor/scalars.ts";
 
 export function isPointwise(node: Node): node is LoopNode {
@@ -29,22 +28,7 @@ export function flopsOf(roots: readonly Scalar[]): number {
 
 /** FLOPs of a node's bodies at one point. */
 export function bodyFlops(node: Node): number {
-  const body = bodyOf(node);
-  let flops = flopsOfBody.get(body);
-  if (flops === undefined) flopsOfBody.set(body, (flops = flopsIn(body.scalars)));
-  return flops;
-}
-
-const flopsOfBody = new WeakMap<NodeBody, number>();
-
-function flopsIn(scalars: readonly Scalar[]): number {
-  let flops = 0;
-  for (const s of scalars) {
-    if (s.kind !== "apply") continue;
-    const float = s.type === "f32" || s.args.some((arg) => arg.type === "f32");
-    if (float) flops += scalarFunctions.get(s.fn)?.cost ?? 0;
-  }
-  return flops;
+  return bodyOf(node).flops;
 }
 
 /**
@@ -53,12 +37,8 @@ function flopsIn(scalars: readonly Scalar[]): number {
  */
 export function isContraction(node: Node): boolean {
   if (node.kind !== "loop" || node.over.length === 0) return false;
-  let contracts = contractions.get(node);
-  if (contracts === undefined) contractions.set(node, (contracts = contractsIn(node)));
-  return contracts;
+  return (node.findings.contracts ??= contractsIn(node));
 }
-
-const contractions = new WeakMap<Node, boolean>();
 
 function contractsIn(node: LoopNode): boolean {
   const all = 2 ** (node.axes.length + node.over.length) - 1;

@@ -10,7 +10,7 @@
 import { rewriteGraph } from "../tensor/graphs.ts";
 import { typeOf } from "../tensor/arena.ts";
 import type { Graph, LoopNode, Node, Ref, Scalar, ScatterNode } from "../tensor/ir.ts";
-import { bodyOf, type NodeBody } from "../tensor/node-body.ts";
+import { bodyOf } from "../tensor/node-body.ts";
 import { rewriteScalars } from "../tensor/scalars.ts";
 import { learn, noFacts, type Facts } from "../types/prover.ts";
 import { withRoots } from "./bodies.ts";
@@ -23,15 +23,6 @@ export const simplify: Pass<Graph> = { name: "simplify", run: simplifyGraph };
 /** What this pass has made: the next run of it has nothing to do. */
 const simpleGraphs = new WeakSet<Graph>();
 
-/** Bodies that no rule changes, for each list of checks, since these are what rules know of sizes. */
-const known = new WeakMap<Graph["checks"], WeakSet<NodeBody>>();
-
-function simpleBodies(graph: Graph): WeakSet<NodeBody> {
-  let simple = known.get(graph.checks);
-  if (simple === undefined) known.set(graph.checks, (simple = new WeakSet()));
-  return simple;
-}
-
 /** A simpler body may be a view, and a body that reads through a view may be simpler: rounds of that. */
 const maxRounds = 4;
 /** Rewrites of one scalar, each of which makes it smaller or simpler; a bound on mistakes, not on programs. */
@@ -40,11 +31,10 @@ const maxSteps = 16;
 function simplifyGraph(graph: Graph, cx: PassContext): Graph {
   if (simpleGraphs.has(graph)) return graph;
   const facts = learn(noFacts, graph.checks);
-  const simple = simpleBodies(graph);
   let current = graph;
   for (let round = 0; round < maxRounds; round++) {
     const viewed = inlineProducers(cx.arena, current, inlineViews);
-    const next = rewriteGraph(cx.arena, viewed, (node) => simplifyNode(cx, node, facts, simple));
+    const next = rewriteGraph(cx.arena, viewed, (node) => simplifyNode(cx, node, facts, graph.checks));
     if (next === current) break;
     current = next;
   }
@@ -52,13 +42,13 @@ function simplifyGraph(graph: Graph, cx: PassContext): Graph {
   return current;
 }
 
-function simplifyNode(cx: PassContext, node: Node, facts: Facts, simple: WeakSet<NodeBody>): readonly Ref[] | undefined {
+function simplifyNode(cx: PassContext, node: Node, facts: Facts, checks: Graph["checks"]): readonly Ref[] | undefined {
   if (node.kind !== "loop" && node.kind !== "scatter") return undefined;
   const body = bodyOf(node);
-  if (simple.has(body)) return undefined;
+  if (body.simpleUnder === checks) return undefined;
   const rules = contextOf(cx, node, facts);
   const refs = withRoots(cx.arena, node, () => rewriteScalars(cx.arena, body.roots, (s) => simplifyScalar(rules, s), body.scalars));
-  if (refs === undefined) simple.add(body);
+  if (refs === undefined) body.simpleUnder = checks;
   return refs;
 }
 

@@ -12,7 +12,7 @@ import { invariant, type Place } from "../diagnostics/diagnostic.ts";
 import { dtypes, type DType } from "../types/dtype.ts";
 import { add, constant, dimKey, floordiv, mul, type Dim } from "../types/dim.ts";
 import type {
-  Carrier, DispatchNode, Graph, InputNode, LoopAxis, LoopNode, LoopResult, Node, Ref, Scalar, ScalarRead, ScalarType,
+  Carrier, DispatchNode, Findings, Graph, InputNode, LoopAxis, LoopNode, LoopResult, Node, Ref, Scalar, ScalarRead, ScalarType,
   ScanNode, ScatterNode, SortNode, TensorType, TopkNode,
 } from "./ir.ts";
 import { foldApply } from "./fold.ts";
@@ -222,7 +222,7 @@ export class Arena {
     t.word(nameId);
     t.word(roleCodes[role]);
     t.word(this.#typeIds.get(interned) ?? -1);
-    return this.#node<InputNode>((id) => ({ kind: "input", id, inputs: [], types: [interned], name, role }));
+    return this.#node<InputNode>((id) => ({ kind: "input", id, inputs: [], types: [interned], findings: nothingFound(), name, role }));
   }
 
   loop(parts: LoopParts): LoopNode {
@@ -253,7 +253,7 @@ export class Arena {
       for (const k of r.axes) t.word(k);
     }
     this.#refWords(inputs);
-    return this.#node<LoopNode>((id) => ({ kind: "loop", id, inputs, types, axes, over, carriers: lifts, results }));
+    return this.#node<LoopNode>((id) => ({ kind: "loop", id, inputs, types, findings: nothingFound(), axes, over, carriers: lifts, results }));
   }
 
   scatter(parts: ScatterParts): ScatterNode {
@@ -272,7 +272,7 @@ export class Arena {
     t.word(value.id);
     t.word(keep.id);
     this.#refWords(inputs);
-    return this.#node<ScatterNode>((id) => ({ kind: "scatter", id, inputs, types, axes: parts.axes, target, value, keep }));
+    return this.#node<ScatterNode>((id) => ({ kind: "scatter", id, inputs, types, findings: nothingFound(), axes: parts.axes, target, value, keep }));
   }
 
   /**
@@ -288,7 +288,7 @@ export class Arena {
     this.#nodeTable.beginLike(node.id, 2 * inputs.length);
     this.#refWords(inputs);
     const { types, axes, over, carriers, results } = node;
-    return this.#node<LoopNode>((id) => ({ kind: "loop", id, inputs, types, axes, over, carriers, results }));
+    return this.#node<LoopNode>((id) => ({ kind: "loop", id, inputs, types, findings: nothingFound(), axes, over, carriers, results }));
   }
 
   topk(input: Ref, axis: number, k: Dim, keep?: Ref): TopkNode {
@@ -301,7 +301,7 @@ export class Arena {
     t.word(axis);
     t.word(size);
     this.#refWords(inputs);
-    return this.#node<TopkNode>((id) => ({ kind: "topk", id, inputs, types, axis, k }));
+    return this.#node<TopkNode>((id) => ({ kind: "topk", id, inputs, types, findings: nothingFound(), axis, k }));
   }
 
   scan(input: Ref, axis: number): ScanNode {
@@ -311,7 +311,7 @@ export class Arena {
     const t = this.#beginNode("scan");
     t.word(axis);
     this.#refWords(inputs);
-    return this.#node<ScanNode>((id) => ({ kind: "scan", id, inputs, types, axis }));
+    return this.#node<ScanNode>((id) => ({ kind: "scan", id, inputs, types, findings: nothingFound(), axis }));
   }
 
   sort(input: Ref, axis: number): SortNode {
@@ -321,7 +321,7 @@ export class Arena {
     const t = this.#beginNode("sort");
     t.word(axis);
     this.#refWords(inputs);
-    return this.#node<SortNode>((id) => ({ kind: "sort", id, inputs, types, axis }));
+    return this.#node<SortNode>((id) => ({ kind: "sort", id, inputs, types, findings: nothingFound(), axis }));
   }
 
   dispatch(index: Ref, experts: Dim, align: number): DispatchNode {
@@ -338,7 +338,7 @@ export class Arena {
     t.word(size);
     t.word(align);
     this.#refWords(inputs);
-    return this.#node<DispatchNode>((id) => ({ kind: "dispatch", id, inputs, types, experts, align }));
+    return this.#node<DispatchNode>((id) => ({ kind: "dispatch", id, inputs, types, findings: nothingFound(), experts, align }));
   }
 
   graph(parts: Graph): Graph {
@@ -436,6 +436,10 @@ export class Arena {
     if (id === undefined) this.#names.set(name, (id = this.#names.size));
     return id;
   }
+}
+
+function nothingFound(): Findings {
+  return { body: undefined, sound: false, contracts: undefined };
 }
 
 export function typeOf(ref: Ref): TensorType {

@@ -59,6 +59,7 @@ export function errorStep(m: BodyMachine, errors: Float64Array, tensors: readonl
 
 /** Error of a value once it is stored as `dtype` by target and oracle; an f32 of the oracle is rounded on its way out. */
 export function storedError(dtype: DType, value: number, error: number): number {
+  if (!Number.isFinite(value)) return settle(value, error);
   if (dtype === "f32") return settle(value, error + (Math.fround(value) === value ? 0 : unit * Math.abs(value) + flushed(value)));
   return isFloat(dtype) ? spread(storerOf(dtype), value, error) : error;
 }

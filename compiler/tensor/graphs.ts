@@ -60,18 +60,24 @@ function relinked(arena: Arena, node: LoopNode, inputs: readonly Ref[]): LoopNod
  * outputs, or undefined to keep it. Returns the same graph when nothing changed. Hints and places follow.
  */
 export function rewriteGraph(arena: Arena, graph: Graph, rule: (node: Node) => readonly Ref[] | undefined): Graph {
-  const replaced = new Map<Node, readonly Ref[]>();
-  const find = (ref: Ref): Ref => replaced.get(ref.node)?.[ref.output] ?? ref;
-  for (const node of topological(graph)) {
+  const nodes = topological(graph);
+  const replaced = tableFor<readonly Ref[]>(nodes);
+  const find = (ref: Ref): Ref => replaced[ref.node.id]?.[ref.output] ?? ref;
+  for (const node of nodes) {
     let moved = false;
     for (const ref of node.inputs) if (find(ref) !== ref) moved = true;
     const rebuilt = moved ? withInputs(arena, node, node.inputs.map(find)) : node;
     const refs = rule(rebuilt) ?? (moved ? rebuilt.types.map((_, i) => arena.ref(rebuilt, i)) : undefined);
     if (refs === undefined) continue;
-    replaced.set(node, refs);
+    replaced[node.id] = refs;
     carryNames(arena, node, refs);
   }
   return replaceOutputs(arena, graph, find);
+}
+
+/** A slot for each node by its id, empty. */
+export function tableFor<T>(nodes: readonly Node[]): (T | undefined)[] {
+  return new Array<T | undefined>((nodes.at(-1)?.id ?? -1) + 1).fill(undefined);
 }
 
 /** Gives the new refs the names and the place of the node that they stand for, unless they have some. */

@@ -36,6 +36,37 @@ interface Common {
   /** The nodes read, each once, in order of first use; scalar reads name them by position. */
   readonly inputs: readonly Ref[];
   readonly types: readonly TensorType[];
+  readonly findings: Findings;
+}
+
+/**
+ * What has been found out about a node, kept so that it is found once: no part of what the node is. It all follows
+ * from the node, which never changes. Beside the node and not in a weak map, since those slow the collector down.
+ */
+export interface Findings {
+  body: NodeBody | undefined;
+  /** Verified without a violation. */
+  sound: boolean;
+  contracts: boolean | undefined;
+}
+
+/** What the bodies of a node hold. Nodes that differ in the tensors they read alone share one. */
+export interface NodeBody {
+  /** Lifts, then results; targets, value and keep of a scatter. */
+  readonly roots: readonly Scalar[];
+  /** Every scalar of the bodies, operands first. */
+  readonly scalars: readonly Scalar[];
+  readonly reads: readonly ScalarRead[];
+  /** Positions of inputs in order of first use. */
+  readonly inputOrder: readonly number[];
+  /** For each root, the axes that it varies along, as a bit set; loops have 30 axes at most. */
+  readonly axesOfRoots: readonly number[];
+  /** For each root, one more than the highest carrier that it uses; 0 where it uses none. */
+  readonly carriersOfRoots: readonly number[];
+  /** FLOPs of evaluating every scalar once; index arithmetic is free. */
+  readonly flops: number;
+  /** The graph's checks under which no rule of simplify changes it. */
+  simpleUnder: Graph["checks"] | undefined;
 }
 
 export type Node = InputNode | LoopNode | ScatterNode | TopkNode | ScanNode | SortNode | DispatchNode;

@@ -1,20 +1,20 @@
 /**
  * What a node's bodies hold, found once: nodes never change, and passes ask again and again. A node that only reads
- * other tensors of the same types shares its record with the node that it was made from. Records are kept beside
- * nodes by identity, so that they go when the nodes do.
+ * other tensors of the same types shares its record with the node that it was made from.
  */
-import type { Node, Scalar, ScalarRead } from "./ir.ts";
+import type { Graph, Node, NodeBody, Scalar, ScalarRead } from "./ir.ts";
+import { scalarFunctions } from "./scalar-functions.ts";
 import { inReadingOrder, reachable, rootsOf } from "./scalars.ts";
 
-export class NodeBody {
-  /** Lifts, then results; targets, value and keep of a scatter. */
+class LazyBody implements NodeBody {
   readonly roots: readonly Scalar[];
-  /** Every scalar of the bodies, operands first. */
   readonly scalars: readonly Scalar[];
   readonly reads: readonly ScalarRead[];
-  #order: readonly number[] | undefined;
-  #axes: readonly number[] | undefined;
-  #carriers: readonly number[] | undefined;
+  simpleUnder: Graph["checks"] | undefined = undefined;
+  #order: readonly number[] | undefined = undefined;
+  #axes: readonly number[] | undefined = undefined;
+  #carriers: readonly number[] | undefined = undefined;
+  #flops = -1;
 
   constructor(node: Node) {
     this.roots = rootsOf(node);
@@ -22,34 +22,42 @@ export class NodeBody {
     this.reads = this.scalars.filter((s): s is ScalarRead => s.kind === "read");
   }
 
-  /** Positions of inputs in order of first use. */
   get inputOrder(): readonly number[] {
     return (this.#order ??= inputOrder(this.roots));
   }
 
-  /** For each root, the axes that it varies along, as a bit set; loops have fewer than 31 axes. */
   get axesOfRoots(): readonly number[] {
     return (this.#axes ??= bitsOfRoots(this, (s) => (s.kind === "axis" ? 1 << s.axis : 0)));
   }
 
-  /** For each root, the lowest number that no carrier reaches that it uses; 0 where it uses none. */
   get carriersOfRoots(): readonly number[] {
     return (this.#carriers ??= mostOfRoots(this));
   }
+
+  get flops(): number {
+    if (this.#flops < 0) this.#flops = flopsIn(this.scalars);
+    return this.#flops;
+  }
 }
 
-const bodies = new WeakMap<Node, NodeBody>();
-
 export function bodyOf(node: Node): NodeBody {
-  let body = bodies.get(node);
-  if (body === undefined) bodies.set(node, (body = new NodeBody(node)));
-  return body;
+  return (node.findings.body ??= new LazyBody(node));
 }
 
 /** Says that `to` has the very bodies of `from`, over inputs of the same types. */
 export function shareBody(from: Node, to: Node): void {
-  const body = bodies.get(from);
-  if (body !== undefined && !bodies.has(to)) bodies.set(to, body);
+  to.findings.body ??= from.findings.body;
+}
+
+/** FLOPs of evaluating these scalars once each. Index arithmetic is free. */
+export function flopsIn(scalars: readonly Scalar[]): number {
+  let flops = 0;
+  for (const s of scalars) {
+    if (s.kind !== "apply") continue;
+    const float = s.type === "f32" || s.args.some((arg) => arg.type === "f32");
+    if (float) flops += scalarFunctions.get(s.fn)?.cost ?? 0;
+  }
+  return flops;
 }
 
 export function inputOrder(roots: readonly Scalar[]): readonly number[] {

@@ -28,16 +28,13 @@ export function operandsOf(scalar: Scalar): readonly Scalar[] {
 
 /** Every scalar that the roots use, themselves included, operands first. */
 export function reachable(roots: readonly Scalar[]): Scalar[] {
-  const seen = new Set<Scalar>();
-  const found: Scalar[] = [];
+  const seen = new Seen();
   const stack = [...roots];
   for (let scalar = stack.pop(); scalar !== undefined; scalar = stack.pop()) {
-    if (seen.has(scalar)) continue;
-    seen.add(scalar);
-    found.push(scalar);
+    if (!seen.add(scalar)) continue;
     for (const operand of operandsOf(scalar)) stack.push(operand);
   }
-  return found.sort((a, b) => a.id - b.id);
+  return seen.all.sort((a, b) => a.id - b.id);
 }
 
 /** The scalar over other operands, given in the order of `operandsOf`. */
@@ -62,19 +59,40 @@ export function withOperands(arena: Arena, scalar: Scalar, operands: readonly Sc
 }
 
 /** Every scalar that the roots use, as a reader meets them: an operand after its user, left to right. */
-export function inReadingOrder(roots: readonly Scalar[]): Iterable<Scalar> {
-  const seen = new Set<Scalar>();
+export function inReadingOrder(roots: readonly Scalar[]): readonly Scalar[] {
+  const seen = new Seen();
   const stack = [...roots].reverse();
   for (let scalar = stack.pop(); scalar !== undefined; scalar = stack.pop()) {
-    if (seen.has(scalar)) continue;
-    seen.add(scalar);
+    if (!seen.add(scalar)) continue;
     const operands = operandsOf(scalar);
     for (let i = operands.length - 1; i >= 0; i--) {
       const operand = operands[i];
       if (operand !== undefined) stack.push(operand);
     }
   }
-  return seen;
+  return seen.all;
+}
+
+/** Most bodies are small: up to here looking through a list is faster than hashing. */
+const smallBody = 24;
+
+class Seen {
+  readonly all: Scalar[] = [];
+  #set: Set<Scalar> | undefined = undefined;
+
+  /** False if it was there. */
+  add(scalar: Scalar): boolean {
+    if (this.#set === undefined) {
+      if (this.all.includes(scalar)) return false;
+      this.all.push(scalar);
+      if (this.all.length > smallBody) this.#set = new Set(this.all);
+      return true;
+    }
+    if (this.#set.has(scalar)) return false;
+    this.#set.add(scalar);
+    this.all.push(scalar);
+    return true;
+  }
 }
 
 /**

@@ -38,16 +38,14 @@ export function verify(graph: Graph): readonly Violation[] {
   };
   verifyInterface(graph, nodes, say);
   for (const node of nodes) {
-    if (sound.has(node)) continue;
+    if (node.findings.sound) continue;
     const before = violations.length;
     verifyNode(node, say);
-    if (violations.length === before) sound.add(node);
+    // Neither the node nor what it rests on can change.
+    if (violations.length === before) node.findings.sound = true;
   }
   return violations;
 }
-
-/** Nodes that were found well formed: neither they nor what they rest on can change. */
-const sound = new WeakSet<Node>();
 
 type Say = (node: Node | undefined, message: string) => void;
 

@@ -58,7 +58,7 @@ describe("the bound on a target's error", () => {
     expect(pointwise("bf16(mul(%x[i], 1.1))", [1, 2, 3], "bf16").bound).toEqual([0, 0, 0]);
     expect(pointwise("max(%x[i], 0.0)", [1, -2, Number.NaN]).bound).toEqual([0, 0, 0]);
     expect(pointwise("sub(%x[i], -inf)", [1, Infinity, -Infinity]).bound).toEqual([0, 0, 0]);
-    expect(pointwise("div(1.0, %x[i])", [0, -0, Infinity]).bound).toEqual([0, 0, 0]);
+    expect(pointwise("div(1.0, %x[i])", [0, -0]).bound).toEqual([0, 0]);
   });
 
   it("is a step of the format where a value may round either way", () => {
