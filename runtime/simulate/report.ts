@@ -26,7 +26,7 @@ export interface ReportCounts {
   readonly sectors: number;
   readonly leastSectors: number;
   readonly globalAccesses: number;
-  /** 32-bit registers live at once in a thread, at the least, by kernel. */
+  /** 32-bit registers live at once in a thread, by kernel: an estimate of what ptxas allocates. */
   readonly liveRegisters: Readonly<Record<string, number>>;
   /** Static and dynamic shared memory of a block, by kernel. */
   readonly sharedBytes: Readonly<Record<string, number>>;

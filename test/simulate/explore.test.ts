@@ -61,6 +61,9 @@ test("a finding of plain order needs no schedule", () => {
   expect(reproducers.map((r) => [r.finding.code, r.schedule])).toContainEqual(["race", []]);
 });
 
+// Runs plans on the simulator, so it knows what a plan is; the simulator does not know it.
+const adapter = "plan-device.ts";
+
 test("the simulator imports nothing of Node, of the compiler, or of a package", () => {
   const folder = new URL("../../runtime/simulate/", import.meta.url);
   const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((name) =>

@@ -101,6 +101,7 @@ export function findPtxas(): string | undefined {
       ptxas = execFileSync("which", ["ptxas"], { encoding: "utf8" }).trim();
     } catch {
       ptxas = undefined;
+      console.warn("ptxas is not installed: the PTX of these tests is not assembled");
     }
   }
   return ptxas;

@@ -2,7 +2,7 @@
 import { SimulateError } from "../finding.ts";
 import { parseModule } from "../parse/parser.ts";
 import type { KernelSyntax, Variable } from "../parse/syntax.ts";
-import { liveWords } from "./liveness.ts";
+import { liveWords, matrixRegisters } from "./liveness.ts";
 import { makeLayout, type Parameter } from "./resolve.ts";
 import { bindInstructions, makeSegments } from "./segments.ts";
 import type { Segment } from "./segment.ts";
@@ -15,8 +15,10 @@ export interface Kernel {
   readonly registers: readonly Register[];
   /** 32-bit words of a warp's register file. */
   readonly registerWords: number;
-  /** The most 32-bit registers that are live at once in a thread: a lower bound on what ptxas allocates. */
+  /** The most 32-bit registers that are live at once in a thread: an estimate of what ptxas allocates. */
   readonly liveRegisters: number;
+  /** Of those, accumulators and fragments of wgmma, which nothing can do without. */
+  readonly matrixRegisters: number;
   readonly params: readonly Parameter[];
   readonly paramBytes: number;
   /** Static shared memory, up to where the dynamic part starts. */
@@ -43,7 +45,7 @@ function makeKernel(syntax: KernelSyntax, moduleVariables: readonly Variable[]):
       `${syntax.name} has ${bound.length} instructions; I number at most 65535`,
       syntax.line,
     );
-  const live = liveWords(bound, syntax);
+  const live = liveWords(bound, syntax, matrixRegisters(bound));
   const segments = makeSegments(syntax, bound, layout, live);
   return {
     name: syntax.name,
@@ -51,7 +53,8 @@ function makeKernel(syntax: KernelSyntax, moduleVariables: readonly Variable[]):
     segments,
     registers: layout.registers,
     registerWords: Math.ceil(layout.words / 2) * 2,
-    liveRegisters: Math.max(0, ...live),
+    liveRegisters: Math.max(0, ...liveWords(bound, syntax, undefined)),
+    matrixRegisters: Math.max(0, ...live),
     params: layout.params,
     paramBytes: layout.paramBytes,
     sharedBytes: layout.sharedBytes,

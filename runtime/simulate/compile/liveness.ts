@@ -1,6 +1,10 @@
-/** How many 32-bit registers a thread needs at the least: those that are live at once. */
+/**
+ * How many 32-bit registers are live at once. Of all registers that is an estimate: ptxas recomputes values, and
+ * keeps what a warp shares in registers of the warp. Of the accumulators and fragments of wgmma it is a lower bound.
+ */
 import type { KernelSyntax } from "../parse/syntax.ts";
 import { findLabel } from "./resolve.ts";
+import { registersOf } from "./site.ts";
 import { isFlow, registersUsed, type Bound } from "./segments.ts";
 
 function successors(bound: readonly Bound[], kernel: KernelSyntax, i: number): number[] {
@@ -20,8 +24,25 @@ function successors(bound: readonly Bound[], kernel: KernelSyntax, i: number): n
   return [...next, ...targets];
 }
 
-/** 32-bit registers live before each instruction. Backward dataflow over bit sets, an instruction at a time. */
-export function liveWords(bound: readonly Bound[], kernel: KernelSyntax): Int32Array {
+/** The registers that wgmma reads or accumulates in. */
+export function matrixRegisters(bound: readonly Bound[]): ReadonlySet<number> {
+  const vectors = bound
+    .filter(({ site }) => site.instruction.parts[0] === "wgmma")
+    .flatMap(({ site }) => site.operands.slice(0, 2));
+  return new Set(
+    vectors
+      .filter((value) => value.kind === "vector")
+      .flatMap(registersOf)
+      .map((register) => register.id),
+  );
+}
+
+/** 32-bit registers of a set live before each instruction. Backward dataflow over bit sets, an instruction at a time. */
+export function liveWords(
+  bound: readonly Bound[],
+  kernel: KernelSyntax,
+  among: ReadonlySet<number> | undefined,
+): Int32Array {
   const used = bound.map(registersUsed);
   const width = new Map<number, number>();
   for (const { reads, writes } of used)
@@ -46,7 +67,8 @@ export function liveWords(bound: readonly Bound[], kernel: KernelSyntax): Int32A
   }
   return Int32Array.from(live, (set) => {
     let words = 0;
-    for (const [id, w] of width) if ((set[id >> 5]! >>> (id & 31)) & 1) words += w;
+    for (const [id, w] of width)
+      if ((set[id >> 5]! >>> (id & 31)) & 1 && (among === undefined || among.has(id))) words += w;
     return words;
   });
 }

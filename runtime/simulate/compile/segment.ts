@@ -41,7 +41,7 @@ export interface Segment {
   readonly written: Int32Array;
   /** Whether the segment is a wgmma instruction, which keeps the books on registers itself. */
   readonly wgmma: boolean;
-  /** The most 32-bit registers live before one of its instructions. */
+  /** The most accumulators and fragments of wgmma live before one of its instructions, in 32-bit registers. */
   readonly live: number;
 }
 

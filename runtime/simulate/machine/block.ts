@@ -61,6 +61,7 @@ function makeWarp(block: Block, index: number, threads: number): Warp {
     agent,
     time: 1,
     laneSync: new Int32Array(32),
+    laneRead: new Int32Array(32),
     selfKnown: 0,
     wholeRelease: 0,
     records: new Int32Array(grid.kernel.sites.length),

@@ -84,12 +84,12 @@ export function checkBudgets(machine: Machine, grid: Grid, target: string): void
     );
   }
   const cap = Math.min(255, kernel.directives.get(".maxnreg")?.[0] ?? 255);
-  if (kernel.liveRegisters > cap)
+  if (kernel.matrixRegisters > cap)
     find(
       machine,
       grid,
       "register-budget",
-      `${kernel.liveRegisters} registers are live at once in a thread, which has ${cap}`,
+      `the accumulators and fragments of wgmma alone take ${kernel.matrixRegisters} registers of a thread, which has ${cap}`,
     );
   const clusterSize = grid.cluster[0] * grid.cluster[1] * grid.cluster[2];
   if (clusterSize > 16)

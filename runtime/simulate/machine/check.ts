@@ -14,28 +14,38 @@ import type { Warp } from "./warp.ts";
 /** In a write mask: more than one lane of the instruction wrote parts of the word. */
 const manyLanes = 0x80;
 
-function ordered(w: Warp, journal: Journal, id: number, entryLane: number, lane: number): boolean {
+/** Is the access of a record ordered before what lane `lane` does now? A lane of -1 stands for all, or for none alone. */
+function ordered(
+  w: Warp,
+  journal: Journal,
+  id: number,
+  entryLane: number,
+  lane: number,
+  read: boolean,
+): boolean {
   const agent = journal.agent[id]!;
   const realm = journal.realm[id]!;
-  if (agent === w.agent && realm === w.vector.realm.id) {
-    if (entryLane === lane || lane < 0) return true;
-    const time = journal.time[id]!;
-    return time <= w.selfKnown || (w.laneSync[lane]! > time && w.laneSync[entryLane]! > time);
-  }
   const time = journal.time[id]!;
+  if (agent === w.agent && realm === w.vector.realm.id) {
+    if (entryLane === lane || lane < 0 || time <= w.selfKnown) return true;
+    if (w.laneSync[lane]! > time && w.laneSync[entryLane]! > time) return true;
+    return read && w.laneRead[lane]! > time && w.laneRead[entryLane]! > time;
+  }
   if (!knows(w.vector, realm, agent, time)) return false;
   if (lane < 0) return true;
-  if (realm !== w.vector.realm.id)
+  if (realm !== w.vector.realm.id) {
     return isReleased(
       w.machine.realms[realm]!,
       agent,
       entryLane,
       time,
       w.vector.foreign!.get(realm)!.known[agent]!,
+      read,
     );
+  }
   if (agent === w.async.copies.agent)
     return lane === entryLane || haveMet(w, lane, w.async.copies.waits.get(time) ?? 0);
-  return isReleased(w.vector.realm, agent, entryLane, time, w.vector.known[agent]!);
+  return isReleased(w.vector.realm, agent, entryLane, time, w.vector.known[agent]!, read);
 }
 
 /** A wait for `cp.async` counts for its own lane; the others must meet that lane after it. */
@@ -64,7 +74,7 @@ function proxied(w: Warp, journal: Journal, id: number, entryLane: number, many:
 
 /** Is the access of a record, by a lane, ordered before what lane `lane` does now? */
 export function isOrdered(w: Warp, record: number, recordLane: number, lane: number): boolean {
-  return ordered(w, w.machine.journal, record, recordLane, lane);
+  return ordered(w, w.machine.journal, record, recordLane, lane, false);
 }
 
 export function isProxied(w: Warp, record: number, recordLane: number): boolean {
@@ -136,7 +146,7 @@ export function checkRead(
     const id = write >>> 5;
     if (id >= journal.first && shadow.writeMask[word]! & mask && id !== record) {
       const many = (shadow.writeMask[word]! & manyLanes) !== 0;
-      if (!ordered(w, journal, id, write & 31, many ? -1 : lane)) {
+      if (!ordered(w, journal, id, write & 31, many ? -1 : lane, false)) {
         if (!morallyStrong(w, journal, id, flags))
           reportAccess(w, "read", region, word, lane, record, id, write & 31);
       } else if (
@@ -171,7 +181,7 @@ function checkEarlierRead(
   const { journal } = w.machine;
   const id = read >>> 5;
   if (id < journal.first || id === record) return;
-  if (ordered(w, journal, id, read & 31, lane) || morallyStrong(w, journal, id, flags)) return;
+  if (ordered(w, journal, id, read & 31, lane, true) || morallyStrong(w, journal, id, flags)) return;
   reportAccess(w, "overwrite", region, word, lane, record, id, read & 31);
 }
 
@@ -199,7 +209,7 @@ export function checkWrite(
       if (id === record) merged = old | mask | ((write & 31) === lane ? 0 : manyLanes);
       else if (old & mask) {
         const many = (old & manyLanes) !== 0;
-        if (!ordered(w, journal, id, write & 31, many ? -1 : lane)) {
+        if (!ordered(w, journal, id, write & 31, many ? -1 : lane, false)) {
           if (!morallyStrong(w, journal, id, flags))
             reportAccess(w, "write", region, word, lane, record, id, write & 31);
         } else if (

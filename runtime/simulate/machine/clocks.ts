@@ -22,8 +22,16 @@ export interface Realm {
  * A release by some lanes of a warp covers what they did, and what others did until the lanes last met; the time in
  * a vector stands for the warp as a whole, so the rest is kept here.
  */
+export interface Release {
+  readonly time: number;
+  readonly mask: number;
+  /** Up to here the lanes had met by a barrier; and up to here, for reads, by any `.sync` instruction. */
+  readonly met: number;
+  readonly metReads: number;
+}
+
 export interface Releases {
-  readonly list: { readonly time: number; readonly mask: number; readonly met: number }[];
+  readonly list: Release[];
   /** Releases up to this time were dropped from the list. */
   dropped: number;
 }
@@ -35,12 +43,7 @@ export function makeRealm(id: number): Realm {
 const mostReleases = 128;
 
 /** `whole` is the time of the warp's latest release by all its lanes before there was a list. */
-export function noteRelease(
-  realm: Realm,
-  agent: number,
-  release: Releases["list"][number],
-  whole: number,
-): void {
+export function noteRelease(realm: Realm, agent: number, release: Release, whole: number): void {
   let releases = realm.releases.get(agent);
   if (releases === undefined) {
     releases = { list: [], dropped: whole };
@@ -52,14 +55,25 @@ export function noteRelease(
 }
 
 /** Is what a lane of the agent did at `time` part of a release that a vector with `known` may have seen? */
-export function isReleased(realm: Realm, agent: number, lane: number, time: number, known: number): boolean {
+export function isReleased(
+  realm: Realm,
+  agent: number,
+  lane: number,
+  time: number,
+  known: number,
+  read: boolean,
+): boolean {
   const releases = realm.releases.get(agent);
   if (releases === undefined || time <= releases.dropped) return true;
   const { list } = releases;
   for (let i = list.length - 1; i >= 0; i--) {
     const release = list[i]!;
     if (release.time < time) return false;
-    if (release.time <= known && ((release.mask >>> lane) & 1 || time <= release.met)) return true;
+    if (
+      release.time <= known &&
+      ((release.mask >>> lane) & 1 || time <= (read ? release.metReads : release.met))
+    )
+      return true;
   }
   return false;
 }

@@ -4,6 +4,7 @@
  * A record stands for one instruction of one agent at one time; while the agent's time stands still (no release
  * between), a loop makes no new ones.
  */
+import { SimulateError } from "../finding.ts";
 
 /** In flight from its issue until something waits for it. */
 export const wasAsync = 1;
@@ -75,7 +76,15 @@ export function sameAccess(journal: Journal, id: number, access: Access): boolea
   );
 }
 
+/** Records that a shadow entry has bits for. */
+const mostRecords = (1 << 26) - 1;
+
 export function append(journal: Journal, access: Access): number {
+  if (journal.count === mostRecords) {
+    throw new SimulateError(
+      `more than ${mostRecords} accesses to memory to check; launch with memoryChecks: false`,
+    );
+  }
   if (journal.count === journal.realm.length) grow(journal);
   const id = journal.count++;
   journal.realm[id] = access.realm;

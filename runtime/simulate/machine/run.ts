@@ -164,7 +164,7 @@ function reportRegisters(warp: Warp, segment: Segment): void {
     warp.live,
     site,
     "register-budget",
-    `${segment.live} registers are live at once in a thread, which has ${warp.registerCap} since setmaxnreg`,
+    `the accumulators and fragments of wgmma alone take ${segment.live} registers of a thread, which has ${warp.registerCap} since setmaxnreg`,
   );
 }
 

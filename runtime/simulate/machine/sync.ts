@@ -15,10 +15,29 @@ function noteLanes(w: Warp, mask: number): void {
     w.wholeRelease = w.time;
     return;
   }
-  let met = mask === w.live ? w.time : 0x7fffffff;
-  if (mask !== w.live)
-    for (let lane = 0; lane < 32; lane++) if ((mask >>> lane) & 1) met = Math.min(met, w.laneSync[lane]! - 1);
-  noteRelease(realm, w.agent, { time: w.time, mask, met: Math.max(met, w.selfKnown) }, w.wholeRelease);
+  let met = w.time;
+  let metReads = w.time;
+  for (let lane = 0; lane < 32 && mask !== w.live; lane++) {
+    if (!((mask >>> lane) & 1)) continue;
+    met = Math.min(met, w.laneSync[lane]! - 1);
+    metReads = Math.min(metReads, Math.max(w.laneSync[lane]!, w.laneRead[lane]!) - 1);
+  }
+  const release = {
+    time: w.time,
+    mask,
+    met: Math.max(met, w.selfKnown),
+    metReads: Math.max(metReads, w.selfKnown),
+  };
+  noteRelease(realm, w.agent, release, w.wholeRelease);
+}
+
+/**
+ * The lanes of `mask` have passed a `.sync` instruction that is no barrier. It orders no memory (PTX ISA 9.7.9.6), but
+ * each lane's earlier loads have been made before any lane goes on, so what comes after may overwrite what they read.
+ */
+export function passSync(w: Warp, mask: number): void {
+  advance(w);
+  for (let lane = 0; lane < 32; lane++) if ((mask >>> lane) & 1) w.laneRead[lane] = w.time;
 }
 
 /** Adds what the lanes of `mask` know to `into`. */

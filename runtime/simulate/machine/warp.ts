@@ -72,6 +72,8 @@ export interface Warp {
   time: number;
   /** For each lane, the warp's time when `bar.warp.sync` last brought it together with others. */
   readonly laneSync: Int32Array;
+  /** And when any `.sync` instruction did. */
+  readonly laneRead: Int32Array;
   /** The latest own time that came back through an acquire: what any lane did until then is ordered for all. */
   selfKnown: number;
   /** The latest time at which all its lanes released together. */

@@ -5,7 +5,7 @@ import { arrive, complete, describe, type Arrival } from "../machine/barriers.ts
 import { findAt, lanesText } from "../machine/findings.ts";
 import { scopeNumber } from "../machine/access.ts";
 import { fenceInitialised } from "../machine/mbarrier.ts";
-import { acquire, fenceAsync, meetLanes, snapshot } from "../machine/sync.ts";
+import { acquire, fenceAsync, meetLanes, passSync, snapshot } from "../machine/sync.ts";
 import type { Warp } from "../machine/warp.ts";
 import type { Attempt, Step, WaitRow, WarpRow } from "./row.ts";
 
@@ -128,6 +128,7 @@ export function checkMembers(w: Warp, mask: number, site: Site, members: number)
       "divergent-instruction",
       `${site.instruction.text} waits for ${lanesText(missing)}, which did not come with it`,
     );
+  else passSync(w, mask);
   const outside = mask & ~members;
   if (outside !== 0)
     findAt(
@@ -141,7 +142,10 @@ export function checkMembers(w: Warp, mask: number, site: Site, members: number)
 
 /** `.aligned`: every lane of the warp that has not exited executes the instruction. */
 export function checkAligned(w: Warp, mask: number, site: Site): void {
-  if (mask === w.live) return;
+  if (mask === w.live) {
+    passSync(w, mask);
+    return;
+  }
   findAt(
     w,
     mask,
