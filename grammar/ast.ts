@@ -233,11 +233,13 @@ export type PipelineItem =
     };
 
 export type PipelineAction =
-  /** `F(near)`, `W`, `I(far)`: an action name and its direction, where it has one. */
+  /** `F(near)`, `W`, `F(down, 1)`: an action, its direction, and which of the rank's stages there it is for. */
   | {
       readonly kind: "action";
       readonly name: Name;
       readonly direction: Expr | undefined;
+      /** Counts the stages of `direction down: stage r, r + P` from 0; undefined where it is not written. */
+      readonly slot: Expr | undefined;
       readonly span: Span;
     }
   | { readonly kind: "overlap"; readonly actions: readonly PipelineAction[]; readonly span: Span }

@@ -45,6 +45,9 @@ export function pipelineOverlap(place: Place, message: string): Diagnostic {
 }
 
 export function noPipeline(place: Place, name: string | undefined, known: readonly string[]): Diagnostic {
-  const what = name === undefined ? "there is no pipeline in this file" : `there is no pipeline '${name}' in this file`;
-  return error("WF5011", place, what, { help: known.length === 0 ? undefined : `there is ${known.join(", ")}` });
+  const what =
+    name === undefined ? "there is no pipeline in this file" : `there is no pipeline '${name}' in this file`;
+  return error("WF5011", place, what, {
+    help: known.length === 0 ? undefined : `there is ${known.join(", ")}`,
+  });
 }

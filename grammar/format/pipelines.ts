@@ -85,9 +85,9 @@ function action(c: Cursor, each: PipelineAction): Doc {
   switch (each.kind) {
     case "action": {
       const name = c.take(each.name.text);
-      return each.direction === undefined
-        ? name
-        : [name, c.take("("), expression(c, each.direction), c.take(")")];
+      if (each.direction === undefined) return name;
+      const parts = each.slot === undefined ? [each.direction] : [each.direction, each.slot];
+      return [name, bracketed(c, "(", parts, (part) => expression(c, part), ")")];
     }
     case "overlap":
       return [c.take("overlap"), bracketed(c, "(", each.actions, (part) => action(c, part), ")")];

@@ -205,12 +205,17 @@ export class Parser extends DeclarationParser {
       const start = this.here();
       const name = this.nameOf(this.CONSUME(Name));
       let direction: Expr | undefined;
-      this.OPTION(() => {
+      let slot: Expr | undefined;
+      this.OPTION1(() => {
         this.CONSUME(keyword("("));
-        direction = this.SUBRULE(this.expression);
+        direction = this.SUBRULE1(this.expression);
+        this.OPTION2(() => {
+          this.CONSUME(keyword(","));
+          slot = this.SUBRULE2(this.expression);
+        });
         this.CONSUME(keyword(")"));
       });
-      return { kind: "action", name, direction, span: this.spanFrom(start) };
+      return { kind: "action", name, direction, slot, span: this.spanFrom(start) };
     },
   );
 }

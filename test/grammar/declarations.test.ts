@@ -260,6 +260,30 @@ describe("declarations", () => {
     ]);
   });
 
+  test("an action names which of its rank's stages it is for", () => {
+    const text = "pipeline P1[P, M] {\n  phase a for i in M { F(down, i % 2), W }\n}";
+    expect(read(text)).toEqual([
+      {
+        kind: "pipeline",
+        name: "P1",
+        params: ["P", "M"],
+        where: [],
+        items: [
+          {
+            kind: "phase",
+            name: "a",
+            variable: "i",
+            count: "M",
+            body: [
+              { kind: "action", name: "F", direction: "down", slot: binary("i", "%", 2) },
+              { kind: "action", name: "W" },
+            ],
+          },
+        ],
+      },
+    ]);
+  });
+
   test("a kernel's body is a block of statements", () => {
     expect(
       read("kernel k<A: float>(x: A[N]) -> A[N] implements f {\n  let t = load(x)\n  store(t)\n  t\n}"),
