@@ -148,8 +148,10 @@ export function printFloat(value: number): string {
   if (value !== value) return "nan";
   if (value === Infinity) return "inf";
   if (value === -Infinity) return "-inf";
-  const text = Object.is(value, -0) ? "-0" : String(value);
-  return /[.e]/.test(text) ? text : `${text}.0`;
+  if (Object.is(value, -0)) return "-0.0";
+  const plain = /[.e]/.test(String(value)) ? String(value) : `${value}.0`;
+  const scientific = value.toExponential();
+  return scientific.length < plain.length ? scientific.replace("e+", "e") : plain;
 }
 
 function parseNumber(text: string): number {
