@@ -144,7 +144,7 @@ export const OpenText: TokenType = createToken({ name: "OpenText", pattern: /"[^
 /** Operators of other languages, each one mistake and not two. */
 export const Foreign: TokenType = createToken({
   name: "Foreign",
-  pattern: /&&?|\|\||!|\*\*|\/\*|\*\/|[+*]=|::|=>|#/,
+  pattern: /&&?|\|\||!(?!=)|\*\*|\/\*|\*\/|[+*]=|::|=>|#/,
   start_chars_hint: ["&", "|", "!", "*", "/", "+", ":", "=", "#"],
 });
 

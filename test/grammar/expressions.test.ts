@@ -24,6 +24,7 @@ describe("precedence", () => {
     ["-x[i].y(z)", "(- x[i].y(z))"],
     ["a + b < c * d", "((a + b) < (c * d))"],
     ["not a == b", "(not (a == b))"],
+    ["a != b", "(a != b)"],
     ["not not a", "(not (not a))"],
     ["not a and b or not c", "(((not a) and b) or (not c))"],
     ["a or b and c", "(a or (b and c))"],
