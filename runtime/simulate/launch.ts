@@ -135,7 +135,7 @@ export function launchAll(launches: readonly KernelLaunch[], options: SimulateOp
   const machine: Machine = {
     options: {
       fp8Accumulate: options.fp8Accumulate ?? "hopper",
-      maxSteps: options.maxSteps ?? 200_000_000,
+      maxSteps: options.maxSteps ?? 20_000_000,
       memoryChecks: options.memoryChecks ?? true,
       processors,
       sharedReserved: defaultReserved(launches[0]!.module.target),

@@ -325,3 +325,17 @@ test("counts: bytes, bank conflicts, sectors, instructions", () => {
   expect(report.counts.bytes).toEqual({ "global read": 256, "param read": 512, "shared written": 128 });
   expect(report.counts.instructions["ld.global"]).toBe(64);
 });
+
+test("many strong loads are no livelock, and a weak poll does not starve its writer", () => {
+  const many = kernel(
+    "mov.u32 r0, 0;\nmov.u32 r2, 0;\nMORE: mul.wide.u32 d0, r0, 4;\nadd.u64 d0, in, d0;\nld.volatile.global.u32 r1, [d0];\nadd.u32 r2, r2, r1;\nadd.u32 r0, r0, 1;\nsetp.lt.u32 p0, r0, 1000;\n@p0 bra MORE;\nst.global.u32 [out], r2;",
+  );
+  const values = Uint32Array.from({ length: 1000 }, () => 3);
+  const { report, out } = run(many, values, 16, { block: [1, 1, 1] });
+  expect(report.findings).toEqual([]);
+  expect(new Uint32Array(out.slice().buffer)[0]).toBe(3000);
+  const weak = kernel(
+    "setp.eq.u32 p0, warp, 1;\n@p0 bra WRITE;\nAGAIN: ld.global.u32 r0, [in];\nsetp.eq.u32 p1, r0, 0;\n@p1 bra AGAIN;\nbra DONE;\nWRITE: st.global.u32 [in], 1;\nDONE:",
+  );
+  expect(codes(run(weak, words, 16, { block: [64, 1, 1] }, { maxSteps: 100_000 }).report)).toEqual(["race"]);
+});

@@ -139,6 +139,7 @@ export function startCluster(machine: Machine, grid: Grid): void {
         join: undefined,
         waiting: undefined,
         polls: 0,
+        polled: new Map(),
       };
       warp.splits.push(split);
       machine.runnable.push(split);

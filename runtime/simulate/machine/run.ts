@@ -154,6 +154,8 @@ function runSplit(machine: Machine, split: Split, budget: number): void {
     if (!arriveAt(machine, split, next)) return;
     if (machine.yield) return;
   }
+  // Even in plain order no warp runs for ever while others wait for their turn.
+  machine.yield = true;
 }
 
 function reportRegisters(warp: Warp, segment: Segment): void {
@@ -245,7 +247,7 @@ function dropSplit(machine: Machine, split: Split): void {
 }
 
 function addSplit(machine: Machine, warp: Warp, mask: number, segment: number, join: Join | undefined): void {
-  const split: Split = { warp, mask, segment, join, waiting: undefined, polls: 0 };
+  const split: Split = { warp, mask, segment, join, waiting: undefined, polls: 0, polled: new Map() };
   warp.splits.push(split);
   machine.runnable.push(split);
   machine.current = split;

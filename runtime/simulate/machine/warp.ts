@@ -17,6 +17,8 @@ export interface Split {
   waiting: Waiting | undefined;
   /** Polling instructions that found nothing since anything in the machine changed. */
   polls: number;
+  /** What each strong load saw last: address and value, by site. */
+  readonly polled: Map<number, string>;
 }
 
 /** What a split waits for. */

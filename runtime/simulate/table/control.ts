@@ -18,8 +18,12 @@ export const flowRows: readonly FlowRow[] = [
   { pattern: "trap", section: "9.7.19.4", flow: "trap" },
 ];
 
+const rest: Step = (w) => {
+  w.machine.yield = true;
+};
+
 export const controlRows: readonly WarpRow[] = [
-  quiet("nanosleep.u32", "9.7.19.2"),
+  { pattern: "nanosleep.u32", section: "9.7.19.2", writes: [], bind: () => rest },
   quiet("pmevent.mask?mask", "9.7.19.3"),
   quiet("brkpt", "9.7.19.1"),
 ];

@@ -3,6 +3,7 @@ import { typeBytes } from "../parse/syntax.ts";
 import type { Site } from "../compile/site.ts";
 import {
   bindLoad,
+  elementsOf,
   bindStore,
   found,
   locate,
@@ -62,6 +63,7 @@ function bindOrderedLoad(site: Site): Step {
   const kind = kindOf(site);
   const load = bindLoad(site, kind, site.operands[0], site.operands[1]);
   const ordering = orderOf(site);
+  const [destination] = elementsOf(site, site.operands[0]);
   if (ordering.sem === "weak") return load;
   const places = eachPlace(site, kind.space, 1, (w, _, offset) =>
     observe(w, found.region!, offset, ordering),
@@ -70,9 +72,29 @@ function bindOrderedLoad(site: Site): Step {
     // The address register may be the one that is loaded, so the place is read first; and what is acquired comes before the check.
     places(w, mask);
     load(w, mask);
-    w.machine.current!.polls++;
-    w.machine.yield = true;
+    notePoll(w, mask, site, kind, destination);
   };
+}
+
+/** A strong load that sees the same value at the same address again may be waiting for a change: others get their turn. */
+function notePoll(
+  w: Warp,
+  mask: number,
+  site: Site,
+  kind: AccessKind,
+  destination: { readonly base: number; readonly bits: number } | undefined,
+): void {
+  const split = w.machine.current!;
+  const lane = 31 - Math.clz32(mask & -mask);
+  const at =
+    destination === undefined || destination.base < 0
+      ? -1
+      : destination.base + (destination.bits === 64 ? 2 * lane : lane);
+  const saw = `${w.hi[lane]} ${w.lo[lane]} ${at < 0 ? 0 : w.U[at]}`;
+  if (split.polled.get(site.id) === saw && kind.space !== "param") split.polls++;
+  else split.polls = 0;
+  split.polled.set(site.id, saw);
+  w.machine.yield = true;
 }
 
 function bindOrderedStore(site: Site): Step {
