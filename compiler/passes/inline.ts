@@ -162,7 +162,8 @@ function isPlainView(producer: LoopNode, result: LoopResult): boolean {
  * Such a loop has one read or none and computes no float.
  */
 export const inlineViews: InlinePolicy = (producer, _, uses) => {
-  if (!producer.results.every((result) => isView(producer, result))) return [];
+  producer.findings.view ??= producer.results.every((result) => isView(producer, result));
+  if (!producer.findings.view) return [];
   return uses().filter((use) => canInline(producer, use));
 };
 

@@ -44,12 +44,14 @@ function simplifyGraph(graph: Graph, cx: PassContext): Graph {
 
 function simplifyNode(cx: PassContext, node: Node, facts: Facts, checks: Graph["checks"]): readonly Ref[] | undefined {
   if (node.kind !== "loop" && node.kind !== "scatter") return undefined;
-  const body = bodyOf(node);
-  if (body.simpleUnder === checks) return undefined;
-  const rules = contextOf(cx, node, facts);
-  const refs = withRoots(cx.arena, node, () => rewriteScalars(cx.arena, body.roots, (s) => simplifyScalar(rules, s), body.scalars));
-  if (refs === undefined) body.simpleUnder = checks;
-  return refs;
+  const { findings } = node;
+  if (findings.simplified?.checks !== checks) {
+    const { roots, scalars } = bodyOf(node);
+    const rules = contextOf(cx, node, facts);
+    findings.simplified = { checks, roots: rewriteScalars(cx.arena, roots, (s) => simplifyScalar(rules, s), scalars) };
+  }
+  const { roots } = findings.simplified;
+  return withRoots(cx.arena, node, () => roots);
 }
 
 function contextOf(cx: PassContext, node: LoopNode | ScatterNode, facts: Facts): RuleContext {

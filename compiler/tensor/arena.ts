@@ -17,6 +17,7 @@ import type {
 } from "./ir.ts";
 import { foldApply } from "./fold.ts";
 import { Interner } from "./intern.ts";
+import { inputOrder } from "./node-body.ts";
 import { inferApply } from "./scalar-functions.ts";
 import { dtypeNames, scalarTypeOf, scalarTypes } from "./scalar-types.ts";
 import { canonicalInputs } from "./inputs.ts";
@@ -57,6 +58,10 @@ export class Arena {
   readonly #nodeTable = new Interner();
   readonly #nodes: Node[] = [];
   readonly #refs: Ref[][] = [];
+  readonly #formTable = new Interner();
+  readonly #findings: Findings[] = [];
+  readonly #rootsTable = new Interner();
+  readonly #inputOrders: (readonly number[])[] = [];
   readonly #hints = new Map<number, Map<number, string>>();
   readonly #places = new Map<number, Place>();
   readonly #float = new Float64Array(1);
@@ -222,7 +227,7 @@ export class Arena {
     t.word(nameId);
     t.word(roleCodes[role]);
     t.word(this.#typeIds.get(interned) ?? -1);
-    return this.#node<InputNode>((id) => ({ kind: "input", id, inputs: [], types: [interned], findings: nothingFound(), name, role }));
+    return this.#node<InputNode>((id) => ({ kind: "input", id, inputs: [], types: [interned], findings: this.#formOf(id, []), name, role }));
   }
 
   loop(parts: LoopParts): LoopNode {
@@ -253,7 +258,7 @@ export class Arena {
       for (const k of r.axes) t.word(k);
     }
     this.#refWords(inputs);
-    return this.#node<LoopNode>((id) => ({ kind: "loop", id, inputs, types, findings: nothingFound(), axes, over, carriers: lifts, results }));
+    return this.#node<LoopNode>((id) => ({ kind: "loop", id, inputs, types, findings: this.#formOf(id, inputs), axes, over, carriers: lifts, results }));
   }
 
   scatter(parts: ScatterParts): ScatterNode {
@@ -272,7 +277,7 @@ export class Arena {
     t.word(value.id);
     t.word(keep.id);
     this.#refWords(inputs);
-    return this.#node<ScatterNode>((id) => ({ kind: "scatter", id, inputs, types, findings: nothingFound(), axes: parts.axes, target, value, keep }));
+    return this.#node<ScatterNode>((id) => ({ kind: "scatter", id, inputs, types, findings: this.#formOf(id, inputs), axes: parts.axes, target, value, keep }));
   }
 
   /**
@@ -285,10 +290,10 @@ export class Arena {
       for (let k = 0; k < i; k++) if (inputs[i] === inputs[k]) return this.loop({ ...node, inputs });
     }
     // The words of a loop end with its inputs, two for each.
-    this.#nodeTable.beginLike(node.id, 2 * inputs.length);
+    this.#nodeTable.beginLike(this.#nodeTable, node.id, 2 * inputs.length);
     this.#refWords(inputs);
     const { types, axes, over, carriers, results } = node;
-    return this.#node<LoopNode>((id) => ({ kind: "loop", id, inputs, types, findings: nothingFound(), axes, over, carriers, results }));
+    return this.#node<LoopNode>((id) => ({ kind: "loop", id, inputs, types, findings: this.#formOf(id, inputs), axes, over, carriers, results }));
   }
 
   topk(input: Ref, axis: number, k: Dim, keep?: Ref): TopkNode {
@@ -301,7 +306,7 @@ export class Arena {
     t.word(axis);
     t.word(size);
     this.#refWords(inputs);
-    return this.#node<TopkNode>((id) => ({ kind: "topk", id, inputs, types, findings: nothingFound(), axis, k }));
+    return this.#node<TopkNode>((id) => ({ kind: "topk", id, inputs, types, findings: this.#formOf(id, inputs), axis, k }));
   }
 
   scan(input: Ref, axis: number): ScanNode {
@@ -311,7 +316,7 @@ export class Arena {
     const t = this.#beginNode("scan");
     t.word(axis);
     this.#refWords(inputs);
-    return this.#node<ScanNode>((id) => ({ kind: "scan", id, inputs, types, findings: nothingFound(), axis }));
+    return this.#node<ScanNode>((id) => ({ kind: "scan", id, inputs, types, findings: this.#formOf(id, inputs), axis }));
   }
 
   sort(input: Ref, axis: number): SortNode {
@@ -321,7 +326,7 @@ export class Arena {
     const t = this.#beginNode("sort");
     t.word(axis);
     this.#refWords(inputs);
-    return this.#node<SortNode>((id) => ({ kind: "sort", id, inputs, types, findings: nothingFound(), axis }));
+    return this.#node<SortNode>((id) => ({ kind: "sort", id, inputs, types, findings: this.#formOf(id, inputs), axis }));
   }
 
   dispatch(index: Ref, experts: Dim, align: number): DispatchNode {
@@ -338,7 +343,7 @@ export class Arena {
     t.word(size);
     t.word(align);
     this.#refWords(inputs);
-    return this.#node<DispatchNode>((id) => ({ kind: "dispatch", id, inputs, types, findings: nothingFound(), experts, align }));
+    return this.#node<DispatchNode>((id) => ({ kind: "dispatch", id, inputs, types, findings: this.#formOf(id, inputs), experts, align }));
   }
 
   graph(parts: Graph): Graph {
@@ -400,6 +405,24 @@ export class Arena {
     return node;
   }
 
+  /** What is known of the form of the node just written: its words, with the types of its inputs for their refs. */
+  #formOf(id: number, inputs: readonly Ref[]): Findings {
+    const t = this.#formTable;
+    t.beginLike(this.#nodeTable, id, 2 * inputs.length);
+    for (const ref of inputs) t.word(this.#typeIds.get(typeOf(ref)) ?? -1);
+    const form = t.id();
+    return (this.#findings[form] ??= { body: undefined, sound: false, contracts: undefined, view: undefined, simplified: undefined });
+  }
+
+  /** Positions of inputs in order of first use by these bodies. */
+  inputOrder(roots: readonly Scalar[]): readonly number[] {
+    const t = this.#rootsTable;
+    t.begin();
+    for (const root of roots) t.word(root.id);
+    const id = t.id();
+    return (this.#inputOrders[id] ??= inputOrder(roots));
+  }
+
   #refWords(refs: readonly Ref[]): void {
     for (const ref of refs) {
       this.#nodeTable.word(ref.node.id);
@@ -436,10 +459,6 @@ export class Arena {
     if (id === undefined) this.#names.set(name, (id = this.#names.size));
     return id;
   }
-}
-
-function nothingFound(): Findings {
-  return { body: undefined, sound: false, contracts: undefined };
 }
 
 export function typeOf(ref: Ref): TensorType {

@@ -1,8 +1,7 @@
 /** Walking and rebuilding graphs. A node's inputs have lower ids than it has, so ascending ids are a topological order. */
 import { invariant } from "../diagnostics/diagnostic.ts";
 import type { Arena } from "./arena.ts";
-import type { Graph, LoopNode, Node, Ref } from "./ir.ts";
-import { shareBody } from "./node-body.ts";
+import type { Graph, Node, Ref } from "./ir.ts";
 
 /** Every node that the results and updates need, and every input of the graph, inputs of nodes first. */
 export function topological(graph: Graph): Node[] {
@@ -31,7 +30,7 @@ export function withInputs(arena: Arena, node: Node, inputs: readonly Ref[]): No
     case "input":
       return node;
     case "loop":
-      return relinked(arena, node, inputs);
+      return arena.relink(node, inputs);
     case "scatter":
       return arena.scatter({ axes: node.axes, target: node.target, value: node.value, keep: node.keep, inputs });
     case "topk":
@@ -47,12 +46,6 @@ export function withInputs(arena: Arena, node: Node, inputs: readonly Ref[]): No
       invariant(first !== undefined, "dispatch has an input");
       return arena.dispatch(first, node.experts, node.align);
   }
-}
-
-function relinked(arena: Arena, node: LoopNode, inputs: readonly Ref[]): LoopNode {
-  const loop = arena.relink(node, inputs);
-  if (loop.inputs.length === node.inputs.length) shareBody(node, loop);
-  return loop;
 }
 
 /**

@@ -1,7 +1,6 @@
 /** Puts the inputs of a node into their one order: each read once, in order of first use by the bodies. */
 import type { Arena } from "./arena.ts";
 import type { Ref, Scalar } from "./ir.ts";
-import { inputOrder } from "./node-body.ts";
 import { rewriteScalars } from "./scalars.ts";
 
 /** The inputs, which are the arena's own refs, in order, and the rewritten bodies, or undefined where these are as they were. The first `pinned` stay. */
@@ -12,7 +11,7 @@ export function canonicalInputs(
   for (let i = 0; i < pinned; i++) order.push(i);
   const position = new Int32Array(inputs.length).fill(-1);
   for (let i = 0; i < pinned; i++) position[i] = i;
-  for (const input of inputOrder(roots)) {
+  for (const input of arena.inputOrder(roots)) {
     if ((position[input] ?? -1) >= 0) continue;
     // A ref that stands twice in the list is one input; a scatter may read what it writes over.
     const twin = order.find((i) => inputs[i] === inputs[input]);

@@ -40,17 +40,22 @@ interface Common {
 }
 
 /**
- * What has been found out about a node, kept so that it is found once: no part of what the node is. It all follows
- * from the node, which never changes. Beside the node and not in a weak map, since those slow the collector down.
+ * What has been found out about a node's form, kept so that it is found once: no part of what the node is. Nodes of
+ * one form differ in which tensors of given types they read and in nothing else, as the layers of a model do; they
+ * share one object. It all follows from the form, which never changes.
  */
 export interface Findings {
   body: NodeBody | undefined;
-  /** Verified without a violation. */
+  /** The form has been verified without a violation. */
   sound: boolean;
   contracts: boolean | undefined;
+  /** The loop only moves, broadcasts, converts or counts. */
+  view: boolean | undefined;
+  /** The roots that simplify makes of the form's under these checks. */
+  simplified: { readonly checks: Graph["checks"]; readonly roots: readonly Scalar[] } | undefined;
 }
 
-/** What the bodies of a node hold. Nodes that differ in the tensors they read alone share one. */
+/** What the bodies of a node hold. */
 export interface NodeBody {
   /** Lifts, then results; targets, value and keep of a scatter. */
   readonly roots: readonly Scalar[];
@@ -65,8 +70,6 @@ export interface NodeBody {
   readonly carriersOfRoots: readonly number[];
   /** FLOPs of evaluating every scalar once; index arithmetic is free. */
   readonly flops: number;
-  /** The graph's checks under which no rule of simplify changes it. */
-  simpleUnder: Graph["checks"] | undefined;
 }
 
 export type Node = InputNode | LoopNode | ScatterNode | TopkNode | ScanNode | SortNode | DispatchNode;

@@ -1,8 +1,8 @@
 /**
- * What a node's bodies hold, found once: nodes never change, and passes ask again and again. A node that only reads
- * other tensors of the same types shares its record with the node that it was made from.
+ * What a node's bodies hold, found once for all nodes of one form: nodes never change, and passes ask again and
+ * again.
  */
-import type { Graph, Node, NodeBody, Scalar, ScalarRead } from "./ir.ts";
+import type { Node, NodeBody, Scalar, ScalarRead } from "./ir.ts";
 import { scalarFunctions } from "./scalar-functions.ts";
 import { inReadingOrder, reachable, rootsOf } from "./scalars.ts";
 
@@ -10,7 +10,6 @@ class LazyBody implements NodeBody {
   readonly roots: readonly Scalar[];
   readonly scalars: readonly Scalar[];
   readonly reads: readonly ScalarRead[];
-  simpleUnder: Graph["checks"] | undefined = undefined;
   #order: readonly number[] | undefined = undefined;
   #axes: readonly number[] | undefined = undefined;
   #carriers: readonly number[] | undefined = undefined;
@@ -42,11 +41,6 @@ class LazyBody implements NodeBody {
 
 export function bodyOf(node: Node): NodeBody {
   return (node.findings.body ??= new LazyBody(node));
-}
-
-/** Says that `to` has the very bodies of `from`, over inputs of the same types. */
-export function shareBody(from: Node, to: Node): void {
-  to.findings.body ??= from.findings.body;
 }
 
 /** FLOPs of evaluating these scalars once each. Index arithmetic is free. */

@@ -16,7 +16,7 @@
  */
 import { dimEquals, symbols } from "../types/dim.ts";
 import { dtypes, isDType } from "../types/dtype.ts";
-import { dispatchRows, sameRef } from "./arena.ts";
+import { dispatchRows } from "./arena.ts";
 import { outputsOf, topological } from "./graphs.ts";
 import type { Graph, LoopNode, Node, Ref, Scalar, ScatterNode, TensorType } from "./ir.ts";
 import { monoids } from "./monoids.ts";
@@ -38,10 +38,11 @@ export function verify(graph: Graph): readonly Violation[] {
   };
   verifyInterface(graph, nodes, say);
   for (const node of nodes) {
+    verifyRefs(node, say);
     if (node.findings.sound) continue;
     const before = violations.length;
     verifyNode(node, say);
-    // Neither the node nor what it rests on can change.
+    // What was found of the form holds for every node that has it.
     if (violations.length === before) node.findings.sound = true;
   }
   return violations;
@@ -82,11 +83,19 @@ function sameShape(a: TensorType, b: TensorType): boolean {
   return a.shape.length === b.shape.length && a.shape.every((dim, i) => b.shape[i] !== undefined && dimEquals(dim, b.shape[i]));
 }
 
-function verifyNode(node: Node, say: Say): void {
-  for (const ref of node.inputs) {
+/** What does not follow from a node's form: which tensors it reads. */
+function verifyRefs(node: Node, say: Say): void {
+  const { inputs } = node;
+  for (let i = 0; i < inputs.length; i++) {
+    const ref = inputs[i];
+    if (ref === undefined) continue;
     if (ref.node.id >= node.id) say(node, `input ${ref.node.id} does not come before its user`);
     if (ref.node.types[ref.output] === undefined) say(node, `input ${ref.node.id} has no output ${ref.output}`);
+    for (let k = 0; k < i; k++) if (inputs[k]?.node === ref.node && inputs[k]?.output === ref.output && node.kind === "loop") say(node, `inputs ${k} and ${i} are one`);
   }
+}
+
+function verifyNode(node: Node, say: Say): void {
   switch (node.kind) {
     case "input":
       if (node.inputs.length > 0 || node.types.length !== 1) say(node, "an input has one output and reads nothing");
@@ -123,12 +132,6 @@ function verifyBody(node: LoopNode | ScatterNode, axes: number, say: Say): void 
     if (problem !== undefined) say(node, problem);
   }
   if (next < node.inputs.length) say(node, `input ${next} is read by nothing`);
-  for (let i = 0; i < node.inputs.length; i++) {
-    for (let k = 0; k < i; k++) {
-      const [a, b] = [node.inputs[k], node.inputs[i]];
-      if (a !== undefined && b !== undefined && sameRef(a, b)) say(node, `inputs ${k} and ${i} are one`);
-    }
-  }
 }
 
 function scalarProblem(node: LoopNode | ScatterNode, scalar: Scalar, axes: number): string | undefined {

@@ -1,0 +1,83 @@
+/**
+ * Stores a float in the dtype that all its readers round it to.
+ *
+ *     %h = loop .. { yield f32[n, f]: e }                 %h = loop .. { yield bf16[n, f]: bf16(e) }
+ *     %y = loop .. { sum: bf16(%h[n, f]) * .. }     =>    %y = loop .. { sum: bf16(%h[n, f]) * .. }
+ *
+ * The same values reach every reader: rounding once is rounding twice. It halves what is written and read between
+ * two loops that fusion left apart, and lets matrix units take the tensor as it is. Results of the graph stay.
+ */
+import { dtypes, type DType } from "../types/dtype.ts";
+import type { Arena } from "../tensor/arena.ts";
+import { outputsOf, rewriteGraph, topological } from "../tensor/graphs.ts";
+import type { Graph, LoopNode, Node, Ref } from "../tensor/ir.ts";
+import { operandsOf, reachable, rootsOf } from "../tensor/scalars.ts";
+import type { Pass } from "./pass.ts";
+
+export const narrow: Pass<Graph> = {
+  name: "narrow",
+  run: (graph, { arena }) => {
+    // A node over narrowed inputs is a new node, which the next round knows: as many rounds as loops that follow each other.
+    let current = graph;
+    for (let targets = narrowTargets(current); targets.size > 0; targets = narrowTargets(current)) {
+      const round = targets;
+      current = rewriteGraph(arena, current, (node) => (node.kind === "loop" ? narrowed(arena, node, round) : undefined));
+    }
+    return current;
+  },
+};
+
+type Targets = ReadonlyMap<string, DType>;
+
+function keyOf(ref: Ref): string {
+  return `${ref.node.id}.${ref.output}`;
+}
+
+/** For each f32 output of a loop whose readers all round to one dtype, that dtype. */
+function narrowTargets(graph: Graph): Targets {
+  const found = new Map<string, DType | "no">();
+  const note = (ref: Ref, to: DType | "no"): void => {
+    const before = found.get(keyOf(ref));
+    found.set(keyOf(ref), before === undefined || before === to ? to : "no");
+  };
+  for (const ref of outputsOf(graph)) note(ref, "no");
+  for (const node of topological(graph)) noteReads(node, note);
+  const targets = new Map<string, DType>();
+  for (const [key, to] of found) if (to !== "no" && dtypes[to].bytes < 4) targets.set(key, to);
+  return targets;
+}
+
+function noteReads(node: Node, note: (ref: Ref, to: DType | "no") => void): void {
+  if (node.kind !== "loop") {
+    for (const ref of node.inputs) note(ref, "no");
+    return;
+  }
+  const roots = rootsOf(node);
+  const all = reachable(roots);
+  const rounded = new Map<number, DType | "no">();
+  const use = (id: number, to: DType | "no"): void => {
+    const before = rounded.get(id);
+    rounded.set(id, before === undefined || before === to ? to : "no");
+  };
+  for (const root of roots) if (root.kind === "read") use(root.id, "no");
+  for (const scalar of all) {
+    for (const operand of operandsOf(scalar)) if (operand.kind === "read") use(operand.id, scalar.kind === "round" ? scalar.to : "no");
+  }
+  for (const scalar of all) {
+    if (scalar.kind !== "read") continue;
+    const ref = node.inputs[scalar.input];
+    // What a read outside gives would have to be rounded too.
+    if (ref !== undefined) note(ref, scalar.bounds === "else" ? "no" : rounded.get(scalar.id) ?? "no");
+  }
+}
+
+function narrowed(arena: Arena, node: LoopNode, targets: Targets): readonly Ref[] | undefined {
+  const to = node.results.map((result, output) => (result.dtype === "f32" ? targets.get(keyOf({ node, output })) : undefined));
+  if (to.every((dtype) => dtype === undefined)) return undefined;
+  const results = node.results.map((result, output) => {
+    const dtype = to[output];
+    return dtype === undefined ? result : { ...result, dtype, value: arena.round(dtype, result.value) };
+  });
+  const made = arena.loop({ axes: node.axes, over: node.over, carriers: node.carriers, results, inputs: node.inputs });
+  return made.types.map((_, output) => arena.ref(made, output));
+}
