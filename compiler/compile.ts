@@ -22,6 +22,7 @@ import { reassociate } from "./passes/derive.ts";
 import { expand } from "./passes/expand.ts";
 import { fuseGraph, fuseDefaults, type FusionReport } from "./passes/fuse.ts";
 import { lowerFunctions } from "./passes/lower-functions.ts";
+import { narrow } from "./passes/narrow.ts";
 import { runPasses } from "./passes/pass.ts";
 import { simplify } from "./passes/simplify.ts";
 import type { LaunchRequest } from "./plan/build-plan.ts";
@@ -122,7 +123,7 @@ export function compile(request: CompileRequest): Compiled {
   const note = (pass: string, text: () => string): void => void trace.push({ pass, text });
   const plain = runPasses([simplify, expand, simplify], graph, { arena }, note);
   const { graph: merged, report: fusion } = fuseGraph(arena, plain, { ...fuseDefaults, maxBuffers: target?.caps.maxBuffers ?? fuseDefaults.maxBuffers });
-  const fused = runPasses([{ name: "fuse", run: () => merged }, lowerFunctions], plain, { arena }, note);
+  const fused = runPasses([{ name: "fuse", run: () => merged }, narrow, lowerFunctions], plain, { arena }, note);
   const front = { program, graph: { arena, graph }, fused, fusion };
   if (target === undefined) return ended(front);
 

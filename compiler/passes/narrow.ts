@@ -37,6 +37,7 @@ function keyOf(ref: Ref): string {
 function narrowTargets(graph: Graph): Targets {
   const found = new Map<string, DType | "no">();
   const note = (ref: Ref, to: DType | "no"): void => {
+    if (ref.node.kind !== "loop" || ref.node.types[ref.output]?.dtype !== "f32") return;
     const before = found.get(keyOf(ref));
     found.set(keyOf(ref), before === undefined || before === to ? to : "no");
   };
@@ -67,7 +68,7 @@ function noteReads(node: Node, note: (ref: Ref, to: DType | "no") => void): void
     if (scalar.kind !== "read") continue;
     const ref = node.inputs[scalar.input];
     // What a read outside gives would have to be rounded too.
-    if (ref !== undefined) note(ref, scalar.bounds === "else" ? "no" : rounded.get(scalar.id) ?? "no");
+    if (ref?.node.kind === "loop" && ref.node.types[ref.output]?.dtype === "f32") note(ref, scalar.bounds === "else" ? "no" : rounded.get(scalar.id) ?? "no");
   }
 }
 
