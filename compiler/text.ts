@@ -122,7 +122,12 @@ export class TextReader {
     const start = this.#match(space, from)?.length ?? 0;
     const at = from + start;
     if (at >= this.#text.length) return { kind: "end", text: "", start: at, end: at };
-    const make = (kind: Token["kind"], text: string): Token => ({ kind, text, start: at, end: at + text.length });
+    const make = (kind: Token["kind"], text: string): Token => ({
+      kind,
+      text,
+      start: at,
+      end: at + text.length,
+    });
     const digits = this.#match(number, at);
     if (digits !== undefined) return make("number", digits);
     const letters = this.#match(word, at);

@@ -5,7 +5,18 @@
  * no sum. Sizes are products of positive symbols, and indices are taken not to overflow an i32: an axis that does
  * could not be looped over.
  */
-import { add, constant, DimError, divideExactly, floordiv, mul, sub, zero, one, type Dim } from "../types/dim.ts";
+import {
+  add,
+  constant,
+  DimError,
+  divideExactly,
+  floordiv,
+  mul,
+  sub,
+  zero,
+  one,
+  type Dim,
+} from "../types/dim.ts";
 import { proveAtMost, proveDivides, proveLess, type Facts } from "../types/prover.ts";
 import type { Arena } from "../tensor/arena.ts";
 import type { LoopAxis, Scalar } from "../tensor/ir.ts";
@@ -124,7 +135,11 @@ export function quotient(space: Space, left: Dim, right: Dim): Dim | undefined {
 }
 
 /** `sum` = divisor * whole + rest with 0 <= rest < divisor; undefined where that cannot be proved. */
-export function divide(space: Space, sum: Affine, divisor: Dim): { readonly whole: Affine; readonly rest: Affine } | undefined {
+export function divide(
+  space: Space,
+  sum: Affine,
+  divisor: Dim,
+): { readonly whole: Affine; readonly rest: Affine } | undefined {
   const whole = new Map<Scalar, Dim>();
   const rest = new Map<Scalar, Dim>();
   for (const [atom, coefficient] of sum.terms) {
@@ -132,9 +147,15 @@ export function divide(space: Space, sum: Affine, divisor: Dim): { readonly whol
     if (exact === undefined) rest.set(atom, coefficient);
     else whole.set(atom, exact);
   }
-  const exact = sum.constant.kind === "const" && sum.constant.value === 0 ? zero : quotient(space, sum.constant, divisor);
+  const exact =
+    sum.constant.kind === "const" && sum.constant.value === 0 ? zero : quotient(space, sum.constant, divisor);
   const left: Affine = { terms: rest, constant: exact === undefined ? sum.constant : zero };
   const range = rangeOf(space, left);
-  if (range === undefined || !proveAtMost(space.facts, zero, range.low) || !proveLess(space.facts, range.high, divisor)) return undefined;
+  if (
+    range === undefined ||
+    !proveAtMost(space.facts, zero, range.low) ||
+    !proveLess(space.facts, range.high, divisor)
+  )
+    return undefined;
   return { whole: { terms: whole, constant: exact ?? zero }, rest: left };
 }

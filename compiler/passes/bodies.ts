@@ -7,7 +7,11 @@ import { bodyOf } from "../tensor/node-body.ts";
  * The refs of the node with other bodies, or undefined where `rewrite` gives the same ones or the node has none. New
  * bodies may read the node's inputs, by position, and no others.
  */
-export function withRoots(arena: Arena, node: Node, rewrite: (body: NodeBody) => readonly Scalar[]): readonly Ref[] | undefined {
+export function withRoots(
+  arena: Arena,
+  node: Node,
+  rewrite: (body: NodeBody) => readonly Scalar[],
+): readonly Ref[] | undefined {
   if (node.kind !== "loop" && node.kind !== "scatter") return undefined;
   const body = bodyOf(node);
   const { roots } = body;
@@ -25,5 +29,11 @@ function loopOf(arena: Arena, node: Extract<Node, { kind: "loop" }>, roots: read
 
 function scatterOf(arena: Arena, node: Extract<Node, { kind: "scatter" }>, roots: readonly Scalar[]): Node {
   const target = roots.slice(0, node.target.length);
-  return arena.scatter({ axes: node.axes, inputs: node.inputs, target, value: roots.at(-2) ?? node.value, keep: roots.at(-1) ?? node.keep });
+  return arena.scatter({
+    axes: node.axes,
+    inputs: node.inputs,
+    target,
+    value: roots.at(-2) ?? node.value,
+    keep: roots.at(-1) ?? node.keep,
+  });
 }

@@ -39,11 +39,18 @@ export function costOf(node: Node): Cost {
       const rows = pointsOf(node.axes);
       const all = pointsOf([...node.axes, ...node.over]);
       const lifts = flopsOf(node.carriers.map((c) => c.lift));
-      const steps = node.carriers.reduce((sum, c) => sum + (scalarFunctions.get(monoidOf(c.monoid).combine)?.cost ?? 0), 0);
+      const steps = node.carriers.reduce(
+        (sum, c) => sum + (scalarFunctions.get(monoidOf(c.monoid).combine)?.cost ?? 0),
+        0,
+      );
       const swept = node.results.filter((r) => r.axes.length > node.axes.length || node.over.length === 0);
       const plain = node.results.filter((r) => !swept.includes(r));
       const inner = lifts + steps + flopsOf(swept.map((r) => r.value));
-      return { read, written, flops: add(mul(all, constant(inner)), mul(rows, constant(flopsOf(plain.map((r) => r.value))))) };
+      return {
+        read,
+        written,
+        flops: add(mul(all, constant(inner)), mul(rows, constant(flopsOf(plain.map((r) => r.value))))),
+      };
     }
     case "scatter": {
       const points = pointsOf(node.axes);

@@ -11,10 +11,17 @@ import { storedAs } from "./inline.ts";
  * which of a group's values someone outside reads.
  */
 export function emitGroup(
-  arena: Arena, unit: { readonly kind: "group"; readonly group: Group } | { readonly kind: "node"; readonly node: Node },
-  now: ReadonlyMap<Ref, Ref>, needed: (ref: Ref) => boolean,
+  arena: Arena,
+  unit: { readonly kind: "group"; readonly group: Group } | { readonly kind: "node"; readonly node: Node },
+  now: ReadonlyMap<Ref, Ref>,
+  needed: (ref: Ref) => boolean,
 ): ReadonlyMap<Ref, Ref> {
-  const single = unit.kind === "node" ? unit.node : unit.group.members.length === 1 ? unit.group.members[0]?.node : undefined;
+  const single =
+    unit.kind === "node"
+      ? unit.node
+      : unit.group.members.length === 1
+        ? unit.group.members[0]?.node
+        : undefined;
   if (single !== undefined) return emitNode(arena, single, now);
   return unit.kind === "group" ? new GroupWriter(arena, unit.group, now).write(needed) : new Map();
 }
@@ -22,7 +29,11 @@ export function emitGroup(
 function emitNode(arena: Arena, node: Node, now: ReadonlyMap<Ref, Ref>): ReadonlyMap<Ref, Ref> {
   const made = new Map<Ref, Ref>();
   if (!node.inputs.some((ref) => now.has(ref) && now.get(ref) !== ref)) return made;
-  const rebuilt = withInputs(arena, node, node.inputs.map((ref) => now.get(ref) ?? ref));
+  const rebuilt = withInputs(
+    arena,
+    node,
+    node.inputs.map((ref) => now.get(ref) ?? ref),
+  );
   node.types.forEach((_, i) => made.set(arena.ref(node, i), arena.ref(rebuilt, i)));
   return made;
 }
@@ -53,11 +64,21 @@ class GroupWriter {
         if (value === undefined) return;
         const ref = arena.ref(node, i);
         this.#values.set(ref, storedAs(arena, result.dtype, value));
-        if (needed(ref)) positions.set(ref, this.#results.push({ ...result, value, axes: result.axes.map((k) => map[k] ?? k) }) - 1);
+        if (needed(ref))
+          positions.set(
+            ref,
+            this.#results.push({ ...result, value, axes: result.axes.map((k) => map[k] ?? k) }) - 1,
+          );
       });
     }
     const { axes, over } = this.#group;
-    const loop = arena.loop({ axes, over, carriers: this.#carriers, results: this.#results, inputs: this.#inputs });
+    const loop = arena.loop({
+      axes,
+      over,
+      carriers: this.#carriers,
+      results: this.#results,
+      inputs: this.#inputs,
+    });
     return new Map([...positions].map(([ref, position]) => [ref, arena.ref(loop, position)]));
   }
 
@@ -72,7 +93,12 @@ class GroupWriter {
     return this.#rewrite(rootsOf(node).slice(node.carriers.length), node, map, carriers);
   }
 
-  #rewrite(roots: readonly Scalar[], node: LoopNode, map: readonly number[], carriers: readonly number[]): readonly Scalar[] {
+  #rewrite(
+    roots: readonly Scalar[],
+    node: LoopNode,
+    map: readonly number[],
+    carriers: readonly number[],
+  ): readonly Scalar[] {
     const arena = this.#arena;
     return rewriteScalars(arena, roots, (s) => {
       if (s.kind === "axis") return arena.axis(map[s.axis] ?? s.axis);
@@ -84,7 +110,13 @@ class GroupWriter {
       if (own !== undefined) return own;
       const ref = this.#now.get(old) ?? old;
       const found = this.#inputs.indexOf(ref);
-      return arena.readAt(found < 0 ? this.#inputs.push(ref) - 1 : found, s.type, s.index, s.bounds, s.otherwise);
+      return arena.readAt(
+        found < 0 ? this.#inputs.push(ref) - 1 : found,
+        s.type,
+        s.index,
+        s.bounds,
+        s.otherwise,
+      );
     });
   }
 }

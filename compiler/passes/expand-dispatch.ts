@@ -25,7 +25,10 @@ class DispatchWriter {
   constructor(arena: Arena, node: DispatchNode) {
     const [index] = node.inputs;
     const [rows, choices] = index === undefined ? [] : typeOf(index).shape;
-    invariant(index !== undefined && rows !== undefined && choices !== undefined, "a dispatch has an index of two axes");
+    invariant(
+      index !== undefined && rows !== undefined && choices !== undefined,
+      "a dispatch has an index of two axes",
+    );
     this.#arena = arena;
     this.#node = node;
     this.#index = index;
@@ -59,10 +62,18 @@ class DispatchWriter {
   }
 
   /** A loop that sums an i32 lift; `finish` makes the result of the sum. */
-  #sum(shape: readonly Dim[], over: Dim, inputs: Ref[], lift: Scalar, finish: (sum: Scalar) => Scalar = (sum) => sum): Ref {
+  #sum(
+    shape: readonly Dim[],
+    over: Dim,
+    inputs: Ref[],
+    lift: Scalar,
+    finish: (sum: Scalar) => Scalar = (sum) => sum,
+  ): Ref {
     const a = this.#arena;
     const loop = a.loop({
-      axes: axesFor(shape), over: [{ name: "r", extent: over }], inputs,
+      axes: axesFor(shape),
+      over: [{ name: "r", extent: over }],
+      inputs,
       carriers: [{ name: "sum", monoid: "sum", lift }],
       results: [{ value: finish(a.carrier(0, "i32")), dtype: "i32", axes: shape.map((_, i) => i) }],
     });
@@ -75,7 +86,9 @@ class DispatchWriter {
     const chunks = typeOf(scanned).shape[0] ?? constant(0);
     const last = a.apply("sub", a.dim(chunks), a.i32(1));
     const value = a.read(inputs, scanned, [last, a.axis(0)], "else", a.i32(0));
-    return a.ref(a.loop({ axes: axesFor([this.#node.experts]), inputs, results: [{ value, dtype: "i32", axes: [0] }] }));
+    return a.ref(
+      a.loop({ axes: axesFor([this.#node.experts]), inputs, results: [{ value, dtype: "i32", axes: [0] }] }),
+    );
   }
 
   /** Rows of an expert, padded to whole blocks. */
@@ -101,11 +114,16 @@ class DispatchWriter {
     const copy = a.apply("add", a.apply("mul", a.axis(0), a.dim(this.#choices)), a.axis(1));
     const block = a.apply("floordiv", copy, a.i32(chunk));
     const other = a.apply("add", a.apply("mul", block, a.i32(chunk)), a.axis(2));
-    const earlier = a.apply("and", a.apply("lt", other, copy), a.apply("eq", this.#expertOf(inputs, other), own));
+    const earlier = a.apply(
+      "and",
+      a.apply("lt", other, copy),
+      a.apply("eq", this.#expertOf(inputs, other), own),
+    );
     const valid = a.apply("and", a.apply("ge", own, a.i32(0)), a.apply("lt", own, a.dim(this.#node.experts)));
     const first = a.read(inputs, start, [own], "else", a.i32(0));
     const before = a.read(inputs, scanned, [a.apply("sub", block, a.i32(1)), own], "else", a.i32(0));
-    const row = (sum: Scalar): Scalar => a.apply("select", valid, a.apply("add", a.apply("add", first, before), sum), a.i32(-1));
+    const row = (sum: Scalar): Scalar =>
+      a.apply("select", valid, a.apply("add", a.apply("add", first, before), sum), a.i32(-1));
     return this.#sum([this.#rows, this.#choices], constant(chunk), inputs, a.cast("i32", earlier), row);
   }
 
@@ -113,12 +131,18 @@ class DispatchWriter {
     const a = this.#arena;
     const type = this.#node.types[1];
     invariant(type !== undefined, "a dispatch has a source");
-    const blank = a.loop({ axes: axesFor(type.shape), inputs: [], results: [{ value: a.i32(-1), dtype: "i32", axes: [0] }] });
+    const blank = a.loop({
+      axes: axesFor(type.shape),
+      inputs: [],
+      results: [{ value: a.i32(-1), dtype: "i32", axes: [0] }],
+    });
     const inputs: Ref[] = [a.ref(blank)];
     const row = a.read(inputs, position, [a.axis(0), a.axis(1)]);
     const value = a.apply("add", a.apply("mul", a.axis(0), a.dim(this.#choices)), a.axis(1));
     const keep = a.apply("ge", row, a.i32(0));
-    return a.ref(a.scatter({ axes: axesFor([this.#rows, this.#choices]), inputs, target: [row], value, keep }));
+    return a.ref(
+      a.scatter({ axes: axesFor([this.#rows, this.#choices]), inputs, target: [row], value, keep }),
+    );
   }
 
   /** A block's expert is how many experts' rows end at or before it. */
@@ -127,7 +151,11 @@ class DispatchWriter {
     const blocks = this.#node.types[2]?.shape[0];
     invariant(blocks !== undefined, "a dispatch has blocks");
     const inputs: Ref[] = [];
-    const end = a.apply("add", a.read(inputs, start, [a.axis(1)]), this.#padded(a.read(inputs, count, [a.axis(1)])));
+    const end = a.apply(
+      "add",
+      a.read(inputs, start, [a.axis(1)]),
+      this.#padded(a.read(inputs, count, [a.axis(1)])),
+    );
     const past = a.apply("le", end, a.apply("mul", a.axis(0), a.i32(this.#node.align)));
     return this.#sum([blocks], this.#node.experts, inputs, a.cast("i32", past));
   }

@@ -30,14 +30,21 @@ function descendingKey(arena: Arena, inputs: Ref[], x: Ref, keep: Ref | undefine
     const key = (index: readonly Scalar[]): Scalar => arena.apply("order", read(index));
     if (keep === undefined) return { type: "i32", at: key };
     const last = arena.i32(-(2 ** 31));
-    return { type: "i32", at: (index) => arena.apply("select", arena.read(inputs, keep, index), key(index), last) };
+    return {
+      type: "i32",
+      at: (index) => arena.apply("select", arena.read(inputs, keep, index), key(index), last),
+    };
   }
   if (keep === undefined) return { type: scalarTypeOf(dtype), at: read };
   // A masked integer comes after the least one: in i64 there is room for it. The least i64 counts as the next one.
   const last = arena.const("i64", -(2n ** 63n));
   const least = arena.const("i64", -(2n ** 63n) + 1n);
-  const wide = (index: readonly Scalar[]): Scalar => arena.apply("max", arena.cast("i64", read(index)), least);
-  return { type: "i64", at: (index) => arena.apply("select", arena.read(inputs, keep, index), wide(index), last) };
+  const wide = (index: readonly Scalar[]): Scalar =>
+    arena.apply("max", arena.cast("i64", read(index)), least);
+  return {
+    type: "i64",
+    at: (index) => arena.apply("select", arena.read(inputs, keep, index), wide(index), last),
+  };
 }
 
 /** What orders a sort, ascending: numbers, then NaN. */
@@ -47,13 +54,24 @@ function ascendingKey(arena: Arena, inputs: Ref[], x: Ref): Keyed {
   if (dtypes[dtype].kind !== "float") return { type: scalarTypeOf(dtype), at: read };
   const at = (index: readonly Scalar[]): Scalar => {
     const value = read(index);
-    return arena.apply("select", arena.apply("eq", value, value), arena.apply("order", value), arena.i32(2 ** 31 - 1));
+    return arena.apply(
+      "select",
+      arena.apply("eq", value, value),
+      arena.apply("order", value),
+      arena.i32(2 ** 31 - 1),
+    );
   };
   return { type: "i32", at };
 }
 
 /** How many elements of each row come before each element: `before` on keys, then the lower index. */
-function countedRank(arena: Arena, x: Ref, axis: number, key: (inputs: Ref[]) => Keyed, before: "gt" | "lt"): Ref {
+function countedRank(
+  arena: Arena,
+  x: Ref,
+  axis: number,
+  key: (inputs: Ref[]) => Keyed,
+  before: "gt" | "lt",
+): Ref {
   const { shape } = typeOf(x);
   const extent = shape[axis];
   invariant(extent !== undefined, "an axis of the tensor");
@@ -63,9 +81,15 @@ function countedRank(arena: Arena, x: Ref, axis: number, key: (inputs: Ref[]) =>
   const other = shape.map((_, i) => (i === axis ? arena.axis(shape.length) : arena.axis(i)));
   const [mine, theirs] = [at(own), at(other)];
   const earlier = arena.apply("lt", arena.axis(shape.length), arena.axis(axis));
-  const first = arena.apply("or", arena.apply(before, theirs, mine), arena.apply("and", arena.apply("eq", theirs, mine), earlier));
+  const first = arena.apply(
+    "or",
+    arena.apply(before, theirs, mine),
+    arena.apply("and", arena.apply("eq", theirs, mine), earlier),
+  );
   const loop = arena.loop({
-    axes: axesFor(shape), over: [{ name: "u", extent }], inputs,
+    axes: axesFor(shape),
+    over: [{ name: "u", extent }],
+    inputs,
     carriers: [{ name: "rank", monoid: "sum", lift: arena.cast("i32", first) }],
     results: [{ value: arena.carrier(0, "i32"), dtype: "i32", axes: own.map((_, i) => i) }],
   });
@@ -73,7 +97,13 @@ function countedRank(arena: Arena, x: Ref, axis: number, key: (inputs: Ref[]) =>
 }
 
 /** The rank of each element that is among the first k of its row, and -1 for the others; then whether it is. */
-function roundRanks(arena: Arena, node: TopkNode, x: Ref, keep: Ref | undefined, k: number): readonly [Ref, Ref] {
+function roundRanks(
+  arena: Arena,
+  node: TopkNode,
+  x: Ref,
+  keep: Ref | undefined,
+  k: number,
+): readonly [Ref, Ref] {
   const { shape } = typeOf(x);
   const inputs: Ref[] = [];
   const { type, at } = descendingKey(arena, inputs, x, keep);
@@ -102,7 +132,16 @@ function roundRanks(arena: Arena, node: TopkNode, x: Ref, keep: Ref | undefined,
   const axes = shape.map((_, i) => axisOf(i));
   const mask = arena.apply("ge", rank, arena.i32(0));
   const over: LoopAxis[] = [{ name: "t", extent }];
-  const loop = arena.loop({ axes: rest, over, carriers, inputs, results: [{ value: rank, dtype: "i32", axes }, { value: mask, dtype: "bool", axes }] });
+  const loop = arena.loop({
+    axes: rest,
+    over,
+    carriers,
+    inputs,
+    results: [
+      { value: rank, dtype: "i32", axes },
+      { value: mask, dtype: "bool", axes },
+    ],
+  });
   return [arena.ref(loop, 0), arena.ref(loop, 1)];
 }
 
@@ -112,19 +151,31 @@ export function expandTopk(arena: Arena, node: TopkNode): readonly Ref[] {
   const { dtype, shape } = typeOf(x);
   const extent = shape[node.axis];
   invariant(extent !== undefined, "an axis of the tensor");
-  const rounds = node.k.kind === "const" && node.k.value <= maxRounds && !(extent.kind === "const" && extent.value <= 4 * node.k.value);
-  const [rank, mask] = rounds && node.k.kind === "const" ? roundRanks(arena, node, x, keep, node.k.value) : countedTop(arena, node, x, keep);
+  const rounds =
+    node.k.kind === "const" &&
+    node.k.value <= maxRounds &&
+    !(extent.kind === "const" && extent.value <= 4 * node.k.value);
+  const [rank, mask] =
+    rounds && node.k.kind === "const"
+      ? roundRanks(arena, node, x, keep, node.k.value)
+      : countedTop(arena, node, x, keep);
   const kept = shape.map((dim, i) => (i === node.axis ? node.k : dim));
   const inputs: Ref[] = [];
-  const along = (index: Scalar): readonly Scalar[] => shape.map((_, i) => (i === node.axis ? index : arena.axis(i)));
+  const along = (index: Scalar): readonly Scalar[] =>
+    shape.map((_, i) => (i === node.axis ? index : arena.axis(i)));
   const t = arena.axis(kept.length);
   const found = arena.apply("eq", arena.read(inputs, rank, along(t)), arena.axis(node.axis));
   const where = arena.carrier(0, "i32");
   const axes = kept.map((_, i) => i);
   const gather = arena.loop({
-    axes: axesFor(kept), over: [{ name: "t", extent }], inputs,
+    axes: axesFor(kept),
+    over: [{ name: "t", extent }],
+    inputs,
     carriers: [{ name: "at", monoid: "min", lift: arena.apply("select", found, t, arena.dim(extent)) }],
-    results: [{ value: arena.read(inputs, x, along(where), "clamp"), dtype, axes }, { value: where, dtype: "i32", axes }],
+    results: [
+      { value: arena.read(inputs, x, along(where), "clamp"), dtype, axes },
+      { value: where, dtype: "i32", axes },
+    ],
   });
   return [arena.ref(gather, 0), arena.ref(gather, 1), mask];
 }
@@ -135,7 +186,11 @@ function countedTop(arena: Arena, node: TopkNode, x: Ref, keep: Ref | undefined)
   const inputs: Ref[] = [];
   const own = shape.map((_, i) => arena.axis(i));
   const value = arena.apply("lt", arena.read(inputs, rank, own), arena.dim(node.k));
-  const mask = arena.loop({ axes: axesFor(shape), inputs, results: [{ value, dtype: "bool", axes: own.map((_, i) => i) }] });
+  const mask = arena.loop({
+    axes: axesFor(shape),
+    inputs,
+    results: [{ value, dtype: "bool", axes: own.map((_, i) => i) }],
+  });
   return [rank, arena.ref(mask)];
 }
 
@@ -145,8 +200,22 @@ export function expandSort(arena: Arena, node: SortNode): readonly Ref[] {
   const rank = countedRank(arena, x, node.axis, (inputs) => ascendingKey(arena, inputs, x), "lt");
   const { dtype, shape } = typeOf(x);
   const own = shape.map((_, i) => arena.axis(i));
-  const blank = arena.loop({ axes: axesFor(shape), inputs: [], results: [{ value: zeroOf(arena, scalarTypeOf(dtype)), dtype, axes: own.map((_, i) => i) }] });
+  const blank = arena.loop({
+    axes: axesFor(shape),
+    inputs: [],
+    results: [{ value: zeroOf(arena, scalarTypeOf(dtype)), dtype, axes: own.map((_, i) => i) }],
+  });
   const inputs: Ref[] = [arena.ref(blank)];
   const target = own.map((index, i) => (i === node.axis ? arena.read(inputs, rank, own) : index));
-  return [arena.ref(arena.scatter({ axes: axesFor(shape), inputs, target, value: arena.read(inputs, x, own), keep: arena.bool(true) }))];
+  return [
+    arena.ref(
+      arena.scatter({
+        axes: axesFor(shape),
+        inputs,
+        target,
+        value: arena.read(inputs, x, own),
+        keep: arena.bool(true),
+      }),
+    ),
+  ];
 }

@@ -35,8 +35,12 @@ export function expandScan(arena: Arena, x: Ref, axis: number, level: number = 0
   const block = arena.apply("mul", arena.axis(axis), arena.i32(radix));
   index[axis] = arena.apply("add", block, arena.axis(blocks.length));
   const sums = arena.loop({
-    axes: axesFor(blocks), over: [{ name: "r", extent: constant(radix) }], inputs,
-    carriers: [{ name: "sum", monoid: "sum", lift: arena.read(inputs, x, index, "else", zeroOf(arena, type)) }],
+    axes: axesFor(blocks),
+    over: [{ name: "r", extent: constant(radix) }],
+    inputs,
+    carriers: [
+      { name: "sum", monoid: "sum", lift: arena.read(inputs, x, index, "else", zeroOf(arena, type)) },
+    ],
     results: [{ value: arena.carrier(0, type), dtype: type, axes: blocks.map((_, i) => i) }],
   });
   return sumOfPrefix(arena, x, axis, constant(radix), expandScan(arena, arena.ref(sums), axis, level + 1));
@@ -54,12 +58,24 @@ function sumOfPrefix(arena: Arena, x: Ref, axis: number, width: Dim, before: Ref
   const at = arena.apply("add", arena.apply("mul", block, size), step);
   const index = shape.map((_, i) => (i === axis ? at : arena.axis(i)));
   // Within the block `at` is at most the element's own index, so that what is kept is in range.
-  const term = arena.apply("select", arena.apply("le", at, own), arena.read(inputs, x, index, "else", zeroOf(arena, type)), zeroOf(arena, type));
+  const term = arena.apply(
+    "select",
+    arena.apply("le", at, own),
+    arena.read(inputs, x, index, "else", zeroOf(arena, type)),
+    zeroOf(arena, type),
+  );
   const sum = arena.carrier(0, type);
-  const previous = shape.map((_, i) => (i === axis ? arena.apply("sub", block, arena.i32(1)) : arena.axis(i)));
-  const value = before === undefined ? sum : arena.apply("add", arena.read(inputs, before, previous, "else", zeroOf(arena, type)), sum);
+  const previous = shape.map((_, i) =>
+    i === axis ? arena.apply("sub", block, arena.i32(1)) : arena.axis(i),
+  );
+  const value =
+    before === undefined
+      ? sum
+      : arena.apply("add", arena.read(inputs, before, previous, "else", zeroOf(arena, type)), sum);
   const loop = arena.loop({
-    axes: axesFor(shape), over: [{ name: "r", extent: width }], inputs,
+    axes: axesFor(shape),
+    over: [{ name: "r", extent: width }],
+    inputs,
     carriers: [{ name: "sum", monoid: "sum", lift: term }],
     results: [{ value, dtype: type, axes: shape.map((_, i) => i) }],
   });

@@ -57,8 +57,15 @@ export function singleton(id: number, node: LoopNode): Group {
     if (ref !== undefined) access.push({ ref, axes: plainAxes(read) });
   }
   return {
-    id, members: [{ node, map }], axes: node.axes, over: node.over, contracts: isContraction(node),
-    scalars: bodyOf(node).scalars.length, nodes: new Set([node]), externals: new Set(node.inputs), access,
+    id,
+    members: [{ node, map }],
+    axes: node.axes,
+    over: node.over,
+    contracts: isContraction(node),
+    scalars: bodyOf(node).scalars.length,
+    nodes: new Set([node]),
+    externals: new Set(node.inputs),
+    access,
   };
 }
 
@@ -68,10 +75,20 @@ export function merged(id: number, meeting: Meeting): Group {
   const members = [...base.members, ...moved].sort((a, b) => a.node.id - b.node.id);
   const nodes = new Set([...base.nodes, ...joined.nodes]);
   const externals = new Set([...base.externals, ...joined.externals].filter((ref) => !nodes.has(ref.node)));
-  const access = [...base.access, ...joined.access.map(({ ref, axes }) => ({ ref, axes: axes?.map((k) => map[k] ?? k) }))];
+  const access = [
+    ...base.access,
+    ...joined.access.map(({ ref, axes }) => ({ ref, axes: axes?.map((k) => map[k] ?? k) })),
+  ];
   return {
-    id, members, axes: base.axes, over: base.over, contracts: base.contracts || joined.contracts,
-    scalars: base.scalars + joined.scalars, nodes, externals, access,
+    id,
+    members,
+    axes: base.axes,
+    over: base.over,
+    contracts: base.contracts || joined.contracts,
+    scalars: base.scalars + joined.scalars,
+    nodes,
+    externals,
+    access,
   };
 }
 
@@ -83,9 +100,12 @@ export function meet(a: Group, b: Group): Meeting | { readonly reason: string } 
   const [base, joined] = b.over.length > 0 && a.over.length === 0 ? [b, a] : [a, b];
   const allowed = allowedAxes(base, joined);
   if (allowed === undefined) return { reason: "their axes do not match" };
-  const map = new Array<number>(joined.axes.length + joined.over.length).fill(-1);
+  const map = Array.from<number>({ length: joined.axes.length + joined.over.length }).fill(-1);
   const flow = new Set<Ref>();
-  if (!matchFlow(base, joined.access, map, flow, "joined reads") || !matchFlow(joined, base.access, map, flow, "base reads")) {
+  if (
+    !matchFlow(base, joined.access, map, flow, "joined reads") ||
+    !matchFlow(joined, base.access, map, flow, "base reads")
+  ) {
     return { reason: "one reads the other at other elements than it makes" };
   }
   matchShared(base.access, joined.access, map);
@@ -105,7 +125,13 @@ function allowedAxes(base: Group, joined: Group): ((axis: number) => readonly [n
   return joined.axes.length === all ? () => [0, all] : undefined;
 }
 
-function matchFlow(makers: Group, access: readonly Access[], map: number[], flow: Set<Ref>, who: "joined reads" | "base reads"): boolean {
+function matchFlow(
+  makers: Group,
+  access: readonly Access[],
+  map: number[],
+  flow: Set<Ref>,
+  who: "joined reads" | "base reads",
+): boolean {
   for (const { ref, axes } of access) {
     if (!makers.nodes.has(ref.node)) continue;
     const maker = makers.members.find((m) => m.node === ref.node);
@@ -135,12 +161,18 @@ function matchShared(base: readonly Access[], joined: readonly Access[], map: nu
     for (const other of base) {
       if (other.ref !== ref || other.axes === undefined) continue;
       const trial = [...map];
-      if (axes.every((from, j) => fix(trial, from, other.axes?.[j] ?? -1))) map.splice(0, map.length, ...trial);
+      if (axes.every((from, j) => fix(trial, from, other.axes?.[j] ?? -1)))
+        map.splice(0, map.length, ...trial);
     }
   }
 }
 
-function matchExtents(base: Group, joined: Group, map: number[], allowed: (axis: number) => readonly [number, number]): boolean {
+function matchExtents(
+  base: Group,
+  joined: Group,
+  map: number[],
+  allowed: (axis: number) => readonly [number, number],
+): boolean {
   const baseAxes = [...base.axes, ...base.over];
   const joinedAxes = [...joined.axes, ...joined.over];
   for (let from = 0; from < map.length; from++) {
@@ -166,11 +198,17 @@ function equalExtents(a: Dim | undefined, b: Dim | undefined): boolean {
 }
 
 /** Tensors that both read at the same elements, or both at some that no axes say. */
-function sharedReads(base: readonly Access[], joined: readonly Access[], map: readonly number[]): readonly Ref[] {
+function sharedReads(
+  base: readonly Access[],
+  joined: readonly Access[],
+  map: readonly number[],
+): readonly Ref[] {
   const shared = new Set<Ref>();
   for (const { ref, axes } of joined) {
     if (axes === undefined) continue;
-    const same = base.some((other) => other.ref === ref && other.axes?.every((to, j) => map[axes[j] ?? -1] === to));
+    const same = base.some(
+      (other) => other.ref === ref && other.axes?.every((to, j) => map[axes[j] ?? -1] === to),
+    );
     if (same) shared.add(ref);
   }
   return [...shared];

@@ -10,8 +10,24 @@
  */
 import { dtypes, isFloat } from "../types/dtype.ts";
 import { sameRef, typeOf, type Arena } from "../tensor/arena.ts";
-import { carryNames, outputsOf, replaceOutputs, tableFor, topological, withInputs } from "../tensor/graphs.ts";
-import type { Graph, LoopNode, LoopResult, Node, Ref, Scalar, ScalarRead, ScatterNode } from "../tensor/ir.ts";
+import {
+  carryNames,
+  outputsOf,
+  replaceOutputs,
+  tableFor,
+  topological,
+  withInputs,
+} from "../tensor/graphs.ts";
+import type {
+  Graph,
+  LoopNode,
+  LoopResult,
+  Node,
+  Ref,
+  Scalar,
+  ScalarRead,
+  ScatterNode,
+} from "../tensor/ir.ts";
 import type { DType } from "../types/dtype.ts";
 import { isWide } from "../tensor/scalar-types.ts";
 import { bodyOf } from "../tensor/node-body.ts";
@@ -25,7 +41,11 @@ export interface Use {
 }
 
 /** Whether a producer is inlined into a use. `producer` is over its rewritten inputs, `original` is the graph's. */
-export type InlinePolicy = (producer: LoopNode, original: LoopNode, uses: () => readonly Use[]) => Iterable<Use>;
+export type InlinePolicy = (
+  producer: LoopNode,
+  original: LoopNode,
+  uses: () => readonly Use[],
+) => Iterable<Use>;
 
 /** Rebuilds the graph with the producers that the policy names inlined. The same graph when there are none. */
 export function inlineProducers(arena: Arena, graph: Graph, policy: InlinePolicy): Graph {
@@ -38,7 +58,11 @@ export function inlineProducers(arena: Arena, graph: Graph, policy: InlinePolicy
     const rebuilt = rebuild(arena, node, replaced, chosen[node.id]);
     if (rebuilt !== node) {
       replaced[node.id] = rebuilt;
-      carryNames(arena, node, rebuilt.types.map((_, i) => arena.ref(rebuilt, i)));
+      carryNames(
+        arena,
+        node,
+        rebuilt.types.map((_, i) => arena.ref(rebuilt, i)),
+      );
     }
     if (!isPointwise(rebuilt) || !isPointwise(node)) continue;
     const usesOfNode = (): readonly Use[] => (uses ??= usesOf(graph)).get(node) ?? [];
@@ -63,13 +87,19 @@ export function usesOf(graph: Graph): ReadonlyMap<Node, readonly Use[]> {
   for (const node of topological(graph)) {
     const reads = readsOf(node);
     const producers = new Set(node.inputs.map((ref) => ref.node));
-    for (const producer of producers) add(producer, { consumer: node, reads: reads.filter((r) => node.inputs[r.input]?.node === producer) });
+    for (const producer of producers)
+      add(producer, { consumer: node, reads: reads.filter((r) => node.inputs[r.input]?.node === producer) });
   }
   for (const ref of outputsOf(graph)) add(ref.node, { consumer: undefined, reads: [] });
   return uses;
 }
 
-function rebuild(arena: Arena, node: Node, replaced: readonly (Node | undefined)[], inlined: ReadonlySet<Node> | undefined): Node {
+function rebuild(
+  arena: Arena,
+  node: Node,
+  replaced: readonly (Node | undefined)[],
+  inlined: ReadonlySet<Node> | undefined,
+): Node {
   let moved = false;
   const inputs = node.inputs.map((ref) => {
     const now = replaced[ref.node.id];
@@ -85,7 +115,12 @@ function rebuild(arena: Arena, node: Node, replaced: readonly (Node | undefined)
 }
 
 /** The node over `inputs`, with the loops at `positions` computed where they are read. */
-function inlineInto(arena: Arena, node: LoopNode | ScatterNode, inputs: readonly Ref[], positions: ReadonlySet<number>): Node {
+function inlineInto(
+  arena: Arena,
+  node: LoopNode | ScatterNode,
+  inputs: readonly Ref[],
+  positions: ReadonlySet<number>,
+): Node {
   const list: Ref[] = [...inputs];
   const rule = (s: Scalar): Scalar => {
     if (s.kind !== "read" || !positions.has(s.input)) return s;
@@ -100,14 +135,26 @@ function inlineInto(arena: Arena, node: LoopNode | ScatterNode, inputs: readonly
   const roots = rewriteScalars(arena, body.roots, rule, body.scalars);
   if (node.kind === "scatter") {
     const target = roots.slice(0, node.target.length);
-    return arena.scatter({ axes: node.axes, inputs: list, target, value: roots.at(-2) ?? node.value, keep: roots.at(-1) ?? node.keep });
+    return arena.scatter({
+      axes: node.axes,
+      inputs: list,
+      target,
+      value: roots.at(-2) ?? node.value,
+      keep: roots.at(-1) ?? node.keep,
+    });
   }
   const carriers = node.carriers.map((c, i) => ({ ...c, lift: roots[i] ?? c.lift }));
   const results = node.results.map((r, i) => ({ ...r, value: roots[carriers.length + i] ?? r.value }));
   return arena.loop({ axes: node.axes, over: node.over, carriers, results, inputs: list });
 }
 
-function inlinedRead(arena: Arena, read: ScalarRead, producer: LoopNode, result: LoopResult, list: Ref[]): Scalar {
+function inlinedRead(
+  arena: Arena,
+  read: ScalarRead,
+  producer: LoopNode,
+  result: LoopResult,
+  list: Ref[],
+): Scalar {
   const at = new Map<number, Scalar>();
   result.axes.forEach((axis, j) => {
     const index = read.index[j];
@@ -139,7 +186,8 @@ export function storedAs(arena: Arena, dtype: DType, value: Scalar): Scalar {
 /** Whether the producer's value can stand where these reads are. */
 export function canInline(producer: LoopNode, use: Use): boolean {
   // A structured node, an output and a scatter that writes over the producer need it in memory.
-  if ((use.consumer?.kind !== "loop" && use.consumer?.kind !== "scatter") || use.reads.length === 0) return false;
+  if ((use.consumer?.kind !== "loop" && use.consumer?.kind !== "scatter") || use.reads.length === 0)
+    return false;
   return use.reads.every((read) => {
     if (read.bounds === "proved") return true;
     const ref = use.consumer?.inputs[read.input];
@@ -154,7 +202,12 @@ function isPlainView(producer: LoopNode, result: LoopResult): boolean {
   if (value.kind !== "read" || value.bounds !== "proved") return false;
   const axes = plainAxes(value);
   const ref = producer.inputs[value.input];
-  return axes !== undefined && axes.length === producer.axes.length && ref !== undefined && typeOf(ref).dtype === result.dtype;
+  return (
+    axes !== undefined &&
+    axes.length === producer.axes.length &&
+    ref !== undefined &&
+    typeOf(ref).dtype === result.dtype
+  );
 }
 
 /**
@@ -179,7 +232,12 @@ function isView(producer: LoopNode, result: LoopResult): boolean {
     const ref = producer.inputs[s.input];
     if (ref === undefined || dtypes[typeOf(ref).dtype].bytes > dtypes[result.dtype].bytes) return false;
     // An index that was read is a gather: it is done once, not by each reader.
-    if (s.index.some((index) => index.kind !== "axis" && reachable([index]).some((part) => part.kind === "read"))) return false;
+    if (
+      s.index.some(
+        (index) => index.kind !== "axis" && reachable([index]).some((part) => part.kind === "read"),
+      )
+    )
+      return false;
   }
   return reads <= 1;
 }

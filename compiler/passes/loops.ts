@@ -66,7 +66,14 @@ export function factorsOf(lift: Scalar): readonly Scalar[] {
     const [a, b, c] = s.kind === "apply" ? s.args : [];
     if (s.kind === "apply" && s.fn === "mul" && a !== undefined && b !== undefined) stack.push(a, b);
     else if (s.kind === "apply" && s.fn === "neg" && a !== undefined) stack.push(a);
-    else if (s.kind === "apply" && s.fn === "select" && b !== undefined && c?.kind === "const" && c.value === 0) stack.push(b);
+    else if (
+      s.kind === "apply" &&
+      s.fn === "select" &&
+      b !== undefined &&
+      c?.kind === "const" &&
+      c.value === 0
+    )
+      stack.push(b);
     else factors.push(s);
   }
   return factors;

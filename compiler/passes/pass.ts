@@ -23,7 +23,12 @@ export interface Pass<P> {
 export type Trace = (pass: string, text: () => string) => void;
 
 /** Runs the passes in order, verifying before the first and after each that changed something. */
-export function runPasses(passes: readonly Pass<Graph>[], graph: Graph, cx: PassContext, trace?: Trace): Graph {
+export function runPasses(
+  passes: readonly Pass<Graph>[],
+  graph: Graph,
+  cx: PassContext,
+  trace?: Trace,
+): Graph {
   let current = graph;
   check("lower", current, cx);
   for (const pass of passes) {
@@ -38,6 +43,7 @@ export function runPasses(passes: readonly Pass<Graph>[], graph: Graph, cx: Pass
 function check(pass: string, graph: Graph, cx: PassContext): void {
   const [violation] = verify(graph);
   if (violation === undefined) return;
-  const node = violation.node === undefined ? "the graph" : `node ${violation.node.id} (${violation.node.kind})`;
+  const node =
+    violation.node === undefined ? "the graph" : `node ${violation.node.id} (${violation.node.kind})`;
   throw new InternalError(`pass ${pass} broke ${node}: ${violation.message}\n${print(cx.arena, graph)}`);
 }

@@ -9,7 +9,18 @@ import { proveAtMost, proveLess } from "../types/prover.ts";
 import { isFloat, type DType } from "../types/dtype.ts";
 import type { Scalar } from "../tensor/ir.ts";
 import { scalarFunctions } from "../tensor/scalar-functions.ts";
-import { affineOf, divide, guarded, plus, quotient, rangeOf, scalarOf, sizeOf, type Affine, type Space } from "./affine.ts";
+import {
+  affineOf,
+  divide,
+  guarded,
+  plus,
+  quotient,
+  rangeOf,
+  scalarOf,
+  sizeOf,
+  type Affine,
+  type Space,
+} from "./affine.ts";
 
 export interface RuleContext extends Space {
   /** Dtype of the tensor that a read reads. */
@@ -27,7 +38,11 @@ export interface Rule {
 
 type Args = readonly [Scalar, Scalar, Scalar];
 
-function onApply(name: string, fn: string, rewrite: (cx: RuleContext, args: Args, s: Scalar) => Scalar | undefined): Rule {
+function onApply(
+  name: string,
+  fn: string,
+  rewrite: (cx: RuleContext, args: Args, s: Scalar) => Scalar | undefined,
+): Rule {
   return {
     name,
     roots: [fn],
@@ -72,7 +87,9 @@ const scalarRules: readonly Rule[] = [
     const inner = argOf(x, "neg");
     return s.type !== "f32" || inner === undefined ? undefined : cx.arena.apply("abs", inner);
   }),
-  onApply("abs (abs x) -> abs x", "abs", (_, [x], s) => (s.type === "f32" && argOf(x, "abs") !== undefined ? x : undefined)),
+  onApply("abs (abs x) -> abs x", "abs", (_, [x], s) =>
+    s.type === "f32" && argOf(x, "abs") !== undefined ? x : undefined,
+  ),
   onApply("not (not x) -> x", "not", (_, [x]) => argOf(x, "not")),
   onApply("x * 1 -> x", "mul", (_, [x, y]) => (isConst(y, 1) ? x : isConst(x, 1) ? y : undefined)),
   onApply("-x * -y -> x * y", "mul", (cx, [x, y], s) => {
@@ -83,10 +100,14 @@ const scalarRules: readonly Rule[] = [
   onApply("x / 2^k -> x * 2^-k", "div", (cx, [x, y]) => {
     if (y.kind !== "const" || typeof y.value !== "number") return undefined;
     const exponent = Math.log2(Math.abs(y.value));
-    return Number.isInteger(exponent) && Math.abs(exponent) < 126 ? cx.arena.apply("mul", x, cx.arena.f32(1 / y.value)) : undefined;
+    return Number.isInteger(exponent) && Math.abs(exponent) < 126
+      ? cx.arena.apply("mul", x, cx.arena.f32(1 / y.value))
+      : undefined;
   }),
   onApply("x - 0 -> x", "sub", (_, [x, y], s) => (s.type === "f32" && isConst(y, 0) ? x : undefined)),
-  onApply("x + -0 -> x", "add", (_, [x, y], s) => (s.type !== "f32" ? undefined : isConst(y, -0) ? x : isConst(x, -0) ? y : undefined)),
+  onApply("x + -0 -> x", "add", (_, [x, y], s) =>
+    s.type !== "f32" ? undefined : isConst(y, -0) ? x : isConst(x, -0) ? y : undefined,
+  ),
   onApply("x + -y -> x - y", "add", (cx, [x, y], s) => {
     const inner = s.type === "f32" ? argOf(y, "neg") : undefined;
     return inner === undefined ? undefined : cx.arena.apply("sub", x, inner);
@@ -101,13 +122,21 @@ const scalarRules: readonly Rule[] = [
     const inner = argOf(c, "not");
     return inner === undefined ? undefined : cx.arena.apply("select", inner, y, x);
   }),
-  onApply("select c true false -> c", "select", (_, [c, x, y]) => (isConst(x, true) && isConst(y, false) ? c : undefined)),
-  onApply("select c false true -> not c", "select", (cx, [c, x, y]) => (isConst(x, false) && isConst(y, true) ? cx.arena.apply("not", c) : undefined)),
+  onApply("select c true false -> c", "select", (_, [c, x, y]) =>
+    isConst(x, true) && isConst(y, false) ? c : undefined,
+  ),
+  onApply("select c false true -> not c", "select", (cx, [c, x, y]) =>
+    isConst(x, false) && isConst(y, true) ? cx.arena.apply("not", c) : undefined,
+  ),
   onApply("select c (select c x y) z -> select c x z", "select", (cx, [c, x, z]) =>
-    x.kind === "apply" && x.fn === "select" && x.args[0] === c && x.args[1] !== undefined ? cx.arena.apply("select", c, x.args[1], z) : undefined,
+    x.kind === "apply" && x.fn === "select" && x.args[0] === c && x.args[1] !== undefined
+      ? cx.arena.apply("select", c, x.args[1], z)
+      : undefined,
   ),
   onApply("select c x (select c y z) -> select c x z", "select", (cx, [c, x, z]) =>
-    z.kind === "apply" && z.fn === "select" && z.args[0] === c && z.args[2] !== undefined ? cx.arena.apply("select", c, x, z.args[2]) : undefined,
+    z.kind === "apply" && z.fn === "select" && z.args[0] === c && z.args[2] !== undefined
+      ? cx.arena.apply("select", c, x, z.args[2])
+      : undefined,
   ),
   {
     name: "round of what has such values -> it",
@@ -116,13 +145,18 @@ const scalarRules: readonly Rule[] = [
       if (s.kind !== "round") return undefined;
       const format = formatOf(cx, s.arg);
       // An f32 tensor of the oracle is not rounded, so that a rounding to f32 of it does something.
-      return format !== undefined && format !== "f32" && isFloat(format) && holds(s.to, format) ? s.arg : undefined;
+      return format !== undefined && format !== "f32" && isFloat(format) && holds(s.to, format)
+        ? s.arg
+        : undefined;
     },
   },
   {
     name: "cast of a constant integer to f32 -> constant",
     roots: ["cast"],
-    rewrite: (cx, s) => (s.kind === "cast" && s.to === "f32" && s.arg.kind === "const" ? cx.arena.f32(Number(s.arg.value)) : undefined),
+    rewrite: (cx, s) =>
+      s.kind === "cast" && s.to === "f32" && s.arg.kind === "const"
+        ? cx.arena.f32(Number(s.arg.value))
+        : undefined,
   },
 ];
 
@@ -131,7 +165,12 @@ const folding: readonly Rule[] = [...scalarFunctions.values()].map((row) => ({
   name: `${row.name} of constants -> constant`,
   roots: [row.name],
   rewrite: (cx, s) => {
-    if (s.kind !== "apply" || !s.args.every((arg) => arg.kind === "const" && typeof arg.value !== "bigint") || s.args.at(-1)?.type !== "f32") return undefined;
+    if (
+      s.kind !== "apply" ||
+      !s.args.every((arg) => arg.kind === "const" && typeof arg.value !== "bigint") ||
+      s.args.at(-1)?.type !== "f32"
+    )
+      return undefined;
     const [x = 0, y = 0, z = 0] = s.args.map((arg) => (arg.kind === "const" ? Number(arg.value) : 0));
     const value = row.float(x, y, z);
     return s.type === "bool" ? cx.arena.bool(value !== 0) : cx.arena.const(s.type, value);
@@ -144,14 +183,20 @@ function sumOf(s: Scalar): Affine | undefined {
 
 /** lhs - rhs is at least `least` wherever the loop goes. */
 function isAtLeast(cx: RuleContext, left: Scalar, right: Scalar, least: 0 | 1): boolean {
-  return guarded(() => {
-    const range = rangeOf(cx, plus(affineOf(left), affineOf(right), { kind: "const", value: -1 }));
-    if (range === undefined) return false;
-    return least === 0 ? proveAtMost(cx.facts, zero, range.low) : proveLess(cx.facts, zero, range.low);
-  }) === true;
+  return (
+    guarded(() => {
+      const range = rangeOf(cx, plus(affineOf(left), affineOf(right), { kind: "const", value: -1 }));
+      if (range === undefined) return false;
+      return least === 0 ? proveAtMost(cx.facts, zero, range.low) : proveLess(cx.facts, zero, range.low);
+    }) === true
+  );
 }
 
-function comparison(fn: string, holdsIf: (cx: RuleContext, x: Scalar, y: Scalar) => boolean, failsIf: (cx: RuleContext, x: Scalar, y: Scalar) => boolean): Rule {
+function comparison(
+  fn: string,
+  holdsIf: (cx: RuleContext, x: Scalar, y: Scalar) => boolean,
+  failsIf: (cx: RuleContext, x: Scalar, y: Scalar) => boolean,
+): Rule {
   return onApply(`${fn} of indices whose ranges decide it -> constant`, fn, (cx, [x, y]) => {
     if (x.type !== "i32") return undefined;
     if (holdsIf(cx, x, y)) return cx.arena.bool(true);
@@ -199,10 +244,17 @@ const indexRules: readonly Rule[] = [
       const shape = cx.shapeOf(s.input);
       const inside = s.index.every((index, k) => {
         const extent = shape[k];
-        return extent !== undefined && guarded(() => {
-          const range = rangeOf(cx, affineOf(index));
-          return range !== undefined && proveAtMost(cx.facts, zero, range.low) && proveLess(cx.facts, range.high, extent);
-        }) === true;
+        return (
+          extent !== undefined &&
+          guarded(() => {
+            const range = rangeOf(cx, affineOf(index));
+            return (
+              range !== undefined &&
+              proveAtMost(cx.facts, zero, range.low) &&
+              proveLess(cx.facts, range.high, extent)
+            );
+          }) === true
+        );
       });
       return inside ? cx.arena.readAt(s.input, s.type, s.index, "proved", undefined) : undefined;
     },
@@ -218,7 +270,12 @@ function rejoin(cx: RuleContext, sum: Affine): Affine | undefined {
     const whole = cx.arena.apply("floordiv", x, d);
     const other = sum.terms.get(whole);
     const factor = other === undefined ? undefined : quotient(cx, other, size);
-    if (factor === undefined || scalarOf(cx.arena, { terms: new Map(), constant: factor }) !== scalarOf(cx.arena, { terms: new Map(), constant: coefficient })) continue;
+    if (
+      factor === undefined ||
+      scalarOf(cx.arena, { terms: new Map(), constant: factor }) !==
+        scalarOf(cx.arena, { terms: new Map(), constant: coefficient })
+    )
+      continue;
     const terms = new Map(sum.terms);
     terms.delete(atom);
     terms.delete(whole);

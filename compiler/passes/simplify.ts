@@ -42,13 +42,21 @@ function simplifyGraph(graph: Graph, cx: PassContext): Graph {
   return current;
 }
 
-function simplifyNode(cx: PassContext, node: Node, facts: Facts, checks: Graph["checks"]): readonly Ref[] | undefined {
+function simplifyNode(
+  cx: PassContext,
+  node: Node,
+  facts: Facts,
+  checks: Graph["checks"],
+): readonly Ref[] | undefined {
   if (node.kind !== "loop" && node.kind !== "scatter") return undefined;
   const { findings } = node;
   if (findings.simplified?.checks !== checks) {
     const { roots, scalars } = bodyOf(node);
     const rules = contextOf(cx, node, facts);
-    findings.simplified = { checks, roots: rewriteScalars(cx.arena, roots, (s) => simplifyScalar(rules, s), scalars) };
+    findings.simplified = {
+      checks,
+      roots: rewriteScalars(cx.arena, roots, (s) => simplifyScalar(rules, s), scalars),
+    };
   }
   const { roots } = findings.simplified;
   return withRoots(cx.arena, node, () => roots);
@@ -101,4 +109,3 @@ function firstRewrite(rules: readonly Rule[], cx: RuleContext, scalar: Scalar): 
   }
   return undefined;
 }
-

@@ -12,8 +12,24 @@ import { invariant, type Place } from "../diagnostics/diagnostic.ts";
 import { dtypes, type DType } from "../types/dtype.ts";
 import { add, constant, dimKey, floordiv, mul, type Dim } from "../types/dim.ts";
 import type {
-  Carrier, DispatchNode, Findings, Graph, InputNode, LoopAxis, LoopNode, LoopResult, Node, Ref, Scalar, ScalarRead, ScalarType,
-  ScanNode, ScatterNode, SortNode, TensorType, TopkNode,
+  Carrier,
+  DispatchNode,
+  Findings,
+  Graph,
+  InputNode,
+  LoopAxis,
+  LoopNode,
+  LoopResult,
+  Node,
+  Ref,
+  Scalar,
+  ScalarRead,
+  ScalarType,
+  ScanNode,
+  ScatterNode,
+  SortNode,
+  TensorType,
+  TopkNode,
 } from "./ir.ts";
 import { foldApply } from "./fold.ts";
 import { Interner } from "./intern.ts";
@@ -153,21 +169,46 @@ export class Arena {
    * Reads `tensor` inside a body whose node is made with `inputs`: the ref is appended to that list when it is not
    * there yet. `otherwise` makes the bounds "else".
    */
-  read(inputs: Ref[], tensor: Ref, index: readonly Scalar[], bounds: ScalarRead["bounds"] = "proved", otherwise?: Scalar): ScalarRead {
+  read(
+    inputs: Ref[],
+    tensor: Ref,
+    index: readonly Scalar[],
+    bounds: ScalarRead["bounds"] = "proved",
+    otherwise?: Scalar,
+  ): ScalarRead {
     let position = inputs.findIndex((ref) => sameRef(ref, tensor));
     if (position < 0) position = inputs.push(tensor) - 1;
     const type = typeOf(tensor);
-    invariant(type.shape.length === index.length, `a read of ${type.shape.length} axes with ${index.length} indices`);
-    return this.readAt(position, scalarTypeOf(type.dtype), index, otherwise === undefined ? bounds : "else", otherwise);
+    invariant(
+      type.shape.length === index.length,
+      `a read of ${type.shape.length} axes with ${index.length} indices`,
+    );
+    return this.readAt(
+      position,
+      scalarTypeOf(type.dtype),
+      index,
+      otherwise === undefined ? bounds : "else",
+      otherwise,
+    );
   }
 
   /** `read` by position in the list of inputs, for passes. */
   readAt(
-    input: number, type: ScalarType, index: readonly Scalar[], bounds: ScalarRead["bounds"], otherwise: Scalar | undefined,
+    input: number,
+    type: ScalarType,
+    index: readonly Scalar[],
+    bounds: ScalarRead["bounds"],
+    otherwise: Scalar | undefined,
   ): ScalarRead {
     for (const i of index) invariant(i.type === "i32", `an index of type ${i.type}`);
-    invariant((bounds === "else") === (otherwise !== undefined), "a read has a value for outside exactly when its bounds are 'else'");
-    invariant(otherwise === undefined || otherwise.type === type, "a read and its value for outside differ in type");
+    invariant(
+      (bounds === "else") === (otherwise !== undefined),
+      "a read has a value for outside exactly when its bounds are 'else'",
+    );
+    invariant(
+      otherwise === undefined || otherwise.type === type,
+      "a read and its value for outside differ in type",
+    );
     const t = this.#begin("read");
     t.word(input);
     t.word(scalarTypes.indexOf(type));
@@ -184,7 +225,10 @@ export class Arena {
 
   /** A row of the scalar-function table; integer and bool constants fold. */
   apply(fn: string, ...args: readonly Scalar[]): Scalar {
-    const type = inferApply(fn, args.map((arg) => arg.type));
+    const type = inferApply(
+      fn,
+      args.map((arg) => arg.type),
+    );
     if (typeof type === "object") invariant(false, type.problem);
     const folded = foldApply(this, fn, type, args);
     if (folded !== undefined) return folded;
@@ -227,7 +271,15 @@ export class Arena {
     t.word(nameId);
     t.word(roleCodes[role]);
     t.word(this.#typeIds.get(interned) ?? -1);
-    return this.#node<InputNode>((id) => ({ kind: "input", id, inputs: [], types: [interned], findings: this.#formOf(id, []), name, role }));
+    return this.#node<InputNode>((id) => ({
+      kind: "input",
+      id,
+      inputs: [],
+      types: [interned],
+      findings: this.#formOf(id, []),
+      name,
+      role,
+    }));
   }
 
   loop(parts: LoopParts): LoopNode {
@@ -236,11 +288,18 @@ export class Arena {
     const { inputs, map } = canonicalInputs(this, this.#own(parts.inputs), roots, 0);
     const lifts = map === undefined ? carriers : carriers.map((c, i) => ({ ...c, lift: map[i] ?? c.lift }));
     const results =
-      map === undefined ? parts.results : parts.results.map((r, i) => ({ ...r, value: map[carriers.length + i] ?? r.value }));
+      map === undefined
+        ? parts.results
+        : parts.results.map((r, i) => ({ ...r, value: map[carriers.length + i] ?? r.value }));
     const all = [...axes, ...over];
     const extents = all.map((axis) => this.#dimId(axis.extent));
     const names = lifts.map((c) => this.#name(c.monoid));
-    const types = results.map((r) => this.type(r.dtype, r.axes.map((k) => all[k]?.extent ?? constant(0))));
+    const types = results.map((r) =>
+      this.type(
+        r.dtype,
+        r.axes.map((k) => all[k]?.extent ?? constant(0)),
+      ),
+    );
     const t = this.#beginNode("loop");
     t.word(axes.length);
     t.word(over.length);
@@ -258,7 +317,17 @@ export class Arena {
       for (const k of r.axes) t.word(k);
     }
     this.#refWords(inputs);
-    return this.#node<LoopNode>((id) => ({ kind: "loop", id, inputs, types, findings: this.#formOf(id, inputs), axes, over, carriers: lifts, results }));
+    return this.#node<LoopNode>((id) => ({
+      kind: "loop",
+      id,
+      inputs,
+      types,
+      findings: this.#formOf(id, inputs),
+      axes,
+      over,
+      carriers: lifts,
+      results,
+    }));
   }
 
   scatter(parts: ScatterParts): ScatterNode {
@@ -266,7 +335,10 @@ export class Arena {
     const { inputs, map } = canonicalInputs(this, this.#own(parts.inputs), roots, 1);
     const [value, keep] = map === undefined ? [parts.value, parts.keep] : [map.at(-2), map.at(-1)];
     const target = map === undefined ? parts.target : map.slice(0, -2);
-    invariant(value !== undefined && keep !== undefined && inputs[0] !== undefined, "a scatter needs a tensor to write over");
+    invariant(
+      value !== undefined && keep !== undefined && inputs[0] !== undefined,
+      "a scatter needs a tensor to write over",
+    );
     const types = [typeOf(inputs[0])];
     const extents = parts.axes.map((axis) => this.#dimId(axis.extent));
     const t = this.#beginNode("scatter");
@@ -277,7 +349,17 @@ export class Arena {
     t.word(value.id);
     t.word(keep.id);
     this.#refWords(inputs);
-    return this.#node<ScatterNode>((id) => ({ kind: "scatter", id, inputs, types, findings: this.#formOf(id, inputs), axes: parts.axes, target, value, keep }));
+    return this.#node<ScatterNode>((id) => ({
+      kind: "scatter",
+      id,
+      inputs,
+      types,
+      findings: this.#formOf(id, inputs),
+      axes: parts.axes,
+      target,
+      value,
+      keep,
+    }));
   }
 
   /**
@@ -293,7 +375,17 @@ export class Arena {
     this.#nodeTable.beginLike(this.#nodeTable, node.id, 2 * inputs.length);
     this.#refWords(inputs);
     const { types, axes, over, carriers, results } = node;
-    return this.#node<LoopNode>((id) => ({ kind: "loop", id, inputs, types, findings: this.#formOf(id, inputs), axes, over, carriers, results }));
+    return this.#node<LoopNode>((id) => ({
+      kind: "loop",
+      id,
+      inputs,
+      types,
+      findings: this.#formOf(id, inputs),
+      axes,
+      over,
+      carriers,
+      results,
+    }));
   }
 
   topk(input: Ref, axis: number, k: Dim, keep?: Ref): TopkNode {
@@ -306,7 +398,15 @@ export class Arena {
     t.word(axis);
     t.word(size);
     this.#refWords(inputs);
-    return this.#node<TopkNode>((id) => ({ kind: "topk", id, inputs, types, findings: this.#formOf(id, inputs), axis, k }));
+    return this.#node<TopkNode>((id) => ({
+      kind: "topk",
+      id,
+      inputs,
+      types,
+      findings: this.#formOf(id, inputs),
+      axis,
+      k,
+    }));
   }
 
   scan(input: Ref, axis: number): ScanNode {
@@ -316,7 +416,14 @@ export class Arena {
     const t = this.#beginNode("scan");
     t.word(axis);
     this.#refWords(inputs);
-    return this.#node<ScanNode>((id) => ({ kind: "scan", id, inputs, types, findings: this.#formOf(id, inputs), axis }));
+    return this.#node<ScanNode>((id) => ({
+      kind: "scan",
+      id,
+      inputs,
+      types,
+      findings: this.#formOf(id, inputs),
+      axis,
+    }));
   }
 
   sort(input: Ref, axis: number): SortNode {
@@ -326,7 +433,14 @@ export class Arena {
     const t = this.#beginNode("sort");
     t.word(axis);
     this.#refWords(inputs);
-    return this.#node<SortNode>((id) => ({ kind: "sort", id, inputs, types, findings: this.#formOf(id, inputs), axis }));
+    return this.#node<SortNode>((id) => ({
+      kind: "sort",
+      id,
+      inputs,
+      types,
+      findings: this.#formOf(id, inputs),
+      axis,
+    }));
   }
 
   dispatch(index: Ref, experts: Dim, align: number): DispatchNode {
@@ -334,8 +448,11 @@ export class Arena {
     const cap = dispatchRows(shape, experts, align);
     const block = constant(align);
     const types = [
-      this.type("i32", shape), this.type("i32", [cap]), this.type("i32", [floordiv(cap, block)]),
-      this.type("i32", [experts]), this.type("i32", [experts]),
+      this.type("i32", shape),
+      this.type("i32", [cap]),
+      this.type("i32", [floordiv(cap, block)]),
+      this.type("i32", [experts]),
+      this.type("i32", [experts]),
     ];
     const size = this.#dimId(experts);
     const inputs = this.#own([index]);
@@ -343,7 +460,15 @@ export class Arena {
     t.word(size);
     t.word(align);
     this.#refWords(inputs);
-    return this.#node<DispatchNode>((id) => ({ kind: "dispatch", id, inputs, types, findings: this.#formOf(id, inputs), experts, align }));
+    return this.#node<DispatchNode>((id) => ({
+      kind: "dispatch",
+      id,
+      inputs,
+      types,
+      findings: this.#formOf(id, inputs),
+      experts,
+      align,
+    }));
   }
 
   graph(parts: Graph): Graph {
@@ -411,7 +536,13 @@ export class Arena {
     t.beginLike(this.#nodeTable, id, 2 * inputs.length);
     for (const ref of inputs) t.word(this.#typeIds.get(typeOf(ref)) ?? -1);
     const form = t.id();
-    return (this.#findings[form] ??= { body: undefined, sound: false, contracts: undefined, view: undefined, simplified: undefined });
+    return (this.#findings[form] ??= {
+      body: undefined,
+      sound: false,
+      contracts: undefined,
+      view: undefined,
+      simplified: undefined,
+    });
   }
 
   /** Positions of inputs in order of first use by these bodies. */
@@ -438,7 +569,10 @@ export class Arena {
       t.word(Number(BigInt.asIntN(32, value >> 32n)));
       return;
     }
-    invariant(type !== "i64" && (typeof value === "boolean") === (type === "bool"), `a ${typeof value} constant of type ${type}`);
+    invariant(
+      type !== "i64" && (typeof value === "boolean") === (type === "bool"),
+      `a ${typeof value} constant of type ${type}`,
+    );
     this.#float[0] = Number(value);
     t.word(this.#floatWords[0] ?? 0);
     t.word(this.#floatWords[1] ?? 0);
@@ -473,5 +607,8 @@ export function sameRef(a: Ref, b: Ref): boolean {
 
 /** Rows of a dispatch: every copy, and each expert's padding to `align`. */
 export function dispatchRows(index: readonly Dim[], experts: Dim, align: number): Dim {
-  return mul(constant(align), floordiv(add(mul(...index), mul(experts, constant(align - 1))), constant(align)));
+  return mul(
+    constant(align),
+    floordiv(add(mul(...index), mul(experts, constant(align - 1))), constant(align)),
+  );
 }

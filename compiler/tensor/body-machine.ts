@@ -8,7 +8,7 @@
  */
 import { InternalError, invariant } from "../diagnostics/diagnostic.ts";
 import type { Dim } from "../types/dim.ts";
-import type { Scalar, ScalarRead } from "./ir.ts";
+import type { Scalar, ScalarRead, ScalarType } from "./ir.ts";
 import { rounderTo } from "./number-formats.ts";
 import { scalarFunctions } from "./scalar-functions.ts";
 import { operandsOf, reachable } from "./scalars.ts";
@@ -36,7 +36,12 @@ export class BodyMachine {
   /** The first index found outside its axis, for the message. */
   outside: { readonly input: number; readonly axis: number; readonly index: number } | undefined;
 
-  constructor(roots: readonly Scalar[], tensors: readonly Values[], size: (dim: Dim) => number, marked: boolean) {
+  constructor(
+    roots: readonly Scalar[],
+    tensors: readonly Values[],
+    size: (dim: Dim) => number,
+    marked: boolean,
+  ) {
     this.scalars = reachable(roots);
     this.#tensors = tensors;
     this.numbers = new Float64Array(this.scalars.length);
@@ -89,7 +94,9 @@ export class BodyMachine {
       case "read":
         return this.#readStep(scalar, d);
       case "apply":
-        return scalar.args.some((arg) => arg.type === "i64") ? this.#bigStep(scalar, d) : this.#numberStep(scalar, d);
+        return scalar.args.some((arg) => arg.type === "i64")
+          ? this.#bigStep(scalar, d)
+          : this.#numberStep(scalar, d);
       case "round": {
         const round = rounderTo(scalar.to);
         const a = this.register(scalar.arg);
@@ -145,14 +152,14 @@ export class BodyMachine {
       if (scalar.type === "i64") return () => void (bigs[d] = bigs[a] ?? 0n);
       return () => {
         const value = bigs[a] ?? 0n;
-        numbers[d] = scalar.type === "f32" ? Number(value) : intCast(scalar.to, value);
+        numbers[d] = scalar.type === "f32" ? Number(value) : intCast("i64", scalar.to, value);
       };
     }
     if (scalar.type === "i64") return () => void (bigs[d] = toBig(numbers[a] ?? 0));
     if (scalar.type === "f32") return () => void (numbers[d] = numbers[a] ?? 0);
     if (scalar.type === "bool") return () => void (numbers[d] = (numbers[a] ?? 0) !== 0 ? 1 : 0);
     if (scalar.arg.type === "f32") return () => void (numbers[d] = saturate(scalar.to, numbers[a] ?? 0));
-    return () => void (numbers[d] = intCast(scalar.to, BigInt(numbers[a] ?? 0)));
+    return () => void (numbers[d] = intCast(scalar.arg.type, scalar.to, BigInt(numbers[a] ?? 0)));
   }
 
   #readStep(scalar: ScalarRead, d: number): Step {
@@ -190,7 +197,10 @@ export class BodyMachine {
         let i = numbers[registers[k] ?? 0] ?? 0;
         if (i < 0 || i >= extent) {
           if (bounds === "else") return -1;
-          if (bounds === "proved") throw new InternalError(`a read that was proved in range has index ${i} in axis ${k} of ${extent} (input ${input})`);
+          if (bounds === "proved")
+            throw new InternalError(
+              `a read that was proved in range has index ${i} in axis ${k} of ${extent} (input ${input})`,
+            );
           this.outside ??= { input, axis: k, index: i };
           i = i < 0 ? 0 : extent - 1;
         }
@@ -220,7 +230,8 @@ export class BodyMachine {
     const tensor = this.#tensors[scalar.input];
     const { bounds } = scalar;
     const indices = operands.subarray(0, scalar.index.length);
-    const outside = (): boolean => indices.some((r, k) => (numbers[r] ?? 0) < 0 || (numbers[r] ?? 0) >= (tensor?.shape[k] ?? 0));
+    const outside = (): boolean =>
+      indices.some((r, k) => (numbers[r] ?? 0) < 0 || (numbers[r] ?? 0) >= (tensor?.shape[k] ?? 0));
     return () => {
       const indexMark = indices.reduce((found, r) => found | (marks[r] ?? 0), 0);
       const isOutside = outside();
@@ -251,11 +262,11 @@ function toBig(x: number): bigint {
   return x <= -(2 ** 63) ? -(2n ** 63n) : BigInt(Math.trunc(x));
 }
 
-/** An integer to an integer: among i32, u32 and i64 the low bits are kept; i8 and u8 saturate; to bool is `!= 0`. */
-function intCast(to: string, value: bigint): number {
+/** An integer to an integer: i32 and u32 keep each other's bits; every other saturates; to bool is `!= 0`. */
+function intCast(from: ScalarType, to: string, value: bigint): number {
   if (to === "bool") return value !== 0n ? 1 : 0;
-  if (to === "i32") return Number(BigInt.asIntN(32, value));
-  if (to === "u32") return Number(BigInt.asUintN(32, value));
+  if (from !== "i64" && to === "i32") return Number(BigInt.asIntN(32, value));
+  if (from !== "i64" && to === "u32") return Number(BigInt.asUintN(32, value));
   const [low, high] = ends[to] ?? [0, 1];
   return Number(value < BigInt(low) ? BigInt(low) : value > BigInt(high) ? BigInt(high) : value);
 }

@@ -30,13 +30,19 @@ const largest = 3.4028234663852886e38;
 const candidates = 4096;
 
 /** The step that computes a scalar's error, run after the one that computes its value. */
-export function errorStep(m: BodyMachine, errors: Float64Array, tensors: readonly Values[], scalar: Scalar): Step | undefined {
+export function errorStep(
+  m: BodyMachine,
+  errors: Float64Array,
+  tensors: readonly Values[],
+  scalar: Scalar,
+): Step | undefined {
   const d = m.register(scalar);
   const { numbers } = m;
   switch (scalar.kind) {
     case "const": {
       const value = numbers[d] ?? 0;
-      if (scalar.type === "f32" && Number.isFinite(value)) errors[d] = Math.abs(value - Math.fround(value)) + flushed(value);
+      if (scalar.type === "f32" && Number.isFinite(value))
+        errors[d] = Math.abs(value - Math.fround(value)) + flushed(value);
       return undefined;
     }
     case "dim":
@@ -60,7 +66,11 @@ export function errorStep(m: BodyMachine, errors: Float64Array, tensors: readonl
 /** Error of a value once it is stored as `dtype` by target and oracle; an f32 of the oracle is rounded on its way out. */
 export function storedError(dtype: DType, value: number, error: number): number {
   if (!Number.isFinite(value)) return settle(value, error);
-  if (dtype === "f32") return settle(value, error + (Math.fround(value) === value ? 0 : unit * Math.abs(value) + flushed(value)));
+  if (dtype === "f32")
+    return settle(
+      value,
+      error + (Math.fround(value) === value ? 0 : unit * Math.abs(value) + flushed(value)),
+    );
   return isFloat(dtype) ? spread(storerOf(dtype), value, error) : error;
 }
 
@@ -95,7 +105,8 @@ type Rule = (a: number, ea: number, b: number, eb: number, value: number) => num
 
 /** The rounding of an exactly computed + - or *: none where the operands are exact and an f32 holds the result. */
 function rounding(value: number, carried: number): number {
-  if (!Number.isFinite(value) || (carried === 0 && Math.fround(value) === value && flushed(value) === 0)) return 0;
+  if (!Number.isFinite(value) || (carried === 0 && Math.fround(value) === value && flushed(value) === 0))
+    return 0;
   return unit * (Math.abs(value) + carried) + smallest;
 }
 
@@ -109,7 +120,10 @@ const productRule: Rule = (a, ea, b, eb, value) => {
 const quotientRule: Rule = (_, ea, b, eb, value) => {
   if (eb > 0 && eb >= Math.abs(b)) return Infinity;
   const carried = ea === 0 && eb === 0 ? 0 : (ea + scaled(value, eb)) / (Math.abs(b) - eb);
-  return settle(value, Number.isFinite(value) ? carried + 6 * unit * (Math.abs(value) + carried) + smallest : carried);
+  return settle(
+    value,
+    Number.isFinite(value) ? carried + 6 * unit * (Math.abs(value) + carried) + smallest : carried,
+  );
 };
 
 /** `min` and `max`: the winner's error where it is sure to win. */
@@ -120,10 +134,13 @@ const extremeRule: Rule = (a, ea, b, eb, value) => {
   return Math.max(ea, eb);
 };
 
-const comparisonRule: Rule = (a, ea, b, eb) => (ea + eb > 0 && a === a && b === b && !(Math.abs(a - b) > ea + eb) ? 1 : 0);
+const comparisonRule: Rule = (a, ea, b, eb) =>
+  ea + eb > 0 && a === a && b === b && !(Math.abs(a - b) > ea + eb) ? 1 : 0;
 
-const andRule: Rule = (a, ea, b, eb) => ((a === 0 && ea === 0) || (b === 0 && eb === 0) ? 0 : Math.max(ea, eb));
-const orRule: Rule = (a, ea, b, eb) => ((a === 1 && ea === 0) || (b === 1 && eb === 0) ? 0 : Math.max(ea, eb));
+const andRule: Rule = (a, ea, b, eb) =>
+  (a === 0 && ea === 0) || (b === 0 && eb === 0) ? 0 : Math.max(ea, eb);
+const orRule: Rule = (a, ea, b, eb) =>
+  (a === 1 && ea === 0) || (b === 1 && eb === 0) ? 0 : Math.max(ea, eb);
 
 const intSum: Rule = (_, ea, __, eb) => ea + eb;
 const intProduct: Rule = (a, ea, b, eb) => scaled(a, eb) + scaled(b, ea) + scaled(ea, eb);
@@ -143,7 +160,15 @@ const binaryRules: Readonly<Record<string, { readonly float: Rule; readonly int:
 };
 
 /** Bounds on the slope of the functions that are not monotone. */
-const slopes: Readonly<Record<string, number>> = { neg: 1, abs: 1, not: 1, sin: 1, cos: 1, silu: 1.1, gelu: 1.13 };
+const slopes: Readonly<Record<string, number>> = {
+  neg: 1,
+  abs: 1,
+  not: 1,
+  sin: 1,
+  cos: 1,
+  silu: 1.1,
+  gelu: 1.13,
+};
 
 function applyError(m: BodyMachine, errors: Float64Array, scalar: Extract<Scalar, { kind: "apply" }>): Step {
   const { numbers } = m;
@@ -156,11 +181,20 @@ function applyError(m: BodyMachine, errors: Float64Array, scalar: Extract<Scalar
     return () => void (errors[d] = registers.some((r) => (errors[r] ?? 0) > 0) ? Infinity : 0);
   }
   if (scalar.fn === "select") return () => void (errors[d] = selectError(numbers, errors, a, b, c));
-  if (scalar.fn === "clamp") return () => void (errors[d] = Math.max(errors[a] ?? 0, errors[b] ?? 0, errors[c] ?? 0));
-  if (row.arity === 1) return () => void (errors[d] = unaryError(row, numbers[a] ?? 0, errors[a] ?? 0, numbers[d] ?? 0));
+  if (scalar.fn === "clamp")
+    return () => void (errors[d] = Math.max(errors[a] ?? 0, errors[b] ?? 0, errors[c] ?? 0));
+  if (row.arity === 1)
+    return () => void (errors[d] = unaryError(row, numbers[a] ?? 0, errors[a] ?? 0, numbers[d] ?? 0));
   const rules = binaryRules[scalar.fn];
   const rule = rules === undefined ? comparisonRule : scalar.type === "f32" ? rules.float : rules.int;
-  return () => void (errors[d] = rule(numbers[a] ?? 0, errors[a] ?? 0, numbers[b] ?? 0, errors[b] ?? 0, numbers[d] ?? 0));
+  return () =>
+    void (errors[d] = rule(
+      numbers[a] ?? 0,
+      errors[a] ?? 0,
+      numbers[b] ?? 0,
+      errors[b] ?? 0,
+      numbers[d] ?? 0,
+    ));
 }
 
 function unaryError(row: ScalarFunction, x: number, error: number, value: number): number {
@@ -170,7 +204,10 @@ function unaryError(row: ScalarFunction, x: number, error: number, value: number
   if (relative === 0) return carried;
   const size = Math.abs(value);
   // An infinite argument gives a limit, which is exact.
-  const own = Number.isFinite(x) && size !== 0 ? (relative + perArgument * Math.abs(x)) * unit * (size + carried) + absolute : 0;
+  const own =
+    Number.isFinite(x) && size !== 0
+      ? (relative + perArgument * Math.abs(x)) * unit * (size + carried) + absolute
+      : 0;
   return settle(value, carried + own + (Number.isFinite(x) ? smallest : 0));
 }
 
@@ -190,10 +227,15 @@ function castError(m: BodyMachine, errors: Float64Array, scalar: Extract<Scalar,
   if (arg.type === "f32" && to !== "bool") {
     return () => {
       const [x, e] = [numbers[a] ?? 0, errors[a] ?? 0];
-      errors[d] = e === 0 || x !== x ? 0 : Math.max(Math.trunc(x + e) - Math.trunc(x), Math.trunc(x) - Math.trunc(x - e));
+      errors[d] =
+        e === 0 || x !== x
+          ? 0
+          : Math.max(Math.trunc(x + e) - Math.trunc(x), Math.trunc(x) - Math.trunc(x - e));
     };
   }
-  if (to === "bool") return () => void (errors[d] = (errors[a] ?? 0) === 0 || Math.abs(numbers[a] ?? 0) > (errors[a] ?? 0) ? 0 : 1);
+  if (to === "bool")
+    return () =>
+      void (errors[d] = (errors[a] ?? 0) === 0 || Math.abs(numbers[a] ?? 0) > (errors[a] ?? 0) ? 0 : 1);
   if (scalar.type !== "f32") return () => void (errors[d] = errors[a] ?? 0);
   return () => {
     const value = numbers[d] ?? 0;
@@ -202,7 +244,12 @@ function castError(m: BodyMachine, errors: Float64Array, scalar: Extract<Scalar,
 }
 
 /** Where an index is certain, the element's own error; else the farthest element that it may be. */
-function readError(m: BodyMachine, errors: Float64Array, tensors: readonly Values[], scalar: ScalarRead): Step {
+function readError(
+  m: BodyMachine,
+  errors: Float64Array,
+  tensors: readonly Values[],
+  scalar: ScalarRead,
+): Step {
   const { numbers } = m;
   const tensor = tensors[scalar.input];
   invariant(tensor !== undefined, "a read of no input");
@@ -228,7 +275,13 @@ function readError(m: BodyMachine, errors: Float64Array, tensors: readonly Value
 }
 
 function farthest(
-  numbers: Float64Array, errors: Float64Array, registers: readonly number[], otherwise: number, tensor: Values, m: BodyMachine, d: number,
+  numbers: Float64Array,
+  errors: Float64Array,
+  registers: readonly number[],
+  otherwise: number,
+  tensor: Values,
+  m: BodyMachine,
+  d: number,
 ): number {
   let offsets = [0];
   let leaves = false;
@@ -304,7 +357,9 @@ function productTotal(numbers: Float64Array, errors: Float64Array, from: number,
     begin: () => void ([product, error] = [1, 0]),
     take: () => {
       const x = numbers[from] ?? 0;
-      error = 2 * rule(product, error, x, errors[from] ?? 0, product * x) - rule(product, error, x, errors[from] ?? 0, 0);
+      error =
+        2 * rule(product, error, x, errors[from] ?? 0, product * x) -
+        rule(product, error, x, errors[from] ?? 0, 0);
       product *= x;
     },
     end: (register, value) => void (errors[register] = float ? settle(value, error) : error),

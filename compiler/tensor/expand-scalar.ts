@@ -15,14 +15,19 @@ import { rewriteScalars } from "./scalars.ts";
 type Expansion = (a: Arena, args: readonly [Scalar, Scalar, Scalar]) => Scalar;
 
 /** erf(x) / x in x^2, for |x| below 1. */
-const erfNear = [1.1283791065216064, -0.37612348794937134, 0.11280364543199539, -0.026716385036706924, 0.004923277534544468, -0.0005654105916619301];
+const erfNear = [
+  1.1283791065216064, -0.37612348794937134, 0.11280364543199539, -0.026716385036706924, 0.004923277534544468,
+  -0.0005654105916619301,
+];
 /** -log2(erfc(t)) in t, for t from 1 to 4. */
 const erfcExponent = [
   -0.00043883436592295766, 1.6304911375045776, 0.9116842150688171, 0.15867236256599426, -0.03804013878107071,
   0.006839987356215715, -0.0008554467931389809, 6.580279296031222e-5, -2.3300174234464066e-6,
 ];
 /** (tanh(x) / x - 1) / x^2 in x^2, for |x| below 0.6. */
-const tanhNear = [-0.333333283662796, 0.13332733511924744, -0.053844988346099854, 0.020968182012438774, -0.006053691729903221];
+const tanhNear = [
+  -0.333333283662796, 0.13332733511924744, -0.053844988346099854, 0.020968182012438774, -0.006053691729903221,
+];
 
 function polynomial(a: Arena, x: Scalar, coefficients: readonly number[]): Scalar {
   const [first = 0, ...rest] = [...coefficients].reverse();
@@ -61,7 +66,15 @@ const expansions: ReadonlyMap<string, Expansion> = new Map<string, Expansion>([
   ["log", (a, [x]) => a.apply("mul", a.apply("log2", x), a.f32(Math.LN2))],
   ["sigmoid", (a, [x]) => a.apply("div", a.f32(1), logisticDivisor(a, x))],
   ["silu", (a, [x]) => a.apply("div", x, logisticDivisor(a, x))],
-  ["gelu", (a, [x]) => a.apply("mul", a.apply("mul", x, a.f32(0.5)), a.apply("add", a.f32(1), erf(a, a.apply("mul", x, a.f32(Math.SQRT1_2)))))],
+  [
+    "gelu",
+    (a, [x]) =>
+      a.apply(
+        "mul",
+        a.apply("mul", x, a.f32(0.5)),
+        a.apply("add", a.f32(1), erf(a, a.apply("mul", x, a.f32(Math.SQRT1_2)))),
+      ),
+  ],
   ["erf", (a, [x]) => erf(a, x)],
   ["tanh", (a, [x]) => tanh(a, x)],
   ["clamp", (a, [x, low, high]) => a.apply("min", a.apply("max", x, low), high)],
@@ -79,7 +92,9 @@ export function expandScalars(arena: Arena, roots: readonly Scalar[]): readonly 
   return rewriteScalars(arena, roots, (s) => {
     const expansion = s.kind === "apply" ? expansions.get(s.fn) : undefined;
     const [x, y = x, z = x] = s.kind === "apply" ? s.args : [];
-    return expansion === undefined || x === undefined || y === undefined || z === undefined ? s : expansion(arena, [x, y, z]);
+    return expansion === undefined || x === undefined || y === undefined || z === undefined
+      ? s
+      : expansion(arena, [x, y, z]);
   });
 }
 

@@ -6,7 +6,12 @@ import type { Arena } from "./arena.ts";
 import type { Scalar, ScalarType } from "./ir.ts";
 import { scalarFunctions } from "./scalar-functions.ts";
 
-export function foldApply(arena: Arena, fn: string, type: ScalarType, args: readonly Scalar[]): Scalar | undefined {
+export function foldApply(
+  arena: Arena,
+  fn: string,
+  type: ScalarType,
+  args: readonly Scalar[],
+): Scalar | undefined {
   const [a, b, c] = args;
   if (fn === "select" && a?.kind === "const") return a.value === true ? b : c;
   if (fn === "select" && b === c) return b;
@@ -17,7 +22,13 @@ export function foldApply(arena: Arena, fn: string, type: ScalarType, args: read
   return operand === "bool" ? foldBool(arena, fn, a, b) : foldInteger(arena, fn, a, b);
 }
 
-function foldConstants(arena: Arena, fn: string, type: ScalarType, operand: ScalarType, args: readonly Scalar[]): Scalar | undefined {
+function foldConstants(
+  arena: Arena,
+  fn: string,
+  type: ScalarType,
+  operand: ScalarType,
+  args: readonly Scalar[],
+): Scalar | undefined {
   const row = scalarFunctions.get(fn);
   if (row === undefined) return undefined;
   const values = args.map((arg) => (arg.kind === "const" ? arg.value : 0));

@@ -5,10 +5,14 @@ import type { Graph, Node, Ref } from "./ir.ts";
 
 /** Every node that the results and updates need, and every input of the graph, inputs of nodes first. */
 export function topological(graph: Graph): Node[] {
-  const ends = [...graph.inputs, ...graph.results.map((r) => r.value.node), ...graph.updates.map((u) => u.value.node)];
+  const ends = [
+    ...graph.inputs,
+    ...graph.results.map((r) => r.value.node),
+    ...graph.updates.map((u) => u.value.node),
+  ];
   const last = ends.reduce((most, node) => Math.max(most, node.id), -1);
   // Ids are dense in the arena: a slot for each beats a set, and gives the order for nothing.
-  const byId = new Array<Node | undefined>(last + 1).fill(undefined);
+  const byId = Array<Node | undefined>(last + 1).fill(undefined);
   const stack: Node[] = ends;
   for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
     if (byId[node.id] !== undefined) continue;
@@ -32,7 +36,13 @@ export function withInputs(arena: Arena, node: Node, inputs: readonly Ref[]): No
     case "loop":
       return arena.relink(node, inputs);
     case "scatter":
-      return arena.scatter({ axes: node.axes, target: node.target, value: node.value, keep: node.keep, inputs });
+      return arena.scatter({
+        axes: node.axes,
+        target: node.target,
+        value: node.value,
+        keep: node.keep,
+        inputs,
+      });
     case "topk":
       invariant(first !== undefined, "topk has an input");
       return arena.topk(first, node.axis, node.k, second);
@@ -52,7 +62,11 @@ export function withInputs(arena: Arena, node: Node, inputs: readonly Ref[]): No
  * Rebuilds a graph bottom-up. `rule` gets each node over its rewritten inputs and gives the refs that stand for its
  * outputs, or undefined to keep it. Returns the same graph when nothing changed. Hints and places follow.
  */
-export function rewriteGraph(arena: Arena, graph: Graph, rule: (node: Node) => readonly Ref[] | undefined): Graph {
+export function rewriteGraph(
+  arena: Arena,
+  graph: Graph,
+  rule: (node: Node) => readonly Ref[] | undefined,
+): Graph {
   const nodes = topological(graph);
   const replaced = tableFor<readonly Ref[]>(nodes);
   const find = (ref: Ref): Ref => replaced[ref.node.id]?.[ref.output] ?? ref;
@@ -70,7 +84,7 @@ export function rewriteGraph(arena: Arena, graph: Graph, rule: (node: Node) => r
 
 /** A slot for each node by its id, empty. */
 export function tableFor<T>(nodes: readonly Node[]): (T | undefined)[] {
-  return new Array<T | undefined>((nodes.at(-1)?.id ?? -1) + 1).fill(undefined);
+  return Array<T | undefined>((nodes.at(-1)?.id ?? -1) + 1).fill(undefined);
 }
 
 /** Gives the new refs the names and the place of the node that they stand for, unless they have some. */

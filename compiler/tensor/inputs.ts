@@ -5,7 +5,10 @@ import { rewriteScalars } from "./scalars.ts";
 
 /** The inputs, which are the arena's own refs, in order, and the rewritten bodies, or undefined where these are as they were. The first `pinned` stay. */
 export function canonicalInputs(
-  arena: Arena, inputs: readonly Ref[], roots: readonly Scalar[], pinned: number,
+  arena: Arena,
+  inputs: readonly Ref[],
+  roots: readonly Scalar[],
+  pinned: number,
 ): { readonly inputs: readonly Ref[]; readonly map: readonly Scalar[] | undefined } {
   const order: number[] = [];
   for (let i = 0; i < pinned; i++) order.push(i);

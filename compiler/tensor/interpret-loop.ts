@@ -49,7 +49,13 @@ class LoopRun {
     this.#position = new Int32Array(this.#extents.length);
     this.#phaseOf = carrierPhases(node);
     this.#place();
-    this.#outputs = node.results.map((r) => emptyValues(r.dtype, r.axes.map((k) => this.#extents[k] ?? 0), cx.errors));
+    this.#outputs = node.results.map((r) =>
+      emptyValues(
+        r.dtype,
+        r.axes.map((k) => this.#extents[k] ?? 0),
+        cx.errors,
+      ),
+    );
   }
 
   run(): readonly Values[] {
@@ -114,7 +120,8 @@ class LoopRun {
   #over(roots: readonly Scalar[], inner: Step): Step {
     const own = this.#node.axes.length;
     const needed = new Set(reachable(roots));
-    const wanted = (scalar: Scalar): boolean => needed.has(scalar) && (this.#placing.get(scalar)?.level ?? 0) > own;
+    const wanted = (scalar: Scalar): boolean =>
+      needed.has(scalar) && (this.#placing.get(scalar)?.level ?? 0) > own;
     return this.#nest(own, own + this.#node.over.length, wanted, inner);
   }
 
@@ -123,12 +130,15 @@ class LoopRun {
     const own = this.#node.axes.length;
     const steps: Step[] = [];
     if (phase === 0) return sequence(steps);
-    for (let level = 0; level <= own; level++) steps.push(...this.#steps(level, (s) => this.#placing.get(s)?.phase === phase));
+    for (let level = 0; level <= own; level++)
+      steps.push(...this.#steps(level, (s) => this.#placing.get(s)?.phase === phase));
     return sequence(steps);
   }
 
   #sweep(phase: number): Step {
-    const carriers = this.#node.carriers.flatMap((carrier, i) => (this.#phaseOf[i] === phase ? [{ ...carrier, i }] : []));
+    const carriers = this.#node.carriers.flatMap((carrier, i) =>
+      this.#phaseOf[i] === phase ? [{ ...carrier, i }] : [],
+    );
     const { numbers, bigs, marks } = this.#machine;
     const begins: Step[] = [];
     const takes: Step[] = [];
@@ -148,11 +158,17 @@ class LoopRun {
       } else {
         const state = new Float64Array(1);
         const evaluate = lift.type === "f32" ? combine.float : combine.int;
-        const wrap = lift.type === "i32" ? (x: number): number => x | 0 : lift.type === "u32" ? (x: number): number => x >>> 0 : (x: number): number => x;
+        const wrap =
+          lift.type === "i32"
+            ? (x: number): number => x | 0
+            : lift.type === "u32"
+              ? (x: number): number => x >>> 0
+              : (x: number): number => x;
         begins.push(() => void (state[0] = Number(identity)));
         takes.push(() => void (state[0] = wrap(evaluate(state[0] ?? 0, numbers[from] ?? 0, 0))));
         if (to >= 0) ends.push(() => void (numbers[to] = state[0] ?? 0));
-        const total: ErrorTotal | undefined = this.#errors === undefined ? undefined : errorTotals(this.#machine, this.#errors, monoid, lift);
+        const total: ErrorTotal | undefined =
+          this.#errors === undefined ? undefined : errorTotals(this.#machine, this.#errors, monoid, lift);
         if (total !== undefined) {
           begins.push(total.begin);
           takes.push(total.take);
@@ -161,7 +177,10 @@ class LoopRun {
       }
       if (marks.length > 0) takes.push(() => this.#refuse(from));
     }
-    const sweep = this.#over(carriers.map((c) => c.lift), sequence(takes));
+    const sweep = this.#over(
+      carriers.map((c) => c.lift),
+      sequence(takes),
+    );
     return sequence([this.#outer(phase), ...begins, sweep, ...ends]);
   }
 
@@ -192,7 +211,8 @@ class LoopRun {
     const shape = Int32Array.from(output.shape);
     const at = (): number => {
       let offset = 0;
-      for (let k = 0; k < order.length; k++) offset = offset * (shape[k] ?? 0) + (position[order[k] ?? 0] ?? 0);
+      for (let k = 0; k < order.length; k++)
+        offset = offset * (shape[k] ?? 0) + (position[order[k] ?? 0] ?? 0);
       return offset;
     };
     const { data } = output;
@@ -225,7 +245,8 @@ export function carrierPhases(node: LoopNode): readonly number[] {
   const phases: number[] = [];
   for (const carrier of node.carriers) {
     let phase = 0;
-    for (const s of reachable([carrier.lift])) if (s.kind === "carrier") phase = Math.max(phase, (phases[s.carrier] ?? 0) + 1);
+    for (const s of reachable([carrier.lift]))
+      if (s.kind === "carrier") phase = Math.max(phase, (phases[s.carrier] ?? 0) + 1);
     phases.push(phase);
   }
   return phases;

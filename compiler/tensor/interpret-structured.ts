@@ -9,10 +9,20 @@ import type { DispatchNode, ScanNode, SortNode, TopkNode } from "./ir.ts";
 import type { Running } from "./interpret.ts";
 import { emptyValues, sizeOf, type Values } from "./values.ts";
 
-export function runStructured(cx: Running, node: TopkNode | ScanNode | SortNode | DispatchNode, tensors: readonly Values[]): readonly Values[] {
+export function runStructured(
+  cx: Running,
+  node: TopkNode | ScanNode | SortNode | DispatchNode,
+  tensors: readonly Values[],
+): readonly Values[] {
   const [x, keep] = tensors;
   invariant(x !== undefined, "a structured node has an input");
-  const outputs = node.types.map((type) => emptyValues(type.dtype, type.shape.map((dim) => cx.size(dim)), cx.errors));
+  const outputs = node.types.map((type) =>
+    emptyValues(
+      type.dtype,
+      type.shape.map((dim) => cx.size(dim)),
+      cx.errors,
+    ),
+  );
   switch (node.kind) {
     case "topk":
       for (const row of rowsOf(x.shape, node.axis)) topkRow(x, keep, row, outputs);
@@ -24,7 +34,14 @@ export function runStructured(cx: Running, node: TopkNode | ScanNode | SortNode 
       for (const row of rowsOf(x.shape, node.axis)) sortRow(x, row, outputs);
       return outputs;
     case "dispatch":
-      dispatchRows(x, cx.size(node.experts), node.align, outputs, (index) => cx.refuse(node, { input: 0, axis: 0, index }), cx.bounds);
+      dispatchRows(
+        x,
+        cx.size(node.experts),
+        node.align,
+        outputs,
+        (index) => cx.refuse(node, { input: 0, axis: 0, index }),
+        cx.bounds,
+      );
       return outputs;
   }
 }
@@ -41,7 +58,8 @@ function* rowsOf(shape: readonly number[], axis: number): Iterable<Row> {
   const extent = shape[axis] ?? 0;
   const innerExtent = sizeOf(shape.slice(axis + 1));
   const outerExtent = sizeOf(shape.slice(0, axis));
-  for (let outer = 0; outer < outerExtent; outer++) for (let inner = 0; inner < innerExtent; inner++) yield { outer, inner, extent, innerExtent };
+  for (let outer = 0; outer < outerExtent; outer++)
+    for (let inner = 0; inner < innerExtent; inner++) yield { outer, inner, extent, innerExtent };
 }
 
 function at(row: Row, i: number, extent: number): number {
@@ -72,7 +90,8 @@ function topkRow(x: Values, keep: Values | undefined, row: Row, outputs: readonl
     if (va !== va || vb !== vb) return ascending(va, vb) || a - b;
     return ascending(vb, va) || a - b;
   });
-  const k = values === undefined ? 0 : values.data.length / Math.max(1, x.data.length / Math.max(1, row.extent));
+  const k =
+    values === undefined ? 0 : values.data.length / Math.max(1, x.data.length / Math.max(1, row.extent));
   for (let j = 0; j < k; j++) {
     const i = order[j] ?? 0;
     put(values, at(row, j, k), read(i));
@@ -82,18 +101,26 @@ function topkRow(x: Values, keep: Values | undefined, row: Row, outputs: readonl
   if (x.error !== undefined) topkErrors(x, row, order, k, outputs);
 }
 
-function topkErrors(x: Values, row: Row, order: readonly number[], k: number, outputs: readonly Values[]): void {
+function topkErrors(
+  x: Values,
+  row: Row,
+  order: readonly number[],
+  k: number,
+  outputs: readonly Values[],
+): void {
   const [values, index, mask] = outputs;
   const error = (i: number): number => x.error?.[at(row, i, row.extent)] ?? 0;
   const value = (i: number): number => Number(x.data[at(row, i, row.extent)] ?? 0);
   const worst = order.reduce((most, i) => Math.max(most, error(i)), 0);
   if (worst === 0) return;
-  const near = (a: number, b: number): boolean => a === b || !(Math.abs(value(a) - value(b)) > error(a) + error(b));
+  const near = (a: number, b: number): boolean =>
+    a === b || !(Math.abs(value(a) - value(b)) > error(a) + error(b));
   for (let j = 0; j < k; j++) {
     const i = order[j] ?? 0;
     if (values?.error !== undefined) values.error[at(row, j, k)] = worst;
     const rivals = order.filter((other) => near(i, other));
-    if (index?.error !== undefined) index.error[at(row, j, k)] = rivals.reduce((most, other) => Math.max(most, Math.abs(other - i)), 0);
+    if (index?.error !== undefined)
+      index.error[at(row, j, k)] = rivals.reduce((most, other) => Math.max(most, Math.abs(other - i)), 0);
   }
   order.forEach((i, rank) => {
     const chosen = rank < k;
@@ -105,7 +132,12 @@ function topkErrors(x: Values, row: Row, order: readonly number[], k: number, ou
 function scanRow(x: Values, row: Row, outputs: readonly Values[]): void {
   const [out] = outputs;
   invariant(out !== undefined, "a scan has an output");
-  const wrap = out.dtype === "i32" ? (v: number): number => v | 0 : out.dtype === "u32" ? (v: number): number => v >>> 0 : (v: number): number => v;
+  const wrap =
+    out.dtype === "i32"
+      ? (v: number): number => v | 0
+      : out.dtype === "u32"
+        ? (v: number): number => v >>> 0
+        : (v: number): number => v;
   let [sum, big, magnitude, carried] = [0, 0n, 0, 0];
   for (let i = 0; i < row.extent; i++) {
     const offset = at(row, i, row.extent);
@@ -119,7 +151,8 @@ function scanRow(x: Values, row: Row, outputs: readonly Values[]): void {
     magnitude += Math.abs(value);
     carried += x.error?.[offset] ?? 0;
     put(out, offset, sum);
-    if (out.error !== undefined) out.error[offset] = carried + (out.dtype === "f32" ? i * 2 ** -23 * (magnitude + carried) : 0);
+    if (out.error !== undefined)
+      out.error[offset] = carried + (out.dtype === "f32" ? i * 2 ** -23 * (magnitude + carried) : 0);
   }
 }
 
@@ -135,7 +168,12 @@ function sortRow(x: Values, row: Row, outputs: readonly Values[]): void {
 }
 
 function dispatchRows(
-  index: Values, experts: number, align: number, outputs: readonly Values[], refuse: (index: number) => void, bounds: "clamp" | "error",
+  index: Values,
+  experts: number,
+  align: number,
+  outputs: readonly Values[],
+  refuse: (index: number) => void,
+  bounds: "clamp" | "error",
 ): void {
   const [position, source, expert, start, count] = outputs;
   const copies = Array.from(index.data, Number);

@@ -53,14 +53,21 @@ export interface Running {
   readonly size: (dim: Dim) => number;
   readonly storedError: (dtype: DType, value: number, error: number) => number;
   /** Ends the run: an index outside was used. */
-  readonly refuse: (node: Node, outside: { readonly input: number; readonly axis: number; readonly index: number } | undefined) => never;
+  readonly refuse: (
+    node: Node,
+    outside: { readonly input: number; readonly axis: number; readonly index: number } | undefined,
+  ) => never;
 }
 
 export const plainRun: InterpretOptions = { bounds: "clamp", errors: false };
 
 /** Interprets a graph on tensors by input name, with a value for each of its dims. */
 export function interpret(
-  arena: Arena, graph: Graph, inputs: ReadonlyMap<string, StoredTensor>, dims: ReadonlyMap<string, number>, options: InterpretOptions = plainRun,
+  arena: Arena,
+  graph: Graph,
+  inputs: ReadonlyMap<string, StoredTensor>,
+  dims: ReadonlyMap<string, number>,
+  options: InterpretOptions = plainRun,
 ): Interpretation {
   checkSizes(graph, dims);
   const cx = running(arena, dims, options);
@@ -68,7 +75,16 @@ export function interpret(
   const nodes = topological(graph);
   const uses = countUses(graph, nodes);
   for (const node of nodes) {
-    known.set(node, node.kind === "input" ? [takeInput(cx, node.name, node.types[0], inputs)] : runNode(cx, node, node.inputs.map((ref) => find(known, ref))));
+    known.set(
+      node,
+      node.kind === "input"
+        ? [takeInput(cx, node.name, node.types[0], inputs)]
+        : runNode(
+            cx,
+            node,
+            node.inputs.map((ref) => find(known, ref)),
+          ),
+    );
     for (const ref of node.inputs) release(known, uses, ref);
   }
   const results = new Map<string, StoredTensor>();
@@ -98,30 +114,56 @@ function running(arena: Arena, dims: ReadonlyMap<string, number>, options: Inter
     const of = node.kind === "dispatch" ? "expert" : "index";
     const where = name === undefined ? "its tensor" : `'${name}'`;
     const has = extent === undefined || node.kind === "dispatch" ? "" : `, which has ${size(extent)}`;
-    throw new InterpretError(`${of} ${outside?.index ?? "?"} is outside axis ${(outside?.axis ?? 0) + 1} of ${where}${has}`, arena.place(node));
+    throw new InterpretError(
+      `${of} ${outside?.index ?? "?"} is outside axis ${(outside?.axis ?? 0) + 1} of ${where}${has}`,
+      arena.place(node),
+    );
   };
   // An f32 stays as it is in the oracle until it is handed out, and a target's was one already.
-  const kept: Running["storedError"] = (dtype, value, error) => (dtype === "f32" ? error : storedError(dtype, value, error));
+  const kept: Running["storedError"] = (dtype, value, error) =>
+    dtype === "f32" ? error : storedError(dtype, value, error);
   return { bounds: options.bounds, errors: options.errors, size, storedError: kept, refuse };
 }
 
 function checkSizes(graph: Graph, dims: ReadonlyMap<string, number>): void {
-  for (const name of graph.dims) if (!dims.has(name)) throw new InterpretError(`no size is given for ${name}`, undefined);
+  for (const name of graph.dims)
+    if (!dims.has(name)) throw new InterpretError(`no size is given for ${name}`, undefined);
   for (const check of graph.checks) {
     const [left, right] = [evaluate(check.left, dims), evaluate(check.right, dims)];
     const { relation } = check;
-    const holds = relation === "==" ? left === right : relation === "!=" ? left !== right : relation === "<" ? left < right : left <= right;
+    const holds =
+      relation === "=="
+        ? left === right
+        : relation === "!="
+          ? left !== right
+          : relation === "<"
+            ? left < right
+            : left <= right;
     if (!holds) throw new InterpretError(`${check.message} (${left} and ${right})`, undefined);
   }
 }
 
-function takeInput(cx: Running, name: string, type: Node["types"][number] | undefined, inputs: ReadonlyMap<string, StoredTensor>): Values {
+function takeInput(
+  cx: Running,
+  name: string,
+  type: Node["types"][number] | undefined,
+  inputs: ReadonlyMap<string, StoredTensor>,
+): Values {
   const tensor = inputs.get(name);
-  if (tensor === undefined || type === undefined) throw new InterpretError(`input '${name}' is missing`, undefined);
+  if (tensor === undefined || type === undefined)
+    throw new InterpretError(`input '${name}' is missing`, undefined);
   const shape = type.shape.map((dim) => cx.size(dim));
-  const fits = tensor.dtype === type.dtype && tensor.shape.length === shape.length && shape.every((extent, i) => tensor.shape[i] === extent);
-  if (!fits) throw new InterpretError(`input '${name}' is ${tensor.dtype}[${tensor.shape.join(", ")}], not ${type.dtype}[${shape.join(", ")}]`, undefined);
-  if (!isWhole(tensor)) throw new InterpretError(`input '${name}' has ${tensor.bytes.byteLength} bytes`, undefined);
+  const fits =
+    tensor.dtype === type.dtype &&
+    tensor.shape.length === shape.length &&
+    shape.every((extent, i) => tensor.shape[i] === extent);
+  if (!fits)
+    throw new InterpretError(
+      `input '${name}' is ${tensor.dtype}[${tensor.shape.join(", ")}], not ${type.dtype}[${shape.join(", ")}]`,
+      undefined,
+    );
+  if (!isWhole(tensor))
+    throw new InterpretError(`input '${name}' has ${tensor.bytes.byteLength} bytes`, undefined);
   return fromStored(tensor);
 }
 
@@ -146,7 +188,11 @@ function find(known: ReadonlyMap<Node, readonly Values[]>, ref: Ref): Values {
   return values;
 }
 
-function runNode(cx: Running, node: Exclude<Node, { kind: "input" }>, tensors: readonly Values[]): readonly Values[] {
+function runNode(
+  cx: Running,
+  node: Exclude<Node, { kind: "input" }>,
+  tensors: readonly Values[],
+): readonly Values[] {
   switch (node.kind) {
     case "loop":
       return runLoop(cx, node, tensors);
@@ -177,11 +223,14 @@ function runScatter(cx: Running, node: ScatterNode, tensors: readonly Values[]):
   if (into === undefined) throw new InternalError("a scatter into nothing");
   const output: Values = { ...emptyValues(into.dtype, into.shape, cx.errors) };
   if (output.data instanceof BigInt64Array && into.data instanceof BigInt64Array) output.data.set(into.data);
-  else if (output.data instanceof Float64Array && into.data instanceof Float64Array) output.data.set(into.data);
+  else if (output.data instanceof Float64Array && into.data instanceof Float64Array)
+    output.data.set(into.data);
   if (into.error !== undefined) output.error?.set(into.error);
   const m = new BodyMachine([...node.target, node.value, node.keep], tensors, cx.size, cx.bounds === "error");
   const errors = new Float64Array(m.scalars.length);
-  const steps = m.scalars.flatMap((s) => [m.step(s) ?? [], cx.errors ? (errorStep(m, errors, tensors, s) ?? []) : []].flat());
+  const steps = m.scalars.flatMap((s) =>
+    [m.step(s) ?? [], cx.errors ? (errorStep(m, errors, tensors, s) ?? []) : []].flat(),
+  );
   const extents = node.axes.map((axis) => cx.size(axis.extent));
   const stored = storerOf(into.dtype);
   const [value, keep] = [m.register(node.value), m.register(node.keep)];
@@ -198,12 +247,17 @@ function runScatter(cx: Running, node: ScatterNode, tensors: readonly Values[]):
     for (const step of steps) step();
     if ([keep, ...targets].some((r) => (errors[r] ?? 0) > 0)) uncertain = true;
     if (m.numbers[keep] === 0) continue;
-    if (m.marks.length > 0 && [value, ...targets].some((r) => (m.marks[r] ?? 0) !== 0)) cx.refuse(node, m.outside);
-    const at = offsetOf(targets.map((r) => m.numbers[r] ?? 0), into.shape);
+    if (m.marks.length > 0 && [value, ...targets].some((r) => (m.marks[r] ?? 0) !== 0))
+      cx.refuse(node, m.outside);
+    const at = offsetOf(
+      targets.map((r) => m.numbers[r] ?? 0),
+      into.shape,
+    );
     if (at < 0) continue;
     if (output.data instanceof BigInt64Array) output.data[at] = m.bigs[value] ?? 0n;
     else output.data[at] = stored(m.numbers[value] ?? 0);
-    if (output.error !== undefined) output.error[at] = cx.storedError(into.dtype, m.numbers[value] ?? 0, errors[value] ?? 0);
+    if (output.error !== undefined)
+      output.error[at] = cx.storedError(into.dtype, m.numbers[value] ?? 0, errors[value] ?? 0);
   }
   if (uncertain) output.error?.fill(Infinity);
   return output;

@@ -165,7 +165,12 @@ export type ScalarType = "f32" | "i32" | "u32" | "i64" | "bool";
 
 /** Hash-consed like nodes. */
 export type Scalar =
-  | { readonly kind: "const"; readonly id: number; readonly type: ScalarType; readonly value: number | bigint | boolean }
+  | {
+      readonly kind: "const";
+      readonly id: number;
+      readonly type: ScalarType;
+      readonly value: number | bigint | boolean;
+    }
   /** A size as an i32. */
   | { readonly kind: "dim"; readonly id: number; readonly type: "i32"; readonly dim: Dim }
   /** The loop's axis number, an i32. */
@@ -174,11 +179,29 @@ export type Scalar =
   /** A carrier's final value. */
   | { readonly kind: "carrier"; readonly id: number; readonly type: ScalarType; readonly carrier: number }
   /** A row of the scalar-function table. */
-  | { readonly kind: "apply"; readonly id: number; readonly type: ScalarType; readonly fn: string; readonly args: readonly Scalar[] }
+  | {
+      readonly kind: "apply";
+      readonly id: number;
+      readonly type: ScalarType;
+      readonly fn: string;
+      readonly args: readonly Scalar[];
+    }
   /** Rounds a float to a dtype's values and saturates as the dtype does; the result is still an f32. */
-  | { readonly kind: "round"; readonly id: number; readonly type: "f32"; readonly to: DType; readonly arg: Scalar }
-  /** Numeric conversion between scalar types; float to integer truncates and saturates (NaN gives 0), to bool is `!= 0`. Among i32, u32 and i64 the low bits are kept; i8 and u8 saturate through `to`. To a float only as f32, from what is none. */
-  | { readonly kind: "cast"; readonly id: number; readonly type: ScalarType; readonly to: DType; readonly arg: Scalar };
+  | {
+      readonly kind: "round";
+      readonly id: number;
+      readonly type: "f32";
+      readonly to: DType;
+      readonly arg: Scalar;
+    }
+  /** Numeric conversion between scalar types; float to integer truncates and saturates (NaN gives 0), to bool is `!= 0`. i32 and u32 keep each other's bits; every other integer conversion saturates, i8 and u8 through `to`. To a float only as f32, from what is none. */
+  | {
+      readonly kind: "cast";
+      readonly id: number;
+      readonly type: ScalarType;
+      readonly to: DType;
+      readonly arg: Scalar;
+    };
 
 export interface ScalarRead {
   readonly kind: "read";

@@ -40,8 +40,16 @@ function row(
 export const monoids: ReadonlyMap<string, Monoid> = new Map([
   row("sum", "add", numericTypes, zero, [{ fn: "mul", sign: "any" }]),
   row("prod", "mul", numericTypes, one, []),
-  row("max", "max", numericTypes, least, [{ fn: "add", sign: "any" }, { fn: "sub", sign: "any" }, { fn: "mul", sign: "positive" }]),
-  row("min", "min", numericTypes, greatest, [{ fn: "add", sign: "any" }, { fn: "sub", sign: "any" }, { fn: "mul", sign: "positive" }]),
+  row("max", "max", numericTypes, least, [
+    { fn: "add", sign: "any" },
+    { fn: "sub", sign: "any" },
+    { fn: "mul", sign: "positive" },
+  ]),
+  row("min", "min", numericTypes, greatest, [
+    { fn: "add", sign: "any" },
+    { fn: "sub", sign: "any" },
+    { fn: "mul", sign: "positive" },
+  ]),
   row("any", "or", boolTypes, zero, [{ fn: "and", sign: "any" }]),
   row("all", "and", boolTypes, one, [{ fn: "or", sign: "any" }]),
 ]);

@@ -56,24 +56,35 @@ export function flopsIn(scalars: readonly Scalar[]): number {
 
 export function inputOrder(roots: readonly Scalar[]): readonly number[] {
   const order: number[] = [];
-  for (const s of inReadingOrder(roots)) if (s.kind === "read" && !order.includes(s.input)) order.push(s.input);
+  for (const s of inReadingOrder(roots))
+    if (s.kind === "read" && !order.includes(s.input)) order.push(s.input);
   return order;
 }
 
 function bitsOfRoots(body: NodeBody, own: (s: Scalar) => number): readonly number[] {
   const sets = new Map<Scalar, number>();
-  for (const s of body.scalars) sets.set(s, foldOperands(s, sets, own(s), (a, b) => a | b));
+  for (const s of body.scalars)
+    sets.set(
+      s,
+      foldOperands(s, sets, own(s), (a, b) => a | b),
+    );
   return body.roots.map((root) => sets.get(root) ?? 0);
 }
 
 function mostOfRoots(body: NodeBody): readonly number[] {
   if (!body.scalars.some((s) => s.kind === "carrier")) return body.roots.map(() => 0);
   const most = new Map<Scalar, number>();
-  for (const s of body.scalars) most.set(s, foldOperands(s, most, s.kind === "carrier" ? s.carrier + 1 : 0, Math.max));
+  for (const s of body.scalars)
+    most.set(s, foldOperands(s, most, s.kind === "carrier" ? s.carrier + 1 : 0, Math.max));
   return body.roots.map((root) => most.get(root) ?? 0);
 }
 
-function foldOperands(s: Scalar, known: ReadonlyMap<Scalar, number>, start: number, join: (a: number, b: number) => number): number {
+function foldOperands(
+  s: Scalar,
+  known: ReadonlyMap<Scalar, number>,
+  start: number,
+  join: (a: number, b: number) => number,
+): number {
   let value = start;
   if (s.kind === "apply") for (const arg of s.args) value = join(value, known.get(arg) ?? 0);
   else if (s.kind === "round" || s.kind === "cast") value = join(value, known.get(s.arg) ?? 0);

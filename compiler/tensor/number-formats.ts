@@ -90,7 +90,13 @@ function decodeFloat(bits: number, width: 8 | 16, dtype: DType, format: FloatFor
 }
 
 /** Bits of a value that the format holds exactly. */
-function encodeFloat(x: number, width: 8 | 16, dtype: DType, format: FloatFormat, s: ReturnType<typeof scratch>): number {
+function encodeFloat(
+  x: number,
+  width: 8 | 16,
+  dtype: DType,
+  format: FloatFormat,
+  s: ReturnType<typeof scratch>,
+): number {
   const field = (1 << (width - 1 - format.mantissa)) - 1;
   const sign = (x < 0 || Object.is(x, -0) ? 1 : 0) << (width - 1);
   if (x !== x) return dtype === "e4m3" ? 0x7f : (field << format.mantissa) | (1 << (format.mantissa - 1));
@@ -136,7 +142,8 @@ function reader(dtype: DType, view: DataView): (i: number) => number {
     case "e5m2": {
       const format = formats[dtype];
       if (format === undefined) throw new InternalError(`${dtype} has no format`);
-      if (dtypes[dtype].bytes === 2) return (i) => decodeFloat(view.getUint16(i * 2, true), 16, dtype, format);
+      if (dtypes[dtype].bytes === 2)
+        return (i) => decodeFloat(view.getUint16(i * 2, true), 16, dtype, format);
       return (i) => decodeFloat(view.getUint8(i), 8, dtype, format);
     }
   }
@@ -178,7 +185,8 @@ function writer(dtype: DType, view: DataView): (i: number, x: number) => void {
       const format = formats[dtype];
       if (format === undefined) throw new InternalError(`${dtype} has no format`);
       const s = scratch();
-      if (dtypes[dtype].bytes === 2) return (i, x) => view.setUint16(i * 2, encodeFloat(x, 16, dtype, format, s), true);
+      if (dtypes[dtype].bytes === 2)
+        return (i, x) => view.setUint16(i * 2, encodeFloat(x, 16, dtype, format, s), true);
       return (i, x) => view.setUint8(i, encodeFloat(x, 8, dtype, format, s));
     }
   }

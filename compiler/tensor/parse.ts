@@ -4,7 +4,18 @@ import { isDType, type DType } from "../types/dtype.ts";
 import type { Dim } from "../types/dim.ts";
 import { TextReader } from "../text.ts";
 import type { Arena } from "./arena.ts";
-import type { Carrier, Graph, InputNode, LoopAxis, LoopResult, Node, Ref, Scalar, SizeCheck, TensorType } from "./ir.ts";
+import type {
+  Carrier,
+  Graph,
+  InputNode,
+  LoopAxis,
+  LoopResult,
+  Node,
+  Ref,
+  Scalar,
+  SizeCheck,
+  TensorType,
+} from "./ir.ts";
 
 /** Throws an `InternalError` with line and column where the text is no graph. */
 export function parse(arena: Arena, text: string): Graph {
@@ -17,7 +28,9 @@ export function parse(arena: Arena, text: string): Graph {
   r.expect("graph");
   const name = r.word();
   const dims: string[] = [];
-  if (r.accept("dims")) do dims.push(r.word()); while (r.accept(","));
+  if (r.accept("dims"))
+    do dims.push(r.word());
+    while (r.accept(","));
   while (r.accept("check")) checks.push(parseCheck(r));
   while (r.token.kind !== "end") {
     if (r.accept("result")) {
@@ -47,7 +60,8 @@ interface Reading {
 function parseCheck(r: TextReader): SizeCheck {
   const left = parseSize(r.slice("==", "<=", "<", "!="));
   const relation = r.next().text;
-  if (relation !== "==" && relation !== "<=" && relation !== "<" && relation !== "!=") r.fail("expected a relation");
+  if (relation !== "==" && relation !== "<=" && relation !== "<" && relation !== "!=")
+    r.fail("expected a relation");
   const right = parseSize(r.slice(":"));
   r.expect(":");
   return { left, relation, right, message: r.string() };
@@ -70,7 +84,10 @@ function parseDType(r: TextReader): DType {
 function parseType(cx: Reading): TensorType {
   const dtype = parseDType(cx.r);
   cx.r.expect("[");
-  return cx.arena.type(dtype, cx.r.list("]", () => parseSize(cx.r.slice(",", "]"))));
+  return cx.arena.type(
+    dtype,
+    cx.r.list("]", () => parseSize(cx.r.slice(",", "]"))),
+  );
 }
 
 function parseNode(cx: Reading): Node {
@@ -95,7 +112,8 @@ function parseRight(cx: Reading, kind: string): Node {
   switch (kind) {
     case "input": {
       const role = r.word();
-      if (role !== "argument" && role !== "param" && role !== "state") r.fail("expected argument, param or state");
+      if (role !== "argument" && role !== "param" && role !== "state")
+        r.fail("expected argument, param or state");
       const name = r.string();
       r.expect(":");
       return arena.input(name, role, parseType(cx));
@@ -144,7 +162,11 @@ function parseLoop(cx: Reading): Node {
   const r: TextReader = cx.r;
   const axes = parseAxes(r, "over", "{");
   const over = r.accept("over") ? parseAxes(r, "{") : [];
-  const body = new BodyReader(cx, [...axes, ...over].map((axis) => axis.name), []);
+  const body = new BodyReader(
+    cx,
+    [...axes, ...over].map((axis) => axis.name),
+    [],
+  );
   const carriers: Carrier[] = [];
   const results: LoopResult[] = [];
   r.expect("{");
@@ -175,7 +197,11 @@ function parseScatter(cx: Reading): Node {
   const arena = cx.arena;
   const into = parseRef(cx);
   const axes = parseAxes(r, "{");
-  const body = new BodyReader(cx, axes.map((axis) => axis.name), [into]);
+  const body = new BodyReader(
+    cx,
+    axes.map((axis) => axis.name),
+    [into],
+  );
   r.expect("{");
   while (body.acceptLet());
   r.expect("target");
@@ -239,7 +265,9 @@ class BodyReader {
     if (!isDType(word)) return arena.apply(word, ...args);
     const [arg] = args;
     if (arg === undefined || args.length > 1) r.fail(`'${word}' takes one operand`);
-    return arg.type === "f32" && (word === "f32" || scalarIsFloat(word)) ? arena.round(word, arg) : arena.cast(word, arg);
+    return arg.type === "f32" && (word === "f32" || scalarIsFloat(word))
+      ? arena.round(word, arg)
+      : arena.cast(word, arg);
   }
 
   #number(): Scalar {

@@ -27,12 +27,17 @@ export function print(arena: Arena, graph: Graph): string {
   const lines = [`graph ${graph.name.replace(/[^A-Za-z0-9_]/g, "_")}`];
   if (graph.dims.length > 0) lines.push(`dims ${graph.dims.join(", ")}`);
   for (const check of graph.checks) {
-    lines.push(`check ${sizeExpression(check.left)} ${check.relation} ${sizeExpression(check.right)}: ${JSON.stringify(check.message)}`);
+    lines.push(
+      `check ${sizeExpression(check.left)} ${check.relation} ${sizeExpression(check.right)}: ${JSON.stringify(check.message)}`,
+    );
   }
   const inputs = new Set<Node>(graph.inputs);
-  for (const node of [...graph.inputs, ...topological(graph).filter((n) => !inputs.has(n))]) printNode(arena, node, names, lines);
-  for (const result of graph.results) lines.push(`result ${JSON.stringify(result.name)} = ${names.ref(result.value)}`);
-  for (const update of graph.updates) lines.push(`update ${JSON.stringify(update.input.name)} = ${names.ref(update.value)}`);
+  for (const node of [...graph.inputs, ...topological(graph).filter((n) => !inputs.has(n))])
+    printNode(arena, node, names, lines);
+  for (const result of graph.results)
+    lines.push(`result ${JSON.stringify(result.name)} = ${names.ref(result.value)}`);
+  for (const update of graph.updates)
+    lines.push(`update ${JSON.stringify(update.input.name)} = ${names.ref(update.value)}`);
   return `${lines.join("\n")}\n`;
 }
 
@@ -81,14 +86,22 @@ function printNode(arena: Arena, node: Node, names: Names, lines: string[]): voi
     case "loop":
     case "scatter": {
       const body = new Body(node, names);
-      const over = node.kind === "loop" && node.over.length > 0 ? ` over ${body.axisList(node.over, node.axes.length)}` : "";
-      const head = [body.axisList(node.axes, 0)].filter((text) => text !== "").map((text) => ` ${text}`).join("");
+      const over =
+        node.kind === "loop" && node.over.length > 0
+          ? ` over ${body.axisList(node.over, node.axes.length)}`
+          : "";
+      const head = [body.axisList(node.axes, 0)]
+        .filter((text) => text !== "")
+        .map((text) => ` ${text}`)
+        .join("");
       give(node.kind === "loop" ? `loop${head}${over} {` : `scatter ${ref(0)}${head} {`);
       lines.push(...body.lines(), "}");
       return;
     }
     case "topk":
-      give(`topk ${ref(0)} axis ${node.axis} k ${sizeExpression(node.k)}${node.inputs.length > 1 ? ` keep ${ref(1)}` : ""};`);
+      give(
+        `topk ${ref(0)} axis ${node.axis} k ${sizeExpression(node.k)}${node.inputs.length > 1 ? ` keep ${ref(1)}` : ""};`,
+      );
       return;
     case "scan":
     case "sort":
@@ -101,7 +114,19 @@ function printNode(arena: Arena, node: Node, names: Names, lines: string[]): voi
 }
 
 /** Words that a body has a meaning for. */
-const reserved: readonly string[] = ["true", "false", "inf", "nan", "else", "clamp", "let", "yield", "target", "value", "keep"];
+const reserved: readonly string[] = [
+  "true",
+  "false",
+  "inf",
+  "nan",
+  "else",
+  "clamp",
+  "let",
+  "yield",
+  "target",
+  "value",
+  "keep",
+];
 const nesting = 24;
 
 class Body {
@@ -124,7 +149,9 @@ class Body {
   }
 
   axisList(axes: readonly LoopAxis[], from: number): string {
-    return axes.map((axis, i) => `${this.#axes[from + i] ?? ""} in ${sizeExpression(axis.extent)}`).join(", ");
+    return axes
+      .map((axis, i) => `${this.#axes[from + i] ?? ""} in ${sizeExpression(axis.extent)}`)
+      .join(", ");
   }
 
   lines(): readonly string[] {
@@ -141,7 +168,8 @@ class Body {
       return this.#lines;
     }
     node.carriers.forEach((c, i) => line(`${this.#carriers[i] ?? ""} = ${c.monoid} ${c.lift.type}`, c.lift));
-    for (const r of node.results) line(`yield ${r.dtype}[${r.axes.map((k) => this.#axes[k] ?? "").join(", ")}]`, r.value);
+    for (const r of node.results)
+      line(`yield ${r.dtype}[${r.axes.map((k) => this.#axes[k] ?? "").join(", ")}]`, r.value);
     return this.#lines;
   }
 
@@ -203,11 +231,13 @@ function sharedScalars(roots: readonly Scalar[]): ReadonlySet<Scalar> {
   const shared = new Set<Scalar>();
   const all = reachable(roots);
   for (const root of roots) uses.set(root, (uses.get(root) ?? 0) + 1);
-  for (const scalar of all) for (const operand of operandsOf(scalar)) uses.set(operand, (uses.get(operand) ?? 0) + 1);
+  for (const scalar of all)
+    for (const operand of operandsOf(scalar)) uses.set(operand, (uses.get(operand) ?? 0) + 1);
   for (const scalar of all) {
     const operands = operandsOf(scalar);
     const depth = operands.reduce((most, operand) => Math.max(most, (depths.get(operand) ?? 0) + 1), 0);
-    const leaf = scalar.kind === "const" || scalar.kind === "dim" || scalar.kind === "axis" || scalar.kind === "carrier";
+    const leaf =
+      scalar.kind === "const" || scalar.kind === "dim" || scalar.kind === "axis" || scalar.kind === "carrier";
     const named = !leaf && ((uses.get(scalar) ?? 0) > 1 || depth >= nesting);
     if (named) shared.add(scalar);
     depths.set(scalar, named ? 0 : depth);

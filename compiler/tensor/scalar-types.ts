@@ -34,4 +34,6 @@ export const floatTypes: readonly ScalarType[] = ["f32"];
 export const boolTypes: readonly ScalarType[] = ["bool"];
 
 /** Dtypes in the order of their table: a dense number for each. */
-export const dtypeNames: readonly DType[] = Object.keys(dtypes).filter((name): name is DType => name in ofDType);
+export const dtypeNames: readonly DType[] = Object.keys(dtypes).filter(
+  (name): name is DType => name in ofDType,
+);

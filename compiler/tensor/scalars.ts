@@ -100,7 +100,10 @@ class Seen {
  * into one of its operands, since it has seen that one already.
  */
 export function rewriteScalars(
-  arena: Arena, roots: readonly Scalar[], rule: (scalar: Scalar) => Scalar, all: readonly Scalar[] = reachable(roots),
+  arena: Arena,
+  roots: readonly Scalar[],
+  rule: (scalar: Scalar) => Scalar,
+  all: readonly Scalar[] = reachable(roots),
 ): readonly Scalar[] {
   /** Only what changed: most of most bodies does not. */
   const result = new Map<Scalar, Scalar>();
@@ -115,7 +118,12 @@ export function rewriteScalars(
 function rebuiltScalar(arena: Arena, scalar: Scalar, result: ReadonlyMap<Scalar, Scalar>): Scalar {
   const operands = operandsOf(scalar);
   for (const operand of operands) {
-    if (result.has(operand)) return withOperands(arena, scalar, operands.map((o) => result.get(o) ?? o));
+    if (result.has(operand))
+      return withOperands(
+        arena,
+        scalar,
+        operands.map((o) => result.get(o) ?? o),
+      );
   }
   return scalar;
 }

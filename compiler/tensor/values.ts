@@ -34,7 +34,12 @@ export function emptyValues(dtype: DType, shape: readonly number[], withError: b
 }
 
 export function fromStored(tensor: StoredTensor): Values {
-  return { dtype: tensor.dtype, shape: tensor.shape, data: decode(tensor.dtype, tensor.bytes), error: undefined };
+  return {
+    dtype: tensor.dtype,
+    shape: tensor.shape,
+    data: decode(tensor.dtype, tensor.bytes),
+    error: undefined,
+  };
 }
 
 export function toStored(values: Values): StoredTensor {

@@ -57,17 +57,23 @@ function verifyInterface(graph: Graph, nodes: readonly Node[], say: Say): void {
     if (node.kind !== "input") continue;
     if (!inputs.has(node)) say(node, `input '${node.name}' is not among the graph's inputs`);
     for (const type of node.types) {
-      for (const dim of type.shape) for (const name of symbols(dim)) if (!dims.has(name)) say(node, `size ${name} is not among the graph's dims`);
+      for (const dim of type.shape)
+        for (const name of symbols(dim))
+          if (!dims.has(name)) say(node, `size ${name} is not among the graph's dims`);
     }
   }
-  for (const name of repeated(graph.inputs.map((i) => i.name))) say(undefined, `two inputs are called '${name}'`);
-  for (const name of repeated(graph.results.map((r) => r.name))) say(undefined, `two results are called '${name}'`);
-  for (const ref of outputsOf(graph)) if (ref.node.types[ref.output] === undefined) say(ref.node, `there is no output ${ref.output}`);
+  for (const name of repeated(graph.inputs.map((i) => i.name)))
+    say(undefined, `two inputs are called '${name}'`);
+  for (const name of repeated(graph.results.map((r) => r.name)))
+    say(undefined, `two results are called '${name}'`);
+  for (const ref of outputsOf(graph))
+    if (ref.node.types[ref.output] === undefined) say(ref.node, `there is no output ${ref.output}`);
   for (const { input, value } of graph.updates) {
     if (input.role !== "state") say(input, `an update of '${input.name}', which is no state`);
     if (!inputs.has(input)) say(input, `an update of '${input.name}', which is not among the graph's inputs`);
     const [old, now] = [input.types[0], value.node.types[value.output]];
-    if (old === undefined || now === undefined || !sameType(old, now)) say(value.node, `the new value of '${input.name}' has another type`);
+    if (old === undefined || now === undefined || !sameType(old, now))
+      say(value.node, `the new value of '${input.name}' has another type`);
   }
 }
 
@@ -80,7 +86,10 @@ function sameType(a: TensorType, b: TensorType): boolean {
 }
 
 function sameShape(a: TensorType, b: TensorType): boolean {
-  return a.shape.length === b.shape.length && a.shape.every((dim, i) => b.shape[i] !== undefined && dimEquals(dim, b.shape[i]));
+  return (
+    a.shape.length === b.shape.length &&
+    a.shape.every((dim, i) => b.shape[i] !== undefined && dimEquals(dim, b.shape[i]))
+  );
 }
 
 /** What does not follow from a node's form: which tensors it reads. */
@@ -90,15 +99,19 @@ function verifyRefs(node: Node, say: Say): void {
     const ref = inputs[i];
     if (ref === undefined) continue;
     if (ref.node.id >= node.id) say(node, `input ${ref.node.id} does not come before its user`);
-    if (ref.node.types[ref.output] === undefined) say(node, `input ${ref.node.id} has no output ${ref.output}`);
-    for (let k = 0; k < i; k++) if (inputs[k]?.node === ref.node && inputs[k]?.output === ref.output && node.kind === "loop") say(node, `inputs ${k} and ${i} are one`);
+    if (ref.node.types[ref.output] === undefined)
+      say(node, `input ${ref.node.id} has no output ${ref.output}`);
+    for (let k = 0; k < i; k++)
+      if (inputs[k]?.node === ref.node && inputs[k]?.output === ref.output && node.kind === "loop")
+        say(node, `inputs ${k} and ${i} are one`);
   }
 }
 
 function verifyNode(node: Node, say: Say): void {
   switch (node.kind) {
     case "input":
-      if (node.inputs.length > 0 || node.types.length !== 1) say(node, "an input has one output and reads nothing");
+      if (node.inputs.length > 0 || node.types.length !== 1)
+        say(node, "an input has one output and reads nothing");
       return;
     case "loop":
       verifyLoop(node, say);
@@ -145,12 +158,17 @@ function scalarProblem(node: LoopNode | ScatterNode, scalar: Scalar, axes: numbe
     case "carrier": {
       const carrier = node.kind === "loop" ? node.carriers[scalar.carrier] : undefined;
       if (carrier === undefined) return `there is no carrier ${scalar.carrier}`;
-      return carrier.lift.type === scalar.type ? undefined : `carrier ${scalar.carrier} is ${carrier.lift.type}, not ${scalar.type}`;
+      return carrier.lift.type === scalar.type
+        ? undefined
+        : `carrier ${scalar.carrier} is ${carrier.lift.type}, not ${scalar.type}`;
     }
     case "read":
       return readProblem(node, scalar);
     case "apply": {
-      const type = inferApply(scalar.fn, scalar.args.map((arg) => arg.type));
+      const type = inferApply(
+        scalar.fn,
+        scalar.args.map((arg) => arg.type),
+      );
       if (typeof type === "object") return type.problem;
       return type === scalar.type ? undefined : `'${scalar.fn}' gives ${type}, not ${scalar.type}`;
     }
@@ -159,7 +177,8 @@ function scalarProblem(node: LoopNode | ScatterNode, scalar: Scalar, axes: numbe
       return scalar.arg.type === "f32" ? undefined : `rounds a ${scalar.arg.type}`;
     case "cast":
       if (scalarTypeOf(scalar.to) !== scalar.type) return `a cast to ${scalar.to} of type ${scalar.type}`;
-      if (scalar.type === "f32" && (scalar.to !== "f32" || scalar.arg.type === "f32")) return `a cast of ${scalar.arg.type} to ${scalar.to}`;
+      if (scalar.type === "f32" && (scalar.to !== "f32" || scalar.arg.type === "f32"))
+        return `a cast of ${scalar.arg.type} to ${scalar.to}`;
       return undefined;
   }
 }
@@ -168,20 +187,29 @@ function constProblem(scalar: Extract<Scalar, { kind: "const" }>): string | unde
   const { type, value } = scalar;
   if (type === "f32") return typeof value === "number" ? undefined : "an f32 constant that is no number";
   if (type === "bool") return typeof value === "boolean" ? undefined : "a bool constant that is no boolean";
-  if (type === "i64") return typeof value === "bigint" && BigInt.asIntN(64, value) === value ? undefined : `${String(value)} is no i64`;
+  if (type === "i64")
+    return typeof value === "bigint" && BigInt.asIntN(64, value) === value
+      ? undefined
+      : `${String(value)} is no i64`;
   const fits = type === "i32" ? value === (Number(value) | 0) : value === Number(value) >>> 0;
   return fits ? undefined : `${String(value)} is no ${type}`;
 }
 
-function readProblem(node: LoopNode | ScatterNode, read: Extract<Scalar, { kind: "read" }>): string | undefined {
+function readProblem(
+  node: LoopNode | ScatterNode,
+  read: Extract<Scalar, { kind: "read" }>,
+): string | undefined {
   const ref: Ref | undefined = node.inputs[read.input];
   const type = ref?.node.types[ref.output];
   if (type === undefined) return `there is no input ${read.input}`;
   if (scalarTypeOf(type.dtype) !== read.type) return `a read of ${type.dtype} as ${read.type}`;
-  if (type.shape.length !== read.index.length) return `a read of ${type.shape.length} axes with ${read.index.length} indices`;
+  if (type.shape.length !== read.index.length)
+    return `a read of ${type.shape.length} axes with ${read.index.length} indices`;
   if (read.index.some((i) => i.type !== "i32")) return "an index that is no i32";
-  if ((read.bounds === "else") !== (read.otherwise !== undefined)) return "a value for outside without 'else', or 'else' without one";
-  if (read.otherwise !== undefined && read.otherwise.type !== read.type) return `a read of ${read.type} or else ${read.otherwise.type}`;
+  if ((read.bounds === "else") !== (read.otherwise !== undefined))
+    return "a value for outside without 'else', or 'else' without one";
+  if (read.otherwise !== undefined && read.otherwise.type !== read.type)
+    return `a read of ${read.type} or else ${read.otherwise.type}`;
   return undefined;
 }
 
@@ -191,58 +219,78 @@ function verifyLoop(node: LoopNode, say: Say): void {
   const all = own + node.over.length;
   if (all > 30) say(node, "a loop of more than 30 axes");
   if (node.results.length === 0) say(node, "a loop without results");
-  if (node.over.length > 0 && node.carriers.length === 0 && node.results.every((r) => r.axes.length === own)) say(node, "axes that nothing is reduced over");
+  if (node.over.length > 0 && node.carriers.length === 0 && node.results.every((r) => r.axes.length === own))
+    say(node, "axes that nothing is reduced over");
   node.carriers.forEach((carrier, i) => {
     const monoid = monoids.get(carrier.monoid);
     if (monoid === undefined) say(node, `there is no monoid '${carrier.monoid}'`);
-    else if (!monoid.types.includes(carrier.lift.type)) say(node, `'${carrier.monoid}' of ${carrier.lift.type}`);
+    else if (!monoid.types.includes(carrier.lift.type))
+      say(node, `'${carrier.monoid}' of ${carrier.lift.type}`);
     if (node.over.length === 0) say(node, `carrier ${i} has nothing to run over`);
     const used = (carriersOfRoots[i] ?? 0) - 1;
     if (used >= i) say(node, `carrier ${i} uses carrier ${used}`);
   });
   node.results.forEach((result, i) => {
     const swept = result.axes.filter((k) => k >= own).length;
-    if (new Set(result.axes).size !== result.axes.length || result.axes.some((k) => k < 0 || k >= all)) say(node, `result ${i} names its axes wrongly`);
+    if (new Set(result.axes).size !== result.axes.length || result.axes.some((k) => k < 0 || k >= all))
+      say(node, `result ${i} names its axes wrongly`);
     if (result.axes.length - swept !== own) say(node, `result ${i} lacks an axis of the loop`);
-    if (swept !== 0 && swept !== node.over.length) say(node, `result ${i} has some axes of 'over' and lacks others`);
-    if (swept === 0 && (axesOfRoots[node.carriers.length + i] ?? 0) >= 2 ** own) say(node, `result ${i} varies along a reduced axis`);
-    if (scalarTypeOf(result.dtype) !== result.value.type) say(node, `result ${i} stores ${result.value.type} as ${result.dtype}`);
+    if (swept !== 0 && swept !== node.over.length)
+      say(node, `result ${i} has some axes of 'over' and lacks others`);
+    if (swept === 0 && (axesOfRoots[node.carriers.length + i] ?? 0) >= 2 ** own)
+      say(node, `result ${i} varies along a reduced axis`);
+    if (scalarTypeOf(result.dtype) !== result.value.type)
+      say(node, `result ${i} stores ${result.value.type} as ${result.dtype}`);
     const type = node.types[i];
     const extents = result.axes.map((k) => (k < own ? node.axes[k] : node.over[k - own])?.extent);
-    if (type === undefined || type.dtype !== result.dtype || type.shape.length !== extents.length || type.shape.some((dim, k) => {
-      const extent = extents[k];
-      return extent === undefined || !dimEquals(dim, extent);
-    })) say(node, `the type of result ${i} is not what the loop makes`);
+    if (
+      type === undefined ||
+      type.dtype !== result.dtype ||
+      type.shape.length !== extents.length ||
+      type.shape.some((dim, k) => {
+        const extent = extents[k];
+        return extent === undefined || !dimEquals(dim, extent);
+      })
+    )
+      say(node, `the type of result ${i} is not what the loop makes`);
   });
 }
 
 function verifyScatter(node: ScatterNode, say: Say): void {
   const type = node.inputs[0]?.node.types[node.inputs[0].output];
   if (type === undefined) return say(node, "a scatter into nothing");
-  if (node.target.length !== type.shape.length) say(node, `a target of ${node.target.length} indices in ${type.shape.length} axes`);
+  if (node.target.length !== type.shape.length)
+    say(node, `a target of ${node.target.length} indices in ${type.shape.length} axes`);
   if (node.target.some((s) => s.type !== "i32")) say(node, "a target that is no i32");
   if (node.keep.type !== "bool") say(node, "a keep that is no bool");
   if (node.value.type !== scalarTypeOf(type.dtype)) say(node, `stores ${node.value.type} as ${type.dtype}`);
-  if (node.types[0] === undefined || !sameType(node.types[0], type)) say(node, "a scatter has the type of what it writes over");
+  if (node.types[0] === undefined || !sameType(node.types[0], type))
+    say(node, "a scatter has the type of what it writes over");
 }
 
 // ---------------------------------------------------------------- structured nodes
 
-function verifyStructured(node: Extract<Node, { kind: "topk" | "scan" | "sort" | "dispatch" }>, say: Say): void {
+function verifyStructured(
+  node: Extract<Node, { kind: "topk" | "scan" | "sort" | "dispatch" }>,
+  say: Say,
+): void {
   const types = node.inputs.map((ref) => ref.node.types[ref.output]);
   const [type, keep] = types;
   if (type === undefined) return say(node, `a ${node.kind} of nothing`);
   const arity = node.kind === "topk" ? 2 : 1;
   if (node.inputs.length > arity) say(node, `a ${node.kind} of ${node.inputs.length} tensors`);
-  if (node.kind !== "dispatch" && (node.axis < 0 || node.axis >= type.shape.length)) say(node, `there is no axis ${node.axis}`);
+  if (node.kind !== "dispatch" && (node.axis < 0 || node.axis >= type.shape.length))
+    say(node, `there is no axis ${node.axis}`);
   const promise = (output: number, dtype: TensorType["dtype"], shape: TensorType["shape"]): void => {
     const found = node.types[output];
-    if (found === undefined || !sameType(found, { dtype, shape })) say(node, `output ${output} has another type than a ${node.kind} gives`);
+    if (found === undefined || !sameType(found, { dtype, shape }))
+      say(node, `output ${output} has another type than a ${node.kind} gives`);
   };
   switch (node.kind) {
     case "topk": {
       if (type.dtype === "bool") say(node, "a topk of bools");
-      if (keep !== undefined && (keep.dtype !== "bool" || !sameShape(keep, type))) say(node, "a keep mask of another type");
+      if (keep !== undefined && (keep.dtype !== "bool" || !sameShape(keep, type)))
+        say(node, "a keep mask of another type");
       const kept = type.shape.map((dim, i) => (i === node.axis ? node.k : dim));
       promise(0, type.dtype, kept);
       promise(1, "i32", kept);

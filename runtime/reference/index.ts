@@ -37,7 +37,9 @@ export function runReference(
   } catch (error) {
     if (!(error instanceof InterpretError)) throw error;
     const { place } = error;
-    throw new DeviceError(place === undefined ? error.message : `${place.file}:${place.start}: ${error.message}`);
+    throw new DeviceError(
+      place === undefined ? error.message : `${place.file}:${place.start}: ${error.message}`,
+    );
   }
 }
 
@@ -55,7 +57,11 @@ export function errorBound(
  * How many elements of `actual` are farther from `expected` than `bound` allows. A NaN or an infinity of the
  * reference must be met exactly, unless its bound is infinite.
  */
-export function violations(actual: ArrayLike<number>, expected: ArrayLike<number>, bound: ArrayLike<number>): number {
+export function violations(
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  bound: ArrayLike<number>,
+): number {
   let count = 0;
   for (let i = 0; i < expected.length; i++) {
     const [a, e, b] = [actual[i] ?? Number.NaN, expected[i] ?? Number.NaN, bound[i] ?? 0];

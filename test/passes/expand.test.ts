@@ -11,7 +11,11 @@ import type { StoredTensor } from "../../compiler/tensor/values.ts";
 import { numbers, tensor } from "../tensor/tensors.ts";
 
 /** Interprets with the structured nodes, expanded, and expanded and fused; all three must agree. */
-function agree(text: string, inputs: Record<string, StoredTensor>, dims: Record<string, number> = { N: 1 }): Record<string, number[]> {
+function agree(
+  text: string,
+  inputs: Record<string, StoredTensor>,
+  dims: Record<string, number> = { N: 1 },
+): Record<string, number[]> {
   const arena = new Arena();
   const graph = parse(arena, text);
   const run = (g: typeof graph): Record<string, number[]> => {
@@ -43,13 +47,22 @@ result "mask" = %top.2
 }
 
 describe("expand", () => {
-  it.each([["in rounds", 17, 2], ["counted", 6, 3], ["all", 4, 4], ["one", 9, 1]])("keeps topk of floats: %s", (_, n, k) => {
+  it.each([
+    ["in rounds", 17, 2],
+    ["counted", 6, 3],
+    ["all", 4, 4],
+    ["one", 9, 1],
+  ])("keeps topk of floats: %s", (_, n, k) => {
     fc.assert(
-      fc.property(fc.array(anyFloat, { minLength: 2 * n, maxLength: 2 * n }), fc.array(fc.boolean(), { minLength: 2 * n, maxLength: 2 * n }), (xs, kept) => {
-        const keep = tensor("bool", [2, n], kept.map(Number));
-        agree(topkText(`2, ${n}`, 1, String(k), "f32", true), { x: tensor("f32", [2, n], xs), keep });
-        agree(topkText(`${n}, 2`, 0, String(k), "f32", false), { x: tensor("f32", [n, 2], xs) });
-      }),
+      fc.property(
+        fc.array(anyFloat, { minLength: 2 * n, maxLength: 2 * n }),
+        fc.array(fc.boolean(), { minLength: 2 * n, maxLength: 2 * n }),
+        (xs, kept) => {
+          const keep = tensor("bool", [2, n], kept.map(Number));
+          agree(topkText(`2, ${n}`, 1, String(k), "f32", true), { x: tensor("f32", [2, n], xs), keep });
+          agree(topkText(`${n}, 2`, 0, String(k), "f32", false), { x: tensor("f32", [n, 2], xs) });
+        },
+      ),
       { numRuns: 40 },
     );
   });
@@ -59,10 +72,24 @@ describe("expand", () => {
     fc.assert(
       fc.property(fc.array(ints, { minLength: 3, maxLength: 20 }), fc.integer(), (xs, seed) => {
         const n = xs.length;
-        const keep = tensor("bool", [n], xs.map((_, i) => (seed >> (i % 30)) & 1));
+        const keep = tensor(
+          "bool",
+          [n],
+          xs.map((_, i) => (seed >> (i % 30)) & 1),
+        );
         agree(topkText("N", 0, "3", "i32", true), { x: tensor("i32", [n], xs), keep }, { N: n });
         agree(topkText("N", 0, "3", "i32", false), { x: tensor("i32", [n], xs) }, { N: n });
-        agree(topkText("N", 0, "3", "u32", false), { x: tensor("u32", [n], xs.map((x) => x >>> 0)) }, { N: n });
+        agree(
+          topkText("N", 0, "3", "u32", false),
+          {
+            x: tensor(
+              "u32",
+              [n],
+              xs.map((x) => x >>> 0),
+            ),
+          },
+          { N: n },
+        );
         agree(topkText("N", 0, "N", "i64", true), { x: tensor("i64", [n], xs), keep }, { N: n });
       }),
       { numRuns: 40 },
@@ -77,7 +104,18 @@ describe("expand", () => {
         // Zeros of both signs are equal, and keep their places in the order of the sort, so they are not told apart.
         const plain = xs.map((x) => (x === 0 ? 0 : x));
         const n = half.length;
-        agree(text, { x: tensor("f32", [n, 2], plain), i: tensor("i32", [n, 2], plain.map((x) => (Number.isFinite(x) ? Math.trunc(x % 100) : 7))) }, { N: n });
+        agree(
+          text,
+          {
+            x: tensor("f32", [n, 2], plain),
+            i: tensor(
+              "i32",
+              [n, 2],
+              plain.map((x) => (Number.isFinite(x) ? Math.trunc(x % 100) : 7)),
+            ),
+          },
+          { N: n },
+        );
       }),
       { numRuns: 60 },
     );
@@ -95,7 +133,17 @@ describe("expand", () => {
   it("scans 100,000 elements in well below a quadratic number of steps", () => {
     const n = 100_000;
     const text = `graph f\ndims N\n%i = input argument "i": i32[N]\n%a = scan %i axis 0\nresult "a" = %a\n`;
-    const { a } = agree(text, { i: tensor("i32", [n], Array.from({ length: n }, () => 1)) }, { N: n });
+    const { a } = agree(
+      text,
+      {
+        i: tensor(
+          "i32",
+          [n],
+          Array.from({ length: n }, () => 1),
+        ),
+      },
+      { N: n },
+    );
     expect(a?.at(-1)).toBe(n);
   });
 
@@ -107,17 +155,27 @@ ${["position", "source", "expert", "start", "count"].map((name, i) => `result "$
 `;
   it("keeps dispatch", () => {
     fc.assert(
-      fc.property(fc.array(fc.integer({ min: -2, max: 9 }), { minLength: 1, maxLength: 150 }), fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 9 }), fc.constantFrom(1, 4, 16), (raw, k, e, align) => {
-        const n = Math.ceil(raw.length / k);
-        const index = Array.from({ length: n * k }, (_, i) => raw[i] ?? -1);
-        agree(dispatch(align), { i: tensor("i32", [n, k], index) }, { N: n, K: k, E: e });
-      }),
+      fc.property(
+        fc.array(fc.integer({ min: -2, max: 9 }), { minLength: 1, maxLength: 150 }),
+        fc.integer({ min: 1, max: 3 }),
+        fc.integer({ min: 1, max: 9 }),
+        fc.constantFrom(1, 4, 16),
+        (raw, k, e, align) => {
+          const n = Math.ceil(raw.length / k);
+          const index = Array.from({ length: n * k }, (_, i) => raw[i] ?? -1);
+          agree(dispatch(align), { i: tensor("i32", [n, k], index) }, { N: n, K: k, E: e });
+        },
+      ),
       { numRuns: 60 },
     );
   });
 
   it("dispatches to nobody, and everything to one", () => {
-    const nobody = agree(dispatch(4), { i: tensor("i32", [3, 2], [-1, -1, 7, -1, -1, 9]) }, { N: 3, K: 2, E: 2 });
+    const nobody = agree(
+      dispatch(4),
+      { i: tensor("i32", [3, 2], [-1, -1, 7, -1, -1, 9]) },
+      { N: 3, K: 2, E: 2 },
+    );
     expect(nobody["count"]).toEqual([0, 0]);
     expect(nobody["expert"]).toEqual([2, 2, 2]);
     const one = agree(dispatch(4), { i: tensor("i32", [3, 2], [1, 1, 1, 1, 1, 1]) }, { N: 3, K: 2, E: 2 });

@@ -55,7 +55,8 @@ result "out" = %y
   });
 
   it("makes one loop of a residual sum and the rmsnorm of it, which both leave", () => {
-    const text = fused(`graph block
+    const text = fused(
+      `graph block
 dims B
 %x = input argument "x": bf16[B, 512]
 %a = input argument "a": bf16[B, 512]
@@ -75,7 +76,8 @@ dims B
 }
 result "h" = %h
 result "y" = %y
-`.replace("yield bf16[b, d]: mul(mul", "yield bf16[d, b]: mul(mul"));
+`.replace("yield bf16[b, d]: mul(mul", "yield bf16[d, b]: mul(mul"),
+    );
     expect(text).toBe(`graph block
 dims B
 %x = input argument "x": bf16[B, 512]
@@ -117,7 +119,9 @@ result "h" = %h
 
   it("keeps a contraction apart from the rows that follow it, and gives the reason", () => {
     const arena = new Arena();
-    const graph = parse(arena, `graph f
+    const graph = parse(
+      arena,
+      `graph f
 %q = input argument "q": bf16[64, 128]
 %k = input argument "k": bf16[512, 128]
 %s = loop s in 64, t in 512 over d in 128 {
@@ -132,12 +136,25 @@ result "h" = %h
   yield bf16[s, t]: exp(sub(%s[s, t], %m[s]))
 }
 result "y" = %y
-`);
+`,
+    );
     const { graph: after, report } = fuseGraph(arena, graph);
     expect(loops(print(arena, after))).toBe(2);
     expect(report).toEqual([
-      { outcome: "row", producer: "m", consumer: "y", saved: 64 * 4 * 2 + 64 * 512 * 4, reason: "they share one loop" },
-      { outcome: "apart", producer: "s", consumer: "y", saved: 64 * 512 * 4, reason: "a contraction keeps its own loop" },
+      {
+        outcome: "row",
+        producer: "m",
+        consumer: "y",
+        saved: 64 * 4 * 2 + 64 * 512 * 4,
+        reason: "they share one loop",
+      },
+      {
+        outcome: "apart",
+        producer: "s",
+        consumer: "y",
+        saved: 64 * 512 * 4,
+        reason: "a contraction keeps its own loop",
+      },
     ]);
   });
 
@@ -179,7 +196,9 @@ result "z" = %z
         const after = interpret(arena, runPasses([fuse()], graph, { arena }), inputs, dims).results;
         for (const [name, value] of before) {
           if (JSON.stringify(numbers(value)) !== JSON.stringify(numbers(after.get(name)))) {
-            throw new Error(`${name} changed\n${print(arena, graph)}\n${print(arena, fuse().run(graph, { arena }))}`);
+            throw new Error(
+              `${name} changed\n${print(arena, graph)}\n${print(arena, fuse().run(graph, { arena }))}`,
+            );
           }
         }
       }),

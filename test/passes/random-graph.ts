@@ -68,9 +68,19 @@ class Generator {
     for (const axes of [["A", "B"], ["B", "C"], ["A", "B", "C"], ["B"]]) this.#input(axes);
     for (let i = 0; i < steps; i++) this.#values.push(this.#step());
     const results = this.#values
-      .filter((v, i) => v.ref.node.kind !== "input" && (i >= this.#values.length - 2 || this.#random.below(5) === 0))
+      .filter(
+        (v, i) =>
+          v.ref.node.kind !== "input" && (i >= this.#values.length - 2 || this.#random.below(5) === 0),
+      )
       .map((v, i) => ({ name: `r${i}`, value: v.ref }));
-    const graph = this.#arena.graph({ name: "random", inputs: this.#inputs, results, updates: [], dims: names, checks: [] });
+    const graph = this.#arena.graph({
+      name: "random",
+      inputs: this.#inputs,
+      results,
+      updates: [],
+      dims: names,
+      checks: [],
+    });
     return { arena: this.#arena, graph, inputs: this.#tensors, dims: new Map(Object.entries(sizes)) };
   }
 
@@ -80,7 +90,8 @@ class Generator {
     this.#inputs.push(node);
     const shape = axes.map((axis) => sizes[axis] ?? 1);
     const count = shape.reduce((product, extent) => product * extent, 1);
-    const next = (): number => (this.#kind === "whole" ? this.#random.below(7) - 3 : this.#random.below(2000) / 1000 - 1);
+    const next = (): number =>
+      this.#kind === "whole" ? this.#random.below(7) - 3 : this.#random.below(2000) / 1000 - 1;
     this.#tensors.set(name, tensor("f32", shape, Array.from({ length: count }, next)));
     this.#values.push({ ref: this.#arena.ref(node), axes });
   }
@@ -122,10 +133,15 @@ class Generator {
     let value = reads[0] ?? a.f32(1);
     for (const other of reads.slice(1)) {
       const fn = this.#random.pick(["add", "sub", "max", "min"]);
-      value = this.#random.below(4) === 0 ? a.apply("select", a.apply("lt", value, other), value, a.apply("neg", other)) : a.apply(fn, value, other);
+      value =
+        this.#random.below(4) === 0
+          ? a.apply("select", a.apply("lt", value, other), value, a.apply("neg", other))
+          : a.apply(fn, value, other);
     }
     if (this.#kind === "smooth") return a.apply(this.#random.pick(["tanh", "sigmoid", "sin"]), value);
-    return this.#random.below(3) === 0 ? a.round("bf16", value) : a.apply(this.#random.pick(["abs", "neg"]), value);
+    return this.#random.below(3) === 0
+      ? a.round("bf16", value)
+      : a.apply(this.#random.pick(["abs", "neg"]), value);
   }
 
   #reduce(): Value {
@@ -150,9 +166,16 @@ class Generator {
     const inputs: Ref[] = [];
     const all = [...axes, over];
     // A sign keeps whole numbers small.
-    const sign = this.#arena.apply("clamp", this.#read(inputs, y, all), this.#arena.f32(-1), this.#arena.f32(1));
+    const sign = this.#arena.apply(
+      "clamp",
+      this.#read(inputs, y, all),
+      this.#arena.f32(-1),
+      this.#arena.f32(1),
+    );
     const lift = this.#arena.apply("mul", this.#read(inputs, x, all), sign);
-    return this.#loop(axes, [over], inputs, this.#arena.carrier(0, "f32"), [{ name: "r", monoid: "sum", lift }]);
+    return this.#loop(axes, [over], inputs, this.#arena.carrier(0, "f32"), [
+      { name: "r", monoid: "sum", lift },
+    ]);
   }
 
   /** Merges the last two axes, or splits a merged one. */
@@ -167,7 +190,10 @@ class Generator {
       const parts = (value.axes[merged] ?? "").split("");
       const index = value.axes.map((axis, i) => {
         if (i !== merged) return a.axis(axes.indexOf(axis));
-        return parts.reduce((sum, part) => a.apply("add", a.apply("mul", sum, a.dim(symbol(part))), a.axis(axes.indexOf(part))), a.i32(0) as Scalar);
+        return parts.reduce(
+          (sum, part) => a.apply("add", a.apply("mul", sum, a.dim(symbol(part))), a.axis(axes.indexOf(part))),
+          a.i32(0) as Scalar,
+        );
       });
       return this.#loop(axes, [], inputs, a.read(inputs, value.ref, index));
     }
@@ -176,7 +202,11 @@ class Generator {
     const axes = [...value.axes.slice(0, -2), last];
     const inner = a.dim(symbol(last.slice(1)));
     const flat = a.axis(axes.length - 1);
-    const index = [...value.axes.slice(0, -2).map((_, i) => a.axis(i)), a.apply("floordiv", flat, inner), a.apply("mod", flat, inner)];
+    const index = [
+      ...value.axes.slice(0, -2).map((_, i) => a.axis(i)),
+      a.apply("floordiv", flat, inner),
+      a.apply("mod", flat, inner),
+    ];
     return this.#loop(axes, [], inputs, a.read(inputs, value.ref, index));
   }
 
@@ -188,19 +218,37 @@ class Generator {
     const along = this.#random.below(value.axes.length);
     const index = value.axes.map((_, i) => (i === along ? a.apply("sub", a.axis(i), a.i32(1)) : a.axis(i)));
     const inputs: Ref[] = [];
-    const read = this.#random.below(2) === 0 ? a.read(inputs, value.ref, index, "clamp") : a.read(inputs, value.ref, index, "else", a.f32(5));
+    const read =
+      this.#random.below(2) === 0
+        ? a.read(inputs, value.ref, index, "clamp")
+        : a.read(inputs, value.ref, index, "else", a.f32(5));
     return this.#loop(value.axes, [], inputs, read);
   }
 
   #read(inputs: Ref[], value: Value, axes: readonly string[]): Scalar {
-    return this.#arena.read(inputs, value.ref, value.axes.map((axis) => this.#arena.axis(axes.indexOf(axis))));
+    return this.#arena.read(
+      inputs,
+      value.ref,
+      value.axes.map((axis) => this.#arena.axis(axes.indexOf(axis))),
+    );
   }
 
-  #loop(axes: readonly string[], over: readonly string[], inputs: Ref[], value: Scalar, carriers: Parameters<Arena["loop"]>[0]["carriers"] = []): Value {
-    const named = (list: readonly string[]): LoopAxis[] => list.map((axis) => ({ name: axis.toLowerCase(), extent: extentOf(axis) }));
+  #loop(
+    axes: readonly string[],
+    over: readonly string[],
+    inputs: Ref[],
+    value: Scalar,
+    carriers: Parameters<Arena["loop"]>[0]["carriers"] = [],
+  ): Value {
+    const named = (list: readonly string[]): LoopAxis[] =>
+      list.map((axis) => ({ name: axis.toLowerCase(), extent: extentOf(axis) }));
     const dtype = this.#random.below(6) === 0 ? "bf16" : "f32";
     const node = this.#arena.loop({
-      axes: named(axes), over: named(over), carriers, inputs, results: [{ value, dtype, axes: axes.map((_, i) => i) }],
+      axes: named(axes),
+      over: named(over),
+      carriers,
+      inputs,
+      results: [{ value, dtype, axes: axes.map((_, i) => i) }],
     });
     const ref = this.#arena.ref(node);
     if (typeOf(ref).shape.length !== axes.length) throw new Error("a result has the loop's axes");

@@ -22,7 +22,9 @@ function simplified(text: string): string {
 /** The body of a loop over b in B and s in S, reading x[B * S] and y[B, S]. */
 function body(value: string, dtype: string = "f32"): string {
   const head = `graph f\ndims B, S\n%x = input argument "x": f32[B * S]\n%y = input argument "y": bf16[B, S]\n`;
-  const text = simplified(`${head}%z = loop b in B, s in S {\n  yield ${dtype}[b, s]: ${value}\n}\nresult "z" = %z\n`);
+  const text = simplified(
+    `${head}%z = loop b in B, s in S {\n  yield ${dtype}[b, s]: ${value}\n}\nresult "z" = %z\n`,
+  );
   return /yield [a-z0-9]+\[b, s\]: (.*)\n/.exec(text)?.[1] ?? text;
 }
 
@@ -102,7 +104,8 @@ result "y" = %y
         const { arena, graph, inputs, dims } = randomGraph(seed, "whole", steps);
         const before = interpret(arena, graph, inputs, dims).results;
         const after = interpret(arena, runPasses([simplify], graph, { arena }), inputs, dims).results;
-        for (const [name, value] of before) expect(numbers(after.get(name)), print(arena, graph)).toEqual(numbers(value));
+        for (const [name, value] of before)
+          expect(numbers(after.get(name)), print(arena, graph)).toEqual(numbers(value));
       }),
       { numRuns: 150 },
     );
@@ -115,7 +118,8 @@ const special = [0, -0, 1, -1, 0.5, 3, -2.25, Infinity, -Infinity, Number.NaN, 1
 
 function randomScalar(a: Arena, r: Random, leaves: readonly Scalar[], depth: number): Scalar {
   const sub = (): Scalar => randomScalar(a, r, leaves, depth - 1);
-  if (depth === 0 || r.below(6) === 0) return r.below(3) === 0 ? a.f32(r.pick([0, -0, 1, 2, -4, 0.5, Infinity, Number.NaN])) : r.pick(leaves);
+  if (depth === 0 || r.below(6) === 0)
+    return r.below(3) === 0 ? a.f32(r.pick([0, -0, 1, 2, -4, 0.5, Infinity, Number.NaN])) : r.pick(leaves);
   switch (r.below(10)) {
     case 0:
     case 1:
@@ -135,7 +139,11 @@ function randomScalar(a: Arena, r: Random, leaves: readonly Scalar[], depth: num
     }
     case 6: {
       const c = a.apply("lt", r.pick(leaves), r.pick(leaves));
-      const flag = r.pick([a.apply("not", a.apply("not", c)), a.apply("select", c, a.bool(true), a.bool(false)), a.apply("select", c, a.bool(false), a.bool(true))]);
+      const flag = r.pick([
+        a.apply("not", a.apply("not", c)),
+        a.apply("select", c, a.bool(true), a.bool(false)),
+        a.apply("select", c, a.bool(false), a.bool(true)),
+      ]);
       return a.apply("select", flag, sub(), sub());
     }
     default:
@@ -148,21 +156,45 @@ describe("rules of simplify", () => {
   const count = special.length;
   const inputs: Ref[] = [];
   const extent = symbol("N");
-  const [x, y] = ["x", "y"].map((name) => arena.ref(arena.input(name, "argument", arena.type("f32", [extent]))));
+  const [x, y] = ["x", "y"].map((name) =>
+    arena.ref(arena.input(name, "argument", arena.type("f32", [extent]))),
+  );
   if (x === undefined || y === undefined) throw new Error("two inputs");
   const leaves = [arena.read(inputs, x, [arena.axis(0)]), arena.read(inputs, y, [arena.axis(1)])];
-  const data = new Map([["x", tensor("f32", [count], special)], ["y", tensor("f32", [count], special)]]);
+  const data = new Map([
+    ["x", tensor("f32", [count], special)],
+    ["y", tensor("f32", [count], special)],
+  ]);
 
   function graphOf(value: Scalar): Graph {
-    const axes = [{ name: "i", extent }, { name: "j", extent }];
+    const axes = [
+      { name: "i", extent },
+      { name: "j", extent },
+    ];
     const node = arena.loop({ axes, inputs, results: [{ value, dtype: "f32", axes: [0, 1] }] });
     const nodes = [x, y].flatMap((ref) => (ref?.node.kind === "input" ? [ref.node] : []));
-    return { name: "f", inputs: nodes, results: [{ name: "z", value: arena.ref(node) }], updates: [], dims: ["N"], checks: [] };
+    return {
+      name: "f",
+      inputs: nodes,
+      results: [{ name: "z", value: arena.ref(node) }],
+      updates: [],
+      dims: ["N"],
+      checks: [],
+    };
   }
 
   it("keep every value, NaN, infinities and zeros of both signs included, and each of them is tried", () => {
     const fired = new Set<string>();
-    const cx: RuleContext = { arena, axes: [{ name: "i", extent }, { name: "j", extent }], facts: noFacts, dtypeOf: () => "f32", shapeOf: () => [extent] };
+    const cx: RuleContext = {
+      arena,
+      axes: [
+        { name: "i", extent },
+        { name: "j", extent },
+      ],
+      facts: noFacts,
+      dtypeOf: () => "f32",
+      shapeOf: () => [extent],
+    };
     for (let seed = 1; seed <= 1500; seed++) {
       const value = randomScalar(arena, new Random(seed * 7919), leaves, 4);
       for (const s of reachable([value])) {
@@ -178,7 +210,10 @@ describe("rules of simplify", () => {
       // toEqual tells -0 from 0, as `Object.is` does.
       expect(after, print(arena, graph)).toEqual(before);
     }
-    const onFloats = simplifyRules.filter((rule) => !/indices|q|\bx \/ [ad]|cast/.test(rule.name) && !rule.name.endsWith("of constants -> constant"));
+    const onFloats = simplifyRules.filter(
+      (rule) =>
+        !/indices|q|\bx \/ [ad]|cast/.test(rule.name) && !rule.name.endsWith("of constants -> constant"),
+    );
     expect(onFloats.map((rule) => rule.name).filter((name) => !fired.has(name))).toEqual([]);
   });
 });

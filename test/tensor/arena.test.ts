@@ -8,7 +8,10 @@ function doubled(arena: Arena, axis: string, order: "unused first" | "plain"): L
   const y = arena.ref(arena.input("y", "argument", arena.type("f32", [constant(128)])));
   const inputs: Ref[] = order === "unused first" ? [y, x] : [];
   const value = arena.apply("mul", arena.read(inputs, x, [arena.axis(0), arena.axis(1)]), arena.f32(2));
-  const axes = [{ name: axis, extent: symbol("B") }, { name: "d", extent: constant(128) }];
+  const axes = [
+    { name: axis, extent: symbol("B") },
+    { name: "d", extent: constant(128) },
+  ];
   return arena.loop({ axes, results: [{ value, dtype: "bf16", axes: [0, 1] }], inputs });
 }
 
@@ -40,7 +43,9 @@ describe("Arena", () => {
     expect(arena.apply("add", arena.i32(2 ** 31 - 1), arena.i32(1))).toBe(arena.i32(-(2 ** 31)));
     expect(arena.apply("floordiv", arena.i32(-7), arena.i32(2))).toBe(arena.i32(-4));
     expect(arena.apply("mod", arena.i32(-7), arena.i32(2))).toBe(arena.i32(1));
-    expect(arena.apply("mul", arena.const("i64", 2n ** 63n - 1n), arena.const("i64", 2n))).toBe(arena.const("i64", -2n));
+    expect(arena.apply("mul", arena.const("i64", 2n ** 63n - 1n), arena.const("i64", 2n))).toBe(
+      arena.const("i64", -2n),
+    );
     expect(arena.apply("add", arena.f32(1), arena.f32(0)).kind).toBe("apply");
     expect(arena.f32(-0)).not.toBe(arena.f32(0));
   });

@@ -17,7 +17,10 @@ const width = constant(512);
 /** Layers of a contraction, a residual sum, an rmsnorm, a softmax and a reshape there and back: 14 nodes each. */
 function build(nodes) {
   const arena = new Arena();
-  const axes = [{ name: "b", extent: batch }, { name: "d", extent: width }];
+  const axes = [
+    { name: "b", extent: batch },
+    { name: "d", extent: width },
+  ];
   const [b, d] = axes;
   const rows = arena.type("bf16", [batch, width]);
   const x0 = arena.input("x", "argument", rows);
@@ -26,33 +29,99 @@ function build(nodes) {
   const loop = (parts) => arena.ref(arena.loop(parts));
   const at = (list, ref) => arena.read(list, ref, [arena.axis(0), arena.axis(1)]);
   const reduce = (monoid, lift, list, finish) =>
-    loop({ axes: [b], over: [d], inputs: list, carriers: [{ name: "r", monoid, lift }], results: [{ value: finish(arena.carrier(0, "f32")), dtype: "f32", axes: [0] }] });
-  const map = (list, value, dtype = "f32") => loop({ axes, inputs: list, results: [{ value, dtype, axes: [0, 1] }] });
+    loop({
+      axes: [b],
+      over: [d],
+      inputs: list,
+      carriers: [{ name: "r", monoid, lift }],
+      results: [{ value: finish(arena.carrier(0, "f32")), dtype: "f32", axes: [0] }],
+    });
+  const map = (list, value, dtype = "f32") =>
+    loop({ axes, inputs: list, results: [{ value, dtype, axes: [0, 1] }] });
   for (let layer = 0; arena.nodeCount < nodes; layer++) {
     const w = arena.input(`w${layer}`, "param", arena.type("bf16", [width, width]));
     inputs.push(w);
     let list = [];
-    const lift = arena.apply("mul", arena.read(list, x, [arena.axis(0), arena.axis(2)]), arena.read(list, arena.ref(w), [arena.axis(1), arena.axis(2)]));
-    const h = loop({ axes, over: [{ name: "k", extent: width }], inputs: list, carriers: [{ name: "r", monoid: "sum", lift }], results: [{ value: arena.carrier(0, "f32"), dtype: "f32", axes: [0, 1] }] });
+    const lift = arena.apply(
+      "mul",
+      arena.read(list, x, [arena.axis(0), arena.axis(2)]),
+      arena.read(list, arena.ref(w), [arena.axis(1), arena.axis(2)]),
+    );
+    const h = loop({
+      axes,
+      over: [{ name: "k", extent: width }],
+      inputs: list,
+      carriers: [{ name: "r", monoid: "sum", lift }],
+      results: [{ value: arena.carrier(0, "f32"), dtype: "f32", axes: [0, 1] }],
+    });
     list = [];
     const sum = map(list, arena.apply("add", at(list, x), at(list, h)), "bf16");
     list = [];
     const t = at(list, sum);
     const ss = reduce("sum", arena.apply("mul", t, t), list, (r) => r);
     list = [];
-    const rs = loop({ axes: [b], inputs: list, results: [{ value: arena.apply("rsqrt", arena.apply("add", arena.apply("div", arena.read(list, ss, [arena.axis(0)]), arena.f32(512)), arena.f32(1e-6))), dtype: "f32", axes: [0] }] });
+    const rs = loop({
+      axes: [b],
+      inputs: list,
+      results: [
+        {
+          value: arena.apply(
+            "rsqrt",
+            arena.apply(
+              "add",
+              arena.apply("div", arena.read(list, ss, [arena.axis(0)]), arena.f32(512)),
+              arena.f32(1e-6),
+            ),
+          ),
+          dtype: "f32",
+          axes: [0],
+        },
+      ],
+    });
     list = [];
-    const normed = map(list, arena.apply("mul", at(list, sum), arena.read(list, rs, [arena.axis(0)])), "bf16");
+    const normed = map(
+      list,
+      arena.apply("mul", at(list, sum), arena.read(list, rs, [arena.axis(0)])),
+      "bf16",
+    );
     list = [];
-    const flat = loop({ axes: [{ name: "n", extent: batch }, { name: "i", extent: constant(64) }, { name: "j", extent: constant(8) }], inputs: list, results: [{ value: arena.read(list, normed, [arena.axis(0), arena.apply("add", arena.apply("mul", arena.axis(1), arena.i32(8)), arena.axis(2))]), dtype: "bf16", axes: [0, 1, 2] }] });
+    const flat = loop({
+      axes: [
+        { name: "n", extent: batch },
+        { name: "i", extent: constant(64) },
+        { name: "j", extent: constant(8) },
+      ],
+      inputs: list,
+      results: [
+        {
+          value: arena.read(list, normed, [
+            arena.axis(0),
+            arena.apply("add", arena.apply("mul", arena.axis(1), arena.i32(8)), arena.axis(2)),
+          ]),
+          dtype: "bf16",
+          axes: [0, 1, 2],
+        },
+      ],
+    });
     list = [];
-    const turned = map(list, arena.read(list, flat, [arena.axis(0), arena.apply("floordiv", arena.axis(1), arena.i32(8)), arena.apply("mod", arena.axis(1), arena.i32(8))]), "bf16");
+    const turned = map(
+      list,
+      arena.read(list, flat, [
+        arena.axis(0),
+        arena.apply("floordiv", arena.axis(1), arena.i32(8)),
+        arena.apply("mod", arena.axis(1), arena.i32(8)),
+      ]),
+      "bf16",
+    );
     list = [];
     const scaled = map(list, arena.apply("mul", at(list, turned), arena.f32(0.125)));
     list = [];
     const m = reduce("max", at(list, scaled), list, (r) => r);
     list = [];
-    const e = map(list, arena.apply("exp", arena.apply("sub", at(list, scaled), arena.read(list, m, [arena.axis(0)]))));
+    const e = map(
+      list,
+      arena.apply("exp", arena.apply("sub", at(list, scaled), arena.read(list, m, [arena.axis(0)]))),
+    );
     list = [];
     const z = reduce("sum", at(list, e), list, (r) => r);
     list = [];
@@ -60,7 +129,14 @@ function build(nodes) {
     list = [];
     x = map(list, arena.apply("add", at(list, y), at(list, sum)), "bf16");
   }
-  const graph = arena.graph({ name: "bench", inputs, results: [{ name: "y", value: x }], updates: [], dims: ["B"], checks: [] });
+  const graph = arena.graph({
+    name: "bench",
+    inputs,
+    results: [{ name: "y", value: x }],
+    updates: [],
+    dims: ["B"],
+    checks: [],
+  });
   return { arena, graph };
 }
 

@@ -12,32 +12,47 @@ import { numbers, tensor } from "./tensors.ts";
 
 const withErrors = { bounds: "clamp", errors: true } as const;
 
-function bound(text: string, inputs: Record<string, StoredTensor>): { readonly y: readonly number[]; readonly bound: readonly number[]; readonly f32: readonly number[] } {
+function bound(
+  text: string,
+  inputs: Record<string, StoredTensor>,
+): { readonly y: readonly number[]; readonly bound: readonly number[]; readonly f32: readonly number[] } {
   const arena = new Arena();
   const graph = parse(arena, text);
   const given = new Map(Object.entries(inputs));
   const { results, bounds } = interpret(arena, graph, given, new Map(), withErrors);
   const simple = [...text.matchAll(/= (topk|sort|scan)/g)].length === 0;
-  return { y: numbers(results.get("y")), bound: [...(bounds.get("y") ?? [])], f32: simple ? (runInF32(arena, graph, given, new Map(), "forward").get("y") ?? []) : [] };
+  return {
+    y: numbers(results.get("y")),
+    bound: [...(bounds.get("y") ?? [])],
+    f32: simple ? (runInF32(arena, graph, given, new Map(), "forward").get("y") ?? []) : [],
+  };
 }
 
 function pointwise(value: string, xs: readonly number[], dtype: string = "f32"): ReturnType<typeof bound> {
   const n = xs.length;
-  return bound(`graph f\n%x = input argument "x": f32[${n}]\n%y = loop i in ${n} {\n  yield ${dtype}[i]: ${value}\n}\nresult "y" = %y\n`, { x: tensor("f32", [n], xs) });
+  return bound(
+    `graph f\n%x = input argument "x": f32[${n}]\n%y = loop i in ${n} {\n  yield ${dtype}[i]: ${value}\n}\nresult "y" = %y\n`,
+    { x: tensor("f32", [n], xs) },
+  );
 }
 
 describe("the bound on a target's error", () => {
   it("holds for f32 arithmetic in any order, on random graphs", () => {
     fc.assert(
-      fc.property(fc.integer(), fc.integer({ min: 2, max: 10 }), fc.constantFrom<Order>("forward", "backward", "pairs"), (seed, steps, order) => {
-        const { arena, graph, inputs, dims } = randomGraph(seed, "smooth", steps);
-        const { results, bounds } = interpret(arena, graph, inputs, dims, withErrors);
-        const actual = runInF32(arena, graph, inputs, dims, order);
-        for (const [name, value] of results) {
-          const count = violations(actual.get(name) ?? [], numbers(value), bounds.get(name) ?? []);
-          expect(count, `${name} of\n${print(arena, graph)}`).toBe(0);
-        }
-      }),
+      fc.property(
+        fc.integer(),
+        fc.integer({ min: 2, max: 10 }),
+        fc.constantFrom<Order>("forward", "backward", "pairs"),
+        (seed, steps, order) => {
+          const { arena, graph, inputs, dims } = randomGraph(seed, "smooth", steps);
+          const { results, bounds } = interpret(arena, graph, inputs, dims, withErrors);
+          const actual = runInF32(arena, graph, inputs, dims, order);
+          for (const [name, value] of results) {
+            const count = violations(actual.get(name) ?? [], numbers(value), bounds.get(name) ?? []);
+            expect(count, `${name} of\n${print(arena, graph)}`).toBe(0);
+          }
+        },
+      ),
       { numRuns: 200 },
     );
   });

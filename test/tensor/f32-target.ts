@@ -22,14 +22,28 @@ interface Tensor {
 const identities: Readonly<Record<string, number>> = { sum: 0, max: -Infinity, min: Infinity };
 
 export function runInF32(
-  arena: Arena, graph: Graph, inputs: ReadonlyMap<string, StoredTensor>, dims: ReadonlyMap<string, number>, order: Order,
+  arena: Arena,
+  graph: Graph,
+  inputs: ReadonlyMap<string, StoredTensor>,
+  dims: ReadonlyMap<string, number>,
+  order: Order,
 ): ReadonlyMap<string, readonly number[]> {
   const known = new Map<Node, readonly Tensor[]>();
   for (const node of topological(graph)) {
     if (node.kind === "input") {
       const stored = inputs.get(node.name);
       known.set(node, [{ shape: stored?.shape ?? [], data: numbers(stored) }]);
-    } else if (node.kind === "loop") known.set(node, runLoop(arena, node, node.inputs.map((ref) => take(known, ref)), dims, order));
+    } else if (node.kind === "loop")
+      known.set(
+        node,
+        runLoop(
+          arena,
+          node,
+          node.inputs.map((ref) => take(known, ref)),
+          dims,
+          order,
+        ),
+      );
     else throw new Error(`no ${node.kind} here`);
   }
   return new Map(graph.results.map(({ name, value }) => [name, take(known, value).data]));
@@ -41,17 +55,34 @@ function take(known: ReadonlyMap<Node, readonly Tensor[]>, ref: Ref): Tensor {
   return tensor;
 }
 
-function runLoop(arena: Arena, node: LoopNode, tensors: readonly Tensor[], dims: ReadonlyMap<string, number>, order: Order): readonly Tensor[] {
+function runLoop(
+  arena: Arena,
+  node: LoopNode,
+  tensors: readonly Tensor[],
+  dims: ReadonlyMap<string, number>,
+  order: Order,
+): readonly Tensor[] {
   const size = (axes: LoopNode["axes"]): number[] => axes.map((axis) => evaluate(axis.extent, dims));
   const [own, over] = [size(node.axes), size(node.over)];
-  const lifts = expandScalars(arena, node.carriers.map((c) => c.lift));
-  const values = expandScalars(arena, node.results.map((r) => r.value));
-  const outputs = node.results.map((r): { shape: number[]; data: number[] } => ({ shape: r.axes.map((k) => [...own, ...over][k] ?? 1), data: [] }));
+  const lifts = expandScalars(
+    arena,
+    node.carriers.map((c) => c.lift),
+  );
+  const values = expandScalars(
+    arena,
+    node.results.map((r) => r.value),
+  );
+  const outputs = node.results.map((r): { shape: number[]; data: number[] } => ({
+    shape: r.axes.map((k) => [...own, ...over][k] ?? 1),
+    data: [],
+  }));
   for (const point of points(own)) {
     const carriers: number[] = [];
     node.carriers.forEach((carrier, i) => {
       const lift = lifts[i];
-      const terms = points(over).map((inner) => (lift === undefined ? 0 : compute(lift, [...point, ...inner], carriers, tensors, dims)));
+      const terms = points(over).map((inner) =>
+        lift === undefined ? 0 : compute(lift, [...point, ...inner], carriers, tensors, dims),
+      );
       carriers.push(reduce(carrier.monoid, terms, order));
     });
     node.results.forEach((result, i) => {
@@ -70,7 +101,10 @@ function runLoop(arena: Arena, node: LoopNode, tensors: readonly Tensor[], dims:
 }
 
 function points(extents: readonly number[]): number[][] {
-  return extents.reduce<number[][]>((all, extent) => all.flatMap((point) => Array.from({ length: extent }, (_, i) => [...point, i])), [[]]);
+  return extents.reduce<number[][]>(
+    (all, extent) => all.flatMap((point) => Array.from({ length: extent }, (_, i) => [...point, i])),
+    [[]],
+  );
 }
 
 function reduce(monoid: string, terms: readonly number[], order: Order): number {
@@ -80,11 +114,20 @@ function reduce(monoid: string, terms: readonly number[], order: Order): number 
   if (order === "forward") return terms.reduce(join, start);
   if (order === "backward") return [...terms].reverse().reduce(join, start);
   let level = [...terms];
-  while (level.length > 1) level = Array.from({ length: Math.ceil(level.length / 2) }, (_, i) => join(level[2 * i] ?? start, level[2 * i + 1] ?? start));
+  while (level.length > 1)
+    level = Array.from({ length: Math.ceil(level.length / 2) }, (_, i) =>
+      join(level[2 * i] ?? start, level[2 * i + 1] ?? start),
+    );
   return level[0] ?? start;
 }
 
-function compute(root: Scalar, at: readonly number[], carriers: readonly number[], tensors: readonly Tensor[], dims: ReadonlyMap<string, number>): number {
+function compute(
+  root: Scalar,
+  at: readonly number[],
+  carriers: readonly number[],
+  tensors: readonly Tensor[],
+  dims: ReadonlyMap<string, number>,
+): number {
   const known = new Map<Scalar, number>();
   const value = (s: Scalar): number => {
     const found = known.get(s);

@@ -6,11 +6,22 @@ import { verify } from "../../compiler/tensor/verify.ts";
 import type { StoredTensor } from "../../compiler/tensor/values.ts";
 import { numbers, tensor } from "./tensors.ts";
 
-function run(text: string, inputs: Record<string, StoredTensor>, dims: Record<string, number> = {}, options?: InterpretOptions): Record<string, number[]> {
+function run(
+  text: string,
+  inputs: Record<string, StoredTensor>,
+  dims: Record<string, number> = {},
+  options?: InterpretOptions,
+): Record<string, number[]> {
   const arena = new Arena();
   const graph = parse(arena, text);
   expect(verify(graph)).toEqual([]);
-  const { results, updates } = interpret(arena, graph, new Map(Object.entries(inputs)), new Map(Object.entries(dims)), options);
+  const { results, updates } = interpret(
+    arena,
+    graph,
+    new Map(Object.entries(inputs)),
+    new Map(Object.entries(dims)),
+    options,
+  );
   return Object.fromEntries([...results, ...updates].map(([name, value]) => [name, numbers(value)]));
 }
 
@@ -29,7 +40,11 @@ dims B
 result "y" = %y
 result "z" = %y.1
 `;
-    const { y, z } = run(text, { x: tensor("f32", [2, 4], [0, 1, 1, 2, -Infinity, 0, 0, -Infinity]) }, { B: 2 });
+    const { y, z } = run(
+      text,
+      { x: tensor("f32", [2, 4], [0, 1, 1, 2, -Infinity, 0, 0, -Infinity]) },
+      { B: 2 },
+    );
     // exp2 of (-2, -1, -1, 0) adds up to 2.25.
     expect(y).toEqual([1 / 9, 0, 2 / 9, 0.5, 2 / 9, 0.5, 4 / 9, 0].map(Math.fround));
     expect(z).toEqual([4.25, 2]);
@@ -70,7 +85,9 @@ result "stored" = %y.2
 }
 ${[0, 1, 2, 3, 4, 5, 6].map((i) => `result "r${i}" = %y${i === 0 ? "" : `.${i}`}`).join("\n")}
 `;
-    expect(run(text, { a: tensor("i32", [3], [2147483647, -7, 7]), b: tensor("i32", [3], [2, 2, -2]) })).toEqual({
+    expect(
+      run(text, { a: tensor("i32", [3], [2147483647, -7, 7]), b: tensor("i32", [3], [2, 2, -2]) }),
+    ).toEqual({
       r0: [-2, -14, -14],
       r1: [1073741823, -4, -4],
       r2: [1, 1, -1],
@@ -80,7 +97,10 @@ ${[0, 1, 2, 3, 4, 5, 6].map((i) => `result "r${i}" = %y${i === 0 ? "" : `.${i}`}
       r6: [2147483647 * 4294967296, -7 * 4294967296, 7 * 4294967296],
     });
     const zero = run(text, { a: tensor("i32", [3], [5, -5, 0]), b: tensor("i32", [3], [0, 0, 0]) });
-    expect([zero["r1"], zero["r2"]]).toEqual([[0, 0, 0], [0, 0, 0]]);
+    expect([zero["r1"], zero["r2"]]).toEqual([
+      [0, 0, 0],
+      [0, 0, 0],
+    ]);
   });
 
   const gather = `graph gather
@@ -115,7 +135,10 @@ result "else" = %y.1
 result "old" = %s
 update "s" = %y
 `;
-    expect(run(text, { s: tensor("f32", [4], [9, 9, 9, 9]) })).toEqual({ old: [9, 9, 9, 9], s: [9, 9, 1, 9] });
+    expect(run(text, { s: tensor("f32", [4], [9, 9, 9, 9]) })).toEqual({
+      old: [9, 9, 9, 9],
+      s: [9, 9, 1, 9],
+    });
   });
 
   it("defines the structured nodes", () => {
@@ -144,13 +167,16 @@ result "count" = %plan.4
       i: tensor("i32", [3, 2], [2, 0, 2, -1, 2, 3]),
     };
     expect(run(text, inputs)).toEqual({
-      values: [3, 3, 1], index: [2, 3, 0], mask: [1, 0, 1, 1, 0],
+      values: [3, 3, 1],
+      index: [2, 3, 0],
+      mask: [1, 0, 1, 1, 0],
       sum: [2, 0, 4, -1, 6, 2],
       sorted: [1, 3, 3, 7, Number.NaN],
       position: [2, 0, 3, -1, 4, -1],
       source: [1, -1, 0, 2, 4, -1, -1, -1],
       expert: [0, 2, 2, 3],
-      start: [0, 2, 2], count: [1, 0, 3],
+      start: [0, 2, 2],
+      count: [1, 0, 3],
     });
   });
 

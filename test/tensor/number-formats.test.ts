@@ -13,7 +13,9 @@ function code(byte: number, e: number, m: number, bias: number): number {
   const mantissa = byte % 2 ** m;
   if (e === 4 && byte % 128 === 127) return Number.NaN;
   if (e === 5 && field === 31) return mantissa === 0 ? sign * Infinity : Number.NaN;
-  return field === 0 ? (sign * mantissa) / 2 ** (m + bias - 1) : sign * (1 + mantissa / 2 ** m) * 2 ** (field - bias);
+  return field === 0
+    ? (sign * mantissa) / 2 ** (m + bias - 1)
+    : sign * (1 + mantissa / 2 ** m) * 2 ** (field - bias);
 }
 
 const bytes = Array.from({ length: 256 }, (_, i) => i);
@@ -22,7 +24,9 @@ const e5m2 = bytes.map((b) => code(b, 5, 2, 15));
 
 /** Nearest even by search through all values of the format, saturating. */
 function nearest(table: readonly number[], x: number): number {
-  const finite = table.map((value, byte) => ({ value, byte })).filter(({ value, byte }) => Number.isFinite(value) && byte < 128);
+  const finite = table
+    .map((value, byte) => ({ value, byte }))
+    .filter(({ value, byte }) => Number.isFinite(value) && byte < 128);
   const magnitude = Math.abs(x);
   const max = finite.at(-1)?.value ?? 0;
   if (magnitude >= max) return Math.sign(x) * max;
@@ -37,11 +41,30 @@ function nearest(table: readonly number[], x: number): number {
 
 describe("the 8-bit formats", () => {
   it("have the values of their definition at known codes", () => {
-    expect([0x00, 0x01, 0x08, 0x38, 0x7e, 0xfe, 0x7f].map((b) => e4m3[b])).toEqual([0, 2 ** -9, 2 ** -6, 1, 448, -448, Number.NaN]);
-    expect([0x01, 0x04, 0x3c, 0x7b, 0x7c, 0xfc, 0x7d].map((b) => e5m2[b])).toEqual([2 ** -16, 2 ** -14, 1, 57344, Infinity, -Infinity, Number.NaN]);
+    expect([0x00, 0x01, 0x08, 0x38, 0x7e, 0xfe, 0x7f].map((b) => e4m3[b])).toEqual([
+      0,
+      2 ** -9,
+      2 ** -6,
+      1,
+      448,
+      -448,
+      Number.NaN,
+    ]);
+    expect([0x01, 0x04, 0x3c, 0x7b, 0x7c, 0xfc, 0x7d].map((b) => e5m2[b])).toEqual([
+      2 ** -16,
+      2 ** -14,
+      1,
+      57344,
+      Infinity,
+      -Infinity,
+      Number.NaN,
+    ]);
   });
 
-  it.each([["e4m3", e4m3], ["e5m2", e5m2]] as const)("%s: all 256 codes decode, encode and round to themselves", (dtype, table) => {
+  it.each([
+    ["e4m3", e4m3],
+    ["e5m2", e5m2],
+  ] as const)("%s: all 256 codes decode, encode and round to themselves", (dtype, table) => {
     const values = decode(dtype, Uint8Array.from(bytes));
     expect([...values]).toEqual(table);
     const back = encode(dtype, values);
@@ -53,9 +76,14 @@ describe("the 8-bit formats", () => {
     table.filter(Number.isFinite).forEach((value) => expect(round(value)).toBe(value));
   });
 
-  it.each([["e4m3", e4m3], ["e5m2", e5m2]] as const)("%s: rounds to the nearest, ties to even, at every boundary", (dtype, table) => {
+  it.each([
+    ["e4m3", e4m3],
+    ["e5m2", e5m2],
+  ] as const)("%s: rounds to the nearest, ties to even, at every boundary", (dtype, table) => {
     const round = rounderTo(dtype);
-    const positive = table.filter((v) => Number.isFinite(v) && !Object.is(v, -0) && v >= 0).sort((a, b) => a - b);
+    const positive = table
+      .filter((v) => Number.isFinite(v) && !Object.is(v, -0) && v >= 0)
+      .sort((a, b) => a - b);
     for (let i = 0; i + 1 < positive.length; i++) {
       const [low = 0, high = 0] = positive.slice(i, i + 2);
       const middle = (low + high) / 2;
@@ -65,7 +93,8 @@ describe("the 8-bit formats", () => {
       }
     }
     const max = positive.at(-1) ?? 0;
-    for (const x of [max * 1.01, max * 2, 1e300, Infinity]) expect([round(x), round(-x)]).toEqual([max, -max]);
+    for (const x of [max * 1.01, max * 2, 1e300, Infinity])
+      expect([round(x), round(-x)]).toEqual([max, -max]);
     expect(round(Number.NaN)).toBeNaN();
   });
 });
@@ -73,15 +102,31 @@ describe("the 8-bit formats", () => {
 describe("f16, bf16 and f32", () => {
   it("f16: known values, from the IEEE half-precision tables", () => {
     const known: readonly (readonly [number, number])[] = [
-      [0x0000, 0], [0x0001, 2 ** -24], [0x03ff, 1023 * 2 ** -24], [0x0400, 2 ** -14], [0x3555, 0.333251953125], [0x3c00, 1],
-      [0x3c01, 1.0009765625], [0x7bff, 65504], [0x7c00, Infinity], [0xfc00, -Infinity], [0xc000, -2],
+      [0x0000, 0],
+      [0x0001, 2 ** -24],
+      [0x03ff, 1023 * 2 ** -24],
+      [0x0400, 2 ** -14],
+      [0x3555, 0.333251953125],
+      [0x3c00, 1],
+      [0x3c01, 1.0009765625],
+      [0x7bff, 65504],
+      [0x7c00, Infinity],
+      [0xfc00, -Infinity],
+      [0xc000, -2],
     ];
     for (const [bits, value] of known) {
       expect(decode("f16", Uint8Array.from([bits & 255, bits >> 8]))[0]).toBe(value);
       expect([...encode("f16", Float64Array.from([value]))]).toEqual([bits & 255, bits >> 8]);
     }
     const round = rounderTo("f16");
-    expect([65519.99, 65520, 2049, 2051, 2 ** -25, 2 ** -25 * 1.0001].map(round)).toEqual([65504, Infinity, 2048, 2052, 0, 2 ** -24]);
+    expect([65519.99, 65520, 2049, 2051, 2 ** -25, 2 ** -25 * 1.0001].map(round)).toEqual([
+      65504,
+      Infinity,
+      2048,
+      2052,
+      0,
+      2 ** -24,
+    ]);
   });
 
   it("f16: all codes come back", () => {
@@ -91,7 +136,8 @@ describe("f16, bf16 and f32", () => {
     const values = decode("f16", all);
     const back = new DataView(encode("f16", values).buffer);
     let wrong = 0;
-    for (let i = 0; i < 65536; i++) if (values[i] === values[i] && back.getUint16(i * 2, true) !== i) wrong += 1;
+    for (let i = 0; i < 65536; i++)
+      if (values[i] === values[i] && back.getUint16(i * 2, true) !== i) wrong += 1;
     expect(wrong).toBe(0);
   });
 
@@ -121,8 +167,15 @@ describe("integers", () => {
   it("saturate as i8 and u8 and come back from their bytes", () => {
     expect([-200, -128, 5, 127, 300].map(storerOf("i8"))).toEqual([-128, -128, 5, 127, 127]);
     expect([0, 255, 256].map(storerOf("u8"))).toEqual([0, 255, 255]);
-    const cases: readonly (readonly [DType, readonly number[]])[] = [["i8", [-128, 127]], ["u8", [0, 255]], ["i32", [-(2 ** 31), 7]], ["u32", [2 ** 32 - 1]], ["bool", [0, 1]]];
-    for (const [dtype, values] of cases) expect([...decode(dtype, encode(dtype, Float64Array.from(values)))]).toEqual(values);
+    const cases: readonly (readonly [DType, readonly number[]])[] = [
+      ["i8", [-128, 127]],
+      ["u8", [0, 255]],
+      ["i32", [-(2 ** 31), 7]],
+      ["u32", [2 ** 32 - 1]],
+      ["bool", [0, 1]],
+    ];
+    for (const [dtype, values] of cases)
+      expect([...decode(dtype, encode(dtype, Float64Array.from(values)))]).toEqual(values);
     const big = BigInt64Array.from([-(2n ** 63n), 2n ** 63n - 1n]);
     expect(decode("i64", encode("i64", big))).toEqual(big);
   });

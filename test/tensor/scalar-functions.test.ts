@@ -36,7 +36,9 @@ function close(a: number, b: number, tolerance: number): boolean {
 }
 
 describe("laws of scalar functions", () => {
-  const laws = floats.flatMap((f) => f.laws.map((law): [string, ScalarFunction, typeof law] => [`${f.name}: ${JSON.stringify(law)}`, f, law]));
+  const laws = floats.flatMap((f) =>
+    f.laws.map((law): [string, ScalarFunction, typeof law] => [`${f.name}: ${JSON.stringify(law)}`, f, law]),
+  );
   it.each(laws)("%s", (_, f, law) => {
     const named = (name: string): ScalarFunction => {
       const other = scalarFunctions.get(name);
@@ -44,11 +46,14 @@ describe("laws of scalar functions", () => {
       return other;
     };
     // Any sign where the function has a meaning there.
-    const any = ["log", "log2", "sqrt", "rsqrt"].includes(f.name) ? positive : fc.double({ min: -5, max: 5, noNaN: true });
+    const any = ["log", "log2", "sqrt", "rsqrt"].includes(f.name)
+      ? positive
+      : fc.double({ min: -5, max: 5, noNaN: true });
     fc.assert(
       fc.property(any, any, any, positive, (x, y, z, p): void => {
         // Rounding of four operations on numbers of this size, with a factor for exp's argument.
-        const near = (a: number, b: number): void => expect(close(a, b, 2 ** -44), `${a} and ${b}`).toBe(true);
+        const near = (a: number, b: number): void =>
+          expect(close(a, b, 2 ** -44), `${a} and ${b}`).toBe(true);
         switch (law.law) {
           case "commutative":
             expect(call(f, [x, y])).toBe(call(f, [y, x]));
@@ -57,7 +62,9 @@ describe("laws of scalar functions", () => {
             near(call(f, [call(f, [x, y]), z]), call(f, [x, call(f, [y, z])]));
             break;
           case "idempotent":
-            expect(f.arity === 1 ? call(f, [call(f, [x])]) : call(f, [x, x])).toBe(f.arity === 1 ? call(f, [x]) : x);
+            expect(f.arity === 1 ? call(f, [call(f, [x])]) : call(f, [x, x])).toBe(
+              f.arity === 1 ? call(f, [x]) : x,
+            );
             break;
           case "identity":
             expect(call(f, [x, law.value]) + 0).toBe(x + 0);
@@ -67,7 +74,10 @@ describe("laws of scalar functions", () => {
             break;
           case "distributes": {
             const factor = law.sign === "positive" || f.name === "div" ? p : z;
-            near(call(f, [call(named(law.over), [x, y]), factor]), call(named(law.over), [call(f, [x, factor]), call(f, [y, factor])]));
+            near(
+              call(f, [call(named(law.over), [x, y]), factor]),
+              call(named(law.over), [call(f, [x, factor]), call(f, [y, factor])]),
+            );
             break;
           }
           case "odd":
@@ -78,7 +88,9 @@ describe("laws of scalar functions", () => {
             break;
           case "increasing":
             // Within a few roundings of an f64, which is what the functions are computed to.
-            expect(call(f, [Math.min(x, y)]) - call(f, [Math.max(x, y)])).toBeLessThanOrEqual(2 ** -49 * Math.abs(call(f, [y])));
+            expect(call(f, [Math.min(x, y)]) - call(f, [Math.max(x, y)])).toBeLessThanOrEqual(
+              2 ** -49 * Math.abs(call(f, [y])),
+            );
         }
       }),
       { numRuns: 200 },
@@ -87,59 +99,98 @@ describe("laws of scalar functions", () => {
 });
 
 describe("derivatives", () => {
-  it.each(floats.filter((f) => f.derivative !== undefined).map((f): [string, ScalarFunction] => [f.name, f]))("%s agrees with central differences", (_, f) => {
-    const arena = new Arena();
-    const first = f.name === "select" ? 1 : 0;
-    const args = Array.from({ length: f.arity }, (__, i) => arena.carrier(i, i === 0 && first === 1 ? "bool" : "f32"));
-    const partials = f.derivative?.(arena, args, arena.apply(f.name, ...args)) ?? [];
-    expect(partials.length).toBe(f.arity);
-    fc.assert(
-      fc.property(positive, positive, positive, (x, y, z) => {
-        const at = [first === 1 ? (x < 2 ? 1 : 0) : x, y, z].slice(0, f.arity);
-        // A kink is where two operands meet.
-        if (at.some((a, i) => at.some((b, k) => i !== k && Math.abs(a - b) < 1e-3))) return;
-        partials.forEach((partial, i) => {
-          if (partial === undefined) return;
-          const h = 2 ** -17;
-          const moved = (step: number): number => call(f, at.map((a, k) => (k === i ? a + step : a)));
-          const difference = (moved(h) - moved(-h)) / (2 * h);
-          // Truncation is h^2 of a third derivative, cancellation 2^-53 / h.
-          expect(close(evaluate(partial, at, (v) => v), difference, 1e-7), `at ${at.join(", ")}`).toBe(true);
-        });
-      }),
-      { numRuns: 200 },
-    );
-  });
+  it.each(floats.filter((f) => f.derivative !== undefined).map((f): [string, ScalarFunction] => [f.name, f]))(
+    "%s agrees with central differences",
+    (_, f) => {
+      const arena = new Arena();
+      const first = f.name === "select" ? 1 : 0;
+      const args = Array.from({ length: f.arity }, (__, i) =>
+        arena.carrier(i, i === 0 && first === 1 ? "bool" : "f32"),
+      );
+      const partials = f.derivative?.(arena, args, arena.apply(f.name, ...args)) ?? [];
+      expect(partials.length).toBe(f.arity);
+      fc.assert(
+        fc.property(positive, positive, positive, (x, y, z) => {
+          const at = [first === 1 ? (x < 2 ? 1 : 0) : x, y, z].slice(0, f.arity);
+          // A kink is where two operands meet.
+          if (at.some((a, i) => at.some((b, k) => i !== k && Math.abs(a - b) < 1e-3))) return;
+          partials.forEach((partial, i) => {
+            if (partial === undefined) return;
+            const h = 2 ** -17;
+            const moved = (step: number): number =>
+              call(
+                f,
+                at.map((a, k) => (k === i ? a + step : a)),
+              );
+            const difference = (moved(h) - moved(-h)) / (2 * h);
+            // Truncation is h^2 of a third derivative, cancellation 2^-53 / h.
+            expect(
+              close(
+                evaluate(partial, at, (v) => v),
+                difference,
+                1e-7,
+              ),
+              `at ${at.join(", ")}`,
+            ).toBe(true);
+          });
+        }),
+        { numRuns: 200 },
+      );
+    },
+  );
 });
 
 describe("monoids", () => {
-  it.each([...monoids.values()].map((m): [string, typeof m] => [m.name, m]))("%s: its identity is one, its combination commutes", (_, m) => {
-    const combine = scalarFunctions.get(m.combine);
-    if (combine === undefined) throw new Error(`no function ${m.combine}`);
-    const samples: Record<string, readonly (number | bigint)[]> = { f32: [-2.5, 0, 7], i32: [-(2 ** 31), 5, 2 ** 31 - 1], u32: [0, 9, 2 ** 32 - 1], i64: [-(2n ** 63n), 3n], bool: [0, 1] };
-    for (const type of m.types) {
-      for (const x of samples[type] ?? []) {
-        const identity = m.identity(type);
-        if (typeof x === "bigint") expect(combine.big(x, BigInt(identity), 0n)).toBe(x);
-        else expect(call(combine, [x, Number(identity)])).toBe(x);
-        if (m.idempotent && typeof x === "number") expect(call(combine, [x, x])).toBe(x);
+  it.each([...monoids.values()].map((m): [string, typeof m] => [m.name, m]))(
+    "%s: its identity is one, its combination commutes",
+    (_, m) => {
+      const combine = scalarFunctions.get(m.combine);
+      if (combine === undefined) throw new Error(`no function ${m.combine}`);
+      const samples: Record<string, readonly (number | bigint)[]> = {
+        f32: [-2.5, 0, 7],
+        i32: [-(2 ** 31), 5, 2 ** 31 - 1],
+        u32: [0, 9, 2 ** 32 - 1],
+        i64: [-(2n ** 63n), 3n],
+        bool: [0, 1],
+      };
+      for (const type of m.types) {
+        for (const x of samples[type] ?? []) {
+          const identity = m.identity(type);
+          if (typeof x === "bigint") expect(combine.big(x, BigInt(identity), 0n)).toBe(x);
+          else expect(call(combine, [x, Number(identity)])).toBe(x);
+          if (m.idempotent && typeof x === "number") expect(call(combine, [x, x])).toBe(x);
+        }
       }
-    }
-    expect(combine.laws).toContainEqual({ law: "commutative" });
-    expect(combine.laws).toContainEqual({ law: "associative" });
-    for (const { fn, sign } of m.distributes) {
-      const row = scalarFunctions.get(fn);
-      for (const [x, y, z] of [[1, 2, 3], [-1, 2, 0.5], [4, -3, sign === "positive" ? 2 : -2]] as const) {
-        if (row !== undefined) expect(call(row, [call(combine, [x, y]), z])).toBe(call(combine, [call(row, [x, z]), call(row, [y, z])]));
+      expect(combine.laws).toContainEqual({ law: "commutative" });
+      expect(combine.laws).toContainEqual({ law: "associative" });
+      for (const { fn, sign } of m.distributes) {
+        const row = scalarFunctions.get(fn);
+        for (const [x, y, z] of [
+          [1, 2, 3],
+          [-1, 2, 0.5],
+          [4, -3, sign === "positive" ? 2 : -2],
+        ] as const) {
+          if (row !== undefined)
+            expect(call(row, [call(combine, [x, y]), z])).toBe(
+              call(combine, [call(row, [x, z]), call(row, [y, z])]),
+            );
+        }
       }
-    }
-  });
+    },
+  );
 });
 
 describe("erf", () => {
   it("has the values of the tables", () => {
     // Abramowitz and Stegun, table 7.1, and erfc(5) for the tail.
-    const table: readonly (readonly [number, number])[] = [[0.1, 0.1124629160182849], [0.5, 0.5204998778130465], [1, 0.8427007929497149], [1.5, 0.9661051464753108], [2, 0.9953222650189527], [3, 0.9999779095030014]];
+    const table: readonly (readonly [number, number])[] = [
+      [0.1, 0.1124629160182849],
+      [0.5, 0.5204998778130465],
+      [1, 0.8427007929497149],
+      [1.5, 0.9661051464753108],
+      [2, 0.9953222650189527],
+      [3, 0.9999779095030014],
+    ];
     for (const [x, value] of table) {
       expect(errorFunction(x)).toBeCloseTo(value, 14);
       expect(errorFunction(-x)).toBeCloseTo(-value, 14);
@@ -152,32 +203,48 @@ describe("erf", () => {
 
 describe("expandScalar", () => {
   const points = [
-    ...Array.from({ length: 4001 }, (_, i) => (i - 2000) / 100), ...Array.from({ length: 400 }, (_, i) => 2 ** (-i / 10)),
-    ...Array.from({ length: 400 }, (_, i) => -(2 ** (-i / 10))), 40, -40, 80, -80, 87, -87,
+    ...Array.from({ length: 4001 }, (_, i) => (i - 2000) / 100),
+    ...Array.from({ length: 400 }, (_, i) => 2 ** (-i / 10)),
+    ...Array.from({ length: 400 }, (_, i) => -(2 ** (-i / 10))),
+    40,
+    -40,
+    80,
+    -80,
+    87,
+    -87,
   ].map(Math.fround);
 
-  it.each(expandedFunctions.filter((name) => name !== "clamp"))("%s in f32 is within the accuracy of its row", (name) => {
-    const arena = new Arena();
-    const row = scalarFunctions.get(name);
-    if (row === undefined) throw new Error(`no function ${name}`);
-    const expanded = expandScalar(arena, arena.apply(name, arena.carrier(0, "f32")));
-    expect(reachable([expanded]).some((s) => s.kind === "apply" && expandedFunctions.includes(s.fn))).toBe(false);
-    const { relative, perArgument, absolute } = row.accuracy;
-    for (const x of points) {
-      const exact = call(row, [x]);
-      if (!Number.isFinite(exact)) continue;
-      const bound = (relative + perArgument * Math.abs(x)) * 2 ** -24 * Math.abs(exact) + absolute + 2 ** -126;
-      const actual = evaluate(expanded, [x], Math.fround);
-      expect(Math.abs(actual - exact), `${name}(${x}) = ${actual}, not ${exact}`).toBeLessThanOrEqual(bound);
-      if (name === "erf") expect(Math.abs(actual - exact)).toBeLessThan(2e-7);
-    }
-  });
+  it.each(expandedFunctions.filter((name) => name !== "clamp"))(
+    "%s in f32 is within the accuracy of its row",
+    (name) => {
+      const arena = new Arena();
+      const row = scalarFunctions.get(name);
+      if (row === undefined) throw new Error(`no function ${name}`);
+      const expanded = expandScalar(arena, arena.apply(name, arena.carrier(0, "f32")));
+      expect(reachable([expanded]).some((s) => s.kind === "apply" && expandedFunctions.includes(s.fn))).toBe(
+        false,
+      );
+      const { relative, perArgument, absolute } = row.accuracy;
+      for (const x of points) {
+        const exact = call(row, [x]);
+        if (!Number.isFinite(exact)) continue;
+        const bound =
+          (relative + perArgument * Math.abs(x)) * 2 ** -24 * Math.abs(exact) + absolute + 2 ** -126;
+        const actual = evaluate(expanded, [x], Math.fround);
+        expect(Math.abs(actual - exact), `${name}(${x}) = ${actual}, not ${exact}`).toBeLessThanOrEqual(
+          bound,
+        );
+        if (name === "erf") expect(Math.abs(actual - exact)).toBeLessThan(2e-7);
+      }
+    },
+  );
 
   it.each(expandedFunctions.filter((name) => name !== "clamp"))("%s keeps NaN and has the limits", (name) => {
     const arena = new Arena();
     const row = scalarFunctions.get(name);
     const expanded = expandScalar(arena, arena.apply(name, arena.carrier(0, "f32")));
-    for (const x of [Number.NaN, Infinity, -Infinity]) expect(evaluate(expanded, [x], Math.fround)).toBe(row === undefined ? 0 : call(row, [x]));
+    for (const x of [Number.NaN, Infinity, -Infinity])
+      expect(evaluate(expanded, [x], Math.fround)).toBe(row === undefined ? 0 : call(row, [x]));
   });
 });
 

@@ -2,7 +2,11 @@
 import type { DType } from "../../compiler/types/dtype.ts";
 import type { StoredTensor } from "../../compiler/tensor/values.ts";
 
-export function tensor(dtype: "f32" | "i32" | "u32" | "bool" | "i64", shape: readonly number[], values: readonly number[]): StoredTensor {
+export function tensor(
+  dtype: "f32" | "i32" | "u32" | "bool" | "i64",
+  shape: readonly number[],
+  values: readonly number[],
+): StoredTensor {
   const size = { f32: 4, i32: 4, u32: 4, bool: 1, i64: 8 }[dtype];
   const bytes = new Uint8Array(values.length * size);
   const view = new DataView(bytes.buffer);

@@ -40,7 +40,10 @@ update "kv.pages" = %7
 `;
 
 describe("the text of a graph", () => {
-  it.each([["rmsnorm", rmsnorm], ["structured nodes", structured]])("reads back to itself: %s", (_, text) => {
+  it.each([
+    ["rmsnorm", rmsnorm],
+    ["structured nodes", structured],
+  ])("reads back to itself: %s", (_, text) => {
     const arena = new Arena();
     const graph = parse(arena, text);
     expect(verify(graph)).toEqual([]);
@@ -60,38 +63,81 @@ describe("the text of a graph", () => {
     const node = arena.loop({ axes: [], results: [{ value, dtype: "f32", axes: [] }], inputs });
     const input = x.node;
     if (input.kind !== "input") throw new Error("an input");
-    const graph = arena.graph({ name: "deep", inputs: [input], results: [{ name: "y", value: arena.ref(node) }], updates: [], dims: [], checks: [] });
+    const graph = arena.graph({
+      name: "deep",
+      inputs: [input],
+      results: [{ name: "y", value: arena.ref(node) }],
+      updates: [],
+      dims: [],
+      checks: [],
+    });
     expect(parse(arena, print(arena, graph)).results[0]?.value).toBe(graph.results[0]?.value);
   });
 
   it("says where text is wrong", () => {
     const arena = new Arena();
-    expect(() => parse(arena, "graph f\n%x = input argument \"x\": f33[2]")).toThrow("2:26: expected a dtype, found 'f33'");
-    expect(() => parse(arena, "graph f\nresult \"y\" = %y")).toThrow("2:16: there is no node %y above");
+    expect(() => parse(arena, 'graph f\n%x = input argument "x": f33[2]')).toThrow(
+      "2:26: expected a dtype, found 'f33'",
+    );
+    expect(() => parse(arena, 'graph f\nresult "y" = %y')).toThrow("2:16: there is no node %y above");
   });
 });
 
 describe("verify", () => {
   const bad: readonly (readonly [string, string, string])[] = [
-    ["a result along a reduced axis", "%y = loop b in 2 over d in 3 {\n r = sum f32: %x[b, d]\n yield f32[b]: %x[b, d]\n}", "result 0 varies along a reduced axis"],
-    ["half of the reduced axes", "%y = loop over b in 2, d in 3 {\n r = sum f32: %x[b, d]\n yield f32[d]: r\n}", "result 0 has some axes of 'over' and lacks others"],
-    ["a missing axis", "%y = loop b in 2, d in 3 {\n yield f32[b]: 1.0\n}", "result 0 lacks an axis of the loop"],
-    ["a wrong monoid type", "%y = loop b in 2 over d in 3 {\n r = any f32: %x[b, d]\n yield f32[b]: r\n}", "'any' of f32"],
-    ["a bool stored as f32", "%y = loop b in 2, d in 3 {\n yield f32[b, d]: lt(%x[b, d], 1.0)\n}", "result 0 stores bool as f32"],
+    [
+      "a result along a reduced axis",
+      "%y = loop b in 2 over d in 3 {\n r = sum f32: %x[b, d]\n yield f32[b]: %x[b, d]\n}",
+      "result 0 varies along a reduced axis",
+    ],
+    [
+      "half of the reduced axes",
+      "%y = loop over b in 2, d in 3 {\n r = sum f32: %x[b, d]\n yield f32[d]: r\n}",
+      "result 0 has some axes of 'over' and lacks others",
+    ],
+    [
+      "a missing axis",
+      "%y = loop b in 2, d in 3 {\n yield f32[b]: 1.0\n}",
+      "result 0 lacks an axis of the loop",
+    ],
+    [
+      "a wrong monoid type",
+      "%y = loop b in 2 over d in 3 {\n r = any f32: %x[b, d]\n yield f32[b]: r\n}",
+      "'any' of f32",
+    ],
+    [
+      "a bool stored as f32",
+      "%y = loop b in 2, d in 3 {\n yield f32[b, d]: lt(%x[b, d], 1.0)\n}",
+      "result 0 stores bool as f32",
+    ],
     ["an axis out of rank", "%y = sort %x axis 2", "there is no axis 2"],
   ];
   it.each(bad)("finds %s", (_, text, message) => {
-    const graph = parse(new Arena(), `graph f\n%x = input argument "x": f32[2, 3]\n${text}\nresult "y" = %y\n`);
+    const graph = parse(
+      new Arena(),
+      `graph f\n%x = input argument "x": f32[2, 3]\n${text}\nresult "y" = %y\n`,
+    );
     expect(verify(graph).map((v) => v.message)).toEqual([message]);
   });
 
   it("finds a carrier that uses a later one, a missing input and a size from nowhere", () => {
     const arena = new Arena();
-    const graph = parse(arena, "graph f\ndims N\n%x = input argument \"x\": f32[N]\n%y = loop over d in N {\n r = sum f32: %x[d]\n yield f32[]: r\n}\nresult \"y\" = %y\n");
+    const graph = parse(
+      arena,
+      'graph f\ndims N\n%x = input argument "x": f32[N]\n%y = loop over d in N {\n r = sum f32: %x[d]\n yield f32[]: r\n}\nresult "y" = %y\n',
+    );
     const node = graph.results[0]?.value.node;
     if (node?.kind !== "loop") throw new Error("a loop");
-    const later = arena.loop({ ...node, carriers: [{ name: "r", monoid: "sum", lift: arena.carrier(0, "f32") }, ...node.carriers] });
-    expect(verify({ ...graph, results: [{ name: "y", value: arena.ref(later) }] }).map((v) => v.message)).toEqual(["carrier 0 uses carrier 0"]);
-    expect(verify({ ...graph, inputs: [], dims: [] }).map((v) => v.message)).toEqual(["input 'x' is not among the graph's inputs", "size N is not among the graph's dims"]);
+    const later = arena.loop({
+      ...node,
+      carriers: [{ name: "r", monoid: "sum", lift: arena.carrier(0, "f32") }, ...node.carriers],
+    });
+    expect(
+      verify({ ...graph, results: [{ name: "y", value: arena.ref(later) }] }).map((v) => v.message),
+    ).toEqual(["carrier 0 uses carrier 0"]);
+    expect(verify({ ...graph, inputs: [], dims: [] }).map((v) => v.message)).toEqual([
+      "input 'x' is not among the graph's inputs",
+      "size N is not among the graph's dims",
+    ]);
   });
 });
