@@ -52,7 +52,7 @@ export function lowerExpression(cx: Lowering, expr: TypedExpr, frame: Frame): Va
       invariant(frame.self !== undefined, `'${expr.name}' outside a module`);
       return memberOf(cx, frame.self, expr.name);
     case "field":
-      return fieldOf(lowerExpression(cx, expr.value, frame), expr.field);
+      return fieldOf(cx, lowerExpression(cx, expr.value, frame), expr.field);
     case "record":
       return {
         kind: "record",
@@ -96,7 +96,8 @@ function constantOf(
   return scalarValue({ term: make(scalarTypeOf(dtype)), keep: undefined }, dtype, false);
 }
 
-function fieldOf(value: Value, field: string): Value {
+function fieldOf(cx: Lowering, value: Value, field: string): Value {
+  if (value.kind === "module") return memberOf(cx, value, field);
   invariant(value.kind === "record", `'.${field}' of a ${value.kind}`);
   const found = value.fields.find((f) => f.name === field);
   invariant(found !== undefined, `there is no field '${field}'`);

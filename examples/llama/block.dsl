@@ -33,10 +33,14 @@ module Block<W: weight> {
     for b, s, m: sum[h, g, d](o[b, s, h, g, d] * w_o[m, h, g, d])
   }
 
-  fn mlp(x: bf16[B, S, Dm]) -> bf16[B, S, Dm] {
+  fn gated(x: bf16[B, S, Dm]) -> bf16[B, S, F] {
     let gate = for b, s, f: sum[m](x[b, s, m] * w_gate[f, m])
     let up = for b, s, f: sum[m](x[b, s, m] * w_up[f, m])
-    let h: bf16[B, S, F] = swiglu(gate, up)
+    swiglu(gate, up)
+  }
+
+  fn mlp(x: bf16[B, S, Dm]) -> bf16[B, S, Dm] {
+    let h = gated(x)
     for b, s, m: sum[f](h[b, s, f] * w_down[m, f])
   }
 

@@ -377,6 +377,14 @@ describe("structured operations", () => {
 });
 
 describe("modules and calls", () => {
+  it("a held module's parameter is read as a field of it", () => {
+    const text = `dim N
+      module Part { param g: f32[N] }
+      module Whole { param part: Part; fn forward(x: f32[N]) -> f32[N] { for n: x[n] * part.g[n] } }`;
+    const got = go(text, { N: 3 }, { x: [1, 2, 3], "part.g": [4, 5, 6] }, undefined, "Whole.forward");
+    expect(got["out"]).toEqual([4, 10, 18]);
+  });
+
   it("a held module's parameters are named by their path, with its own sizes", () => {
     const text = `dim N, D, F
       module Part { param w: f32[F, D]; fn run(x: f32[N, D]) -> f32[N, F] { for n, f: sum[d](x[n, d] * w[f, d]) } }
