@@ -15,15 +15,18 @@ import { MemoryPool } from "../plan/memory-pool.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
 import { loadModule, type Module } from "./compile/kernel.ts";
 import { createDevice, type Buffer, type Device as SimulatedDevice } from "./device.ts";
-import { renderFinding, SimulateError } from "./finding.ts";
+import { explore, renderReproducer, type Reproducer } from "./explore.ts";
+import { SimulateError } from "./finding.ts";
 import { launch as simulate, type KernelArg, type SimulateOptions } from "./launch.ts";
 import type { Report } from "./report.ts";
 
 export interface SimulatorOptions {
   /** How launches are simulated: the order of warps, the checks. */
   readonly simulate?: SimulateOptions;
-  /** Told of each launch: its counts of instructions, bytes and bank conflicts. */
-  readonly onLaunch?: (kernel: PlanKernel, report: Report) => void;
+  /** Each launch is run under this many seeds; what any of them finds comes with its seed and shortest schedule. */
+  readonly seeds?: number;
+  /** Told of each launch: its counts of instructions, bytes and bank conflicts, and what was found. */
+  readonly onLaunch?: (kernel: PlanKernel, report: Report, reproducers: readonly Reproducer[]) => void;
 }
 
 /** Opens the device. It cannot be missing. */
@@ -62,12 +65,13 @@ function programOf(artifact: Artifact, options: SimulatorOptions): Program<Uint8
     const found = loaded[launch.kernel];
     if (found === undefined) throw new DeviceError(`the plan has no kernel ${launch.kernel}`);
     const { kernel, module } = found;
-    const report = blaming(kernel, () => runKernel(kernel, module, launch, options.simulate));
-    options.onLaunch?.(kernel, report);
-    if (report.findings.length > 0) {
-      const words = report.findings.map(renderFinding).join("\n");
+    const { report, reproducers, keep } = blaming(kernel, () => exploreKernel(kernel, module, launch, options));
+    options.onLaunch?.(kernel, report, reproducers);
+    if (reproducers.length > 0) {
+      const words = reproducers.map(renderReproducer).join("\n");
       throw new DeviceError(kernelMessage(kernel, words, undefined));
     }
+    keep();
     return kernel.name;
   };
   return {
@@ -95,12 +99,29 @@ function blaming<T>(kernel: PlanKernel, work: () => T): T {
   }
 }
 
+interface Explored {
+  readonly report: Report;
+  readonly reproducers: readonly Reproducer[];
+  /** Writes what the launch computed to the plan's memory. */
+  readonly keep: () => void;
+}
+
+function exploreKernel(kernel: PlanKernel, module: Module, launch: Launch<Uint8Array>, options: SimulatorOptions): Explored {
+  const plain = options.simulate ?? {};
+  const first = runKernel(kernel, module, launch, plain);
+  const alone = first.report.findings.map((finding): Reproducer => ({ finding, seed: plain.seed ?? 0, schedule: [] }));
+  if ((options.seeds ?? 1) < 2) return { ...first, reproducers: alone };
+  const trial = (trialOptions: SimulateOptions): Report => runKernel(kernel, module, launch, trialOptions).report;
+  const { reproducers } = explore(trial, { seeds: options.seeds ?? 1, options: plain });
+  return { ...first, reproducers: reproducers.length > 0 ? reproducers : alone };
+}
+
 function runKernel(
   kernel: PlanKernel,
   module: Module,
   launch: Launch<Uint8Array>,
-  options: SimulateOptions | undefined,
-): Report {
+  options: SimulateOptions,
+): { readonly report: Report; readonly keep: () => void } {
   const device = createDevice();
   const placed = new Map<Uint8Array, { readonly range: Range<Uint8Array>; readonly buffer: Buffer }>();
   const buffers = launch.buffers.map((range, k): KernelArg => {
@@ -126,9 +147,11 @@ function runKernel(
     },
     options,
   );
-  for (const { range, buffer } of placed.values())
-    range.memory.set(device.read(buffer, 0, range.bytes), range.offset);
-  return report;
+  const keep = (): void => {
+    for (const { range, buffer } of placed.values())
+      range.memory.set(device.read(buffer, 0, range.bytes), range.offset);
+  };
+  return { report, keep };
 }
 
 function place(device: SimulatedDevice, range: Range<Uint8Array>, name: string | undefined): Buffer {

@@ -2,7 +2,7 @@
  * Registers and wgmma (PTX ISA 9.7.15.7): between the issue of a wgmma and the wait that covers it nothing else may
  * touch its accumulators or its A registers, and registers that were written need a `wgmma.fence` before it.
  */
-import type { Register } from "../compile/site.ts";
+import type { Register, Site } from "../compile/site.ts";
 import type { Segment } from "../compile/segment.ts";
 import { findAt } from "./findings.ts";
 import type { Warp } from "./warp.ts";
@@ -65,4 +65,38 @@ function reportTouch(w: Warp, segment: Segment, held: Held, register: Register):
     "wgmma-register-hazard",
     `${register.name} belongs to the wgmma of line ${issued.line}, which no wgmma.wait_group has covered`,
   );
+}
+
+/** Before a wgmma on accumulators `D` and fragments `A`: they were fenced, and no earlier wgmma holds them. */
+export function checkHazards(
+  w: Warp,
+  site: Site,
+  accumulators: Int32Array,
+  sources: Int32Array,
+  shape: string,
+): void {
+  const state = wgmmaRegisters(w);
+  const { registers } = w.block.grid.kernel;
+  const stale = state.fenced
+    ? (common(state.dirty, accumulators, registers) ?? common(state.dirty, sources, registers))
+    : registers[0];
+  if (!state.fenced)
+    findAt(w, -1, site.id, "wgmma-missing-fence", "no wgmma.fence came before the first wgmma of the warp");
+  else if (stale !== undefined)
+    findAt(w, -1, site.id, "wgmma-missing-fence", `${stale.name} was written since the last wgmma.fence`);
+  for (const held of state.held) {
+    // The same accumulator in the same shape may follow without a wait (9.7.15.7.1), and fragments are only read.
+    const sameChain = held.shape === shape;
+    const hit =
+      (held.shape === "A" ? undefined : common(held.set, sources, registers)) ??
+      (sameChain ? undefined : common(held.set, accumulators, registers));
+    if (hit !== undefined)
+      findAt(
+        w,
+        -1,
+        site.id,
+        "wgmma-register-hazard",
+        `${hit.name} belongs to an earlier wgmma that no wgmma.wait_group has covered`,
+      );
+  }
 }

@@ -23,7 +23,7 @@ import {
   type Descriptor,
   type OperandShape,
 } from "../machine/wgmma.ts";
-import { common, wgmmaRegisters } from "../machine/wgmma-registers.ts";
+import { checkHazards, wgmmaRegisters } from "../machine/wgmma-registers.ts";
 import type { Warp } from "../machine/warp.ts";
 import { popc32 } from "../numeric/bits.ts";
 import { exactDot, hopperDot } from "../numeric/accumulate.ts";
@@ -238,40 +238,6 @@ function agree(w: Warp, site: Site, text: string): void {
       "wgmma-misuse",
       `the warps of warpgroup ${group} do not issue the same wgmma: instruction and descriptors ${log[at]} against ${entry}`,
     );
-}
-
-function checkHazards(
-  w: Warp,
-  site: Site,
-  accumulators: Int32Array,
-  sources: Int32Array,
-  shape: string,
-): void {
-  const state = wgmmaRegisters(w);
-  const { registers } = w.block.grid.kernel;
-  const stale = state.fenced
-    ? (common(state.dirty, accumulators, registers) ?? common(state.dirty, sources, registers))
-    : registers[0];
-  if (!state.fenced)
-    findAt(w, -1, site.id, "wgmma-missing-fence", "no wgmma.fence came before the first wgmma of the warp");
-  else if (stale !== undefined)
-    findAt(w, -1, site.id, "wgmma-missing-fence", `${stale.name} was written since the last wgmma.fence`);
-  for (const held of state.held) {
-    // The same accumulator in the same shape may follow without a wait (9.7.15.7.1); A registers are read only.
-    const clash = common(held.set, sources, registers);
-    const other = held.shape === shape ? undefined : common(held.set, accumulators, registers);
-    const hit =
-      (held.shape === "A" ? undefined : clash) ??
-      (held.shape === "A" ? common(held.set, accumulators, registers) : other);
-    if (hit !== undefined)
-      findAt(
-        w,
-        -1,
-        site.id,
-        "wgmma-register-hazard",
-        `${hit.name} belongs to an earlier wgmma that no wgmma.wait_group has covered`,
-      );
-  }
 }
 
 function bindProduct(site: Site): Step {
