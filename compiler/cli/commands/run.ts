@@ -11,7 +11,7 @@ import type { RunReport } from "../run-report.ts";
 import type { Arguments, Command, CompileArguments, Session } from "./command.ts";
 import { compileArguments, compileOptions, compileProgram, flagOf, textOf, textsOf } from "./command.ts";
 
-const deviceChoices = ["best", "reference", "js", "webgpu", "cuda"] as const;
+const deviceChoices = ["best", "reference", "js", "webgpu", "cuda", "simulate"] as const;
 
 export const runCommand: Command = {
   name: "run <program>",
@@ -39,10 +39,14 @@ export const runCommand: Command = {
         type: "boolean",
         describe: "bounds mode: the reference stops at an index outside its axis",
       })
+      .option("seeds", { type: "number", describe: "simulate: run each kernel under this many orders of its warps" })
+      .option("seed", { type: "number", describe: "simulate: the order of this seed alone" })
+      .option("report", { type: "string", describe: "simulate: file for counts and findings of each launch, as JSON" })
       .option("time", { type: "boolean", describe: "time each kernel, after one run to warm up" })
       .option("json", { type: "boolean", describe: "report as JSON" })
       .example("$0 run attention.dsl:attend --dims B=1,S=64,T=64,Hkv=2,G=4,D=64,Dv=64,A=f16 --random 1", "")
       .example("$0 run lm.dsl:Lm.step --input weights.safetensors --output out.safetensors", "")
+      .example("$0 run attention.dsl:attend --random 1 --dims .. --device simulate --seeds 8 --report out.json", "")
       .example("$0 run softmax.dsl:softmax --dims X=1000 --random 7 --device webgpu --compare reference", ""),
   run,
 };
@@ -60,12 +64,40 @@ async function run(session: Session, args: Arguments): Promise<ExitCode> {
   const isCompared = textOf(args, "compare") !== undefined;
   if (isCompared && name === "reference")
     throw usageError("--compare reference compares another device with the reference");
+  if (name === "simulate") return await runSimulated(session, args, isCompared);
   const device = name === "reference" ? undefined : await openNamed(name);
   try {
     return await runOn(session, args, device, isCompared);
   } finally {
     await device?.close();
   }
+}
+
+/** The report is written whatever the simulator finds: it is what the findings are read in. */
+async function runSimulated(session: Session, args: Arguments, isCompared: boolean): Promise<ExitCode> {
+  const { openSimulator } = await import("../../../runtime/simulate/plan-device.ts");
+  const launches: object[] = [];
+  const device = await openSimulator({
+    simulate: { seed: numberOf(args, "seed") ?? 0 },
+    seeds: numberOf(args, "seeds") ?? 1,
+    onLaunch: (kernel, report, reproducers) =>
+      void launches.push({ kernel: kernel.name, bytes: kernel.bytes, flops: kernel.flops, roofline: kernel.roofline, ...report, reproducers }),
+  });
+  try {
+    return await runOn(session, args, device, isCompared);
+  } finally {
+    await device.close();
+    const file = textOf(args, "report");
+    if (file !== undefined) {
+      const { writeWhole } = await import("../write-folder.ts");
+      await writeWhole(resolve(session.terminal.cwd, file), `${JSON.stringify({ launches }, undefined, 2)}\n`);
+    }
+  }
+}
+
+function numberOf(args: Arguments, name: string): number | undefined {
+  const value = args[name];
+  return typeof value === "number" ? value : undefined;
 }
 
 async function openNamed(name: string): Promise<Device> {
