@@ -23,6 +23,7 @@ import { expand } from "./passes/expand.ts";
 import { fuseGraph, fuseDefaults, type FusionReport } from "./passes/fuse.ts";
 import { lowerFunctions } from "./passes/lower-functions.ts";
 import { narrow } from "./passes/narrow.ts";
+import { checkPipelineProofs } from "./pipeline/index.ts";
 import { runPasses } from "./passes/pass.ts";
 import { simplify } from "./passes/simplify.ts";
 import type { LaunchRequest } from "./plan/build-plan.ts";
@@ -38,6 +39,7 @@ import { print as printTiles } from "./tile/print.ts";
 import { schedule } from "./tile/schedule/choose.ts";
 import { verify as verifyTiles } from "./tile/verify.ts";
 import { InternalError } from "./diagnostics/diagnostic.ts";
+import type { Caps } from "./types/caps.ts";
 import { add, constant, mul, one, type Dim } from "./types/dim.ts";
 import type { DType } from "./types/dtype.ts";
 import { version } from "./version.ts";
@@ -95,6 +97,7 @@ export function check({ source, host }: CheckRequest): Checked & { readonly prog
   const report = createReport();
   const sources = new Map([[source.file, source.text]]);
   const program = checkProgram({ ...source, host: remember(host, sources), report });
+  if (program !== undefined) checkPipelineProofs(source.file, program.pipelines, report);
   return { program: report.failed ? undefined : program, diagnostics: report.diagnostics, sources };
 }
 
@@ -249,7 +252,7 @@ function planOf(
     target: caps.target,
     extension: target.extension,
     dynamic: graph.dims,
-    checks: [...graph.checks, ...indexChecks(storage, caps.int64)],
+    checks: [...graph.checks, ...indexChecks(storage, caps)],
     values: storage.storages.map(({ id, type }) => ({ id, dtype: type.dtype, shape: type.shape, inPlaceOf: undefined })),
     inputs: storage.inputs.map(({ input, storage: home }) => ({ name: input.name, axes: axesOf(input.name, home.type), role: input.role, value: home.id })),
     outputs: [
@@ -267,8 +270,8 @@ function elementsOf(type: TensorType): Dim {
 }
 
 /** Where a target has 32-bit indices alone, sizes that are known only at launch are held to them then. */
-function indexChecks(storage: Program, int64: boolean): Graph["checks"] {
-  if (int64) return [];
+function indexChecks(storage: Program, caps: Caps): Graph["checks"] {
+  if (caps.index32Limit < Infinity) return [];
   return storage.storages.flatMap(({ type, name }) => {
     const elements = elementsOf(type);
     if (elements.kind === "const") return [];
@@ -277,7 +280,7 @@ function indexChecks(storage: Program, int64: boolean): Graph["checks"] {
 }
 
 function fits(storage: Program, { caps }: ChosenTarget, fn: TypedFn, report: Report): boolean {
-  if (caps.int64) return true;
+  if (caps.index32Limit < Infinity) return true;
   const large = storage.storages.find(({ type }) => {
     const elements = elementsOf(type);
     return elements.kind === "const" && elements.value > index32;

@@ -24,6 +24,14 @@ export { pages } from "./diagnostics/pages.ts";
 export { renderDiagnostics as render } from "./diagnostics/render.ts";
 export { toSarif } from "./diagnostics/sarif.ts";
 export type { FusionDecision, FusionReport } from "./passes/fuse.ts";
+export {
+  actionsOf, bubbleFormula, chromeTrace, compilePipeline, ganttSvg, generalize, instructionsOf, printFormula, prove,
+  publishedPieces, simulate,
+} from "./pipeline/index.ts";
+export type {
+  Bubble, CompiledPipeline, Costs, Formula, Generality, Instruction, Pieces, Pipeline, PipelineRequest, PlainAction,
+  Proof, ProofOptions, Schedule, Simulation, SimulationOptions,
+} from "./pipeline/index.ts";
 export type { Artifact, Plan, PlanKernel, PlanTensor } from "./plan/plan.ts";
 export { targetNames } from "./targets/index.ts";
 export type { DType } from "./types/dtype.ts";

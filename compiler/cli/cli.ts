@@ -8,6 +8,7 @@ import { devicesCommand } from "./commands/devices.ts";
 import { explainCommand } from "./commands/explain.ts";
 import { fmtCommand } from "./commands/fmt.ts";
 import { inspectCommand } from "./commands/inspect.ts";
+import { pipelineCommand } from "./commands/pipeline.ts";
 import { runCommand } from "./commands/run.ts";
 import { CommandError, exitCode } from "./exit-code.ts";
 import type { ExitCode } from "./exit-code.ts";
@@ -19,6 +20,7 @@ const commands: readonly Command[] = [
   buildCommand,
   runCommand,
   inspectCommand,
+  pipelineCommand,
   explainCommand,
   devicesCommand,
 ];

@@ -86,8 +86,8 @@ function action(c: Cursor, each: PipelineAction): Doc {
     case "action": {
       const name = c.take(each.name.text);
       if (each.direction === undefined) return name;
-      const parts = each.slot === undefined ? [each.direction] : [each.direction, each.slot];
-      return [name, bracketed(c, "(", parts, (part) => expression(c, part), ")")];
+      const slot = each.slot === undefined ? "" : [c.take(","), " ", expression(c, each.slot)];
+      return [name, c.take("("), expression(c, each.direction), slot, c.take(")")];
     }
     case "overlap":
       return [c.take("overlap"), bracketed(c, "(", each.actions, (part) => action(c, part), ")")];
