@@ -31,7 +31,7 @@ export function lowerTileProgram(program: TileProgram, caps: Caps): Kernel {
   const cx: Context = {
     b, caps, program, buffers, shared, atoms: new Map(), tiles: new Map(), loads: [new Map()],
     hazards: new Hazards(() => b.barrier()),
-    wide: caps.int64 && [...buffers.values()].some((buffer) => buffer.length.kind !== "const" || buffer.length.value > caps.index32Limit),
+    wide: caps.index32Limit < Infinity && [...buffers.values()].some((buffer) => buffer.length.kind !== "const" || buffer.length.value > caps.index32Limit),
   };
   const total = program.blocks.reduce<Dim>((product, counter) => mul(product, counter.count), one);
   const { grid, index, guard } = layGrid(cx, total);

@@ -26,5 +26,6 @@ export const jsCaps: Caps = {
   instructions: [],
   maxGrid: [2 ** 31 - 1, 2 ** 31 - 1, 2 ** 31 - 1],
   maxBuffers: 64,
-  index32Limit: 2 ** 31 - 1,
+  // A bigint as an index is slow, and no engine has arrays that need one.
+  index32Limit: Infinity,
 };
