@@ -53,6 +53,8 @@ export function registersUsed({ site, row, guard }: Bound): { reads: Register[];
   return { reads, writes };
 }
 
+type BoundList = readonly Bound[];
+
 interface Draft {
   pieces: Bound[];
   end: End | undefined;
@@ -61,11 +63,11 @@ interface Draft {
 /** The segments by the index of the instruction they begin with, before labels are turned into segments. */
 class Cutter {
   private readonly kernel: KernelSyntax;
-  private readonly bound: readonly Bound[];
+  private readonly bound: BoundList;
   private readonly starts: Map<number, number> = new Map();
   private readonly drafts: Draft[] = [];
 
-  constructor(kernel: KernelSyntax, bound: readonly Bound[]) {
+  constructor(kernel: KernelSyntax, bound: BoundList) {
     this.kernel = kernel;
     this.bound = bound;
   }

@@ -199,12 +199,10 @@ export function bindLoad(
   };
 }
 
+type ReadWords = (w: Warp, lane: number, element: number) => [number, number];
+
 /** The two words of each element of a source. */
-export function bindWords(
-  site: Site,
-  value: Value | undefined,
-  bytes: number,
-): ((w: Warp, lane: number, element: number) => [number, number])[] {
+export function bindWords(site: Site, value: Value | undefined, bytes: number): ReadWords[] {
   const items = value?.kind === "vector" ? value.items : [value];
   return items.map((item) => {
     if (item?.kind === "register") {
@@ -256,8 +254,8 @@ export function bindStore(
       space = region.kind;
       if (checks) checkWrite(w, region, offset, total, l, record, flags);
       for (let e = 0; e < count; e++) {
-        const { base, wide, low, high } = sources[e]!;
-        if (base < 0) storeElement(region, offset + e * bytes, bytes, low(w), high);
+        const { base, wide, words } = sources[e]!;
+        if (base < 0) storeElement(region, offset + e * bytes, bytes, ...words(w, l, 0));
         else if (wide)
           storeElement(region, offset + e * bytes, bytes, w.U[base + 2 * l]!, w.U[base + 2 * l + 1]!);
         else storeElement(region, offset + e * bytes, bytes, w.U[base + l]!, 0);
@@ -267,12 +265,11 @@ export function bindStore(
   };
 }
 
-/** A register by its first word, or (base -1) a constant. */
+/** A register by its first word, or (base -1) something else by what it reads as. */
 interface Source {
   readonly base: number;
   readonly wide: boolean;
-  readonly low: (w: Warp) => number;
-  readonly high: number;
+  readonly words: ReadWords;
 }
 
 function storeSources(site: Site, value: Value | undefined, kind: AccessKind): Source[] {
@@ -290,11 +287,8 @@ function storeSources(site: Site, value: Value | undefined, kind: AccessKind): S
           `${site.instruction.text}: a register of ${bits} bits`,
           site.instruction.line,
         );
-      return { base, wide: bits === 64, low: () => 0, high: 0 };
+      return { base, wide: bits === 64, words: bindWords(site, item, kind.bytes)[0]! };
     }
-    const words = bindWords(site, item, kind.bytes)[0]!;
-    if (item?.kind === "symbol") return { base: -1, wide: false, low: (w) => words(w, 0, 0)[0], high: 0 };
-    const [low, high] = words(undefined as unknown as Warp, 0, 0);
-    return { base: -1, wide: false, low: () => low, high };
+    return { base: -1, wide: false, words: bindWords(site, item, kind.bytes)[0]! };
   });
 }

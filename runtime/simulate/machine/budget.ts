@@ -28,8 +28,8 @@ export function residentClusters(
 ): number {
   const threads = block[0] * block[1] * block[2];
   const shared = kernel.sharedBytes + dynamic + 1024;
-  const perProcessor = Math.max(1, Math.min(32, Math.floor(2048 / threads), Math.floor(233472 / shared)));
-  return Math.max(1, Math.floor((processors * perProcessor) / clusterSize));
+  const together = Math.max(1, Math.min(32, Math.floor(2048 / threads), Math.floor(233472 / shared)));
+  return Math.max(1, Math.floor((processors * together) / clusterSize));
 }
 
 function find(machine: Machine, grid: Grid, code: FindingCode, message: string): void {

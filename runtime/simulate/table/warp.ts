@@ -179,7 +179,7 @@ const row = (pattern: string, section: string, bind: (site: Site) => Step): Warp
 
 export const warpRows: readonly WarpRow[] = [
   row("shfl.sync.mode:up|down|bfly|idx.b32", "9.7.9.6", bindShuffle),
-  row("vote.sync.mode:all|any|uni.pred", "9.7.13.10", bindVote),
+  row("vote.sync.mode:any|all|uni.pred", "9.7.13.10", bindVote),
   row("vote.sync.mode:ballot.b32", "9.7.13.10", bindVote),
   row("match.mode:any|all.sync.type:b32|b64", "9.7.13.11", bindMatch),
   row("activemask.b32", "9.7.13.12", bindActive),
