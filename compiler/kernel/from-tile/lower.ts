@@ -125,9 +125,18 @@ function forGroups(cx: Context, axes: readonly Axis[], where: TileExpr | undefin
       ? [base]
       : Array.from({ length: inner.size }, (_, k) => new Map(base).set(inner.id, k));
     const open = at.map(() => undefined);
-    const guards = where === undefined ? open : new Group(cx, at, open).values(where).map((guard) => known(cx, guard));
+    const guards = where === undefined ? open : guardsOf(cx, at, where, open);
     visit(new Group(cx, at, guards), guards);
   }
+}
+
+/** Of `a and b`, b is evaluated where a holds: what it reads may lie in range only there. */
+function guardsOf(cx: Context, at: readonly Assignment[], where: TileExpr, outer: readonly (Value | undefined)[]): readonly (Value | undefined)[] {
+  if (where.kind === "apply" && where.fn === "and") return where.args.reduce((guards, part) => guardsOf(cx, at, part, guards), outer);
+  return new Group(cx, at, outer).values(where).map((value, k) => {
+    const [own, before] = [known(cx, value), outer[k]];
+    return own === undefined || before === undefined ? own ?? before : cx.b.and(before, own);
+  });
 }
 
 /** A guard that is always true is none. */
