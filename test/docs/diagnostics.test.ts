@@ -10,5 +10,7 @@ it("docs/diagnostics.md is fresh (npm run build && node docs/diagnostics.mjs)", 
   const { diagnosticsPage } = (await import(join(root, "docs/diagnostics-page.mjs"))) as {
     diagnosticsPage: (pages: Readonly<Record<string, { title: string; page: string }>>) => string;
   };
-  expect(readFileSync(join(root, "docs/diagnostics.md"), "utf8")).toBe(diagnosticsPage({ ...syntaxErrors, ...pages }));
+  expect(readFileSync(join(root, "docs/diagnostics.md"), "utf8")).toBe(
+    diagnosticsPage({ ...syntaxErrors, ...pages }),
+  );
 });

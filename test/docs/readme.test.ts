@@ -5,10 +5,14 @@ import { blocksOf, root } from "./blocks.ts";
 
 it("README's example of the library", () => {
   const [block] = blocksOf("README.md").filter(({ words: [kind] }) => kind === "js");
-  const { status, stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", block?.text ?? "throw 1"], {
-    cwd: root,
-    encoding: "utf8",
-  });
+  const { status, stdout } = spawnSync(
+    process.execPath,
+    ["--input-type=module", "-e", block?.text ?? "throw 1"],
+    {
+      cwd: root,
+      encoding: "utf8",
+    },
+  );
   expect(stdout.replace(/\s/g, "")).toBe("[2,4,6]");
   expect(status).toBe(0);
 });

@@ -34,7 +34,7 @@ function valueOf(row: Row, code: number): number {
   if (magnitude === row.infinity) return sign * Infinity;
   if (magnitude > row.largest) return NaN;
   const exponent = Number.parseInt(digits.slice(1, 1 + row.exponent), 2);
-  const fraction = [...digits.slice(1 + row.exponent)].reduce((sum, digit, k) => sum + Number(digit) * 2 ** -(k + 1), 0);
+  const fraction = Array.from(digits.slice(1 + row.exponent)).reduce((sum, digit, k) => sum + Number(digit) * 2 ** -(k + 1), 0);
   const bias = 2 ** (row.exponent - 1) - 1;
   return sign * (exponent === 0 ? fraction * 2 ** (1 - bias) : (1 + fraction) * 2 ** (exponent - bias));
 }

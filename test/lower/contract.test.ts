@@ -1,13 +1,12 @@
 /** The contract's programs, end to end to the oracle, against the same arithmetic in plain loops. */
 import { describe, expect, it } from "vitest";
-import { expectClose, lowered, nearest, run, type Types } from "./oracle.ts";
+import { expectClose, nearest, run, type Types } from "./oracle.ts";
 import {
   bf16,
   noise,
   of,
   rmsnorm,
   rotated,
-  rounded,
   row,
   seeded,
   softmax,
