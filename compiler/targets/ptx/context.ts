@@ -215,7 +215,8 @@ export class Context {
   address(buffer: Buffer, index: Value): string {
     const { root, offset } = this.#split(buffer, index);
     const register = root === undefined ? this.pointer(buffer) : this.#addressOf(buffer, root);
-    return offset === 0 ? `[${register}]` : `[${register}${offset > 0 ? "+" : ""}${offset}]`;
+    // A negative offset is added too: `[%x+-4]` is how PTX spells it.
+    return offset === 0 ? `[${register}]` : `[${register}+${offset}]`;
   }
 
   #split(buffer: Buffer, index: Value): { readonly root: Value | undefined; readonly offset: number } {
