@@ -1,6 +1,6 @@
 // What the examples share: a .dsl file to a run on a device, held to the reference. It uses the package as its
 // users do; a program of your own would begin like this file.
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { compile, render } from "weft";
@@ -14,7 +14,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const host = {
   read(path) {
     const full = join(root, path);
-    return full.startsWith(root) ? { file: path, text: readFileSync(full, "utf8") } : undefined;
+    return full.startsWith(root) && existsSync(full) ? { file: path, text: readFileSync(full, "utf8") } : undefined;
   },
 };
 

@@ -1,6 +1,11 @@
-/** The library example of the README runs, from the built package, and prints what its comment says. */
+/** What the README says of the library, the command line and the targets. Its example runs from the built package. */
 import { spawnSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, it } from "vitest";
+import { exitCode } from "../../compiler/cli/exit-code.ts";
+import { targetNames } from "../../compiler/index.ts";
+import { deviceNames } from "../../runtime/index.ts";
 import { blocksOf, root } from "./blocks.ts";
 
 it("README's example of the library", () => {
@@ -15,4 +20,23 @@ it("README's example of the library", () => {
   );
   expect(stdout.replace(/\s/g, "")).toBe("[2,4,6]");
   expect(status).toBe(0);
+});
+
+const page = readFileSync(join(root, "README.md"), "utf8");
+
+it("README lists every command", () => {
+  const commands = readdirSync(join(root, "compiler/cli/commands"))
+    .map((file) => file.replace(".ts", ""))
+    .filter((name) => name !== "command");
+  const listed = [...page.matchAll(/^ {4}weft (\w+)/gm)].map(([, name]) => name ?? "");
+  expect(listed.toSorted()).toEqual(commands.toSorted());
+});
+
+it("README lists every exit code, target, variant and device", () => {
+  const codes = [...page.matchAll(/^\| (\d+) \|/gm)].map(([, code]) => Number(code));
+  expect(codes).toEqual(Object.values(exitCode).toSorted((a, b) => a - b));
+  const missing = [...new Set(targetNames.flatMap((name) => name.split(":"))), ...deviceNames].filter(
+    (name) => !page.includes(`\`${name}\``),
+  );
+  expect(missing).toEqual([]);
 });
