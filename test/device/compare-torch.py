@@ -58,7 +58,7 @@ def rms(x, g):
 def rotate(x, pos, freq):
     """x: [B, S, ..., D], pos: [B, S], freq: [D / 2]; neighbours are pairs, turned as complex numbers."""
     angle = pos.double().reshape(list(pos.shape) + [1] * (x.dim() - pos.dim())) * freq
-    pairs = torch.view_as_complex(x.reshape(list(x.shape[:-1]) + [x.shape[-1] // 2, 2]).contiguous())
+    pairs = torch.view_as_complex(x.reshape(list(x.shape[:-1]) + [x.shape[-1] // 2, 2]).clone(memory_format=torch.contiguous_format))
     turned = pairs * torch.polar(torch.ones_like(angle), angle)
     return torch.view_as_real(turned).reshape(x.shape)
 

@@ -1,0 +1,85 @@
+/** Every kernel of every program, for every target that has a compiler or a validator here: no complaint, no spill. */
+import { afterAll, describe, expect, test } from "vitest";
+import { assemble, compileCuda, hasNvcc, hasPtxas, needing } from "../targets/ptx/tools.ts";
+import { openWgpu, type Gpu } from "../targets/wgsl/gpu.ts";
+import { driver } from "./driver.ts";
+
+interface Text {
+  readonly text: string;
+  readonly entry: string;
+  readonly access: readonly ("read" | "storage" | "uniform")[];
+}
+
+/** All kernels of all cases: sizes open, and for the last sizes known. */
+function textsOf(target: string): readonly Text[] {
+  const found = new Map<string, Text>();
+  for (const [n, one] of driver.cases.entries()) {
+    const types = one.types[n % one.types.length] ?? {};
+    for (const size of [{}, one.sizes.at(-1) ?? {}]) {
+      const { plan, files } = driver.compileCase(one, types, target, size).artifact;
+      for (const kernel of plan.kernels) {
+        const access = kernel.buffers.map((buffer: { access: string }) => (buffer.access === "read" ? "read" : "storage"));
+        const content: string = files.get(kernel.file) ?? "";
+        found.set(content, { text: content, entry: kernel.entry, access: kernel.sizes.length > 0 ? [...access, "uniform"] : access });
+      }
+    }
+  }
+  return [...found.values()];
+}
+
+/** Many kernels in one module: each under a name of its own, its source files' numbers too. */
+function renamed(texts: readonly Text[]): readonly string[] {
+  return texts.map(({ text: one, entry }, k) => one.replace(new RegExp(`\\b${entry}\\b`, "g"), `${entry}_${k}`));
+}
+
+describe("ptxas, no warning, no spill, no local memory", () => {
+  for (const architecture of ["sm_90a", "sm_80"]) {
+    test.skipIf(!hasPtxas)(needing("ptxas", hasPtxas, architecture), { timeout: 300_000 }, () => {
+      const modules = renamed(textsOf(`ptx:${architecture}`)).map(withoutPlaces);
+      const [first = ""] = modules;
+      const head = first.slice(0, first.indexOf(".address_size 64") + ".address_size 64".length);
+      const bodies = modules.map((module) => module.slice(head.length));
+      expect(modules.every((module) => module.startsWith(head))).toBe(true);
+      const { complaints, spilling, entries } = assemble([head, ...bodies].join("\n"), architecture);
+      expect(complaints).toEqual([]);
+      expect(spilling).toEqual([]);
+      expect(entries).toBe(modules.length);
+    });
+  }
+});
+
+/** `.file` numbers would meet in one module. */
+function withoutPlaces(module: string): string {
+  return module.replace(/^\s*\.(file|loc)\b.*$/gm, "");
+}
+
+describe("nvcc, no warning", () => {
+  for (const architecture of ["sm_90a", "sm_80"]) {
+    test.skipIf(!hasNvcc)(needing("nvcc", hasNvcc, architecture), { timeout: 600_000 }, () => {
+      const texts = renamed(textsOf(`cuda:${architecture}`)).map((module) => module.replace(/^#line .*$/gm, ""));
+      const preludes = new Map<string, string[]>();
+      for (const module of texts) {
+        const at = module.indexOf('extern "C"');
+        const prelude = module.slice(0, at);
+        preludes.set(prelude, [...(preludes.get(prelude) ?? []), module.slice(at)]);
+      }
+      for (const [prelude, bodies] of preludes) {
+        const { complaints, spilling } = compileCuda([prelude, ...bodies].join("\n"), architecture);
+        expect(complaints).toEqual([]);
+        expect(spilling).toEqual([]);
+      }
+    });
+  }
+});
+
+const wgpu: Gpu | undefined = await openWgpu().catch(() => undefined);
+afterAll(() => wgpu?.close());
+
+describe("naga", () => {
+  for (const target of ["wgsl", "wgsl:f16"]) {
+    const there = wgpu !== undefined && (target === "wgsl" || wgpu.features.includes("shader-f16"));
+    test.skipIf(!there)(needing("deno with WebGPU", there, target), { timeout: 300_000 }, async () => {
+      for (const one of textsOf(target)) await wgpu?.run(one);
+    });
+  }
+});
