@@ -130,7 +130,8 @@ class Run {
   #result(): Simulation {
     const s = this.#s;
     let makespan = 0;
-    for (let rank = 0; rank < s.ranks; rank++) makespan = Math.max(makespan, this.#compute[rank] ?? 0);
+    for (let rank = 0; rank < s.ranks; rank++)
+      makespan = Math.max(makespan, this.#compute[rank] ?? 0, this.#communication[rank] ?? 0);
     const idle = this.#busy.map((busy) => makespan - busy);
     return {
       schedule: s,
@@ -241,8 +242,11 @@ class Run {
     };
     const notes = this.#notes.get(rank) ?? [];
     this.#notes.set(rank, notes);
+    // What is drawn of an action is its compute: its last combine may run under the next action.
+    let span = { start: Infinity, end: 0 };
     const outcome = runPieces({ pieces, order, scale, layers: pieces.layers }, streams, ready, (piece) => {
       notes.push({ ...piece, entry });
+      span = widen(span, piece, order);
       if (order.compute.includes(piece.name))
         this.#busy[rank] = (this.#busy[rank] ?? 0) + piece.end - piece.start;
     });
@@ -250,8 +254,8 @@ class Run {
     this.#compute[rank] = streams.compute;
     this.#communication[rank] = streams.communication;
     for (const e of second < 0 ? [entry] : [entry, second]) {
-      this.#start[e] = outcome.start;
-      this.#end[e] = outcome.end;
+      this.#start[e] = span.start;
+      this.#end[e] = span.end;
       const made = kindAt(s, e) === F ? outcome.forward : outcome.backward;
       this.#made[e] = made;
       if (kindAt(s, e) !== W)
@@ -303,6 +307,16 @@ class Run {
     }
     return found.sort((a, b) => a.start - b.start);
   }
+}
+
+/** The stretch with one more compute piece; communication is left out. */
+function widen(
+  span: { start: number; end: number },
+  piece: PlacedPiece,
+  order: PieceOrder,
+): { start: number; end: number } {
+  if (!order.compute.includes(piece.name)) return span;
+  return { start: Math.min(span.start, piece.start), end: Math.max(span.end, piece.end) };
 }
 
 function alone({ F: f, B: b, W: w }: Costs, kind: number): number {
