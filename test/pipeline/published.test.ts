@@ -168,6 +168,7 @@ describe("the inside of an overlapped pair", () => {
   test("and another one from other times: a long dispatch of the backward hides attention too", () => {
     const times = {
       ...publishedPieces.times,
+      "attention(F)": 10,
       "combine(B)": 0.1,
       "dispatch(F)": 0.1,
       "combine(F)": 0.1,
