@@ -14,7 +14,9 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const host = {
   read(path) {
     const full = join(root, path);
-    return full.startsWith(root) && existsSync(full) ? { file: path, text: readFileSync(full, "utf8") } : undefined;
+    return full.startsWith(root) && existsSync(full)
+      ? { file: path, text: readFileSync(full, "utf8") }
+      : undefined;
   },
 };
 
