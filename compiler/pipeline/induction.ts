@@ -11,7 +11,7 @@
 import type { Expr, PipelineAction } from "../../grammar/ast.ts";
 import { type Channels, channelsOf, queueOf } from "./channels.ts";
 import type { Pipeline } from "./compile.ts";
-import type { Program } from "./evaluate.ts";
+import { allows, type Program } from "./evaluate.ts";
 import { prove } from "./prove.ts";
 import { isJoined, type Schedule } from "./schedule.ts";
 
@@ -21,14 +21,18 @@ export type Generality =
   /** Proved for these sizes and smaller ones that were tried, and why not for all. */
   | { readonly kind: "sizes"; readonly ranks: number; readonly micro: number; readonly why: string };
 
+/** Every smaller number of micro-batches is proved on the way, which is quadratic in the ranks. */
+const mostRanks = 64;
+
 export function generalize(pipeline: Pipeline): Generality {
   const { ranks, micro } = pipeline.schedule;
   const sized = (why: string): Generality => ({ kind: "sizes", ranks, micro, why });
+  if (ranks > mostRanks) return sized(`the induction is tried for up to ${mostRanks} ranks`);
   const steady = steadyPhase(pipeline.program);
   if (typeof steady === "string") return sized(steady);
   const allowed: number[] = [];
   for (let m = 1; m <= 64 * ranks + 64 && allowed.length < 2 + 4 * ranks; m++)
-    if (pipeline.at({ ranks, micro: m }) !== undefined) allowed.push(m);
+    if (allows(pipeline.program, { ranks, micro: m })) allowed.push(m);
   const [first, second] = allowed;
   if (first === undefined || second === undefined)
     return sized("there are no two numbers of micro-batches to compare");

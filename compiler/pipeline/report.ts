@@ -90,8 +90,12 @@ export function studyOf(pipeline: Pipeline, proof: Proved, options: SimulationOp
     options.costs === undefined ? {} : { costs: options.costs },
     proof.channels,
   );
+  const { jitter, stageCosts, link, pieces, buffers } = options;
+  const isPlain = [jitter, stageCosts, pieces, buffers, ...Object.values(link ?? {})].every(
+    (each) => each === undefined,
+  );
   return {
-    simulation: simulate(schedule, { ...options, buffers: proof.buffers }, proof.channels),
+    simulation: isPlain ? plain : simulate(schedule, { ...options, buffers: proof.buffers }, proof.channels),
     bubble: bubbleFormula(plain, proof.channels),
     generality: generalize(pipeline),
   };

@@ -137,11 +137,23 @@ async function one(session: Session, args: Arguments, program: string, sizes: Si
         ]),
       ),
       "",
-      `The library's schedules with ${sizes.ranks} ranks and ${sizes.micro} micro-batches, the model cut into as many stages as each has:`,
-      ...(await libraryTable(args, sizes)).lines,
+      ...(await beside(args, sizes)),
     ].join("\n"),
   );
   return exitCode.ok;
+}
+
+/** Above this many ranks times micro-batches, six more schedules take longer than one is worth waiting for. */
+const mostCompared = 2 ** 20;
+
+async function beside(args: Arguments, sizes: Sizes): Promise<readonly string[]> {
+  if (sizes.ranks * sizes.micro > mostCompared)
+    return ["The library's schedules are left out at this size; --compare has them."];
+  const { lines } = await libraryTable(args, sizes);
+  return [
+    `The library's schedules with ${sizes.ranks} ranks and ${sizes.micro} micro-batches, the model cut into as many stages as each has:`,
+    ...lines,
+  ];
 }
 
 function summary(formula: string, { simulation, bubble }: Study): readonly string[] {
