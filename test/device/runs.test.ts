@@ -21,10 +21,10 @@ interface Runs {
 }
 
 const devices: readonly Runs[] = [
-  { name: "js", target: "js", open: () => openDevice("js"), most: [8, 1] },
-  { name: "the PTX simulator, sm_90a", target: "ptx:sm_90a", open: () => openSimulator(), most: [2, 1] },
+  { name: "js", target: "js", open: () => openDevice("js"), most: [4, 1] },
+  { name: "the PTX simulator, sm_90a", target: "ptx:sm_90a", open: () => openSimulator(), most: [1, 1] },
   { name: "the PTX simulator, sm_80", target: "ptx:sm_80", open: () => openSimulator(), most: [1, 0] },
-  { name: "Dawn", target: "wgsl", open: async () => deviceOf(await openDawn()), most: [1, 1] },
+  { name: "Dawn", target: "wgsl", open: async () => deviceOf(await openDawn()), most: [1, 0] },
   { name: "wgpu with shader-f16", target: "wgsl:f16", open: async () => deviceOf(await openWgpu()), most: [1, 0], only: "f16" },
 ];
 
