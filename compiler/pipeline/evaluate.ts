@@ -14,7 +14,8 @@ import {
   type Variable,
 } from "./expressions.ts";
 import { layStages } from "./stages.ts";
-import { B, F, I, joined, type Schedule, type Site, W } from "./schedule.ts";
+import { B, F, I, type Schedule, type Site, W } from "./schedule.ts";
+import { ActionList } from "./action-list.ts";
 
 export interface Sizes {
   readonly ranks: number;
@@ -53,7 +54,7 @@ export interface Phase {
 }
 
 /** Performs an action for the values in `env`: writes it into the rank's list. */
-type Step = (env: Env, out: Writer) => void;
+type Step = (env: Env, out: ActionList) => void;
 
 /** The block made ready to evaluate, or undefined after errors in the report. */
 export function prepare(file: string, decl: PipelineDecl, report: Report): Program | undefined {
@@ -230,98 +231,6 @@ class OverlapError extends Error {
 
 // ---------------------------------------------------------------- running
 
-/** The rank's actions as they come, in arrays that grow. */
-class Writer {
-  kind: Uint8Array = new Uint8Array(1024);
-  lane: Uint8Array = new Uint8Array(1024);
-  batch: Int32Array = new Int32Array(1024);
-  site: Uint16Array = new Uint16Array(1024);
-  length = 0;
-  readonly #directionOf: readonly number[];
-  /** Next micro-batch of each lane, forward and backward. */
-  readonly #forward: Int32Array;
-  readonly #backward: Int32Array;
-  /** Owed weight gradients of this rank, as indices of their `I` entries; taken from `#head` on. */
-  #owed: number[] = [];
-  #head = 0;
-
-  constructor(directionOf: readonly number[]) {
-    this.#directionOf = directionOf;
-    this.#forward = new Int32Array(directionOf.length);
-    this.#backward = new Int32Array(directionOf.length);
-  }
-
-  nextRank(): void {
-    this.#forward.fill(0);
-    this.#backward.fill(0);
-    this.#owed = [];
-    this.#head = 0;
-  }
-
-  push(kind: number, lane: number, site: number): void {
-    const counts = kind === F ? this.#forward : this.#backward;
-    const batch = counts[lane] ?? 0;
-    counts[lane] = batch + 1;
-    if (kind === I) this.#owed.push(this.length);
-    this.#add(kind, lane, batch, site);
-  }
-
-  /** A `W`, for the oldest owed gradient of a direction or a lane, or of any where these are -1. */
-  pushOwed(direction: number, lane: number, site: number): void {
-    const owed = this.#owed;
-    let at = this.#head;
-    if (direction >= 0) while (at < owed.length && !this.#isFor(owed[at] ?? 0, direction, lane)) at += 1;
-    const entry = owed[at];
-    if (entry === undefined) {
-      this.#add(W, Math.max(0, lane), -1, site);
-      return;
-    }
-    if (at === this.#head) this.#head += 1;
-    else owed.splice(at, 1);
-    this.#add(W, this.lane[entry] ?? 0, this.batch[entry] ?? 0, site);
-  }
-
-  #isFor(entry: number, direction: number, lane: number): boolean {
-    const own = this.lane[entry] ?? 0;
-    return lane >= 0 ? own === lane : this.#directionOf[own] === direction;
-  }
-
-  /** Joins what was written since `from`; false unless it is one F and one B or I. */
-  pair(from: number): boolean {
-    if (this.length !== from + 2) return false;
-    const [a, b] = [this.kind[from] ?? W, this.kind[from + 1] ?? W];
-    const backward = a === F ? b : a;
-    if ((a !== F && b !== F) || (backward !== B && backward !== I)) return false;
-    this.kind[from] = a | joined;
-    return true;
-  }
-
-  #add(kind: number, lane: number, batch: number, site: number): void {
-    const n = this.length;
-    if (n === this.kind.length) this.#grow();
-    this.kind[n] = kind;
-    this.lane[n] = lane;
-    this.batch[n] = batch;
-    this.site[n] = site;
-    this.length = n + 1;
-  }
-
-  #grow(): void {
-    const size = this.length * 2;
-    const [kind, lane, batch, site] = [
-      new Uint8Array(size),
-      new Uint8Array(size),
-      new Int32Array(size),
-      new Uint16Array(size),
-    ];
-    kind.set(this.kind);
-    lane.set(this.lane);
-    batch.set(this.batch);
-    site.set(this.site);
-    [this.kind, this.lane, this.batch, this.site] = [kind, lane, batch, site];
-  }
-}
-
 /** Whether the block's `where` allows these sizes. */
 export function allows(program: Program, { ranks, micro }: Sizes): boolean {
   const env: Env = [ranks, micro];
@@ -369,7 +278,7 @@ function run(program: Program, sizes: Sizes, place: Place, report: Report): Sche
   bindDirections(program, env);
   const laid = layStages(program, env, ranks, report);
   if (laid === undefined) return undefined;
-  const out = new Writer(laid.directionOf);
+  const out = new ActionList(laid.directionOf);
   const start = new Int32Array(ranks + 1);
   for (let rank = 0; rank < ranks; rank++) {
     env[program.rankSlot] = rank;
