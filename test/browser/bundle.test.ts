@@ -56,16 +56,21 @@ function expected(): string {
 }
 
 it.skipIf(!here)(`runs in Chromium${here ? "" : ` (not here: ${chromium})`}`, async () => {
-  const { port } = server?.address() as AddressInfo;
+  const address = server?.address() as AddressInfo | null | undefined;
+  if (address === null || address === undefined) throw new Error("the server is not up");
+  const { port } = address;
   const profile = mkdtempSync(join(tmpdir(), "weft-profile-"));
   const browser = spawn(chromium, [
     "--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", `--user-data-dir=${profile}`, "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader",
     "--remote-debugging-port=0", `http://127.0.0.1:${port}/`,
   ], { stdio: "ignore" });
-  onTestFinished(() => rmSync(profile, { recursive: true, force: true, maxRetries: 5 }));
+  const ended = new Promise((resolve) => browser.once("exit", resolve));
+  // Its children may still be writing when it is gone.
+  onTestFinished(() => rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
   const lines = (await heard).split("\n");
-  browser.kill("SIGKILL");
+  browser.kill("SIGTERM");
+  await ended;
   expect(lines.map((line) => line.split(": ")[0])).toEqual(["js", "webgpu"]);
   const want = expected().split(" ").map(Number);
   for (const line of lines) {

@@ -108,7 +108,7 @@ describe("machines", () => {
   });
 
   test("SARIF has rules, regions, fingerprints, and keeps within a scanner's limits", () => {
-    const log = toSarif([one, one], sources, { version: "0.1.0", informationUri: "https://example.org" });
+    const log = toSarif([one, one], sources, { version: "0.1.0" });
     expect(log).toMatchObject({
       version: "2.1.0",
       runs: [
@@ -142,7 +142,7 @@ describe("machines", () => {
     const many = toSarif(
       Array.from({ length: sarifLimits.results + 3 }, () => one),
       sources,
-      { version: "0", informationUri: "https://example.org" },
+      { version: "0" },
     );
     expect(JSON.stringify(many).match(/"ruleIndex"/g)).toHaveLength(sarifLimits.results);
     expect(JSON.stringify(many)).toContain("3 more results are left out");

@@ -138,7 +138,7 @@ describe("attention from a typed tree", () => {
     ];
     const keep = [1, 0, 1, 1, 1, 0];
     expectClose(
-      run(made, { q, k, v, keep }, { S, T, E }).out,
+      run(made, { q, k, v, keep }, { S, T, E })["out"],
       expected(S, T, D, E, q, k, v, keep),
       2 * halfUlp.bf16,
     );

@@ -92,7 +92,7 @@ describe("the published step counts", () => {
   });
 });
 
-const costs: readonly { F: number; B: number; W: number; FB: number }[] = [];
+const costs: { F: number; B: number; W: number; FB: number }[] = [];
 for (const F of [1, 2, 3])
   for (let W = 0; W <= F; W++)
     for (const FB of [2 * F + W, 2 * F + W - 1]) costs.push({ F, B: F + W, W, FB });

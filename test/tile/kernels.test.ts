@@ -73,7 +73,11 @@ it("computes random loops on the PTX simulator, with no finding", () => {
   fc.assert(fc.property(samples, fc.nat(1000), (sample, seed) => {
     const one = makeCase(sample, target.caps, seed);
     const kernel = kernelOf(one, target);
-    const { buffers, findings } = simulate(kernel, target.caps, memoryOf(one, sample), sample.dims);
+    const { buffers, findings } = simulate(kernel, target.caps, {
+      buffers: memoryOf(one, sample),
+      sizes: kernel.sizes.map(({ dim }) => evaluate(dim, sample.dims)),
+      grid: gridOf(kernel, sample),
+    });
     expect(findings).toEqual([]);
     expect(disagreement(one.expected, outputsOf(one, sample, buffers))).toBeUndefined();
   }), { numRuns: 12 });
