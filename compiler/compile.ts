@@ -93,7 +93,10 @@ export interface Compiled extends Checked {
 }
 
 /** Checks a file and what it imports. */
-export function check({ source, host }: CheckRequest): Checked & { readonly program: TypedProgram | undefined } {
+export function check({
+  source,
+  host,
+}: CheckRequest): Checked & { readonly program: TypedProgram | undefined } {
   const report = createReport();
   const sources = new Map([[source.file, source.text]]);
   const program = checkProgram({ ...source, host: remember(host, sources), report });
@@ -108,11 +111,19 @@ export function compile(request: CompileRequest): Compiled {
   const sources = new Map([[source.file, source.text]]);
   const trace: TraceStep[] = [];
   const ended = (parts: Partial<Compiled>): Compiled => ({
-    program: undefined, graph: undefined, fused: undefined, fusion: [], artifact: undefined,
-    diagnostics: report.diagnostics, sources, trace, ...parts,
+    program: undefined,
+    graph: undefined,
+    fused: undefined,
+    fusion: [],
+    artifact: undefined,
+    diagnostics: report.diagnostics,
+    sources,
+    trace,
+    ...parts,
   });
   const target = request.target === undefined ? undefined : parseTarget(request.target);
-  if (request.target !== undefined && target === undefined) report.add(unknownTarget(request.target, targetNames, source.file));
+  if (request.target !== undefined && target === undefined)
+    report.add(unknownTarget(request.target, targetNames, source.file));
 
   const program = checkProgram({ ...source, host: remember(request.host, sources), report });
   if (program === undefined || report.failed) return ended({});
@@ -120,22 +131,45 @@ export function compile(request: CompileRequest): Compiled {
   if (fn === undefined) return ended({ program });
 
   const { dims, dtypes } = request;
-  const graph = lowerFunction(program, fn, { dims, dtypes, arena, report, reassociate, locate: (place) => locationText(place, sources) });
+  const graph = lowerFunction(program, fn, {
+    dims,
+    dtypes,
+    arena,
+    report,
+    reassociate,
+    locate: (place) => locationText(place, sources),
+  });
   if (graph === undefined || report.failed) return ended({ program });
   trace.push({ pass: "lower", text: () => printGraph(arena, graph) });
   const note = (pass: string, text: () => string): void => void trace.push({ pass, text });
   const plain = runPasses([simplify, expand, simplify], graph, { arena }, note);
-  const { graph: merged, report: fusion } = fuseGraph(arena, plain, { ...fuseDefaults, maxBuffers: target?.caps.maxBuffers ?? fuseDefaults.maxBuffers });
-  const fused = runPasses([{ name: "fuse", run: () => merged }, narrow, lowerFunctions], plain, { arena }, note);
+  const { graph: merged, report: fusion } = fuseGraph(arena, plain, {
+    ...fuseDefaults,
+    maxBuffers: target?.caps.maxBuffers ?? fuseDefaults.maxBuffers,
+  });
+  const fused = runPasses(
+    [{ name: "fuse", run: () => merged }, narrow, lowerFunctions],
+    plain,
+    { arena },
+    note,
+  );
   const front = { program, graph: { arena, graph }, fused, fusion };
   if (target === undefined) return ended(front);
 
   const names = new KernelNames(arena, fused);
   const storage = assignStorage(fused, topological(fused), (ref) => names.value(ref));
   if (!fits(storage, target, fn, report)) return ended(front);
-  const launches = storage.steps.map((step) => launchOf(step, { arena, names, target, trace, locate: (place) => lineOf(place, sources) }));
+  const launches = storage.steps.map((step) =>
+    launchOf(step, { arena, names, target, trace, locate: (place) => lineOf(place, sources) }),
+  );
   const entry = fn.module === undefined ? fn.name : `${fn.module.name}.${fn.name}`;
-  const artifact = buildPlan({ ...planOf(storage, graph, axisNames(fn), target), compiler: version, program: `${source.file}:${entry}`, bound: dims, launches });
+  const artifact = buildPlan({
+    ...planOf(storage, graph, axisNames(fn), target),
+    compiler: version,
+    program: `${source.file}:${entry}`,
+    bound: dims,
+    launches,
+  });
   return ended({ ...front, artifact });
 }
 
@@ -154,17 +188,30 @@ function remember(host: SourceHost, sources: Map<string, string>): SourceHost {
 function findEntry(program: TypedProgram, entry: string | undefined, report: Report): TypedFn | undefined {
   const all = [
     ...program.fns.map((fn) => ({ path: fn.name, fn })),
-    ...program.modules.flatMap((module) => module.fns.map((fn) => ({ path: `${module.name}.${fn.name}`, fn }))),
+    ...program.modules.flatMap((module) =>
+      module.fns.map((fn) => ({ path: `${module.name}.${fn.name}`, fn })),
+    ),
   ];
   if (entry === undefined) {
-    const last = all.reduce<(typeof all)[number] | undefined>((a, b) => (a === undefined || b.fn.place.start > a.fn.place.start ? b : a), undefined);
+    const last = all.reduce<(typeof all)[number] | undefined>(
+      (a, b) => (a === undefined || b.fn.place.start > a.fn.place.start ? b : a),
+      undefined,
+    );
     if (last === undefined) report.add(unknownEntry("", [], program.file));
     return last?.fn;
   }
   const found = all.find(({ path }) => path === entry) ?? only(all.filter(({ fn }) => fn.name === entry));
   if (found !== undefined) return found.fn;
   const several = all.filter(({ fn }) => fn.name === entry).map(({ path }) => path);
-  report.add(several.length > 1 ? ambiguousEntry(entry, several, program.file) : unknownEntry(entry, all.map(({ path }) => path), program.file));
+  report.add(
+    several.length > 1
+      ? ambiguousEntry(entry, several, program.file)
+      : unknownEntry(
+          entry,
+          all.map(({ path }) => path),
+          program.file,
+        ),
+  );
   return undefined;
 }
 
@@ -179,7 +226,11 @@ interface Emitting {
   readonly names: KernelNames;
   readonly target: ChosenTarget;
   readonly trace: TraceStep[];
-  readonly locate: (place: Place) => { readonly file: string; readonly line: number; readonly column: number };
+  readonly locate: (place: Place) => {
+    readonly file: string;
+    readonly line: number;
+    readonly column: number;
+  };
 }
 
 /** One step to one kernel: schedule, lower, legalize, emit. */
@@ -191,18 +242,24 @@ function launchOf(step: Step, cx: Emitting): LaunchRequest {
   const buffers = step.kind === "copy" ? [step.from, step.to] : step.buffers;
   const reads = node.kind === "scatter" ? node.inputs.slice(1) : node.inputs;
   const inputNames = step.kind === "copy" ? [step.from.name] : reads.map((ref) => cx.names.value(ref));
-  const tiles = schedule({
-    node,
-    name,
-    summary: step.kind === "copy" ? `${step.to.name} = ${step.from.name}` : cx.names.summary(node),
-    inputNames: node.kind === "scatter" ? ["", ...inputNames] : inputNames,
-    outputNames: buffers.slice(reads.length).map((storage) => storage.name),
-    place: place === undefined ? undefined : cx.locate(place),
-  }, caps);
+  const tiles = schedule(
+    {
+      node,
+      name,
+      summary: step.kind === "copy" ? `${step.to.name} = ${step.from.name}` : cx.names.summary(node),
+      inputNames: node.kind === "scatter" ? ["", ...inputNames] : inputNames,
+      outputNames: buffers.slice(reads.length).map((storage) => storage.name),
+      place: place === undefined ? undefined : cx.locate(place),
+    },
+    caps,
+  );
   hold(verifyTiles(tiles), () => printTiles(tiles));
   cx.trace.push({ pass: "tile", text: () => printTiles(tiles) });
   const kernel = improve(lowerTileProgram(tiles, caps));
-  hold(verifyKernel(kernel).map(({ message }) => message), () => printKernel(kernel));
+  hold(
+    verifyKernel(kernel).map(({ message }) => message),
+    () => printKernel(kernel),
+  );
   cx.trace.push({ pass: "kernel", text: () => printKernel(kernel) });
   const legal = target.legalize(kernel, caps);
   const emitted = target.emit(legal, caps);
@@ -224,7 +281,12 @@ function hold(problems: readonly string[], text: () => string): void {
 
 function usesMatrix(kernel: Kernel): boolean {
   const inside = (ops: Kernel["body"]): boolean =>
-    ops.some((op) => (op.kind === "instruction" && op.name.startsWith("mma")) || (op.kind === "for" && inside(op.body)) || (op.kind === "if" && (inside(op.then) || inside(op.else))));
+    ops.some(
+      (op) =>
+        (op.kind === "instruction" && op.name.startsWith("mma")) ||
+        (op.kind === "for" && inside(op.body)) ||
+        (op.kind === "if" && (inside(op.then) || inside(op.else))),
+    );
   return inside(kernel.body);
 }
 
@@ -233,15 +295,26 @@ function copyNode(arena: Arena, type: TensorType): LoopNode | ScatterNode {
   const source = arena.ref(arena.input("source", "argument", type));
   const axes = type.shape.map((extent, k) => ({ name: `i${k}`, extent }));
   const inputs = [source];
-  const value = arena.read(inputs, source, axes.map((_, k) => arena.axis(k)));
+  const value = arena.read(
+    inputs,
+    source,
+    axes.map((_, k) => arena.axis(k)),
+  );
   const plain = type.dtype === "f32" || value.type !== "f32" ? value : arena.round(type.dtype, value);
-  return arena.loop({ axes, inputs, results: [{ value: plain, dtype: type.dtype, axes: axes.map((_, k) => k) }] });
+  return arena.loop({
+    axes,
+    inputs,
+    results: [{ value: plain, dtype: type.dtype, axes: axes.map((_, k) => k) }],
+  });
 }
 
 // ---------------------------------------------------------------- the plan
 
 function planOf(
-  storage: Program, graph: Graph, axes: ReadonlyMap<string, readonly string[]>, { target, caps }: ChosenTarget,
+  storage: Program,
+  graph: Graph,
+  axes: ReadonlyMap<string, readonly string[]>,
+  { target, caps }: ChosenTarget,
 ): Omit<Parameters<typeof buildPlan>[0], "compiler" | "program" | "bound" | "launches"> {
   const axesOf = (name: string, type: TensorType): readonly string[] => {
     const known = axes.get(name);
@@ -253,11 +326,31 @@ function planOf(
     extension: target.extension,
     dynamic: graph.dims,
     checks: [...graph.checks, ...indexChecks(storage, caps)],
-    values: storage.storages.map(({ id, type }) => ({ id, dtype: type.dtype, shape: type.shape, inPlaceOf: undefined })),
-    inputs: storage.inputs.map(({ input, storage: home }) => ({ name: input.name, axes: axesOf(input.name, home.type), role: input.role, value: home.id })),
+    values: storage.storages.map(({ id, type }) => ({
+      id,
+      dtype: type.dtype,
+      shape: type.shape,
+      inPlaceOf: undefined,
+    })),
+    inputs: storage.inputs.map(({ input, storage: home }) => ({
+      name: input.name,
+      axes: axesOf(input.name, home.type),
+      role: input.role,
+      value: home.id,
+    })),
     outputs: [
-      ...storage.results.map(({ name, storage: home }) => ({ name, axes: axesOf(name, home.type), role: "result" as const, value: home.id })),
-      ...states.map(({ input, storage: home }) => ({ name: input.name, axes: axesOf(input.name, home.type), role: "state" as const, value: home.id })),
+      ...storage.results.map(({ name, storage: home }) => ({
+        name,
+        axes: axesOf(name, home.type),
+        role: "result" as const,
+        value: home.id,
+      })),
+      ...states.map(({ input, storage: home }) => ({
+        name: input.name,
+        axes: axesOf(input.name, home.type),
+        role: "state" as const,
+        value: home.id,
+      })),
     ],
   };
 }
@@ -275,7 +368,14 @@ function indexChecks(storage: Program, caps: Caps): Graph["checks"] {
   return storage.storages.flatMap(({ type, name }) => {
     const elements = elementsOf(type);
     if (elements.kind === "const") return [];
-    return [{ left: elements, relation: "<=" as const, right: constant(index32), message: `'${name}' has more elements than this target's 32-bit indices reach` }];
+    return [
+      {
+        left: elements,
+        relation: "<=" as const,
+        right: constant(index32),
+        message: `'${name}' has more elements than this target's 32-bit indices reach`,
+      },
+    ];
   });
 }
 
@@ -291,7 +391,10 @@ function fits(storage: Program, { caps }: ChosenTarget, fn: TypedFn, report: Rep
 
 // ---------------------------------------------------------------- places
 
-function lineOf(place: Place, sources: ReadonlyMap<string, string>): { readonly file: string; readonly line: number; readonly column: number } {
+function lineOf(
+  place: Place,
+  sources: ReadonlyMap<string, string>,
+): { readonly file: string; readonly line: number; readonly column: number } {
   const before = (sources.get(place.file) ?? "").slice(0, place.start).split("\n");
   return { file: place.file, line: before.length, column: (before.at(-1) ?? "").length + 1 };
 }

@@ -25,12 +25,34 @@ export { renderDiagnostics as render } from "./diagnostics/render.ts";
 export { toSarif } from "./diagnostics/sarif.ts";
 export type { FusionDecision, FusionReport } from "./passes/fuse.ts";
 export {
-  actionsOf, bubbleFormula, chromeTrace, compilePipeline, ganttSvg, generalize, instructionsOf, printFormula, prove,
-  publishedPieces, simulate,
+  actionsOf,
+  bubbleFormula,
+  chromeTrace,
+  compilePipeline,
+  ganttSvg,
+  generalize,
+  instructionsOf,
+  printFormula,
+  prove,
+  publishedPieces,
+  simulate,
 } from "./pipeline/index.ts";
 export type {
-  Bubble, CompiledPipeline, Costs, Formula, Generality, Instruction, Pieces, Pipeline, PipelineRequest, PlainAction,
-  Proof, ProofOptions, Schedule, Simulation, SimulationOptions,
+  Bubble,
+  CompiledPipeline,
+  Costs,
+  Formula,
+  Generality,
+  Instruction,
+  Pieces,
+  Pipeline,
+  PipelineRequest,
+  PlainAction,
+  Proof,
+  ProofOptions,
+  Schedule,
+  Simulation,
+  SimulationOptions,
 } from "./pipeline/index.ts";
 export type { Artifact, Plan, PlanKernel, PlanTensor } from "./plan/plan.ts";
 export { targetNames } from "./targets/index.ts";
@@ -41,5 +63,9 @@ export { version } from "./version.ts";
 export function format(source: Source): Checked & { readonly text: string | undefined } {
   const { text, errors } = formatText(source.text);
   const diagnostics = errors.map((error) => syntaxDiagnostic(source.file, error));
-  return { text: errors.length === 0 ? text : undefined, diagnostics, sources: new Map([[source.file, source.text]]) };
+  return {
+    text: errors.length === 0 ? text : undefined,
+    diagnostics,
+    sources: new Map([[source.file, source.text]]),
+  };
 }

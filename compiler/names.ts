@@ -14,19 +14,26 @@ export class KernelNames {
   constructor(arena: Arena, graph: Graph) {
     this.#arena = arena;
     this.#program = graph.name;
-    this.#results = new Map(graph.results.map(({ name, value }) => [`${value.node.id}.${value.output}`, name]));
+    this.#results = new Map(
+      graph.results.map(({ name, value }) => [`${value.node.id}.${value.output}`, name]),
+    );
   }
 
   /** The source's name of a value, or what it is part of. */
   value(ref: Ref): string {
     if (ref.node.kind === "input") return ref.node.name;
-    const hint = this.#results.get(`${ref.node.id}.${ref.output}`) ?? this.#arena.hint(ref) ?? this.#arena.hint({ node: ref.node, output: 0 });
+    const hint =
+      this.#results.get(`${ref.node.id}.${ref.output}`) ??
+      this.#arena.hint(ref) ??
+      this.#arena.hint({ node: ref.node, output: 0 });
     return hint ?? `value${ref.node.id}`;
   }
 
   /** `attend_score`: the function and what the kernel computes, each kernel's its own. */
   kernel(node: LoopNode | ScatterNode): string {
-    const first = node.types.map((_, output) => this.#arena.hint({ node, output })).find((hint) => hint !== undefined);
+    const first = node.types
+      .map((_, output) => this.#arena.hint({ node, output }))
+      .find((hint) => hint !== undefined);
     return this.unique(first === undefined ? this.#program : `${this.#program}_${first}`);
   }
 
@@ -43,9 +50,15 @@ export class KernelNames {
     const from = inputs.length === 0 ? "" : ` from ${[...new Set(inputs)].join(", ")}`;
     if (node.kind === "scatter") return `${this.value({ node, output: 0 })}: rows scattered by index${from}`;
     const axes = [...node.axes, ...node.over];
-    const results = node.results.map((result, output) => `${this.value({ node, output })}[${result.axes.map((k) => axes[k]?.name ?? "").join(", ")}]`);
+    const results = node.results.map(
+      (result, output) =>
+        `${this.value({ node, output })}[${result.axes.map((k) => axes[k]?.name ?? "").join(", ")}]`,
+    );
     const over = node.over.map((axis) => axis.name).join(", ");
-    const sweeps = node.carriers.length === 0 ? "" : `: ${node.carriers.map((carrier) => carrier.monoid).join(", ")} over ${over}`;
+    const sweeps =
+      node.carriers.length === 0
+        ? ""
+        : `: ${node.carriers.map((carrier) => carrier.monoid).join(", ")} over ${over}`;
     return `${results.join(", ")}${from}${sweeps}`;
   }
 }

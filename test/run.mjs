@@ -18,7 +18,10 @@ const parts = {
   nvcc: { for: "compiling emitted CUDA C++", here: () => has("nvcc", "--version") },
   webgpu: {
     for: "running WGSL through Dawn",
-    here: () => process.env.VK_DRIVER_FILES !== undefined || existsSync("/usr/lib/chromium/vk_swiftshader_icd.json") || has("vulkaninfo"),
+    here: () =>
+      process.env.VK_DRIVER_FILES !== undefined ||
+      existsSync("/usr/lib/chromium/vk_swiftshader_icd.json") ||
+      has("vulkaninfo"),
   },
   deno: {
     for: "validating WGSL with naga, and running f16 kernels",
@@ -47,13 +50,17 @@ step("format", "npx", ["prettier", "--check", "--log-level", "warn", "."]);
 
 console.log("== tests");
 const file = join(folder, "results.json");
-spawnSync("npx", ["vitest", "run", "--reporter=default", "--reporter=json", `--outputFile=${file}`], { stdio: "inherit" });
+spawnSync("npx", ["vitest", "run", "--reporter=default", "--reporter=json", `--outputFile=${file}`], {
+  stdio: "inherit",
+});
 if (existsSync(file)) {
   const results = JSON.parse(readFileSync(file, "utf8"));
   counts.passed += results.numPassedTests;
   counts.failed += results.numFailedTests;
   // A file that does not load has no tests to count.
-  counts.failed += results.testResults.filter((suite) => suite.status === "failed" && suite.assertionResults.length === 0).length;
+  counts.failed += results.testResults.filter(
+    (suite) => suite.status === "failed" && suite.assertionResults.length === 0,
+  ).length;
   const skipped = results.numPendingTests + (results.numTodoTests ?? 0);
   if (skipped > 0) console.log(`${skipped} skipped`);
   if (skipped > 0 && required.length > 0) counts.failed += skipped;

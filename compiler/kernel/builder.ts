@@ -15,7 +15,18 @@ import { invariant } from "../diagnostics/diagnostic.ts";
 import type { Dim } from "../types/dim.ts";
 import type { DType } from "../types/dtype.ts";
 import { isComparison, simplifyBinary, simplifyFma, simplifySelect, simplifyUnary } from "./fold.ts";
-import type { BinaryFn, Buffer, Kernel, Op, Operand, Register, SizeParam, UnaryFn, Value, ValueType } from "./ir.ts";
+import type {
+  BinaryFn,
+  Buffer,
+  Kernel,
+  Op,
+  Operand,
+  Register,
+  SizeParam,
+  UnaryFn,
+  Value,
+  ValueType,
+} from "./ir.ts";
 import { binaryRange, joinRanges, wholeRange, type Range } from "./range.ts";
 import { evaluateBitcast, evaluateConvert, normalizeScalar, type ScalarValue } from "./scalar.ts";
 
@@ -32,8 +43,13 @@ export type KernelHead = Pick<Kernel, "name" | "grid" | "summary" | "files">;
 /** Type that an element of a storage dtype has in a register. */
 export function elementType(dtype: DType): ValueType {
   switch (dtype) {
-    case "e4m3": case "e5m2": case "i8": case "u8": return "b8";
-    default: return dtype;
+    case "e4m3":
+    case "e5m2":
+    case "i8":
+    case "u8":
+      return "b8";
+    default:
+      return dtype;
   }
 }
 
@@ -65,9 +81,21 @@ export class KernelBuilder {
     return this.addBuffer({ ...parts, space: "global" });
   }
 
-  shared(parts: { readonly name: string; readonly dtype: DType; readonly length: number; readonly align?: number }): Buffer {
+  shared(parts: {
+    readonly name: string;
+    readonly dtype: DType;
+    readonly length: number;
+    readonly align?: number;
+  }): Buffer {
     const length: Dim = { kind: "const", value: parts.length };
-    return this.addBuffer({ name: parts.name, dtype: parts.dtype, length, align: parts.align ?? 16, space: "shared", access: "read-write" });
+    return this.addBuffer({
+      name: parts.name,
+      dtype: parts.dtype,
+      length,
+      align: parts.align ?? 16,
+      space: "shared",
+      access: "read-write",
+    });
   }
 
   /** A buffer like another; its id is this kernel's. */
@@ -80,7 +108,13 @@ export class KernelBuilder {
 
   finish(head: KernelHead): Kernel {
     invariant(this.#scopes.length === 1, "finish inside of a body");
-    return { ...head, buffers: this.#buffers, sizes: this.#sizes, threads: this.threads, body: this.#top().ops };
+    return {
+      ...head,
+      buffers: this.#buffers,
+      sizes: this.#sizes,
+      threads: this.threads,
+      body: this.#top().ops,
+    };
   }
 
   // Values that are there from the start.
@@ -95,7 +129,8 @@ export class KernelBuilder {
     this.#top().known.set(constantKey(type, scalar), dst);
     this.#definitions.set(dst, op);
     this.#constants.set(dst, scalar);
-    if (typeof scalar === "number" && wholeRange(type) !== undefined) this.#ranges.set(dst, { low: scalar, high: scalar });
+    if (typeof scalar === "number" && wholeRange(type) !== undefined)
+      this.#ranges.set(dst, { low: scalar, high: scalar });
     return dst;
   }
 
@@ -130,12 +165,18 @@ export class KernelBuilder {
 
   /** Reads a size parameter by position, in the type and with the hint of `like`. */
   sizeParam(param: number, like: Pick<Value, "type" | "hint">): Value {
-    return this.#pure({ kind: "size", dst: this.#value(like.type, like.hint), param }, like.type === "i32" ? { low: 0, high: 2 ** 31 - 1 } : undefined);
+    return this.#pure(
+      { kind: "size", dst: this.#value(like.type, like.hint), param },
+      like.type === "i32" ? { low: 0, high: 2 ** 31 - 1 } : undefined,
+    );
   }
 
   thread(): Value {
     if (this.threads === 1) return this.i32(0);
-    return this.#pure({ kind: "thread", dst: this.#value("i32", "thread") }, { low: 0, high: this.threads - 1 });
+    return this.#pure(
+      { kind: "thread", dst: this.#value("i32", "thread") },
+      { low: 0, high: this.threads - 1 },
+    );
   }
 
   lane(): Value {
@@ -153,7 +194,8 @@ export class KernelBuilder {
   /** Promises that an i32 or u32 lies in low..high wherever it is defined, and gives it back. */
   bound(value: Value, low: number, high: number): Value {
     const known = this.rangeOf(value);
-    if (known !== undefined) this.#ranges.set(value, { low: Math.max(low, known.low), high: Math.min(high, known.high) });
+    if (known !== undefined)
+      this.#ranges.set(value, { low: Math.max(low, known.low), high: Math.min(high, known.high) });
     return value;
   }
 
@@ -243,20 +285,30 @@ export class KernelBuilder {
     if (known !== undefined) return this.constant(type, evaluateConvert(a.type, type, storage, known));
     const range = wholeRange(type);
     const from = this.rangeOf(a);
-    const kept = range !== undefined && from !== undefined && from.low >= range.low && from.high <= range.high ? from : range;
-    return this.#pure({ kind: "convert", dst: this.#value(type, hint), a, storage }, a.type === "bool" && range !== undefined ? { low: 0, high: 1 } : kept);
+    const kept =
+      range !== undefined && from !== undefined && from.low >= range.low && from.high <= range.high
+        ? from
+        : range;
+    return this.#pure(
+      { kind: "convert", dst: this.#value(type, hint), a, storage },
+      a.type === "bool" && range !== undefined ? { low: 0, high: 1 } : kept,
+    );
   }
 
   bitcast(a: Value, type: ValueType, hint = ""): Value {
     if (a.type === type) return a;
     const known = this.#constants.get(a);
-    if (known !== undefined && a.type !== "i64") return this.constant(type, evaluateBitcast(a.type, type, known));
+    if (known !== undefined && a.type !== "i64")
+      return this.constant(type, evaluateBitcast(a.type, type, known));
     return this.#pure({ kind: "bitcast", dst: this.#value(type, hint), a }, undefined);
   }
 
   pack(parts: readonly Value[], hint = ""): Value {
     invariant(parts.length === 2 || parts.length === 4, "pack takes two halves or four bytes");
-    return this.#pure({ kind: "pack", dst: this.#value(parts.length === 2 ? "h2" : "b8x4", hint), parts }, undefined);
+    return this.#pure(
+      { kind: "pack", dst: this.#value(parts.length === 2 ? "h2" : "b8x4", hint), parts },
+      undefined,
+    );
   }
 
   /** `type` is the parts': f16 or bf16 of an h2, b8 of a b8x4. */
@@ -300,7 +352,14 @@ export class KernelBuilder {
     const decided = guard === undefined ? true : this.#constants.get(guard);
     const dst = Array.from({ length: count }, () => this.#value(elementType(buffer.dtype), hint));
     if (decided === false) return dst.map((value) => otherwise ?? this.constant(value.type, 0));
-    this.#push({ kind: "load", dst, buffer, index, guard: decided === true ? undefined : guard, otherwise: decided === true ? undefined : otherwise });
+    this.#push({
+      kind: "load",
+      dst,
+      buffer,
+      index,
+      guard: decided === true ? undefined : guard,
+      otherwise: decided === true ? undefined : otherwise,
+    });
     return dst;
   }
 
@@ -310,7 +369,13 @@ export class KernelBuilder {
     this.#push({ kind: "store", buffer, index, values, guard: decided === true ? undefined : guard });
   }
 
-  atomic(buffer: Buffer, index: Value, fn: Op<"atomic">["fn"], value: Value, guard?: Value | undefined): void {
+  atomic(
+    buffer: Buffer,
+    index: Value,
+    fn: Op<"atomic">["fn"],
+    value: Value,
+    guard?: Value | undefined,
+  ): void {
     const decided = guard === undefined ? true : this.#constants.get(guard);
     if (decided === false) return;
     this.#push({ kind: "atomic", buffer, index, fn, value, guard: decided === true ? undefined : guard });
@@ -346,7 +411,14 @@ export class KernelBuilder {
   // Control.
 
   /** A loop of one trip is its body, one of none is nothing. */
-  for(from: Value, to: Value, step: number, hint: string, body: (index: Value) => void, unroll: "unroll" | "roll" = "roll"): void {
+  for(
+    from: Value,
+    to: Value,
+    step: number,
+    hint: string,
+    body: (index: Value) => void,
+    unroll: "unroll" | "roll" = "roll",
+  ): void {
     const first = this.#constants.get(from);
     const last = this.#constants.get(to);
     if (typeof first === "number" && typeof last === "number") {
@@ -359,8 +431,17 @@ export class KernelBuilder {
     const index = this.#value(from.type, hint);
     const low = this.rangeOf(from);
     const high = this.rangeOf(to);
-    if (low !== undefined && high !== undefined) this.#ranges.set(index, { low: low.low, high: Math.max(low.low, high.high - 1) });
-    this.#push({ kind: "for", index, from, to, step, unroll: unroll === "unroll", body: this.#nested(() => body(index)) });
+    if (low !== undefined && high !== undefined)
+      this.#ranges.set(index, { low: low.low, high: Math.max(low.low, high.high - 1) });
+    this.#push({
+      kind: "for",
+      index,
+      from,
+      to,
+      step,
+      unroll: unroll === "unroll",
+      body: this.#nested(() => body(index)),
+    });
   }
 
   if(condition: Value, then: () => void, otherwise: () => void = () => undefined): void {
@@ -437,7 +518,19 @@ export class KernelBuilder {
   }
 }
 
-type PureOp = Op<"size" | "thread" | "lane" | "block" | "unary" | "binary" | "fma" | "select" | "convert" | "bitcast" | "pack">;
+type PureOp = Op<
+  | "size"
+  | "thread"
+  | "lane"
+  | "block"
+  | "unary"
+  | "binary"
+  | "fma"
+  | "select"
+  | "convert"
+  | "bitcast"
+  | "pack"
+>;
 
 function constantKey(type: ValueType, value: ScalarValue): string {
   return `const ${type} ${Object.is(value, -0) ? "-0" : String(value)}`;
@@ -447,15 +540,26 @@ function constantKey(type: ValueType, value: ScalarValue): string {
 function pureKey(op: PureOp): string {
   const type = op.dst.type;
   switch (op.kind) {
-    case "size": return `size ${type} ${op.param}`;
-    case "thread": case "lane": return op.kind;
-    case "block": return `block ${op.axis}`;
-    case "unary": return `${op.fn} ${type} ${op.a.id}`;
-    case "binary": return `${op.fn} ${type} ${op.a.id} ${op.b.id}`;
-    case "fma": return `fma ${op.a.id} ${op.b.id} ${op.c.id}`;
-    case "select": return `select ${op.condition.id} ${op.a.id} ${op.b.id}`;
-    case "convert": return `convert ${type} ${op.storage ?? ""} ${op.a.id}`;
-    case "bitcast": return `bitcast ${type} ${op.a.id}`;
-    case "pack": return `pack ${op.parts.map((part) => part.id).join(" ")}`;
+    case "size":
+      return `size ${type} ${op.param}`;
+    case "thread":
+    case "lane":
+      return op.kind;
+    case "block":
+      return `block ${op.axis}`;
+    case "unary":
+      return `${op.fn} ${type} ${op.a.id}`;
+    case "binary":
+      return `${op.fn} ${type} ${op.a.id} ${op.b.id}`;
+    case "fma":
+      return `fma ${op.a.id} ${op.b.id} ${op.c.id}`;
+    case "select":
+      return `select ${op.condition.id} ${op.a.id} ${op.b.id}`;
+    case "convert":
+      return `convert ${type} ${op.storage ?? ""} ${op.a.id}`;
+    case "bitcast":
+      return `bitcast ${type} ${op.a.id}`;
+    case "pack":
+      return `pack ${op.parts.map((part) => part.id).join(" ")}`;
   }
 }

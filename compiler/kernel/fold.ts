@@ -14,7 +14,17 @@ export interface FoldContext {
 }
 
 const comparisons: ReadonlySet<BinaryFn> = new Set<BinaryFn>(["eq", "ne", "lt", "le", "gt", "ge"]);
-const commutative: ReadonlySet<BinaryFn> = new Set<BinaryFn>(["add", "mul", "min", "max", "and", "or", "xor", "eq", "ne"]);
+const commutative: ReadonlySet<BinaryFn> = new Set<BinaryFn>([
+  "add",
+  "mul",
+  "min",
+  "max",
+  "and",
+  "or",
+  "xor",
+  "eq",
+  "ne",
+]);
 
 export function isComparison(fn: BinaryFn): boolean {
   return comparisons.has(fn);
@@ -40,7 +50,8 @@ export function simplifyBinary(cx: FoldContext, fn: BinaryFn, a: Value, b: Value
   if (left !== undefined && right === undefined && commutative.has(fn)) return cx.binary(fn, b, a);
   const byRange = simplifyByRange(cx, fn, a, b);
   if (byRange !== undefined) return byRange;
-  if (right !== undefined) return a.type === "f32" ? simplifyFloat(fn, a, right) : simplifyInteger(cx, fn, a, right);
+  if (right !== undefined)
+    return a.type === "f32" ? simplifyFloat(fn, a, right) : simplifyInteger(cx, fn, a, right);
   return a === b && a.type !== "f32" ? simplifySame(cx, fn, a) : undefined;
 }
 
@@ -59,24 +70,47 @@ function simplifyInteger(cx: FoldContext, fn: BinaryFn, a: Value, right: ScalarV
   const isOne = right === 1 || right === 1n;
   const isOnes = right === -1n || (typeof right === "number" && (right | 0) === -1);
   switch (fn) {
-    case "add": case "mul": return isZero && fn === "add" ? a : isOne && fn === "mul" ? a : isZero ? cx.constant(a.type, 0) : regroup(cx, fn, a, right);
-    case "sub": return isZero ? a : undefined;
-    case "or": case "xor": case "shl": case "shr": return isZero ? a : undefined;
-    case "and": return isZero ? cx.constant(a.type, 0) : isOnes ? a : undefined;
+    case "add":
+    case "mul":
+      return isZero && fn === "add"
+        ? a
+        : isOne && fn === "mul"
+          ? a
+          : isZero
+            ? cx.constant(a.type, 0)
+            : regroup(cx, fn, a, right);
+    case "sub":
+      return isZero ? a : undefined;
+    case "or":
+    case "xor":
+    case "shl":
+    case "shr":
+      return isZero ? a : undefined;
+    case "and":
+      return isZero ? cx.constant(a.type, 0) : isOnes ? a : undefined;
     // Division by zero has no value, so any will do; and some targets refuse to see it.
-    case "div": return isZero ? cx.constant(a.type, 0) : isOne ? a : divideByPower(cx, a, right);
-    case "rem": return isZero || isOne ? cx.constant(a.type, 0) : remainderByPower(cx, a, right);
-    default: return undefined;
+    case "div":
+      return isZero ? cx.constant(a.type, 0) : isOne ? a : divideByPower(cx, a, right);
+    case "rem":
+      return isZero || isOne ? cx.constant(a.type, 0) : remainderByPower(cx, a, right);
+    default:
+      return undefined;
   }
 }
 
 function simplifyBool(cx: FoldContext, fn: BinaryFn, a: Value, right: boolean): Value | undefined {
   switch (fn) {
-    case "and": return right ? a : cx.constant("bool", false);
-    case "or": return right ? cx.constant("bool", true) : a;
-    case "eq": return right ? a : cx.unary("not", a);
-    case "ne": case "xor": return right ? cx.unary("not", a) : a;
-    default: return undefined;
+    case "and":
+      return right ? a : cx.constant("bool", false);
+    case "or":
+      return right ? cx.constant("bool", true) : a;
+    case "eq":
+      return right ? a : cx.unary("not", a);
+    case "ne":
+    case "xor":
+      return right ? cx.unary("not", a) : a;
+    default:
+      return undefined;
   }
 }
 
@@ -111,11 +145,24 @@ function remainderByPower(cx: FoldContext, a: Value, right: ScalarValue): Value 
 /** `a fn a` on integers and bools. */
 function simplifySame(cx: FoldContext, fn: BinaryFn, a: Value): Value | undefined {
   switch (fn) {
-    case "sub": case "xor": return cx.constant(a.type, 0);
-    case "min": case "max": case "and": case "or": return a;
-    case "eq": case "le": case "ge": return cx.constant("bool", true);
-    case "ne": case "lt": case "gt": return cx.constant("bool", false);
-    default: return undefined;
+    case "sub":
+    case "xor":
+      return cx.constant(a.type, 0);
+    case "min":
+    case "max":
+    case "and":
+    case "or":
+      return a;
+    case "eq":
+    case "le":
+    case "ge":
+      return cx.constant("bool", true);
+    case "ne":
+    case "lt":
+    case "gt":
+      return cx.constant("bool", false);
+    default:
+      return undefined;
   }
 }
 
@@ -126,12 +173,20 @@ function simplifyByRange(cx: FoldContext, fn: BinaryFn, a: Value, b: Value): Val
   const decided = decideComparison(fn, left, right);
   if (decided !== undefined) return cx.constant("bool", decided);
   switch (fn) {
-    case "min": return left.high <= right.low ? a : right.high <= left.low ? b : undefined;
-    case "max": return left.low >= right.high ? a : right.low >= left.high ? b : undefined;
-    case "div": return left.low >= 0 && left.high < right.low ? cx.constant(a.type, 0) : undefined;
-    case "rem": return left.low >= 0 && left.high < right.low ? a : undefined;
-    case "and": return left.low >= 0 && right.low === right.high && isMask(right.high) && left.high <= right.high ? a : undefined;
-    default: return undefined;
+    case "min":
+      return left.high <= right.low ? a : right.high <= left.low ? b : undefined;
+    case "max":
+      return left.low >= right.high ? a : right.low >= left.high ? b : undefined;
+    case "div":
+      return left.low >= 0 && left.high < right.low ? cx.constant(a.type, 0) : undefined;
+    case "rem":
+      return left.low >= 0 && left.high < right.low ? a : undefined;
+    case "and":
+      return left.low >= 0 && right.low === right.high && isMask(right.high) && left.high <= right.high
+        ? a
+        : undefined;
+    default:
+      return undefined;
   }
 }
 
@@ -142,7 +197,8 @@ function isMask(value: number): boolean {
 
 export function simplifyFma(cx: FoldContext, a: Value, b: Value, c: Value): Value | undefined {
   const [x, y, z] = [cx.constantOf(a), cx.constantOf(b), cx.constantOf(c)];
-  if (x !== undefined && y !== undefined && z !== undefined) return cx.constant(a.type, evaluateFma(a.type, x, y, z));
+  if (x !== undefined && y !== undefined && z !== undefined)
+    return cx.constant(a.type, evaluateFma(a.type, x, y, z));
   if (y === 1) return cx.binary("add", a, c);
   if (x === 1) return cx.binary("add", b, c);
   if (a.type !== "f32" && (x === 0 || y === 0)) return c;

@@ -12,7 +12,14 @@ import { dtypes } from "../types/dtype.ts";
 import { instructionOf, AsyncCopies, type Pointer, type Warp } from "./instructions.ts";
 import { BufferMemory, KernelFault, type Toucher } from "./interpret/memory.ts";
 import type { Buffer, Kernel, Kind, Op, Operand, Register, Value } from "./ir.ts";
-import { evaluateBinary, evaluateBitcast, evaluateConvert, evaluateFma, evaluateUnary, type ScalarValue } from "./scalar.ts";
+import {
+  evaluateBinary,
+  evaluateBitcast,
+  evaluateConvert,
+  evaluateFma,
+  evaluateUnary,
+  type ScalarValue,
+} from "./scalar.ts";
 import { isAddress, isRegister } from "./walk.ts";
 
 export { KernelFault } from "./interpret/memory.ts";
@@ -28,9 +35,14 @@ export interface Launch {
 
 export function interpretKernel(kernel: Kernel, launch: Launch): void {
   const global = kernel.buffers.filter((buffer) => buffer.space === "global");
-  invariant(global.length === launch.buffers.length, `${kernel.name} takes ${global.length} buffers, not ${launch.buffers.length}`);
+  invariant(
+    global.length === launch.buffers.length,
+    `${kernel.name} takes ${global.length} buffers, not ${launch.buffers.length}`,
+  );
   const memory = new Map<Buffer, BufferMemory>();
-  global.forEach((buffer, k) => memory.set(buffer, new BufferMemory(kernel.name, buffer, launch.buffers[k] ?? new Uint8Array(0))));
+  global.forEach((buffer, k) =>
+    memory.set(buffer, new BufferMemory(kernel.name, buffer, launch.buffers[k] ?? new Uint8Array(0))),
+  );
   const [columns, rows, layers] = launch.grid;
   for (let z = 0; z < layers; z += 1) {
     for (let y = 0; y < rows; y += 1) {
@@ -53,7 +65,12 @@ class Block {
   /** Where in the source, for messages. */
   #line = "";
 
-  constructor(kernel: Kernel, launch: Launch, memory: ReadonlyMap<Buffer, BufferMemory>, position: readonly [number, number, number]) {
+  constructor(
+    kernel: Kernel,
+    launch: Launch,
+    memory: ReadonlyMap<Buffer, BufferMemory>,
+    position: readonly [number, number, number],
+  ) {
     this.kernel = kernel;
     this.launch = launch;
     this.position = position;
@@ -61,13 +78,18 @@ class Block {
     this.#number = (position[2] * rows + position[1]) * columns + position[0];
     this.#memory = new Map(memory);
     for (const buffer of kernel.buffers) {
-      if (buffer.space === "shared") this.#memory.set(buffer, new BufferMemory(kernel.name, buffer, sharedBytes(buffer)));
+      if (buffer.space === "shared")
+        this.#memory.set(buffer, new BufferMemory(kernel.name, buffer, sharedBytes(buffer)));
     }
   }
 
   run(): void {
-    this.ops(this.kernel.body, Array.from({ length: this.kernel.threads }, (_, thread) => thread));
-    for (const copies of this.#copies.values()) if (copies.unfinished) this.fault("asynchronous copies are still under way at the end");
+    this.ops(
+      this.kernel.body,
+      Array.from({ length: this.kernel.threads }, (_, thread) => thread),
+    );
+    for (const copies of this.#copies.values())
+      if (copies.unfinished) this.fault("asynchronous copies are still under way at the end");
   }
 
   ops(ops: readonly Op[], active: Active): void {
@@ -88,7 +110,10 @@ class Block {
 
   read(value: Value | Register, thread: number): ScalarValue {
     const found = this.#values.get(value)?.[thread];
-    invariant(found !== undefined, `${this.kernel.name}: %${value.id} (${value.hint}) is read before it is defined`);
+    invariant(
+      found !== undefined,
+      `${this.kernel.name}: %${value.id} (${value.hint}) is read before it is defined`,
+    );
     return found;
   }
 
@@ -121,7 +146,8 @@ class Block {
   }
 
   barrier(active: Active): void {
-    if (active.length !== this.kernel.threads) this.fault(`a barrier that ${active.length} of ${this.kernel.threads} threads reach`);
+    if (active.length !== this.kernel.threads)
+      this.fault(`a barrier that ${active.length} of ${this.kernel.threads} threads reach`);
     this.#epoch += 1;
   }
 
@@ -148,7 +174,8 @@ const table: InterpretTable = {
   thread: (op, active, cx) => cx.define(op.dst, active, (thread) => thread),
   lane: (op, active, cx) => cx.define(op.dst, active, (thread) => thread % cx.launch.subgroup),
   block: (op, active, cx) => cx.define(op.dst, active, () => cx.position[op.axis]),
-  unary: (op, active, cx) => cx.define(op.dst, active, (thread) => evaluateUnary(op.fn, op.a.type, cx.read(op.a, thread))),
+  unary: (op, active, cx) =>
+    cx.define(op.dst, active, (thread) => evaluateUnary(op.fn, op.a.type, cx.read(op.a, thread))),
   binary: (op, active, cx) =>
     cx.define(op.dst, active, (thread) => {
       const value = evaluateBinary(op.fn, op.a.type, cx.read(op.a, thread), cx.read(op.b, thread));
@@ -156,18 +183,28 @@ const table: InterpretTable = {
       return value ?? cx.read(op.a, thread);
     }),
   fma: (op, active, cx) =>
-    cx.define(op.dst, active, (thread) => evaluateFma(op.dst.type, cx.read(op.a, thread), cx.read(op.b, thread), cx.read(op.c, thread))),
-  select: (op, active, cx) => cx.define(op.dst, active, (thread) => cx.read(cx.holds(op.condition, thread) ? op.a : op.b, thread)),
+    cx.define(op.dst, active, (thread) =>
+      evaluateFma(op.dst.type, cx.read(op.a, thread), cx.read(op.b, thread), cx.read(op.c, thread)),
+    ),
+  select: (op, active, cx) =>
+    cx.define(op.dst, active, (thread) => cx.read(cx.holds(op.condition, thread) ? op.a : op.b, thread)),
   convert: (op, active, cx) =>
-    cx.define(op.dst, active, (thread) => evaluateConvert(op.a.type, op.dst.type, op.storage, cx.read(op.a, thread))),
-  bitcast: (op, active, cx) => cx.define(op.dst, active, (thread) => evaluateBitcast(op.a.type, op.dst.type, cx.read(op.a, thread))),
+    cx.define(op.dst, active, (thread) =>
+      evaluateConvert(op.a.type, op.dst.type, op.storage, cx.read(op.a, thread)),
+    ),
+  bitcast: (op, active, cx) =>
+    cx.define(op.dst, active, (thread) => evaluateBitcast(op.a.type, op.dst.type, cx.read(op.a, thread))),
   pack: (op, active, cx) => {
     const bits = 32 / op.parts.length;
-    cx.define(op.dst, active, (thread) => op.parts.reduce((word, part, k) => (word | (cx.number(part, thread) << (k * bits))) >>> 0, 0));
+    cx.define(op.dst, active, (thread) =>
+      op.parts.reduce((word, part, k) => (word | (cx.number(part, thread) << (k * bits))) >>> 0, 0),
+    );
   },
   unpack: (op, active, cx) => {
     const bits = 32 / op.dst.length;
-    op.dst.forEach((dst, k) => cx.define(dst, active, (thread) => (cx.number(op.a, thread) >>> (k * bits)) & (2 ** bits - 1)));
+    op.dst.forEach((dst, k) =>
+      cx.define(dst, active, (thread) => (cx.number(op.a, thread) >>> (k * bits)) & (2 ** bits - 1)),
+    );
   },
   var: (op, active, cx) => {
     for (const thread of active) cx.write(op.register, thread, cx.read(op.init, thread));
@@ -181,12 +218,19 @@ const table: InterpretTable = {
   atomic,
   barrier: (_op, active, cx) => cx.barrier(active),
   "shuffle-xor": (op, active, cx) => shuffle(op.dst, op.value, active, cx, (lane) => lane ^ op.mask),
-  "shuffle-index": (op, active, cx) => shuffle(op.dst, op.value, active, cx, (_lane, thread) => cx.number(op.lane, thread)),
+  "shuffle-index": (op, active, cx) =>
+    shuffle(op.dst, op.value, active, cx, (_lane, thread) => cx.number(op.lane, thread)),
   instruction: runInstruction,
   for: runFor,
   if: (op, active, cx) => {
-    cx.ops(op.then, active.filter((thread) => cx.holds(op.condition, thread)));
-    cx.ops(op.else, active.filter((thread) => !cx.holds(op.condition, thread)));
+    cx.ops(
+      op.then,
+      active.filter((thread) => cx.holds(op.condition, thread)),
+    );
+    cx.ops(
+      op.else,
+      active.filter((thread) => !cx.holds(op.condition, thread)),
+    );
   },
   line: (op, _active, cx) => cx.at(` (${cx.kernel.files[op.file] ?? ""}:${op.line}:${op.column})`),
   comment: () => undefined,
@@ -198,7 +242,9 @@ function load(op: Op<"load">, active: Active, cx: Block): void {
     const index = cx.number(op.index, thread);
     const reads = cx.holds(op.guard, thread);
     if (reads) memory.touch(index, op.dst.length, "read", cx.who(thread));
-    op.dst.forEach((dst, k) => cx.write(dst, thread, reads ? memory.get(index + k) : otherwise(op, dst, thread, cx)));
+    op.dst.forEach((dst, k) =>
+      cx.write(dst, thread, reads ? memory.get(index + k) : otherwise(op, dst, thread, cx)),
+    );
   }
 }
 
@@ -229,14 +275,21 @@ function atomic(op: Op<"atomic">, active: Active, cx: Block): void {
   }
 }
 
-function shuffle(dst: Value, value: Value, active: Active, cx: Block, source: (lane: number, thread: number) => number): void {
+function shuffle(
+  dst: Value,
+  value: Value,
+  active: Active,
+  cx: Block,
+  source: (lane: number, thread: number) => number,
+): void {
   const { subgroup } = cx.launch;
   const present = new Set(active);
   const taken = active.map((thread) => {
     const lane = thread % subgroup;
     const from = source(lane, thread);
     const other = thread - lane + from;
-    if (from < 0 || from >= subgroup || !present.has(other)) cx.fault(`thread ${thread} shuffles with lane ${from}, which is not there`);
+    if (from < 0 || from >= subgroup || !present.has(other))
+      cx.fault(`thread ${thread} shuffles with lane ${from}, which is not there`);
     return cx.read(value, other);
   });
   active.forEach((thread, k) => cx.write(dst, thread, taken[k] ?? 0));
@@ -246,7 +299,9 @@ function runFor(op: Op<"for">, active: Active, cx: Block): void {
   const isWide = op.index.type === "i64";
   const at = new Map(active.map((thread) => [thread, cx.number(op.from, thread)]));
   for (let trip = 0; ; trip += 1) {
-    const running = active.filter((thread) => (at.get(thread) ?? 0) + trip * op.step < cx.number(op.to, thread));
+    const running = active.filter(
+      (thread) => (at.get(thread) ?? 0) + trip * op.step < cx.number(op.to, thread),
+    );
     if (running.length === 0) return;
     for (const thread of running) {
       const index = (at.get(thread) ?? 0) + trip * op.step;
@@ -268,7 +323,8 @@ function runInstruction(op: Op<"instruction">, active: Active, cx: Block): void 
     warps.set(number, lanes);
   }
   for (const [number, lanes] of warps) {
-    if (record.scope === "warp" && lanes.length !== warpSize) cx.fault(`${op.name} by ${lanes.length} lanes of warp ${number}`);
+    if (record.scope === "warp" && lanes.length !== warpSize)
+      cx.fault(`${op.name} by ${lanes.length} lanes of warp ${number}`);
     record.evaluate(warpOf(op, lanes, number, cx));
   }
 }

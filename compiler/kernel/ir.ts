@@ -71,21 +71,48 @@ export interface Kernel {
 
 export type BinaryFn =
   /** Arithmetic; integer `div` truncates and `rem` has the dividend's sign; float `div` is IEEE division. Float `min` and `max` of a NaN and a number may give either, of zeros of two signs either. */
-  | "add" | "sub" | "mul" | "div" | "rem" | "min" | "max"
+  | "add"
+  | "sub"
+  | "mul"
+  | "div"
+  | "rem"
+  | "min"
+  | "max"
   /** Integers and bools. */
-  | "and" | "or" | "xor"
+  | "and"
+  | "or"
+  | "xor"
   /** Integers; `shr` is arithmetic on i32 and i64, logical on u32. Shift counts are u32 below the width. */
-  | "shl" | "shr"
+  | "shl"
+  | "shr"
   /** Comparisons give bool. On floats they are ordered, but `ne` is true on NaN. */
-  | "eq" | "ne" | "lt" | "le" | "gt" | "ge";
+  | "eq"
+  | "ne"
+  | "lt"
+  | "le"
+  | "gt"
+  | "ge";
 
 export type UnaryFn =
-  | "neg" | "not" | "abs"
+  | "neg"
+  | "not"
+  | "abs"
   /** f32 only. The approximate ones are within 2 ulp of f32, or 2^-21 absolutely near a zero of log2, sin and cos (for |x| <= 2^15; beyond, the argument is reduced first by legalize). */
-  | "exp2" | "log2" | "sin" | "cos" | "sqrt" | "rsqrt" | "rcp" | "tanh"
-  | "floor" | "ceil" | "trunc" | "round-even"
+  | "exp2"
+  | "log2"
+  | "sin"
+  | "cos"
+  | "sqrt"
+  | "rsqrt"
+  | "rcp"
+  | "tanh"
+  | "floor"
+  | "ceil"
+  | "trunc"
+  | "round-even"
   /** u32: number of set bits, leading zeros. */
-  | "popcount" | "clz";
+  | "popcount"
+  | "clz";
 
 /** One op a kind; see `Op`. */
 interface Kinds {
@@ -118,10 +145,27 @@ interface Kinds {
    * size. Element types: f32 i32 u32 i64 as themselves, f16 and bf16 as such, e4m3 e5m2 i8 u8 as b8, bool as bool.
    * Where `guard` is there and false, nothing is read and every destination is `otherwise` (zero if undefined).
    */
-  load: { readonly dst: readonly Value[]; readonly buffer: Buffer; readonly index: Value; readonly guard: Value | undefined; readonly otherwise: Value | undefined };
-  store: { readonly buffer: Buffer; readonly index: Value; readonly values: readonly Value[]; readonly guard: Value | undefined };
+  load: {
+    readonly dst: readonly Value[];
+    readonly buffer: Buffer;
+    readonly index: Value;
+    readonly guard: Value | undefined;
+    readonly otherwise: Value | undefined;
+  };
+  store: {
+    readonly buffer: Buffer;
+    readonly index: Value;
+    readonly values: readonly Value[];
+    readonly guard: Value | undefined;
+  };
   /** Read-modify-write of one u32 or i32 element; the old value is not returned. */
-  atomic: { readonly buffer: Buffer; readonly index: Value; readonly fn: "add" | "and" | "or" | "min" | "max"; readonly value: Value; readonly guard: Value | undefined };
+  atomic: {
+    readonly buffer: Buffer;
+    readonly index: Value;
+    readonly fn: "add" | "and" | "or" | "min" | "max";
+    readonly value: Value;
+    readonly guard: Value | undefined;
+  };
 
   /** All threads of the block; shared memory written before is seen after. */
   barrier: object;
@@ -131,10 +175,21 @@ interface Kinds {
   "shuffle-index": { readonly dst: Value; readonly value: Value; readonly lane: Value };
 
   /** A hardware instruction of `kernel/instructions.ts`, by name. */
-  instruction: { readonly name: string; readonly dst: readonly (Value | Register)[]; readonly operands: readonly Operand[] };
+  instruction: {
+    readonly name: string;
+    readonly dst: readonly (Value | Register)[];
+    readonly operands: readonly Operand[];
+  };
 
   /** `index` runs from `from` while below `to`, by `step` (a positive constant). Same trip count in every thread where the body holds a barrier. */
-  for: { readonly index: Value; readonly from: Value; readonly to: Value; readonly step: number; readonly unroll: boolean; readonly body: readonly Op[] };
+  for: {
+    readonly index: Value;
+    readonly from: Value;
+    readonly to: Value;
+    readonly step: number;
+    readonly unroll: boolean;
+    readonly body: readonly Op[];
+  };
   if: { readonly condition: Value; readonly then: readonly Op[]; readonly else: readonly Op[] };
 
   /** What follows comes from this line of `files[file]`. */

@@ -4,7 +4,18 @@ import { TextReader } from "../text.ts";
 import { parseSize } from "../types/dim-text.ts";
 import type { Dim } from "../types/dim.ts";
 import { isDType, type DType } from "../types/dtype.ts";
-import type { BinaryFn, Buffer, Kernel, Op, Operand, Register, SizeParam, UnaryFn, Value, ValueType } from "./ir.ts";
+import type {
+  BinaryFn,
+  Buffer,
+  Kernel,
+  Op,
+  Operand,
+  Register,
+  SizeParam,
+  UnaryFn,
+  Value,
+  ValueType,
+} from "./ir.ts";
 import { normalizeScalar, type ScalarValue } from "./scalar.ts";
 
 /** Throws an `InternalError` with line and column where the text is no kernel. */
@@ -21,13 +32,56 @@ export function readKernel(reader: TextReader): Kernel {
 }
 
 const binaryFns: ReadonlySet<string> = new Set<BinaryFn>([
-  "add", "sub", "mul", "div", "rem", "min", "max", "and", "or", "xor", "shl", "shr", "eq", "ne", "lt", "le", "gt", "ge",
+  "add",
+  "sub",
+  "mul",
+  "div",
+  "rem",
+  "min",
+  "max",
+  "and",
+  "or",
+  "xor",
+  "shl",
+  "shr",
+  "eq",
+  "ne",
+  "lt",
+  "le",
+  "gt",
+  "ge",
 ]);
 const unaryFns: ReadonlySet<string> = new Set<UnaryFn>([
-  "neg", "not", "abs", "exp2", "log2", "sin", "cos", "sqrt", "rsqrt", "rcp", "tanh",
-  "floor", "ceil", "trunc", "round-even", "popcount", "clz",
+  "neg",
+  "not",
+  "abs",
+  "exp2",
+  "log2",
+  "sin",
+  "cos",
+  "sqrt",
+  "rsqrt",
+  "rcp",
+  "tanh",
+  "floor",
+  "ceil",
+  "trunc",
+  "round-even",
+  "popcount",
+  "clz",
 ]);
-const valueTypes: ReadonlySet<string> = new Set<ValueType>(["bool", "i32", "u32", "i64", "f32", "f16", "bf16", "b8", "h2", "b8x4"]);
+const valueTypes: ReadonlySet<string> = new Set<ValueType>([
+  "bool",
+  "i32",
+  "u32",
+  "i64",
+  "f32",
+  "f16",
+  "bf16",
+  "b8",
+  "h2",
+  "b8x4",
+]);
 const atomicFns: ReadonlySet<string> = new Set<Op<"atomic">["fn"]>(["add", "and", "or", "min", "max"]);
 
 function isBinaryFn(word: string): word is BinaryFn {
@@ -73,7 +127,16 @@ class KernelReader {
     while (r.accept("file")) files.push(r.string());
     while (r.accept("size")) sizes.push(this.#size());
     while (!r.at("{")) this.#buffer();
-    return { name, threads, grid, summary, files, sizes, buffers: [...this.#buffers.values()], body: this.#body() };
+    return {
+      name,
+      threads,
+      grid,
+      summary,
+      files,
+      sizes,
+      buffers: [...this.#buffers.values()],
+      body: this.#body(),
+    };
   }
 
   #dim(stop: string): Dim {
@@ -200,7 +263,8 @@ class KernelReader {
 
   #value(): Value {
     const [dst] = this.#results;
-    if (dst === undefined || this.#results.length !== 1 || "register" in dst) return this.#r.fail("expected one value");
+    if (dst === undefined || this.#results.length !== 1 || "register" in dst)
+      return this.#r.fail("expected one value");
     return dst;
   }
 
@@ -212,11 +276,16 @@ class KernelReader {
     if (isBinaryFn(word)) return { kind: "binary", dst: this.#value(), fn: word, ...this.#pair() };
     if (isUnaryFn(word)) return { kind: "unary", dst: this.#value(), fn: word, a: this.#use() };
     switch (word) {
-      case "const": return { kind: "const", dst: this.#value(), value: this.#constant(this.#value().type) };
-      case "size": return { kind: "size", dst: this.#value(), param: this.#r.integer() };
-      case "thread": return { kind: "thread", dst: this.#value() };
-      case "lane": return { kind: "lane", dst: this.#value() };
-      case "block": return { kind: "block", dst: this.#value(), axis: this.#axis() };
+      case "const":
+        return { kind: "const", dst: this.#value(), value: this.#constant(this.#value().type) };
+      case "size":
+        return { kind: "size", dst: this.#value(), param: this.#r.integer() };
+      case "thread":
+        return { kind: "thread", dst: this.#value() };
+      case "lane":
+        return { kind: "lane", dst: this.#value() };
+      case "block":
+        return { kind: "block", dst: this.#value(), axis: this.#axis() };
       case "fma": {
         const [a, b, c] = this.#three();
         return { kind: "fma", dst: this.#value(), a, b, c };
@@ -225,15 +294,31 @@ class KernelReader {
         const [condition, a, b] = this.#three();
         return { kind: "select", dst: this.#value(), condition, a, b };
       }
-      case "convert": return { kind: "convert", dst: this.#value(), a: this.#use(), storage: this.#r.accept("as") ? this.#dtype() : undefined };
-      case "bitcast": return { kind: "bitcast", dst: this.#value(), a: this.#use() };
-      case "pack": return { kind: "pack", dst: this.#value(), parts: this.#uses() };
-      case "unpack": return { kind: "unpack", dst: this.#valueResults(), a: this.#use() };
-      case "get": return { kind: "get", dst: this.#value(), register: this.#register() };
+      case "convert":
+        return {
+          kind: "convert",
+          dst: this.#value(),
+          a: this.#use(),
+          storage: this.#r.accept("as") ? this.#dtype() : undefined,
+        };
+      case "bitcast":
+        return { kind: "bitcast", dst: this.#value(), a: this.#use() };
+      case "pack":
+        return { kind: "pack", dst: this.#value(), parts: this.#uses() };
+      case "unpack":
+        return { kind: "unpack", dst: this.#valueResults(), a: this.#use() };
+      case "get":
+        return { kind: "get", dst: this.#value(), register: this.#register() };
       case "load": {
         const place = this.#place();
         const guard = this.#guard();
-        return { kind: "load", dst: this.#valueResults(), ...place, guard, otherwise: this.#r.accept("else") ? this.#use() : undefined };
+        return {
+          kind: "load",
+          dst: this.#valueResults(),
+          ...place,
+          guard,
+          otherwise: this.#r.accept("else") ? this.#use() : undefined,
+        };
       }
       case "shuffle-xor": {
         const value = this.#use();
@@ -244,8 +329,10 @@ class KernelReader {
         const { a, b } = this.#pair();
         return { kind: "shuffle-index", dst: this.#value(), value: a, lane: b };
       }
-      case "instruction": return this.#instruction(this.#results);
-      default: return this.#r.fail(`${word} is no op`);
+      case "instruction":
+        return this.#instruction(this.#results);
+      default:
+        return this.#r.fail(`${word} is no op`);
     }
   }
 
@@ -274,17 +361,23 @@ class KernelReader {
         r.expect("=");
         return { kind: "atomic", fn, ...place, value: this.#use(), guard: this.#guard() };
       }
-      case "barrier": return { kind: "barrier" };
-      case "instruction": return this.#instruction([]);
-      case "for": return this.#for();
+      case "barrier":
+        return { kind: "barrier" };
+      case "instruction":
+        return this.#instruction([]);
+      case "for":
+        return this.#for();
       case "if": {
         const condition = this.#use();
         const then = this.#body();
         return { kind: "if", condition, then, else: r.accept("else") ? this.#body() : [] };
       }
-      case "line": return { kind: "line", file: r.integer(), line: r.integer(), column: r.integer() };
-      case "comment": return { kind: "comment", text: r.string() };
-      default: return r.fail(`${word} is no op`);
+      case "line":
+        return { kind: "line", file: r.integer(), line: r.integer(), column: r.integer() };
+      case "comment":
+        return { kind: "comment", text: r.string() };
+      default:
+        return r.fail(`${word} is no op`);
     }
   }
 
@@ -304,7 +397,9 @@ class KernelReader {
   #instruction(dst: readonly (Value | Register)[]): Op<"instruction"> {
     const name = this.#r.string();
     this.#r.expect("(");
-    const operands = this.#r.list(")", (): Operand => (this.#r.token.text.startsWith("@") ? this.#place() : this.#use()));
+    const operands = this.#r.list(")", (): Operand =>
+      this.#r.token.text.startsWith("@") ? this.#place() : this.#use(),
+    );
     return { kind: "instruction", name, dst, operands };
   }
 

@@ -11,7 +11,9 @@ export function printKernel(kernel: Kernel): string {
   const cx = new PrintContext(kernel);
   const out: string[] = [];
   const [x, y, z] = kernel.grid;
-  out.push(`kernel ${quote(kernel.name)} threads ${kernel.threads} grid (${printDim(x)}, ${printDim(y)}, ${printDim(z)})`);
+  out.push(
+    `kernel ${quote(kernel.name)} threads ${kernel.threads} grid (${printDim(x)}, ${printDim(y)}, ${printDim(z)})`,
+  );
   out.push(`  summary ${quote(kernel.summary)}`);
   for (const file of kernel.files) out.push(`  file ${quote(file)}`);
   for (const size of kernel.sizes) out.push(`  size ${quote(size.name)} = ${printDim(size.dim)}`);
@@ -91,7 +93,8 @@ function quote(text: string): string {
 type PrintTable = { readonly [K in Kind]: (op: Op<K>, cx: PrintContext) => string | readonly string[] };
 
 const table: PrintTable = {
-  const: (op, cx) => `${cx.def(op.dst)} = const ${op.dst.type === "f32" ? printFloat(Number(op.value)) : String(op.value)}`,
+  const: (op, cx) =>
+    `${cx.def(op.dst)} = const ${op.dst.type === "f32" ? printFloat(Number(op.value)) : String(op.value)}`,
   size: (op, cx) => `${cx.def(op.dst)} = size ${op.param}`,
   thread: (op, cx) => `${cx.def(op.dst)} = thread`,
   lane: (op, cx) => `${cx.def(op.dst)} = lane`,
@@ -100,7 +103,8 @@ const table: PrintTable = {
   binary: (op, cx) => assign(op.dst, `${op.fn} ${cx.uses([op.a, op.b])}`, cx),
   fma: (op, cx) => assign(op.dst, `fma ${cx.uses([op.a, op.b, op.c])}`, cx),
   select: (op, cx) => assign(op.dst, `select ${cx.uses([op.condition, op.a, op.b])}`, cx),
-  convert: (op, cx) => assign(op.dst, `convert ${cx.use(op.a)}${op.storage === undefined ? "" : ` as ${op.storage}`}`, cx),
+  convert: (op, cx) =>
+    assign(op.dst, `convert ${cx.use(op.a)}${op.storage === undefined ? "" : ` as ${op.storage}`}`, cx),
   bitcast: (op, cx) => assign(op.dst, `bitcast ${cx.use(op.a)}`, cx),
   pack: (op, cx) => assign(op.dst, `pack ${cx.uses(op.parts)}`, cx),
   unpack: (op, cx) => {
@@ -118,8 +122,10 @@ const table: PrintTable = {
     const rest = op.otherwise === undefined ? "" : ` else ${cx.use(op.otherwise)}`;
     return `${cx.defs(op.dst)} = ${from}${rest}`;
   },
-  store: (op, cx) => `store ${cx.buffer(op.buffer)}[${cx.use(op.index)}] = ${cx.uses(op.values)}${guard(op.guard, cx)}`,
-  atomic: (op, cx) => `atomic ${op.fn} ${cx.buffer(op.buffer)}[${cx.use(op.index)}] = ${cx.use(op.value)}${guard(op.guard, cx)}`,
+  store: (op, cx) =>
+    `store ${cx.buffer(op.buffer)}[${cx.use(op.index)}] = ${cx.uses(op.values)}${guard(op.guard, cx)}`,
+  atomic: (op, cx) =>
+    `atomic ${op.fn} ${cx.buffer(op.buffer)}[${cx.use(op.index)}] = ${cx.use(op.value)}${guard(op.guard, cx)}`,
   barrier: () => "barrier",
   "shuffle-xor": (op, cx) => assign(op.dst, `shuffle-xor ${cx.use(op.value)}, ${op.mask}`, cx),
   "shuffle-index": (op, cx) => assign(op.dst, `shuffle-index ${cx.uses([op.value, op.lane])}`, cx),
@@ -134,7 +140,9 @@ const table: PrintTable = {
   },
   if: (op, cx) => {
     const head = [`if ${cx.use(op.condition)} {`, ...printBody(op.then, cx, "  ")];
-    return op.else.length === 0 ? [...head, "}"] : [...head, "} else {", ...printBody(op.else, cx, "  "), "}"];
+    return op.else.length === 0
+      ? [...head, "}"]
+      : [...head, "} else {", ...printBody(op.else, cx, "  "), "}"];
   },
   line: (op) => `line ${op.file} ${op.line} ${op.column}`,
   comment: (op) => `comment ${quote(op.text)}`,

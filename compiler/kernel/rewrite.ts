@@ -25,10 +25,14 @@ export class Rewriter {
   }
 
   /** Builds the whole kernel again. `buffers` changes a buffer's parts; undefined keeps them. */
-  run(table: RewriteTable<this>, buffers: (buffer: Buffer) => Partial<Buffer> | undefined = () => undefined): Kernel {
+  run(
+    table: RewriteTable<this>,
+    buffers: (buffer: Buffer) => Partial<Buffer> | undefined = () => undefined,
+  ): Kernel {
     this.#rewrite = (op) => rewriteBy(table, op, this);
     const { kernel, b } = this;
-    for (const buffer of kernel.buffers) this.#buffers.set(buffer, b.addBuffer({ ...buffer, ...buffers(buffer) }));
+    for (const buffer of kernel.buffers)
+      this.#buffers.set(buffer, b.addBuffer({ ...buffer, ...buffers(buffer) }));
     for (const size of kernel.sizes) b.addSize(size);
     this.ops(kernel.body);
     return b.finish(kernel);
@@ -45,7 +49,10 @@ export class Rewriter {
 
   value(value: Value): Value {
     const mapped = this.#values.get(value);
-    invariant(mapped !== undefined, `${this.kernel.name}: %${value.id} (${value.hint}) is used before it is defined`);
+    invariant(
+      mapped !== undefined,
+      `${this.kernel.name}: %${value.id} (${value.hint}) is used before it is defined`,
+    );
     return mapped;
   }
 
@@ -74,7 +81,9 @@ export class Rewriter {
   }
 
   operand(operand: Operand): Operand {
-    return isAddress(operand) ? { buffer: this.buffer(operand.buffer), index: this.value(operand.index) } : this.value(operand);
+    return isAddress(operand)
+      ? { buffer: this.buffer(operand.buffer), index: this.value(operand.index) }
+      : this.value(operand);
   }
 }
 
@@ -93,10 +102,18 @@ const copyTable: CopyTable = {
   unary: (op, cx) => cx.define(op.dst, cx.b.unary(op.fn, cx.value(op.a), op.dst.hint)),
   binary: (op, cx) => cx.define(op.dst, cx.b.binary(op.fn, cx.value(op.a), cx.value(op.b), op.dst.hint)),
   fma: (op, cx) => cx.define(op.dst, cx.b.fma(cx.value(op.a), cx.value(op.b), cx.value(op.c), op.dst.hint)),
-  select: (op, cx) => cx.define(op.dst, cx.b.select(cx.value(op.condition), cx.value(op.a), cx.value(op.b), op.dst.hint)),
+  select: (op, cx) =>
+    cx.define(op.dst, cx.b.select(cx.value(op.condition), cx.value(op.a), cx.value(op.b), op.dst.hint)),
   convert: (op, cx) => cx.define(op.dst, cx.b.convert(cx.value(op.a), op.dst.type, op.storage, op.dst.hint)),
   bitcast: (op, cx) => cx.define(op.dst, cx.b.bitcast(cx.value(op.a), op.dst.type, op.dst.hint)),
-  pack: (op, cx) => cx.define(op.dst, cx.b.pack(op.parts.map((part) => cx.value(part)), op.dst.hint)),
+  pack: (op, cx) =>
+    cx.define(
+      op.dst,
+      cx.b.pack(
+        op.parts.map((part) => cx.value(part)),
+        op.dst.hint,
+      ),
+    ),
   unpack: (op, cx) => {
     const dst = op.dst.map((value) => cx.b.result(value.type, value.hint));
     cx.b.push({ kind: "unpack", dst, a: cx.value(op.a) });
@@ -106,16 +123,30 @@ const copyTable: CopyTable = {
   get: (op, cx) => cx.define(op.dst, cx.b.get(cx.register(op.register), op.dst.hint)),
   set: (op, cx) => cx.b.set(cx.register(op.register), cx.value(op.value)),
   load: (op, cx) => {
-    const options = { count: op.dst.length, guard: cx.optional(op.guard), otherwise: cx.optional(op.otherwise) };
-    const loaded = cx.b.loadWide(cx.buffer(op.buffer), cx.value(op.index), { ...options, hint: op.dst[0]?.hint ?? "" });
+    const options = {
+      count: op.dst.length,
+      guard: cx.optional(op.guard),
+      otherwise: cx.optional(op.otherwise),
+    };
+    const loaded = cx.b.loadWide(cx.buffer(op.buffer), cx.value(op.index), {
+      ...options,
+      hint: op.dst[0]?.hint ?? "",
+    });
     op.dst.forEach((value, k) => defineAt(cx, value, loaded[k]));
   },
   store: (op, cx) =>
-    cx.b.store(cx.buffer(op.buffer), cx.value(op.index), op.values.map((value) => cx.value(value)), cx.optional(op.guard)),
-  atomic: (op, cx) => cx.b.atomic(cx.buffer(op.buffer), cx.value(op.index), op.fn, cx.value(op.value), cx.optional(op.guard)),
+    cx.b.store(
+      cx.buffer(op.buffer),
+      cx.value(op.index),
+      op.values.map((value) => cx.value(value)),
+      cx.optional(op.guard),
+    ),
+  atomic: (op, cx) =>
+    cx.b.atomic(cx.buffer(op.buffer), cx.value(op.index), op.fn, cx.value(op.value), cx.optional(op.guard)),
   barrier: (_op, cx) => cx.b.barrier(),
   "shuffle-xor": (op, cx) => cx.define(op.dst, cx.b.shuffleXor(cx.value(op.value), op.mask, op.dst.hint)),
-  "shuffle-index": (op, cx) => cx.define(op.dst, cx.b.shuffleIndex(cx.value(op.value), cx.value(op.lane), op.dst.hint)),
+  "shuffle-index": (op, cx) =>
+    cx.define(op.dst, cx.b.shuffleIndex(cx.value(op.value), cx.value(op.lane), op.dst.hint)),
   instruction: (op, cx) => {
     const operands = op.operands.map((operand) => cx.operand(operand));
     const dst = op.dst.map((result) => {
@@ -133,7 +164,12 @@ const copyTable: CopyTable = {
     };
     cx.b.for(cx.value(op.from), cx.value(op.to), op.step, op.index.hint, body, op.unroll ? "unroll" : "roll");
   },
-  if: (op, cx) => cx.b.if(cx.value(op.condition), () => cx.ops(op.then), () => cx.ops(op.else)),
+  if: (op, cx) =>
+    cx.b.if(
+      cx.value(op.condition),
+      () => cx.ops(op.then),
+      () => cx.ops(op.else),
+    ),
   line: (op, cx) => cx.b.push(op),
   comment: (op, cx) => cx.b.push(op),
 };

@@ -13,20 +13,38 @@ import { decodeFloat, encodeFloat, storageFormat } from "./small-float.ts";
 export type ScalarValue = number | bigint | boolean;
 
 export const bitsOfType: Readonly<Record<ValueType, number>> = {
-  bool: 1, i32: 32, u32: 32, i64: 64, f32: 32, f16: 16, bf16: 16, b8: 8, h2: 32, b8x4: 32,
+  bool: 1,
+  i32: 32,
+  u32: 32,
+  i64: 64,
+  f32: 32,
+  f16: 16,
+  bf16: 16,
+  b8: 8,
+  h2: 32,
+  b8x4: 32,
 };
 
 /** A constant of the type: integers wrap, floats round. */
 export function normalizeScalar(type: ValueType, value: ScalarValue): ScalarValue {
   switch (type) {
-    case "bool": return Boolean(value);
-    case "f32": return Math.fround(Number(value));
-    case "i64": return BigInt.asIntN(64, typeof value === "bigint" ? value : BigInt(value));
-    case "i32": return typeof value === "bigint" ? Number(BigInt.asIntN(32, value)) : Number(value) | 0;
-    case "u32": case "h2": case "b8x4":
+    case "bool":
+      return Boolean(value);
+    case "f32":
+      return Math.fround(Number(value));
+    case "i64":
+      return BigInt.asIntN(64, typeof value === "bigint" ? value : BigInt(value));
+    case "i32":
+      return typeof value === "bigint" ? Number(BigInt.asIntN(32, value)) : Number(value) | 0;
+    case "u32":
+    case "h2":
+    case "b8x4":
       return typeof value === "bigint" ? Number(BigInt.asUintN(32, value)) : Number(value) >>> 0;
-    case "f16": case "bf16": return Number(value) & 0xffff;
-    case "b8": return Number(value) & 0xff;
+    case "f16":
+    case "bf16":
+      return Number(value) & 0xffff;
+    case "b8":
+      return Number(value) & 0xff;
   }
 }
 
@@ -36,7 +54,12 @@ export function zeroOf(type: ValueType): ScalarValue {
 }
 
 /** Undefined where the result is not defined by the operands alone: integer division by zero. */
-export function evaluateBinary(fn: BinaryFn, type: ValueType, a: ScalarValue, b: ScalarValue): ScalarValue | undefined {
+export function evaluateBinary(
+  fn: BinaryFn,
+  type: ValueType,
+  a: ScalarValue,
+  b: ScalarValue,
+): ScalarValue | undefined {
   if (typeof a === "bigint") return evaluateBinary64(fn, a, b);
   if (typeof a === "boolean") return evaluateBool(fn, a, Boolean(b));
   const right = Number(b);
@@ -46,34 +69,55 @@ export function evaluateBinary(fn: BinaryFn, type: ValueType, a: ScalarValue, b:
 
 function evaluateFloat(fn: BinaryFn, a: number, b: number): ScalarValue {
   switch (fn) {
-    case "add": return Math.fround(a + b);
-    case "sub": return Math.fround(a - b);
-    case "mul": return Math.fround(a * b);
+    case "add":
+      return Math.fround(a + b);
+    case "sub":
+      return Math.fround(a - b);
+    case "mul":
+      return Math.fround(a * b);
     // The quotient of two f32 rounded to f64 and then to f32 is the correctly rounded one: 53 >= 2 * 24 + 2.
-    case "div": return Math.fround(a / b);
-    case "rem": return Math.fround(a % b);
-    case "min": return Number.isNaN(a) ? b : b < a ? b : a;
-    case "max": return Number.isNaN(a) ? b : b > a ? b : a;
-    default: return compare(fn, a, b);
+    case "div":
+      return Math.fround(a / b);
+    case "rem":
+      return Math.fround(a % b);
+    case "min":
+      return Number.isNaN(a) ? b : b < a ? b : a;
+    case "max":
+      return Number.isNaN(a) ? b : b > a ? b : a;
+    default:
+      return compare(fn, a, b);
   }
 }
 
 function evaluateInt(fn: BinaryFn, type: ValueType, a: number, b: number): ScalarValue | undefined {
   const wrap = type === "u32" ? (x: number): number => x >>> 0 : (x: number): number => x | 0;
   switch (fn) {
-    case "add": return wrap(a + b);
-    case "sub": return wrap(a - b);
-    case "mul": return wrap(Math.imul(a, b));
-    case "div": return b === 0 ? undefined : wrap(Math.trunc(a / b));
-    case "rem": return b === 0 ? undefined : wrap(a % b);
-    case "min": return Math.min(a, b);
-    case "max": return Math.max(a, b);
-    case "and": return wrap(a & b);
-    case "or": return wrap(a | b);
-    case "xor": return wrap(a ^ b);
-    case "shl": return wrap(a << b);
-    case "shr": return type === "u32" ? a >>> b : a >> b;
-    default: return compare(fn, a, b);
+    case "add":
+      return wrap(a + b);
+    case "sub":
+      return wrap(a - b);
+    case "mul":
+      return wrap(Math.imul(a, b));
+    case "div":
+      return b === 0 ? undefined : wrap(Math.trunc(a / b));
+    case "rem":
+      return b === 0 ? undefined : wrap(a % b);
+    case "min":
+      return Math.min(a, b);
+    case "max":
+      return Math.max(a, b);
+    case "and":
+      return wrap(a & b);
+    case "or":
+      return wrap(a | b);
+    case "xor":
+      return wrap(a ^ b);
+    case "shl":
+      return wrap(a << b);
+    case "shr":
+      return type === "u32" ? a >>> b : a >> b;
+    default:
+      return compare(fn, a, b);
   }
 }
 
@@ -82,47 +126,81 @@ function evaluateBinary64(fn: BinaryFn, a: bigint, b: ScalarValue): ScalarValue 
   if (fn === "shr") return a >> BigInt(b);
   invariant(typeof b === "bigint", "an i64 operation on another type");
   switch (fn) {
-    case "add": return BigInt.asIntN(64, a + b);
-    case "sub": return BigInt.asIntN(64, a - b);
-    case "mul": return BigInt.asIntN(64, a * b);
-    case "div": return b === 0n ? undefined : BigInt.asIntN(64, a / b);
-    case "rem": return b === 0n ? undefined : a % b;
-    case "min": return a < b ? a : b;
-    case "max": return a > b ? a : b;
-    case "and": return a & b;
-    case "or": return a | b;
-    case "xor": return a ^ b;
-    default: return compare(fn, a, b);
+    case "add":
+      return BigInt.asIntN(64, a + b);
+    case "sub":
+      return BigInt.asIntN(64, a - b);
+    case "mul":
+      return BigInt.asIntN(64, a * b);
+    case "div":
+      return b === 0n ? undefined : BigInt.asIntN(64, a / b);
+    case "rem":
+      return b === 0n ? undefined : a % b;
+    case "min":
+      return a < b ? a : b;
+    case "max":
+      return a > b ? a : b;
+    case "and":
+      return a & b;
+    case "or":
+      return a | b;
+    case "xor":
+      return a ^ b;
+    default:
+      return compare(fn, a, b);
   }
 }
 
 function evaluateBool(fn: BinaryFn, a: boolean, b: boolean): boolean {
   switch (fn) {
-    case "and": return a && b;
-    case "or": return a || b;
-    case "xor": case "ne": return a !== b;
-    case "eq": return a === b;
-    default: invariant(false, `${fn} on bool`);
+    case "and":
+      return a && b;
+    case "or":
+      return a || b;
+    case "xor":
+    case "ne":
+      return a !== b;
+    case "eq":
+      return a === b;
+    default:
+      invariant(false, `${fn} on bool`);
   }
 }
 
 function compare<T extends number | bigint>(fn: BinaryFn, a: T, b: T): boolean {
   switch (fn) {
-    case "eq": return a === b;
-    case "ne": return a !== b;
-    case "lt": return a < b;
-    case "le": return a <= b;
-    case "gt": return a > b;
-    case "ge": return a >= b;
-    default: invariant(false, `${fn} has no meaning on this type`);
+    case "eq":
+      return a === b;
+    case "ne":
+      return a !== b;
+    case "lt":
+      return a < b;
+    case "le":
+      return a <= b;
+    case "gt":
+      return a > b;
+    case "ge":
+      return a >= b;
+    default:
+      invariant(false, `${fn} has no meaning on this type`);
   }
 }
 
 const floatFunctions: Readonly<Record<string, (x: number) => number>> = {
-  neg: (x) => -x, abs: Math.abs,
-  exp2: (x) => 2 ** x, log2: Math.log2, sin: Math.sin, cos: Math.cos,
-  sqrt: Math.sqrt, rsqrt: (x) => 1 / Math.sqrt(x), rcp: (x) => 1 / x, tanh: Math.tanh,
-  floor: Math.floor, ceil: Math.ceil, trunc: Math.trunc, "round-even": roundEven,
+  neg: (x) => -x,
+  abs: Math.abs,
+  exp2: (x) => 2 ** x,
+  log2: Math.log2,
+  sin: Math.sin,
+  cos: Math.cos,
+  sqrt: Math.sqrt,
+  rsqrt: (x) => 1 / Math.sqrt(x),
+  rcp: (x) => 1 / x,
+  tanh: Math.tanh,
+  floor: Math.floor,
+  ceil: Math.ceil,
+  trunc: Math.trunc,
+  "round-even": roundEven,
 };
 
 /** Half to even; keeps the sign of zero. */
@@ -133,7 +211,8 @@ export function roundEven(x: number): number {
 }
 
 export function evaluateUnary(fn: UnaryFn, type: ValueType, a: ScalarValue): ScalarValue {
-  if (fn === "not") return typeof a === "boolean" ? !a : typeof a === "bigint" ? ~a : normalizeScalar(type, ~a);
+  if (fn === "not")
+    return typeof a === "boolean" ? !a : typeof a === "bigint" ? ~a : normalizeScalar(type, ~a);
   if (fn === "popcount") return popcount(Number(a));
   if (fn === "clz") return Math.clz32(Number(a));
   if (type === "f32") {
@@ -153,7 +232,8 @@ function popcount(x: number): number {
 
 /** a * b + c rounded once: the product of two f32 is exact in f64, and the sum is rounded to odd before the last rounding. */
 export function evaluateFma(type: ValueType, a: ScalarValue, b: ScalarValue, c: ScalarValue): ScalarValue {
-  if (typeof a === "bigint" && typeof b === "bigint" && typeof c === "bigint") return BigInt.asIntN(64, a * b + c);
+  if (typeof a === "bigint" && typeof b === "bigint" && typeof c === "bigint")
+    return BigInt.asIntN(64, a * b + c);
   if (type !== "f32") return normalizeScalar(type, Math.imul(Number(a), Number(b)) + Number(c));
   const product = Number(a) * Number(b);
   const addend = Number(c);
@@ -176,12 +256,20 @@ function towardsOdd(sum: number, error: number): number {
 }
 
 const integerRange: Readonly<Record<string, readonly [bigint, bigint]>> = {
-  i32: [-(2n ** 31n), 2n ** 31n - 1n], u32: [0n, 2n ** 32n - 1n], i64: [-(2n ** 63n), 2n ** 63n - 1n],
-  i8: [-128n, 127n], u8: [0n, 255n],
+  i32: [-(2n ** 31n), 2n ** 31n - 1n],
+  u32: [0n, 2n ** 32n - 1n],
+  i64: [-(2n ** 63n), 2n ** 63n - 1n],
+  i8: [-128n, 127n],
+  u8: [0n, 255n],
 };
 
 /** The `convert` op. `storage` names the format of a b8 side. */
-export function evaluateConvert(from: ValueType, to: ValueType, storage: DType | undefined, a: ScalarValue): ScalarValue {
+export function evaluateConvert(
+  from: ValueType,
+  to: ValueType,
+  storage: DType | undefined,
+  a: ScalarValue,
+): ScalarValue {
   const value = widen(from, storage, a);
   if (to === "bool") return typeof value === "bigint" ? value !== 0n : value !== 0;
   if (to === "f32") return typeof value === "bigint" ? int64ToFloat(value) : Math.fround(value);
@@ -202,10 +290,15 @@ function widen(from: ValueType, storage: DType | undefined, a: ScalarValue): num
   if (from === "f16" || from === "bf16") return decodeFloat(storageFormat(from), Number(a));
   if (from !== "b8") return a;
   switch (storage) {
-    case "i8": return (Number(a) << 24) >> 24;
-    case "u8": return a;
-    case "e4m3": case "e5m2": return decodeFloat(storageFormat(storage), Number(a));
-    default: invariant(false, "convert of a b8 needs a storage format");
+    case "i8":
+      return (Number(a) << 24) >> 24;
+    case "u8":
+      return a;
+    case "e4m3":
+    case "e5m2":
+      return decodeFloat(storageFormat(storage), Number(a));
+    default:
+      invariant(false, "convert of a b8 needs a storage format");
   }
 }
 

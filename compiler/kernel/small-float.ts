@@ -17,10 +17,38 @@ export interface FloatFormat {
 export type SmallFloat = "f16" | "bf16" | "e4m3" | "e5m2";
 
 const formats: Readonly<Record<SmallFloat, FloatFormat>> = {
-  f16: { exponentBits: 5, mantissaBits: 10, overflow: "infinity", maxCode: 0x7bff, nanCode: 0x7fff, infinityCode: 0x7c00 },
-  bf16: { exponentBits: 8, mantissaBits: 7, overflow: "infinity", maxCode: 0x7f7f, nanCode: 0x7fff, infinityCode: 0x7f80 },
-  e4m3: { exponentBits: 4, mantissaBits: 3, overflow: "saturate", maxCode: 0x7e, nanCode: 0x7f, infinityCode: undefined },
-  e5m2: { exponentBits: 5, mantissaBits: 2, overflow: "saturate", maxCode: 0x7b, nanCode: 0x7f, infinityCode: 0x7c },
+  f16: {
+    exponentBits: 5,
+    mantissaBits: 10,
+    overflow: "infinity",
+    maxCode: 0x7bff,
+    nanCode: 0x7fff,
+    infinityCode: 0x7c00,
+  },
+  bf16: {
+    exponentBits: 8,
+    mantissaBits: 7,
+    overflow: "infinity",
+    maxCode: 0x7f7f,
+    nanCode: 0x7fff,
+    infinityCode: 0x7f80,
+  },
+  e4m3: {
+    exponentBits: 4,
+    mantissaBits: 3,
+    overflow: "saturate",
+    maxCode: 0x7e,
+    nanCode: 0x7f,
+    infinityCode: undefined,
+  },
+  e5m2: {
+    exponentBits: 5,
+    mantissaBits: 2,
+    overflow: "saturate",
+    maxCode: 0x7b,
+    nanCode: 0x7f,
+    infinityCode: 0x7c,
+  },
 };
 
 export function storageFormat(name: SmallFloat): FloatFormat {
@@ -71,9 +99,12 @@ function encodeMagnitude(format: FloatFormat, magnitude: number): number {
 
 function overflowCode(format: FloatFormat): number {
   switch (format.overflow) {
-    case "infinity": return format.infinityCode ?? format.maxCode;
-    case "saturate": return format.maxCode;
-    default: return unreachable(format.overflow);
+    case "infinity":
+      return format.infinityCode ?? format.maxCode;
+    case "saturate":
+      return format.maxCode;
+    default:
+      return unreachable(format.overflow);
   }
 }
 

@@ -17,7 +17,7 @@ export function findDivergence(kernel: Kernel): readonly Violation[] {
     for (const op of ops) {
       const isTogether = op.kind === "barrier" || op.kind === "shuffle-xor" || op.kind === "shuffle-index";
       if (isTogether && !isUniform) found.push({ op, message: `${op.kind}: not all threads arrive here` });
-      const stays = isUniform && !(parted(op).some((value) => divergent.has(value)));
+      const stays = isUniform && !parted(op).some((value) => divergent.has(value));
       for (const body of partsOf(op).bodies) walk(body, stays);
     }
   };
@@ -43,14 +43,15 @@ function divergentParts(kernel: Kernel): ReadonlySet<Value | Register> {
       const isMade = isSource(op) || reads.some((part) => divergent.has(part));
       if (isMade) mark(parts.results);
       // Values set in divergent flow differ between those who went there and those who did not.
-      if ((op.kind === "set" || op.kind === "var") && (isMade || (op.kind === "set" && !isUniform))) mark([op.register]);
+      if ((op.kind === "set" || op.kind === "var") && (isMade || (op.kind === "set" && !isUniform)))
+        mark([op.register]);
       if (op.kind === "instruction") mark(op.dst.filter(isRegister));
       if (op.kind === "for" && isMade) mark([op.index]);
       const stays = isUniform && !parted(op).some((value) => divergent.has(value));
       for (const body of parts.bodies) walk(body, stays);
     }
   };
-  for (let before = -1; before !== divergent.size; ) {
+  for (let before = -1; before !== divergent.size;) {
     before = divergent.size;
     walk(kernel.body, true);
   }
@@ -60,8 +61,15 @@ function divergentParts(kernel: Kernel): ReadonlySet<Value | Register> {
 /** Ops whose results differ between threads whatever they are given. */
 function isSource(op: Op): boolean {
   switch (op.kind) {
-    case "thread": case "lane": case "instruction": case "shuffle-xor": case "shuffle-index": return true;
-    case "load": return op.buffer.space === "shared" || op.buffer.access !== "read";
-    default: return false;
+    case "thread":
+    case "lane":
+    case "instruction":
+    case "shuffle-xor":
+    case "shuffle-index":
+      return true;
+    case "load":
+      return op.buffer.space === "shared" || op.buffer.access !== "read";
+    default:
+      return false;
   }
 }

@@ -11,7 +11,18 @@
 import { dtypes, isFloat } from "../types/dtype.ts";
 import { elementType } from "./builder.ts";
 import { instructionOf, isInstruction } from "./instructions.ts";
-import type { BinaryFn, Buffer, Kernel, Kind, Op, Operand, Register, UnaryFn, Value, ValueType } from "./ir.ts";
+import type {
+  BinaryFn,
+  Buffer,
+  Kernel,
+  Kind,
+  Op,
+  Operand,
+  Register,
+  UnaryFn,
+  Value,
+  ValueType,
+} from "./ir.ts";
 import { normalizeScalar } from "./scalar.ts";
 import { findDivergence } from "./uniform.ts";
 import { isAddress, isRegister, partsOf } from "./walk.ts";
@@ -54,10 +65,19 @@ class Verifier {
   head(): void {
     const { kernel } = this;
     this.check(Number.isInteger(kernel.threads) && kernel.threads > 0, `${kernel.threads} threads`);
-    this.check(new Set(kernel.sizes.map((size) => size.name)).size === kernel.sizes.length, "two sizes have one name");
+    this.check(
+      new Set(kernel.sizes.map((size) => size.name)).size === kernel.sizes.length,
+      "two sizes have one name",
+    );
     for (const buffer of kernel.buffers) {
-      this.check(buffer.space === "global" || buffer.length.kind === "const", `shared ${buffer.name} has no constant length`);
-      this.check(buffer.align % dtypes[buffer.dtype].bytes === 0, `${buffer.name} is aligned to ${buffer.align}, less than an element`);
+      this.check(
+        buffer.space === "global" || buffer.length.kind === "const",
+        `shared ${buffer.name} has no constant length`,
+      );
+      this.check(
+        buffer.align % dtypes[buffer.dtype].bytes === 0,
+        `${buffer.name} is aligned to ${buffer.align}, less than an element`,
+      );
     }
   }
 
@@ -66,9 +86,13 @@ class Verifier {
     for (const op of ops) {
       this.#op = op;
       const parts = partsOf(op);
-      for (const value of parts.operands) this.check(this.#defined.has(value), `%${value.id} (${value.hint}) is not defined here`);
-      for (const buffer of parts.buffers) this.check(this.#buffers.has(buffer), `buffer ${buffer.name} is not the kernel's`);
-      if (op.kind !== "var") for (const register of parts.registers) this.check(this.#defined.has(register), `register ${register.hint} is not declared here`);
+      for (const value of parts.operands)
+        this.check(this.#defined.has(value), `%${value.id} (${value.hint}) is not defined here`);
+      for (const buffer of parts.buffers)
+        this.check(this.#buffers.has(buffer), `buffer ${buffer.name} is not the kernel's`);
+      if (op.kind !== "var")
+        for (const register of parts.registers)
+          this.check(this.#defined.has(register), `register ${register.hint} is not declared here`);
       this.#row(op);
       const inner = op.kind === "for" ? [op.index] : [];
       for (const value of inner) this.#define(value);
@@ -114,7 +138,11 @@ const carried: ReadonlySet<ValueType> = new Set<ValueType>(["f16", "bf16", "b8",
 const widths: ReadonlySet<number> = new Set([1, 2, 4, 8, 16]);
 
 const table: VerifyTable = {
-  const: (op, cx) => cx.check(Object.is(normalizeScalar(op.dst.type, op.value), op.value), `${String(op.value)} is no ${op.dst.type}`),
+  const: (op, cx) =>
+    cx.check(
+      Object.is(normalizeScalar(op.dst.type, op.value), op.value),
+      `${String(op.value)} is no ${op.dst.type}`,
+    ),
   size: (op, cx) => {
     cx.check(op.dst.type === "i32" || op.dst.type === "i64", `a size as ${op.dst.type}`);
     cx.check(cx.kernel.sizes[op.param] !== undefined, `there is no size ${op.param}`);
@@ -135,12 +163,24 @@ const table: VerifyTable = {
   convert: verifyConvert,
   bitcast: (op, cx) => {
     const pair = [op.a.type, op.dst.type];
-    cx.check(pair.every((type) => type !== "bool" && type !== "i64"), `bitcast from ${op.a.type} to ${op.dst.type}`);
-    cx.check(!pair.every((type) => carried.has(type)) || pair[0] === pair[1], `bitcast from ${op.a.type} to ${op.dst.type}`);
-    cx.check(!pair.some((type) => carried.has(type)) || pair.includes("u32") || pair[0] === pair[1], `bitcast of ${op.a.type} to ${op.dst.type} goes by u32`);
+    cx.check(
+      pair.every((type) => type !== "bool" && type !== "i64"),
+      `bitcast from ${op.a.type} to ${op.dst.type}`,
+    );
+    cx.check(
+      !pair.every((type) => carried.has(type)) || pair[0] === pair[1],
+      `bitcast from ${op.a.type} to ${op.dst.type}`,
+    );
+    cx.check(
+      !pair.some((type) => carried.has(type)) || pair.includes("u32") || pair[0] === pair[1],
+      `bitcast of ${op.a.type} to ${op.dst.type} goes by u32`,
+    );
   },
   pack: (op, cx) => {
-    cx.same(op.parts.map((part) => part.type), "the parts");
+    cx.same(
+      op.parts.map((part) => part.type),
+      "the parts",
+    );
     verifyPacked(op.dst, op.parts, cx);
   },
   unpack: (op, cx) => verifyPacked(op.a, op.dst, cx),
@@ -199,10 +239,13 @@ function verifyUnary(op: Op<"unary">, cx: Verifier): void {
   cx.same([dst.type, a.type], "result and operand");
   const isInteger = integers.has(a.type);
   const isGood =
-    fn === "not" ? isInteger || a.type === "bool"
-    : fn === "popcount" || fn === "clz" ? a.type === "u32"
-    : anyNumber.has(fn) ? isInteger || a.type === "f32"
-    : a.type === "f32";
+    fn === "not"
+      ? isInteger || a.type === "bool"
+      : fn === "popcount" || fn === "clz"
+        ? a.type === "u32"
+        : anyNumber.has(fn)
+          ? isInteger || a.type === "f32"
+          : a.type === "f32";
   cx.check(isGood, `${fn} of ${a.type}`);
 }
 
@@ -217,11 +260,13 @@ function verifyBinary(op: Op<"binary">, cx: Verifier): void {
   if (comparisons.has(fn)) cx.is(dst, "bool", "a comparison");
   else cx.same([dst.type, a.type], "result and operand");
   const isInteger = integers.has(a.type);
-  const isGood =
-    bitwise.has(fn) ? isInteger || a.type === "bool"
-    : isShift ? isInteger
-    : fn === "eq" || fn === "ne" ? isInteger || a.type === "f32" || a.type === "bool"
-    : isInteger || a.type === "f32";
+  const isGood = bitwise.has(fn)
+    ? isInteger || a.type === "bool"
+    : isShift
+      ? isInteger
+      : fn === "eq" || fn === "ne"
+        ? isInteger || a.type === "f32" || a.type === "bool"
+        : isInteger || a.type === "f32";
   cx.check(isGood, `${fn} of ${a.type}`);
 }
 
@@ -229,17 +274,22 @@ function verifyBinary(op: Op<"binary">, cx: Verifier): void {
 function verifyConvert(op: Op<"convert">, cx: Verifier): void {
   const pair: readonly ValueType[] = [op.a.type, op.dst.type];
   const hasByte = pair.includes("b8");
-  cx.check(hasByte === (op.storage !== undefined), hasByte ? "a byte's format is missing" : `no side is a ${op.storage ?? ""}`);
+  cx.check(
+    hasByte === (op.storage !== undefined),
+    hasByte ? "a byte's format is missing" : `no side is a ${op.storage ?? ""}`,
+  );
   cx.check(!pair.includes("h2") && !pair.includes("b8x4"), `convert from ${op.a.type} to ${op.dst.type}`);
   cx.check(op.a.type !== op.dst.type, `convert from ${op.a.type} to itself`);
   if (op.storage !== undefined) cx.check(elementType(op.storage) === "b8", `${op.storage} is no byte`);
-  const isFloatCode = pair.includes("f16") || pair.includes("bf16") || (op.storage !== undefined && isFloat(op.storage));
+  const isFloatCode =
+    pair.includes("f16") || pair.includes("bf16") || (op.storage !== undefined && isFloat(op.storage));
   cx.check(!isFloatCode || pair.includes("f32"), `convert from ${op.a.type} to ${op.dst.type} goes by f32`);
 }
 
 function verifyPacked(whole: Value, parts: readonly Value[], cx: Verifier): void {
   const [first] = parts;
-  const isHalves = parts.length === 2 && (first?.type === "f16" || first?.type === "bf16") && whole.type === "h2";
+  const isHalves =
+    parts.length === 2 && (first?.type === "f16" || first?.type === "bf16") && whole.type === "h2";
   const isBytes = parts.length === 4 && first?.type === "b8" && whole.type === "b8x4";
   cx.check(isHalves || isBytes, `${parts.length} parts of ${first?.type ?? "nothing"} and a ${whole.type}`);
 }
@@ -248,18 +298,36 @@ function verifyAccess(buffer: Buffer, index: Value, count: number, cx: Verifier)
   cx.check(index.type === "i32" || index.type === "i64", `an index of type ${index.type}`);
   const bytes = count * dtypes[buffer.dtype].bytes;
   if (!widths.has(count) || bytes > 16) cx.fail(`${count} elements of ${buffer.dtype} at once`);
-  else cx.check(buffer.align % bytes === 0, `${count} elements at once of ${buffer.name}, which is aligned to ${buffer.align} bytes`);
+  else
+    cx.check(
+      buffer.align % bytes === 0,
+      `${count} elements at once of ${buffer.name}, which is aligned to ${buffer.align} bytes`,
+    );
 }
 
 function verifyInstruction(op: Op<"instruction">, cx: Verifier): void {
   if (!isInstruction(op.name)) return cx.fail(`there is no instruction ${op.name}`);
   const record = instructionOf(op.name);
-  cx.check(op.operands.length === record.operands.length, `${op.name} takes ${record.operands.length} operands, not ${op.operands.length}`);
-  cx.check(op.dst.length === record.results.length, `${op.name} gives ${record.results.length} results, not ${op.dst.length}`);
-  op.operands.forEach((operand, k) => cx.check(operandType(operand) === record.operands[k], `operand ${k} of ${op.name} is ${operandType(operand)}`));
+  cx.check(
+    op.operands.length === record.operands.length,
+    `${op.name} takes ${record.operands.length} operands, not ${op.operands.length}`,
+  );
+  cx.check(
+    op.dst.length === record.results.length,
+    `${op.name} gives ${record.results.length} results, not ${op.dst.length}`,
+  );
+  op.operands.forEach((operand, k) =>
+    cx.check(
+      operandType(operand) === record.operands[k],
+      `operand ${k} of ${op.name} is ${operandType(operand)}`,
+    ),
+  );
   op.dst.forEach((dst, k) => {
     cx.check(dst.type === record.results[k], `result ${k} of ${op.name} is ${dst.type}`);
-    cx.check(isRegister(dst) === (record.destinations === "in-place"), `result ${k} of ${op.name} is ${isRegister(dst) ? "a register" : "a value"}`);
+    cx.check(
+      isRegister(dst) === (record.destinations === "in-place"),
+      `result ${k} of ${op.name} is ${isRegister(dst) ? "a register" : "a value"}`,
+    );
   });
 }
 

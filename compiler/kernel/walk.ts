@@ -31,7 +31,11 @@ const table: PartsTable = {
   var: (op) => ({ operands: [op.init], registers: [op.register] }),
   get: (op) => ({ results: [op.dst], registers: [op.register] }),
   set: (op) => ({ operands: [op.value], registers: [op.register] }),
-  load: (op) => ({ operands: present(op.index, op.guard, op.otherwise), results: op.dst, buffers: [op.buffer] }),
+  load: (op) => ({
+    operands: present(op.index, op.guard, op.otherwise),
+    results: op.dst,
+    buffers: [op.buffer],
+  }),
   store: (op) => ({ operands: [...present(op.index, op.guard), ...op.values], buffers: [op.buffer] }),
   atomic: (op) => ({ operands: present(op.index, op.value, op.guard), buffers: [op.buffer] }),
   barrier: () => ({}),

@@ -26,7 +26,10 @@ function rewrite(arena: Arena, node: Node): readonly Ref[] | undefined {
 function loopWith(arena: Arena, node: LoopNode, roots: readonly Scalar[]): LoopNode {
   const value = (k: number, old: Scalar): Scalar => roots[k] ?? old;
   const carriers = node.carriers.map((carrier, k) => ({ ...carrier, lift: value(k, carrier.lift) }));
-  const results = node.results.map((result, k) => ({ ...result, value: value(carriers.length + k, result.value) }));
+  const results = node.results.map((result, k) => ({
+    ...result,
+    value: value(carriers.length + k, result.value),
+  }));
   return arena.loop({ axes: node.axes, over: node.over, carriers, results, inputs: node.inputs });
 }
 

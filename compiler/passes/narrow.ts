@@ -21,7 +21,9 @@ export const narrow: Pass<Graph> = {
     let current = graph;
     for (let targets = narrowTargets(current); targets.size > 0; targets = narrowTargets(current)) {
       const round = targets;
-      current = rewriteGraph(arena, current, (node) => (node.kind === "loop" ? narrowed(arena, node, round) : undefined));
+      current = rewriteGraph(arena, current, (node) =>
+        node.kind === "loop" ? narrowed(arena, node, round) : undefined,
+      );
     }
     return current;
   },
@@ -62,23 +64,33 @@ function noteReads(node: Node, note: (ref: Ref, to: DType | "no") => void): void
   };
   for (const root of roots) if (root.kind === "read") use(root.id, "no");
   for (const scalar of all) {
-    for (const operand of operandsOf(scalar)) if (operand.kind === "read") use(operand.id, scalar.kind === "round" ? scalar.to : "no");
+    for (const operand of operandsOf(scalar))
+      if (operand.kind === "read") use(operand.id, scalar.kind === "round" ? scalar.to : "no");
   }
   for (const scalar of all) {
     if (scalar.kind !== "read") continue;
     const ref = node.inputs[scalar.input];
     // What a read outside gives would have to be rounded too.
-    if (ref?.node.kind === "loop" && ref.node.types[ref.output]?.dtype === "f32") note(ref, scalar.bounds === "else" ? "no" : rounded.get(scalar.id) ?? "no");
+    if (ref?.node.kind === "loop" && ref.node.types[ref.output]?.dtype === "f32")
+      note(ref, scalar.bounds === "else" ? "no" : (rounded.get(scalar.id) ?? "no"));
   }
 }
 
 function narrowed(arena: Arena, node: LoopNode, targets: Targets): readonly Ref[] | undefined {
-  const to = node.results.map((result, output) => (result.dtype === "f32" ? targets.get(keyOf({ node, output })) : undefined));
+  const to = node.results.map((result, output) =>
+    result.dtype === "f32" ? targets.get(keyOf({ node, output })) : undefined,
+  );
   if (to.every((dtype) => dtype === undefined)) return undefined;
   const results = node.results.map((result, output) => {
     const dtype = to[output];
     return dtype === undefined ? result : { ...result, dtype, value: arena.round(dtype, result.value) };
   });
-  const made = arena.loop({ axes: node.axes, over: node.over, carriers: node.carriers, results, inputs: node.inputs });
+  const made = arena.loop({
+    axes: node.axes,
+    over: node.over,
+    carriers: node.carriers,
+    results,
+    inputs: node.inputs,
+  });
   return made.types.map((_, output) => arena.ref(made, output));
 }

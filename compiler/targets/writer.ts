@@ -85,7 +85,10 @@ export class Names {
 
   /** As close to the hint as may be: other characters become `_`, a number is added where the name is taken. */
   fresh(hint: string): string {
-    const legal = hint.replace(/[^A-Za-z0-9_]/g, "_").replace(/^_+/, "").slice(0, 48);
+    const legal = hint
+      .replace(/[^A-Za-z0-9_]/g, "_")
+      .replace(/^_+/, "")
+      .slice(0, 48);
     const stem = legal === "" ? "t" : /^[0-9]/.test(legal) ? `n${legal}` : legal;
     if (this.#take(stem)) return stem;
     // A stem that ends in a digit takes a separator: `x1` and a second `x` stay apart.

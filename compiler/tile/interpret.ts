@@ -21,7 +21,11 @@ export type Element = number | bigint;
 export type Memory = Element[];
 
 /** Runs `program` over memory by buffer; buffers that are written are changed in place. */
-export function interpretTiles(program: TileProgram, memory: ReadonlyMap<GlobalBuffer, Memory>, dims: ReadonlyMap<string, number>): void {
+export function interpretTiles(
+  program: TileProgram,
+  memory: ReadonlyMap<GlobalBuffer, Memory>,
+  dims: ReadonlyMap<string, number>,
+): void {
   const counters = new Map<Counter, number>();
   const runBlock = (): void => {
     const block = new Block(program, memory, dims, counters);
@@ -50,11 +54,17 @@ class Block {
   readonly #shared = new Map<SharedTile, Element[]>();
   #at = new Map<Axis, number>();
 
-  constructor(program: TileProgram, memory: ReadonlyMap<GlobalBuffer, Memory>, dims: ReadonlyMap<string, number>, counters: Map<Counter, number>) {
+  constructor(
+    program: TileProgram,
+    memory: ReadonlyMap<GlobalBuffer, Memory>,
+    dims: ReadonlyMap<string, number>,
+    counters: Map<Counter, number>,
+  ) {
     this.#memory = memory;
     this.#dims = dims;
     this.#counters = counters;
-    for (const tile of program.shared) this.#shared.set(tile, new Array<Element>(tile.shape.reduce((a, b) => a * b, 1)).fill(Number.NaN));
+    for (const tile of program.shared)
+      this.#shared.set(tile, new Array<Element>(tile.shape.reduce((a, b) => a * b, 1)).fill(Number.NaN));
   }
 
   run(ops: readonly TileOp[]): void {
@@ -64,7 +74,13 @@ class Block {
   #step(op: TileOp): void {
     switch (op.kind) {
       case "let":
-        this.#define(op.tile, () => (this.#holds(op.where) ? this.#value(op.expr) : op.otherwise === undefined ? Number.NaN : this.#value(op.otherwise)));
+        this.#define(op.tile, () =>
+          this.#holds(op.where)
+            ? this.#value(op.expr)
+            : op.otherwise === undefined
+              ? Number.NaN
+              : this.#value(op.otherwise),
+        );
         return;
       case "var":
         this.#define(op.tile, () => this.#value(op.init));
@@ -80,7 +96,8 @@ class Block {
           let sum: Element | undefined;
           this.#each(op.over, () => {
             const value = this.#element(op.src);
-            sum = sum === undefined ? value : applyRow(monoidOf(op.monoid).combine, op.tile.type, [sum, value]);
+            sum =
+              sum === undefined ? value : applyRow(monoidOf(op.monoid).combine, op.tile.type, [sum, value]);
           });
           invariant(sum !== undefined, "a reduction over no threads");
           return sum;
@@ -148,7 +165,10 @@ class Block {
       const expr = holds ? op.expr : op.otherwise;
       if (expr === undefined) return;
       const index = op.index.map((part) => Number(this.#value(part)));
-      invariant(index.every((i, k) => i >= 0 && i < (op.shared.shape[k] ?? 0)), `${op.shared.name}[${index.join(", ")}] is outside`);
+      invariant(
+        index.every((i, k) => i >= 0 && i < (op.shared.shape[k] ?? 0)),
+        `${op.shared.name}[${index.join(", ")}] is outside`,
+      );
       memory[flat(index, op.shared.shape)] = toStorage(this.#value(expr), op.shared.dtype);
     });
   }
@@ -236,7 +256,11 @@ class Block {
       return this.#value(condition) !== 0 ? this.#value(a) : this.#value(b);
     }
     if (expr.fn === "and") return expr.args.every((arg) => this.#value(arg) !== 0) ? 1 : 0;
-    return applyRow(expr.fn, expr.args[0]?.type ?? expr.type, expr.args.map((arg) => this.#value(arg)));
+    return applyRow(
+      expr.fn,
+      expr.args[0]?.type ?? expr.type,
+      expr.args.map((arg) => this.#value(arg)),
+    );
   }
 
   #read(expr: Extract<TileExpr, { kind: "read" }>): Element {

@@ -84,22 +84,48 @@ export type TileExpr =
       readonly bounds: "proved" | "clamp" | "else";
       readonly otherwise: TileExpr | undefined;
     }
-  | { readonly kind: "shared"; readonly type: ScalarType; readonly tile: SharedTile; readonly index: readonly TileExpr[] }
-  | { readonly kind: "apply"; readonly type: ScalarType; readonly fn: string; readonly args: readonly TileExpr[] }
+  | {
+      readonly kind: "shared";
+      readonly type: ScalarType;
+      readonly tile: SharedTile;
+      readonly index: readonly TileExpr[];
+    }
+  | {
+      readonly kind: "apply";
+      readonly type: ScalarType;
+      readonly fn: string;
+      readonly args: readonly TileExpr[];
+    }
   | { readonly kind: "round"; readonly type: "f32"; readonly to: DType; readonly arg: TileExpr }
   | { readonly kind: "cast"; readonly type: ScalarType; readonly to: DType; readonly arg: TileExpr };
 
 interface Kinds {
   /** tile = expr at each coordinate where `where` holds, `otherwise` elsewhere. */
-  let: { readonly tile: Tile; readonly expr: TileExpr; readonly where: TileExpr | undefined; readonly otherwise: TileExpr | undefined };
+  let: {
+    readonly tile: Tile;
+    readonly expr: TileExpr;
+    readonly where: TileExpr | undefined;
+    readonly otherwise: TileExpr | undefined;
+  };
   /** A tile that later ops update: a running reduction, an accumulator. */
   var: { readonly tile: Tile; readonly init: TileExpr };
   /** A row of the monoid table; tile = tile (monoid) expr for every coordinate of the register axes `over`, in row-major order, where `where` holds. */
-  fold: { readonly tile: Tile; readonly monoid: string; readonly expr: TileExpr; readonly over: readonly Axis[]; readonly where: TileExpr | undefined };
+  fold: {
+    readonly tile: Tile;
+    readonly monoid: string;
+    readonly expr: TileExpr;
+    readonly over: readonly Axis[];
+    readonly where: TileExpr | undefined;
+  };
   /** tile = expr, elementwise, in place. */
   update: { readonly tile: Tile; readonly expr: TileExpr };
   /** tile = src reduced along the thread axes `over`; every thread gets the result. */
-  reduce: { readonly tile: Tile; readonly src: Tile; readonly monoid: string; readonly over: readonly Axis[] };
+  reduce: {
+    readonly tile: Tile;
+    readonly src: Tile;
+    readonly monoid: string;
+    readonly over: readonly Axis[];
+  };
   /** Writes `expr` for every coordinate of `axes` where `where` holds. `dropped`: an index outside the buffer is dropped. */
   store: {
     readonly buffer: GlobalBuffer;

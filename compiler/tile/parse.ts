@@ -61,7 +61,8 @@ class Reading {
     const r: TextReader = this.#r;
     const access = r.accept("read") ? (r.accept("-") ? "read-write" : "read") : r.word();
     if (access === "read-write" && r.at("write")) r.next();
-    if (access !== "read" && access !== "write" && access !== "read-write") r.fail("expected read, write or read-write");
+    if (access !== "read" && access !== "write" && access !== "read-write")
+      r.fail("expected read, write or read-write");
     const name = r.word();
     r.expect(":");
     const dtype = this.#dtype();
@@ -109,7 +110,8 @@ class Reading {
   #axisList(...stops: readonly string[]): Axis[] {
     const axes: Axis[] = [];
     if (stops.some((stop) => this.#r.at(stop))) return axes;
-    do axes.push(this.#find(this.#axes, this.#r.word(), "axis")); while (this.#r.accept(","));
+    do axes.push(this.#find(this.#axes, this.#r.word(), "axis"));
+    while (this.#r.accept(","));
     return axes;
   }
 
@@ -192,7 +194,13 @@ class Reading {
       const { monoid, over } = this.#by();
       return { kind: "reduce", tile, src, monoid, over };
     }
-    return { kind: "let", tile, expr: this.#expr(), where: this.#optional("where"), otherwise: this.#optional("else") };
+    return {
+      kind: "let",
+      tile,
+      expr: this.#expr(),
+      where: this.#optional("where"),
+      otherwise: this.#optional("else"),
+    };
   }
 
   #by(...stops: readonly string[]): { readonly monoid: string; readonly over: Axis[] } {
@@ -231,7 +239,15 @@ class Reading {
     r.expect("over");
     const axes = this.#axisList(":");
     r.expect(":");
-    return { kind: "put", shared, index, axes, expr: this.#expr(), where: this.#optional("where"), otherwise: this.#optional("else") };
+    return {
+      kind: "put",
+      shared,
+      index,
+      axes,
+      expr: this.#expr(),
+      where: this.#optional("where"),
+      otherwise: this.#optional("else"),
+    };
   }
 
   #mma(): TileOp {
@@ -293,7 +309,14 @@ class Reading {
     const clamp = r.accept("clamp");
     const otherwise = clamp ? undefined : this.#optional("else");
     r.expect(")");
-    return { kind: "read", type, buffer, index, bounds: clamp ? "clamp" : otherwise === undefined ? "proved" : "else", otherwise };
+    return {
+      kind: "read",
+      type,
+      buffer,
+      index,
+      bounds: clamp ? "clamp" : otherwise === undefined ? "proved" : "else",
+      otherwise,
+    };
   }
 
   #named(): TileExpr {
@@ -327,7 +350,9 @@ class Reading {
         r.expect(",");
         const arg = this.#expr();
         r.expect(")");
-        return word === "round" ? { kind: "round", type: "f32", to, arg } : { kind: "cast", type: scalarTypeOf(to), to, arg };
+        return word === "round"
+          ? { kind: "round", type: "f32", to, arg }
+          : { kind: "cast", type: scalarTypeOf(to), to, arg };
       }
       default: {
         r.expect(":");

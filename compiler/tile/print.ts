@@ -21,13 +21,19 @@ import { expressionsOf, partsOf, visitOps } from "./walk.ts";
 export function print(program: TileProgram): string {
   const p = new Printer();
   p.line(`tiles ${word(program.name)} threads ${program.threads} ${JSON.stringify(program.summary)}`);
-  for (const counter of program.blocks) p.line(`block ${p.name(counter)} in ${sizeExpression(counter.count)}`);
+  for (const counter of program.blocks)
+    p.line(`block ${p.name(counter)} in ${sizeExpression(counter.count)}`);
   for (const buffer of program.buffers) {
-    p.line(`global ${buffer.access} ${p.name(buffer)}: ${buffer.dtype}[${buffer.shape.map(sizeExpression).join(", ")}]`);
+    p.line(
+      `global ${buffer.access} ${p.name(buffer)}: ${buffer.dtype}[${buffer.shape.map(sizeExpression).join(", ")}]`,
+    );
   }
-  for (const tile of program.shared) p.line(`shared ${p.name(tile)}: ${tile.dtype}[${tile.shape.join(", ")}] pad ${tile.pad}`);
+  for (const tile of program.shared)
+    p.line(`shared ${p.name(tile)}: ${tile.dtype}[${tile.shape.join(", ")}] pad ${tile.pad}`);
   for (const axis of axesOf(program)) {
-    p.line(`axis ${p.name(axis)}: ${axis.size} ${axis.place.kind === "register" ? "register" : `thread ${axis.place.stride}`}`);
+    p.line(
+      `axis ${p.name(axis)}: ${axis.size} ${axis.place.kind === "register" ? "register" : `thread ${axis.place.stride}`}`,
+    );
   }
   p.ops(program.body);
   return p.text();
@@ -55,8 +61,35 @@ type Named = Axis | Counter | GlobalBuffer | SharedTile | Tile;
 
 /** Words with a meaning of their own. */
 const reserved: readonly string[] = [
-  "tiles", "block", "global", "shared", "axis", "var", "set", "fold", "store", "put", "mma", "for", "with", "line", "where",
-  "else", "clamp", "drop", "over", "by", "reduce", "true", "false", "inf", "nan", "unroll", "round", "cast", "size",
+  "tiles",
+  "block",
+  "global",
+  "shared",
+  "axis",
+  "var",
+  "set",
+  "fold",
+  "store",
+  "put",
+  "mma",
+  "for",
+  "with",
+  "line",
+  "where",
+  "else",
+  "clamp",
+  "drop",
+  "over",
+  "by",
+  "reduce",
+  "true",
+  "false",
+  "inf",
+  "nan",
+  "unroll",
+  "round",
+  "cast",
+  "size",
 ];
 
 class Printer {
@@ -92,8 +125,10 @@ class Printer {
 
   #op(op: TileOp): void {
     this.#share(op);
-    const where = (expr: TileExpr | undefined): string => (expr === undefined ? "" : ` where ${this.#expr(expr)}`);
-    const other = (expr: TileExpr | undefined): string => (expr === undefined ? "" : ` else ${this.#expr(expr)}`);
+    const where = (expr: TileExpr | undefined): string =>
+      expr === undefined ? "" : ` where ${this.#expr(expr)}`;
+    const other = (expr: TileExpr | undefined): string =>
+      expr === undefined ? "" : ` else ${this.#expr(expr)}`;
     switch (op.kind) {
       case "let":
         this.line(`${this.#typed(op.tile)} = ${this.#expr(op.expr)}${where(op.where)}${other(op.otherwise)}`);
@@ -105,24 +140,36 @@ class Printer {
         this.line(`set ${this.name(op.tile)} = ${this.#expr(op.expr)}`);
         return;
       case "fold":
-        this.line(`fold ${this.name(op.tile)} by ${op.monoid} over ${this.#axes(op.over)}: ${this.#expr(op.expr)}${where(op.where)}`);
+        this.line(
+          `fold ${this.name(op.tile)} by ${op.monoid} over ${this.#axes(op.over)}: ${this.#expr(op.expr)}${where(op.where)}`,
+        );
         return;
       case "reduce":
-        this.line(`${this.#typed(op.tile)} = reduce ${this.name(op.src)} by ${op.monoid} over ${this.#axes(op.over)}`);
+        this.line(
+          `${this.#typed(op.tile)} = reduce ${this.name(op.src)} by ${op.monoid} over ${this.#axes(op.over)}`,
+        );
         return;
       case "store": {
         const drop = op.bounds === "drop" ? " drop" : "";
-        this.line(`store @${this.name(op.buffer)}${this.#index(op.index)}${drop} over ${this.#axes(op.axes)}: ${this.#expr(op.expr)}${where(op.where)}`);
+        this.line(
+          `store @${this.name(op.buffer)}${this.#index(op.index)}${drop} over ${this.#axes(op.axes)}: ${this.#expr(op.expr)}${where(op.where)}`,
+        );
         return;
       }
       case "put":
-        this.line(`put %${this.name(op.shared)}${this.#index(op.index)} over ${this.#axes(op.axes)}: ${this.#expr(op.expr)}${where(op.where)}${other(op.otherwise)}`);
+        this.line(
+          `put %${this.name(op.shared)}${this.#index(op.index)} over ${this.#axes(op.axes)}: ${this.#expr(op.expr)}${where(op.where)}${other(op.otherwise)}`,
+        );
         return;
       case "mma":
-        this.line(`mma ${this.name(op.acc)} %${this.name(op.a)} ${this.#expr(op.m)} %${this.name(op.b)} ${this.#expr(op.n)} ${JSON.stringify(op.instruction)}`);
+        this.line(
+          `mma ${this.name(op.acc)} %${this.name(op.a)} ${this.#expr(op.m)} %${this.name(op.b)} ${this.#expr(op.n)} ${JSON.stringify(op.instruction)}`,
+        );
         return;
       case "for": {
-        this.line(`for ${this.name(op.counter)} in ${sizeExpression(op.counter.count)}${op.unroll ? " unroll" : ""} {`);
+        this.line(
+          `for ${this.name(op.counter)} in ${sizeExpression(op.counter.count)}${op.unroll ? " unroll" : ""} {`,
+        );
         const outer = this.#indent;
         this.#indent += "  ";
         this.ops(op.body);
@@ -186,7 +233,12 @@ class Printer {
       case "tile":
         return this.name(expr.tile);
       case "read": {
-        const bounds = expr.bounds === "clamp" ? " clamp" : expr.otherwise === undefined ? "" : ` else ${this.#expr(expr.otherwise)}`;
+        const bounds =
+          expr.bounds === "clamp"
+            ? " clamp"
+            : expr.otherwise === undefined
+              ? ""
+              : ` else ${this.#expr(expr.otherwise)}`;
         return `(@${this.name(expr.buffer)}${this.#index(expr.index)} ${expr.type}${bounds})`;
       }
       case "shared":

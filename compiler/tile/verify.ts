@@ -59,7 +59,8 @@ class Verifier {
         return;
       case "fold":
         this.#change(op, op.tile);
-        if (op.over.some((axis) => axis.place.kind !== "register")) this.#say(op, "folds along registers only");
+        if (op.over.some((axis) => axis.place.kind !== "register"))
+          this.#say(op, "folds along registers only");
         this.#exprs(op, [op.expr], [...op.tile.axes, ...op.over], counters);
         this.#guard(op, op.where, [...op.tile.axes, ...op.over], counters);
         this.#typed(op, op.expr, op.tile);
@@ -69,13 +70,15 @@ class Verifier {
         return;
       case "store":
         if (op.buffer.access === "read") this.#say(op, `${op.buffer.name} is read-only`);
-        if (op.index.length !== op.buffer.shape.length) this.#say(op, `${op.buffer.name} has ${op.buffer.shape.length} axes`);
+        if (op.index.length !== op.buffer.shape.length)
+          this.#say(op, `${op.buffer.name} has ${op.buffer.shape.length} axes`);
         this.#exprs(op, [...op.index, op.expr], op.axes, counters);
         this.#guard(op, op.where, op.axes, counters);
         this.#threads(op, op.axes);
         return;
       case "put":
-        if (op.index.length !== op.shared.shape.length) this.#say(op, `${op.shared.name} has ${op.shared.shape.length} axes`);
+        if (op.index.length !== op.shared.shape.length)
+          this.#say(op, `${op.shared.name} has ${op.shared.shape.length} axes`);
         this.#exprs(op, [...op.index, op.expr, op.otherwise], op.axes, counters);
         this.#guard(op, op.where, op.axes, counters);
         this.#threads(op, op.axes);
@@ -101,7 +104,8 @@ class Verifier {
     }
     for (const axis of op.src.axes) {
       const kept = op.tile.axes.includes(axis);
-      if (!kept && !op.over.includes(axis) && axis.size > 1) this.#say(op, `axis ${axis.name} is neither kept nor reduced`);
+      if (!kept && !op.over.includes(axis) && axis.size > 1)
+        this.#say(op, `axis ${axis.name} is neither kept nor reduced`);
     }
     this.#define(op, op.tile);
   }
@@ -120,7 +124,12 @@ class Verifier {
     if (expr.type !== tile.type) this.#say(op, `${tile.name} is ${tile.type}, its value ${expr.type}`);
   }
 
-  #guard(op: TileOp, where: TileExpr | undefined, axes: readonly Axis[], counters: ReadonlySet<Counter>): void {
+  #guard(
+    op: TileOp,
+    where: TileExpr | undefined,
+    axes: readonly Axis[],
+    counters: ReadonlySet<Counter>,
+  ): void {
     if (where === undefined) return;
     if (where.type !== "bool") this.#say(op, "the guard is no bool");
     this.#exprs(op, [where], axes, counters);
@@ -129,44 +138,61 @@ class Verifier {
   /** Thread axes take disjoint digits of the thread's number. */
   #threads(op: TileOp, axes: readonly Axis[]): void {
     let covered = 1;
-    const places = axes.flatMap((axis) => (axis.place.kind === "thread" && axis.size > 1 ? [{ axis, stride: axis.place.stride }] : []));
+    const places = axes.flatMap((axis) =>
+      axis.place.kind === "thread" && axis.size > 1 ? [{ axis, stride: axis.place.stride }] : [],
+    );
     for (const { axis, stride } of places.sort((a, b) => a.stride - b.stride)) {
-      if (stride % covered !== 0 || stride < covered) this.#say(op, `axis ${axis.name} overlaps another over the threads`);
+      if (stride % covered !== 0 || stride < covered)
+        this.#say(op, `axis ${axis.name} overlaps another over the threads`);
       covered = stride * axis.size;
     }
-    if (covered > this.#program.threads) this.#say(op, `its axes need ${covered} threads, the block has ${this.#program.threads}`);
+    if (covered > this.#program.threads)
+      this.#say(op, `its axes need ${covered} threads, the block has ${this.#program.threads}`);
   }
 
-  #exprs(op: TileOp, exprs: readonly (TileExpr | undefined)[], axes: readonly Axis[], counters: ReadonlySet<Counter>): void {
-    visitExpressions(exprs.filter((expr) => expr !== undefined), (expr) => {
-      switch (expr.kind) {
-        case "counter":
-          if (!counters.has(expr.counter)) this.#say(op, `counter ${expr.counter.name} is not in scope`);
-          return;
-        case "coordinate":
-          if (!axes.includes(expr.axis)) this.#say(op, `axis ${expr.axis.name} is not in scope`);
-          return;
-        case "tile":
-          if (!this.#defined.has(expr.tile)) this.#say(op, `${expr.tile.name} is used before it is defined`);
-          for (const axis of expr.tile.axes) {
-            if (axis.size > 1 && !axes.includes(axis)) this.#say(op, `axis ${axis.name} of ${expr.tile.name} is not in scope`);
-          }
-          return;
-        case "read":
-          if (expr.buffer.access === "write") this.#say(op, `${expr.buffer.name} is only written`);
-          if (expr.index.length !== expr.buffer.shape.length) this.#say(op, `${expr.buffer.name} has ${expr.buffer.shape.length} axes`);
-          if (expr.index.some((part) => part.type !== "i32")) this.#say(op, `an index of ${expr.buffer.name} is no i32`);
-          return;
-        case "shared":
-          if (expr.index.length !== expr.tile.shape.length) this.#say(op, `${expr.tile.name} has ${expr.tile.shape.length} axes`);
-          return;
-        case "const":
-        case "size":
-        case "apply":
-        case "round":
-        case "cast":
-          return;
-      }
-    });
+  #exprs(
+    op: TileOp,
+    exprs: readonly (TileExpr | undefined)[],
+    axes: readonly Axis[],
+    counters: ReadonlySet<Counter>,
+  ): void {
+    visitExpressions(
+      exprs.filter((expr) => expr !== undefined),
+      (expr) => {
+        switch (expr.kind) {
+          case "counter":
+            if (!counters.has(expr.counter)) this.#say(op, `counter ${expr.counter.name} is not in scope`);
+            return;
+          case "coordinate":
+            if (!axes.includes(expr.axis)) this.#say(op, `axis ${expr.axis.name} is not in scope`);
+            return;
+          case "tile":
+            if (!this.#defined.has(expr.tile))
+              this.#say(op, `${expr.tile.name} is used before it is defined`);
+            for (const axis of expr.tile.axes) {
+              if (axis.size > 1 && !axes.includes(axis))
+                this.#say(op, `axis ${axis.name} of ${expr.tile.name} is not in scope`);
+            }
+            return;
+          case "read":
+            if (expr.buffer.access === "write") this.#say(op, `${expr.buffer.name} is only written`);
+            if (expr.index.length !== expr.buffer.shape.length)
+              this.#say(op, `${expr.buffer.name} has ${expr.buffer.shape.length} axes`);
+            if (expr.index.some((part) => part.type !== "i32"))
+              this.#say(op, `an index of ${expr.buffer.name} is no i32`);
+            return;
+          case "shared":
+            if (expr.index.length !== expr.tile.shape.length)
+              this.#say(op, `${expr.tile.name} has ${expr.tile.shape.length} axes`);
+            return;
+          case "const":
+          case "size":
+          case "apply":
+          case "round":
+          case "cast":
+            return;
+        }
+      },
+    );
   }
 }

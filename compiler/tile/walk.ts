@@ -23,7 +23,8 @@ export function partsOf(expr: TileExpr): readonly TileExpr[] {
 
 /** An op's own expressions, without those of a loop's body. */
 export function expressionsOf(op: TileOp): readonly TileExpr[] {
-  const given = (...list: readonly (TileExpr | undefined)[]): TileExpr[] => list.filter((e) => e !== undefined);
+  const given = (...list: readonly (TileExpr | undefined)[]): TileExpr[] =>
+    list.filter((e) => e !== undefined);
   switch (op.kind) {
     case "let":
       return given(op.where, op.expr, op.otherwise);

@@ -1,9 +1,6 @@
 /** The dtypes of the language: one row each, and what follows from the row. */
 
-export type DType =
-  | "f32" | "f16" | "bf16" | "e4m3" | "e5m2"
-  | "i64" | "i32" | "u32" | "i8" | "u8"
-  | "bool";
+export type DType = "f32" | "f16" | "bf16" | "e4m3" | "e5m2" | "i64" | "i32" | "u32" | "i8" | "u8" | "bool";
 
 export interface DTypeRow {
   readonly kind: "float" | "int" | "bool";

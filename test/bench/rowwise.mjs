@@ -39,24 +39,47 @@ function filled(dtype, shape, fill) {
   const size = shape.reduce((product, extent) => product * extent, 1);
   const part = randomTensor(dtype, [Math.min(size, 2 ** 20)], fill);
   const bytes = new Uint8Array((part.bytes.length / part.shape[0]) * size);
-  for (let at = 0; at < bytes.length; at += part.bytes.length) bytes.set(part.bytes.subarray(0, Math.min(part.bytes.length, bytes.length - at)), at);
+  for (let at = 0; at < bytes.length; at += part.bytes.length)
+    bytes.set(part.bytes.subarray(0, Math.min(part.bytes.length, bytes.length - at)), at);
   return { dtype, shape, bytes };
 }
 
 const device = await openDevice(options.device);
 console.log(`${device.description}, ${dims.N} x ${dims.D}`);
 const rows = [];
-for (const entry of ["copied", "normalised", "layered", "softened", "gated", "bent", "summed", "column_summed", "loss", "multiplied"]) {
+for (const entry of [
+  "copied",
+  "normalised",
+  "layered",
+  "softened",
+  "gated",
+  "bent",
+  "summed",
+  "column_summed",
+  "loss",
+  "multiplied",
+]) {
   const compiled = compile({
-    source: { file: "rowwise.dsl", text }, host, entry, target: options.target, dims: new Map(Object.entries(dims)), dtypes: new Map(),
+    source: { file: "rowwise.dsl", text },
+    host,
+    entry,
+    target: options.target,
+    dims: new Map(Object.entries(dims)),
+    dtypes: new Map(),
   });
-  if (compiled.artifact === undefined) throw new Error(render(compiled.diagnostics, { colour: false, sources: compiled.sources }));
+  if (compiled.artifact === undefined)
+    throw new Error(render(compiled.diagnostics, { colour: false, sources: compiled.sources }));
   const { plan } = compiled.artifact;
   const loaded = await device.load(compiled.artifact);
   const inputs = new Map();
   for (const [k, input] of plan.inputs.entries()) {
     const shape = input.shape.map(Number);
-    inputs.set(input.name, await device.upload(filled(input.dtype, shape, { seed: k + 1, name: input.name, deviation: 1, low: 0, high: dims.D })));
+    inputs.set(
+      input.name,
+      await device.upload(
+        filled(input.dtype, shape, { seed: k + 1, name: input.name, deviation: 1, low: 0, high: dims.D }),
+      ),
+    );
   }
   const times = [];
   for (let run = 0; run < Number(options.runs) + 5; run += 1) {
@@ -67,14 +90,23 @@ for (const entry of ["copied", "normalised", "layered", "softened", "gated", "be
   const bytes = plan.launches.reduce((sum, { kernel }) => sum + Number(plan.kernels[kernel].bytes), 0);
   const flops = plan.launches.reduce((sum, { kernel }) => sum + Number(plan.kernels[kernel].flops), 0);
   const seconds = median(times);
-  rows.push({ entry, kernels: plan.launches.length, us: seconds * 1e6, gbs: bytes / seconds / 1e9, tflops: flops / seconds / 1e12 });
+  rows.push({
+    entry,
+    kernels: plan.launches.length,
+    us: seconds * 1e6,
+    gbs: bytes / seconds / 1e9,
+    tflops: flops / seconds / 1e12,
+  });
   loaded.free();
   for (const tensor of inputs.values()) tensor.free();
 }
 const copy = rows[0].gbs;
 console.log("function        kernels        us      GB/s  of copy   TFLOP/s");
 for (const row of rows) {
-  console.log(`${row.entry.padEnd(16)}${String(row.kernels).padStart(7)}${row.us.toFixed(1).padStart(10)}${row.gbs.toFixed(0).padStart(10)}${(row.gbs / copy).toFixed(3).padStart(9)}${row.tflops.toFixed(1).padStart(10)}`);
+  console.log(
+    `${row.entry.padEnd(16)}${String(row.kernels).padStart(7)}${row.us.toFixed(1).padStart(10)}${row.gbs.toFixed(0).padStart(10)}${(row.gbs / copy).toFixed(3).padStart(9)}${row.tflops.toFixed(1).padStart(10)}`,
+  );
 }
-if (options.json !== undefined) writeFileSync(options.json, JSON.stringify({ device: device.description, dims, rows }, undefined, 2));
+if (options.json !== undefined)
+  writeFileSync(options.json, JSON.stringify({ device: device.description, dims, rows }, undefined, 2));
 await device.close();

@@ -1,6 +1,13 @@
 /** What the bundle test runs in a page: compile from source text, run on `js` and, where the browser has it, on WebGPU. */
 import { compile, render } from "../../compiler/index.ts";
-import { bestDevice, fromNumbers, openDevice, toNumbers, type Device, type HostTensor } from "../../runtime/browser.ts";
+import {
+  bestDevice,
+  fromNumbers,
+  openDevice,
+  toNumbers,
+  type Device,
+  type HostTensor,
+} from "../../runtime/browser.ts";
 import nn from "../../stdlib/nn.dsl?raw";
 
 const text = `import std.nn { softmax }
@@ -21,9 +28,23 @@ async function run(device: Device): Promise<string> {
   });
   if (artifact === undefined) return render(diagnostics, { colour: false, sources });
   const plan = await device.load(artifact);
-  const x = fromNumbers("f32", [3, 5], Array.from({ length: 15 }, (_, k) => Math.sin(k)));
-  const y = fromNumbers("f32", [3, 5], Array.from({ length: 15 }, (_, k) => Math.cos(3 * k)));
-  const { outputs } = await plan.run(new Map([["x", x], ["y", y]]), { keep: false, time: false });
+  const x = fromNumbers(
+    "f32",
+    [3, 5],
+    Array.from({ length: 15 }, (_, k) => Math.sin(k)),
+  );
+  const y = fromNumbers(
+    "f32",
+    [3, 5],
+    Array.from({ length: 15 }, (_, k) => Math.cos(3 * k)),
+  );
+  const { outputs } = await plan.run(
+    new Map([
+      ["x", x],
+      ["y", y],
+    ]),
+    { keep: false, time: false },
+  );
   const out = outputs.get("out") as HostTensor;
   return [...toNumbers(out)].map((v) => v.toFixed(6)).join(" ");
 }

@@ -26,7 +26,19 @@ const floats = [{ A: "f32" }, { A: "bf16" }, { A: "f16" }];
 /** @returns {Case} */
 function program(file, entry, sizes, more = {}) {
   const { types = [{}], ...rest } = more;
-  return { name: entry, file, entry, bound: {}, sizes, types, ranges: {}, spread: {}, made: {}, unpromised: 0, ...rest };
+  return {
+    name: entry,
+    file,
+    entry,
+    bound: {},
+    sizes,
+    types,
+    ranges: {},
+    spread: {},
+    made: {},
+    unpromised: 0,
+    ...rest,
+  };
 }
 
 const library = (entry, sizes, more) => program("test/device/library.dsl", entry, sizes, more);
@@ -34,7 +46,13 @@ const library = (entry, sizes, more) => program("test/device/library.dsl", entry
 /** Rows of every length, few where they are long. */
 const rows = (N, D) => lengths.map((length, k) => ({ [N]: [1, 3, 5, 2, 4, 1, 3, 2][k] ?? 1, [D]: length }));
 const vectors = [{ N: 1 }, { N: 33 }, { N: 257 }];
-const tall = [{ N: 1, D: 1 }, { N: 5, D: 3 }, { N: 33, D: 7 }, { N: 130, D: 4 }, { N: 300, D: 1 }];
+const tall = [
+  { N: 1, D: 1 },
+  { N: 5, D: 3 },
+  { N: 33, D: 7 },
+  { N: 130, D: 4 },
+  { N: 300, D: 1 },
+];
 
 const positions = (shape) => counting(shape, (at) => at.at(-1) ?? 0);
 
@@ -79,7 +97,9 @@ function spreadOver(bound, sizes, make) {
   return sizes.map((size) => {
     const own = Object.fromEntries(bound.map((name) => [name, size[name]]));
     const rest = Object.fromEntries(Object.entries(size).filter(([name]) => !bound.includes(name)));
-    const text = Object.entries(own).map(([name, value]) => `${name}=${value}`).join();
+    const text = Object.entries(own)
+      .map(([name, value]) => `${name}=${value}`)
+      .join();
     return make(own, rest, text);
   });
 }
@@ -98,14 +118,16 @@ const blocks = [
 ];
 const blockSpread = { w_q: 0.2, w_k: 0.2, w_v: 0.2, w_o: 0.2, w_gate: 0.2, w_up: 0.2, w_down: 0.2 };
 const inside = (names) =>
-  Object.fromEntries(names.flatMap((name) => Object.keys(blockSpread).map((key) => [`${name}.${key}`, 0.08])));
+  Object.fromEntries(
+    names.flatMap((name) => Object.keys(blockSpread).map((key) => [`${name}.${key}`, 0.08])),
+  );
 
 const caches = [
   { B: 1, S: 1, T: 1, C: 1, kv_pages: 1, kv_slots: 1 },
   { B: 3, S: 3, T: 9, C: 5, kv_pages: 9, kv_slots: 3 },
 ];
 const cacheInputs = {
-  "kv.table": (shape) => counting(shape, ([b, s]) => ((b * (shape[1] ?? 1) + s) * 1 + 0)),
+  "kv.table": (shape) => counting(shape, ([b, s]) => (b * (shape[1] ?? 1) + s) * 1 + 0),
   "kv.length": (shape, { T, S }) => counting(shape, ([b]) => Math.max(0, T - S - b)),
   pos: (shape, { T, S }) => counting(shape, ([b, s]) => Math.max(0, T - S - b) + s),
 };
@@ -122,11 +144,35 @@ export const cases = [
   library("gelu_of", rows("N", "D").slice(0, 5), { types: floats, spread: { x: 2 } }),
   library("gated", rows("N", "D").slice(0, 5), { types: floats }),
   library("loss", rows("N", "V"), { types: floats, ranges: { target: [-1, "V"] } }),
-  library("turned", [{ B: 1, S: 1, H: 1, D: 2 }, { B: 2, S: 5, H: 3, D: 6 }, { B: 1, S: 33, H: 1, D: 16 }], { types: floats, made: { pos: positions } }),
-  library("stretched", [{ B: 1, S: 1, H: 1, D: 2 }, { B: 2, S: 5, H: 3, D: 10 }, { B: 1, S: 33, H: 1, D: 16 }], { types: floats, made: { pos: positions } }),
-  library("masks", [{ B: 1, S: 1, T: 1 }, { B: 2, S: 5, T: 7 }, { B: 1, S: 33, T: 65 }], {
-    ranges: { pos_q: [0, "T"], pos_k: [0, "T"], window: [1, 5], doc_q: [0, 3], doc_k: [0, 3] },
-  }),
+  library(
+    "turned",
+    [
+      { B: 1, S: 1, H: 1, D: 2 },
+      { B: 2, S: 5, H: 3, D: 6 },
+      { B: 1, S: 33, H: 1, D: 16 },
+    ],
+    { types: floats, made: { pos: positions } },
+  ),
+  library(
+    "stretched",
+    [
+      { B: 1, S: 1, H: 1, D: 2 },
+      { B: 2, S: 5, H: 3, D: 10 },
+      { B: 1, S: 33, H: 1, D: 16 },
+    ],
+    { types: floats, made: { pos: positions } },
+  ),
+  library(
+    "masks",
+    [
+      { B: 1, S: 1, T: 1 },
+      { B: 2, S: 5, T: 7 },
+      { B: 1, S: 33, T: 65 },
+    ],
+    {
+      ranges: { pos_q: [0, "T"], pos_k: [0, "T"], window: [1, 5], doc_q: [0, 3], doc_k: [0, 3] },
+    },
+  ),
 
   // reductions
   library("reduced", rows("N", "D")),
@@ -135,59 +181,166 @@ export const cases = [
   library("reduced_columns", tall, { types: floats.slice(0, 2) }),
   library("reduced_all", rows("N", "D"), { types: floats }),
   library("counted", rows("N", "D"), { ranges: { x: [-4, 5] } }),
-  library("middle", [{ B: 1, S: 1, D: 1 }, { B: 3, S: 65, D: 5 }, { B: 2, S: 7, D: 70 }], { types: floats }),
+  library(
+    "middle",
+    [
+      { B: 1, S: 1, D: 1 },
+      { B: 3, S: 65, D: 5 },
+      { B: 2, S: 7, D: 70 },
+    ],
+    { types: floats },
+  ),
 
   // contractions
   library("multiplied", [...products, { N: 129, M: 127, K: 64 }], { types: floats }),
   library("multiplied_plain", products, { types: floats }),
   library("multiplied_left", products, { types: floats }),
-  library("multiplied_batch", products.slice(1, 4).map((size) => ({ ...size, B: 2, H: 3 })), { types: floats.slice(0, 2) }),
-  library("multiplied_vector", products.map(({ M, K }) => ({ M, K })), { types: floats }),
+  library(
+    "multiplied_batch",
+    products.slice(1, 4).map((size) => ({ ...size, B: 2, H: 3 })),
+    { types: floats.slice(0, 2) },
+  ),
+  library(
+    "multiplied_vector",
+    products.map(({ M, K }) => ({ M, K })),
+    { types: floats },
+  ),
   library("multiplied_mixed", products, {}),
   library("multiplied_bias", products, { types: floats }),
-  library("multiplied_two", [{ B: 1, S: 1, H: 1, K: 1, M: 1 }, { B: 2, S: 9, H: 3, K: 5, M: 17 }, { B: 1, S: 33, H: 2, K: 16, M: 65 }]),
+  library("multiplied_two", [
+    { B: 1, S: 1, H: 1, K: 1, M: 1 },
+    { B: 2, S: 9, H: 3, K: 5, M: 17 },
+    { B: 1, S: 33, H: 2, K: 16, M: 65 },
+  ]),
 
   // along an axis
-  library("best", [{ N: 1, D: 2 }, { N: 5, D: 3 }, { N: 3, D: 33 }, { N: 2, D: 130 }], { types: floats }),
+  library(
+    "best",
+    [
+      { N: 1, D: 2 },
+      { N: 5, D: 3 },
+      { N: 3, D: 33 },
+      { N: 2, D: 130 },
+    ],
+    { types: floats },
+  ),
   library("running", rows("N", "D").slice(0, 6)),
-  library("sorted", [{ N: 1, D: 1 }, { N: 3, D: 5 }, { N: 2, D: 33 }, { N: 9, D: 2 }], { types: floats }),
-  ...spreadOver(["E"], [{ N: 1, E: 1, D: 1 }, { N: 33, E: 5, D: 3 }, { N: 7, E: 40, D: 9 }], (bound, size, text) =>
-    library("scattered", [size], { name: `scattered ${text}`, bound, ranges: { to: [-1, bound.E] } }),
+  library(
+    "sorted",
+    [
+      { N: 1, D: 1 },
+      { N: 3, D: 5 },
+      { N: 2, D: 33 },
+      { N: 9, D: 2 },
+    ],
+    { types: floats },
+  ),
+  ...spreadOver(
+    ["E"],
+    [
+      { N: 1, E: 1, D: 1 },
+      { N: 33, E: 5, D: 3 },
+      { N: 7, E: 40, D: 9 },
+    ],
+    (bound, size, text) =>
+      library("scattered", [size], { name: `scattered ${text}`, bound, ranges: { to: [-1, bound.E] } }),
   ),
 
   // reads and views
-  library("gathered", [{ V: 1, D: 1, N: 1 }, { V: 7, D: 5, N: 33 }, { V: 40, D: 65, N: 3 }], { types: floats, ranges: { ids: [-3, 50] } }),
-  library("gathered_wide", [{ V: 1, D: 1, N: 1 }, { V: 7, D: 5, N: 33 }], { ranges: { ids: [-3, 50] } }),
-  library("shifted", [{ B: 1, S: 1 }, { B: 2, S: 2 }, { B: 3, S: 65 }]),
-  library("convolved", [{ B: 1, S: 1, C: 1 }, { B: 2, S: 3, C: 5 }, { B: 1, S: 33, C: 33 }], { types: floats }),
-  ...spreadOver(["D", "E"], [{ N: 1, D: 1, E: 1 }, { N: 5, D: 3, E: 2 }, { N: 3, D: 33, E: 64 }], (bound, size, text) =>
-    library("parted", [size], { name: `parted ${text}`, bound, types: floats }),
+  library(
+    "gathered",
+    [
+      { V: 1, D: 1, N: 1 },
+      { V: 7, D: 5, N: 33 },
+      { V: 40, D: 65, N: 3 },
+    ],
+    { types: floats, ranges: { ids: [-3, 50] } },
   ),
-  ...spreadOver(["H", "D"], [{ B: 1, H: 1, D: 1 }, { B: 2, H: 3, D: 4 }, { B: 5, H: 2, D: 33 }], (bound, size, text) =>
-    library("reshaped", [size], { name: `reshaped ${text}`, bound, types: floats }),
+  library(
+    "gathered_wide",
+    [
+      { V: 1, D: 1, N: 1 },
+      { V: 7, D: 5, N: 33 },
+    ],
+    { ranges: { ids: [-3, 50] } },
   ),
-  library("transposed", [{ N: 1, D: 1 }, { N: 5, D: 3 }, { N: 33, D: 65 }], { types: floats }),
+  library("shifted", [
+    { B: 1, S: 1 },
+    { B: 2, S: 2 },
+    { B: 3, S: 65 },
+  ]),
+  library(
+    "convolved",
+    [
+      { B: 1, S: 1, C: 1 },
+      { B: 2, S: 3, C: 5 },
+      { B: 1, S: 33, C: 33 },
+    ],
+    { types: floats },
+  ),
+  ...spreadOver(
+    ["D", "E"],
+    [
+      { N: 1, D: 1, E: 1 },
+      { N: 5, D: 3, E: 2 },
+      { N: 3, D: 33, E: 64 },
+    ],
+    (bound, size, text) => library("parted", [size], { name: `parted ${text}`, bound, types: floats }),
+  ),
+  ...spreadOver(
+    ["H", "D"],
+    [
+      { B: 1, H: 1, D: 1 },
+      { B: 2, H: 3, D: 4 },
+      { B: 5, H: 2, D: 33 },
+    ],
+    (bound, size, text) => library("reshaped", [size], { name: `reshaped ${text}`, bound, types: floats }),
+  ),
+  library(
+    "transposed",
+    [
+      { N: 1, D: 1 },
+      { N: 5, D: 3 },
+      { N: 33, D: 65 },
+    ],
+    { types: floats },
+  ),
   library("diagonal", [{ N: 1 }, { N: 33 }]),
 
   // scalars
-  library("divided", vectors, { ranges: { a: [-20, 21], b: [1, 6] }, made: { b: (shape) => counting(shape, ([n]) => ((n % 2) * 2 - 1) * (1 + (n % 5))) } }),
+  library("divided", vectors, {
+    ranges: { a: [-20, 21], b: [1, 6] },
+    made: { b: (shape) => counting(shape, ([n]) => ((n % 2) * 2 - 1) * (1 + (n % 5))) },
+  }),
   library("divided_wide", vectors, {
     made: {
-      a: (shape) => counting(shape, ([n]) => (n % 3 === 0 ? -1 : 1) * (n * 1000003 + 17) * (n % 4 === 0 ? 9973 : 1)),
+      a: (shape) =>
+        counting(shape, ([n]) => (n % 3 === 0 ? -1 : 1) * (n * 1000003 + 17) * (n % 4 === 0 ? 9973 : 1)),
       b: (shape) => counting(shape, ([n]) => ((n % 2) * 2 - 1) * (1 + (n % 5) * (n % 7 === 0 ? 1000003 : 1))),
     },
   }),
   library("unsigned", vectors, {
-    made: { a: (shape) => counting(shape, ([n]) => (n * 2654435761) % 2 ** 32), b: (shape) => counting(shape, ([n]) => (n * 40503) % 70000) },
+    made: {
+      a: (shape) => counting(shape, ([n]) => (n * 2654435761) % 2 ** 32),
+      b: (shape) => counting(shape, ([n]) => (n * 40503) % 70000),
+    },
   }),
   library("narrowed", vectors, { spread: { x: 100 } }),
   library("widened", vectors, {
-    ranges: { i: [-(2 ** 31), 2 ** 31 - 1], u: [0, 2 ** 32 - 1], c: [-128, 128], d: [0, 256], l: [-(2 ** 40), 2 ** 40] },
+    ranges: {
+      i: [-(2 ** 31), 2 ** 31 - 1],
+      u: [0, 2 ** 32 - 1],
+      c: [-128, 128],
+      d: [0, 256],
+      l: [-(2 ** 40), 2 ** 40],
+    },
   }),
   library("functions", vectors, { spread: { x: 3 } }),
   library("more_functions", vectors, { spread: { x: 2 } }),
   library("flags", vectors, {
-    made: { x: (shape) => counting(shape, ([n]) => [0, -0, 1, -1, Infinity, -Infinity, Number.NaN][n % 7] ?? 0) },
+    made: {
+      x: (shape) => counting(shape, ([n]) => [0, -0, 1, -1, Infinity, -Infinity, Number.NaN][n % 7] ?? 0),
+    },
   }),
   library("small", vectors, { ranges: { a: [-128, 128], b: [0, 256] } }),
   library("rounded", vectors, { spread: { x: 10 } }),
@@ -195,48 +348,144 @@ export const cases = [
   library("broadcast", rows("N", "D").slice(0, 5), { types: floats }),
 
   // block scales, caches, routing
-  library("quantized", [{ N: 1, D: 1 }, { N: 3, D: 128 }, { N: 2, D: 200 }], { spread: { x: 5 } }),
-  library("quantized_powers", [{ N: 1, D: 1 }, { N: 3, D: 6 }, { N: 5, D: 33 }], { spread: { x: 5 } }),
-  ...spreadOver(["T"], caches, (bound, size, text) =>
-    library("cached", [size], { name: `cached ${text}`, bound, made: { ...cacheInputs, count: (shape, { S }) => counting(shape, ([b]) => Math.max(0, S - b)) } }),
+  library(
+    "quantized",
+    [
+      { N: 1, D: 1 },
+      { N: 3, D: 128 },
+      { N: 2, D: 200 },
+    ],
+    { spread: { x: 5 } },
   ),
-  library("routed", [{ N: 1, D: 1, F: 1, E: 1, K: 1 }, { N: 5, D: 3, F: 7, E: 3, K: 2 }, { N: 33, D: 17, F: 9, E: 4, K: 3 }], { ranges: { index: [-1, "E"] } }),
+  library(
+    "quantized_powers",
+    [
+      { N: 1, D: 1 },
+      { N: 3, D: 6 },
+      { N: 5, D: 33 },
+    ],
+    { spread: { x: 5 } },
+  ),
+  ...spreadOver(["T"], caches, (bound, size, text) =>
+    library("cached", [size], {
+      name: `cached ${text}`,
+      bound,
+      made: { ...cacheInputs, count: (shape, { S }) => counting(shape, ([b]) => Math.max(0, S - b)) },
+    }),
+  ),
+  library(
+    "routed",
+    [
+      { N: 1, D: 1, F: 1, E: 1, K: 1 },
+      { N: 5, D: 3, F: 7, E: 3, K: 2 },
+      { N: 33, D: 17, F: 9, E: 4, K: 3 },
+    ],
+    { ranges: { index: [-1, "E"] } },
+  ),
 
   // contract
   program("test/contract/attention.dsl", "attend", attention, { types: floats }),
-  program("test/contract/attention.dsl", "causal", [{ B: 1, S: 1, T: 1 }, { B: 2, S: 7, T: 33 }], { ranges: { pos_q: [0, 20], pos_k: [0, 20] } }),
+  program(
+    "test/contract/attention.dsl",
+    "causal",
+    [
+      { B: 1, S: 1, T: 1 },
+      { B: 2, S: 7, T: 33 },
+    ],
+    { ranges: { pos_q: [0, 20], pos_k: [0, 20] } },
+  ),
   ...spreadOver(expertDims, experts, (bound, size, text) =>
-    program("test/contract/moe.dsl", "Moe.route", [size], { name: `Moe.route ${text}`, bound, types: [{ W: "bf16" }], spread: { w_gate: 0.3, bias: 0.1 } }),
+    program("test/contract/moe.dsl", "Moe.route", [size], {
+      name: `Moe.route ${text}`,
+      bound,
+      types: [{ W: "bf16" }],
+      spread: { w_gate: 0.3, bias: 0.1 },
+    }),
   ),
   ...spreadOver(expertDims, experts, (bound, size, text) =>
     program("test/contract/moe.dsl", "Moe.forward", [size], {
-      name: `Moe.forward ${text}`, bound, types: [{ W: "bf16" }, { W: "f32" }], spread: { w_gate: 0.3, bias: 0.1, w_up: 0.3, w_gate_proj: 0.3, w_down: 0.3 },
+      name: `Moe.forward ${text}`,
+      bound,
+      types: [{ W: "bf16" }, { W: "f32" }],
+      spread: { w_gate: 0.3, bias: 0.1, w_up: 0.3, w_gate_proj: 0.3, w_down: 0.3 },
     }),
   ),
   ...spreadOver(["Dn", "Dr", "Ck"], latent, (bound, { T: _, ...size }, text) =>
-    program("test/contract/mla.dsl", "Mla.forward", [size], { name: `Mla.forward ${text}`, bound, types: [{ W: "bf16" }], spread: latentSpread, made: { pos: positions }, unpromised: 0.05 }),
+    program("test/contract/mla.dsl", "Mla.forward", [size], {
+      name: `Mla.forward ${text}`,
+      bound,
+      types: [{ W: "bf16" }],
+      spread: latentSpread,
+      made: { pos: positions },
+      unpromised: 0.05,
+    }),
   ),
   ...spreadOver(["T", "Dn", "Dr", "Ck"], latent, (bound, { Cq, ...size }, text) =>
     program("test/contract/mla.dsl", "Mla.decode", [{ ...size, Cq, kv_pages: 2, kv_slots: 1 }], {
-      name: `Mla.decode ${text}`, bound, types: [{ W: "bf16" }], spread: latentSpread, unpromised: 0.05,
+      name: `Mla.decode ${text}`,
+      bound,
+      types: [{ W: "bf16" }],
+      spread: latentSpread,
+      unpromised: 0.05,
       made: { ...cacheInputs, "kv.length": (shape) => counting(shape, () => 0), pos: positions },
     }),
   ),
   ...spreadOver(["Dn", "Dr", "Ck"], latent.slice(1), (bound, { Dm, Cq, ...size }, text) =>
-    program("test/contract/mla.dsl", "Mla.attend_absorbed", [size], { name: `Mla.attend_absorbed ${text}`, bound, types: [{ W: "bf16" }, { W: "e4m3@4,4" }], spread: latentSpread }),
+    program("test/contract/mla.dsl", "Mla.attend_absorbed", [size], {
+      name: `Mla.attend_absorbed ${text}`,
+      bound,
+      types: [{ W: "bf16" }, { W: "e4m3@4,4" }],
+      spread: latentSpread,
+    }),
   ),
-  program("test/contract/fp8_linear.dsl", "linear_fp8", [{ N: 1, I: 1, O: 1 }, { N: 5, I: 130, O: 9 }, { N: 33, I: 256, O: 129 }], { made: { "w.scale": (shape) => counting(shape, ([a, b]) => 0.01 * (1 + a + 2 * b)) } }),
-  program("test/contract/fp8_linear.dsl", "linear_bf16", [{ N: 1, I: 1, O: 1 }, { N: 5, I: 130, O: 9 }, { N: 33, I: 256, O: 129 }]),
+  program(
+    "test/contract/fp8_linear.dsl",
+    "linear_fp8",
+    [
+      { N: 1, I: 1, O: 1 },
+      { N: 5, I: 130, O: 9 },
+      { N: 33, I: 256, O: 129 },
+    ],
+    { made: { "w.scale": (shape) => counting(shape, ([a, b]) => 0.01 * (1 + a + 2 * b)) } },
+  ),
+  program("test/contract/fp8_linear.dsl", "linear_bf16", [
+    { N: 1, I: 1, O: 1 },
+    { N: 5, I: 130, O: 9 },
+    { N: 33, I: 256, O: 129 },
+  ]),
 
   // examples
   program("examples/attention/attention.dsl", "attend", attention, { name: "example attend", types: floats }),
-  program("examples/llama/block.dsl", "Block.mlp", blocks.map(({ Hkv, G, Dh, ...size }) => size), { types: [{ W: "bf16" }], spread: blockSpread }),
-  program("examples/llama/block.dsl", "Block.forward", blocks, { types: [{ W: "bf16" }, { W: "f32" }], spread: blockSpread, made: { pos: positions }, unpromised: 0.05 }),
-  // Over two blocks of seventeen positions the bound grows past what it could promise.
-  program("examples/tiny-lm/model.dsl", "Model.forward", blocks.slice(0, 2).map((size) => ({ ...size, V: 29 })), {
-    types: [{ W: "bf16" }], spread: inside(["first", "second"]), made: { pos: positions }, ranges: { ids: [0, "V"] }, unpromised: 0.05,
+  program(
+    "examples/llama/block.dsl",
+    "Block.mlp",
+    blocks.map(({ Hkv, G, Dh, ...size }) => size),
+    { types: [{ W: "bf16" }], spread: blockSpread },
+  ),
+  program("examples/llama/block.dsl", "Block.forward", blocks, {
+    types: [{ W: "bf16" }, { W: "f32" }],
+    spread: blockSpread,
+    made: { pos: positions },
+    unpromised: 0.05,
   }),
+  // Over two blocks of seventeen positions the bound grows past what it could promise.
+  program(
+    "examples/tiny-lm/model.dsl",
+    "Model.forward",
+    blocks.slice(0, 2).map((size) => ({ ...size, V: 29 })),
+    {
+      types: [{ W: "bf16" }],
+      spread: inside(["first", "second"]),
+      made: { pos: positions },
+      ranges: { ids: [0, "V"] },
+      unpromised: 0.05,
+    },
+  ),
   program("examples/tiny-lm/model.dsl", "Model.next", [{ ...blocks[1], V: 29 }], {
-    types: [{ W: "bf16" }], spread: inside(["first", "second"]), made: { pos: positions }, ranges: { ids: [0, "V"], last: [0, 5] }, unpromised: 1,
+    types: [{ W: "bf16" }],
+    spread: inside(["first", "second"]),
+    made: { pos: positions },
+    ranges: { ids: [0, "V"], last: [0, 5] },
+    unpromised: 1,
   }),
 ];

@@ -18,10 +18,21 @@ export interface Expected {
 
 export interface Driver {
   readonly cases: readonly DeviceCase[];
-  compileCase(one: DeviceCase, types: Readonly<Record<string, string>>, target: string, size?: Dims): Compiled & { readonly artifact: Artifact };
+  compileCase(
+    one: DeviceCase,
+    types: Readonly<Record<string, string>>,
+    target: string,
+    size?: Dims,
+  ): Compiled & { readonly artifact: Artifact };
   inputsOf(one: DeviceCase, compiled: Compiled, dims: Dims): ReadonlyMap<string, HostTensor>;
   referenceOf(compiled: Compiled, inputs: ReadonlyMap<string, HostTensor>, dims: Dims): Expected;
-  compareRun(one: DeviceCase, plan: Plan, loaded: LoadedPlan, inputs: ReadonlyMap<string, HostTensor>, expected: Expected): Promise<{ readonly problems: readonly string[] }>;
+  compareRun(
+    one: DeviceCase,
+    plan: Plan,
+    loaded: LoadedPlan,
+    inputs: ReadonlyMap<string, HostTensor>,
+    expected: Expected,
+  ): Promise<{ readonly problems: readonly string[] }>;
 }
 
 /** The parts of the compiler and the runtime that the driver calls, by their names. */

@@ -15,7 +15,9 @@ const host = {
 /** `e4m3@4,4`: a dtype, with the block that one scale is for. */
 function dtypeOf(text) {
   const [dtype = "", block] = text.split("@");
-  return block === undefined ? dtype : { dtype, scale: { block: block.split(",").map(Number), format: "f32" } };
+  return block === undefined
+    ? dtype
+    : { dtype, scale: { block: block.split(",").map(Number), format: "f32" } };
 }
 
 export const text = (record) =>
@@ -39,7 +41,8 @@ export function driverOf(weft) {
       dtypes: new Map(Object.entries(types).map(([name, value]) => [name, dtypeOf(value)])),
     });
     const failed = compiled.graph === undefined || (target !== undefined && compiled.artifact === undefined);
-    if (failed) throw new Error(weft.render(compiled.diagnostics, { colour: false, sources: compiled.sources }));
+    if (failed)
+      throw new Error(weft.render(compiled.diagnostics, { colour: false, sources: compiled.sources }));
     return compiled;
   }
 
@@ -54,17 +57,29 @@ export function driverOf(weft) {
         const made = one.made[node.name];
         if (made !== undefined) return [node.name, weft.fromNumbers(dtype, extents, made(extents, dims))];
         const [low, high] = one.ranges[node.name] ?? [0, 8];
-        const fill = { seed: 1, name: `${one.name} ${node.name}`, deviation: one.spread[node.name] ?? 1, low: bound(low), high: bound(high) };
+        const fill = {
+          seed: 1,
+          name: `${one.name} ${node.name}`,
+          deviation: one.spread[node.name] ?? 1,
+          low: bound(low),
+          high: bound(high),
+        };
         return [node.name, weft.randomTensor(dtype, extents, fill)];
       }),
     );
   }
 
   function referenceOf({ graph }, inputs, dims) {
-    const { results, updates, bounds } = weft.interpret(graph.arena, graph.graph, inputs, new Map(Object.entries(dims)), {
-      bounds: "clamp",
-      errors: true,
-    });
+    const { results, updates, bounds } = weft.interpret(
+      graph.arena,
+      graph.graph,
+      inputs,
+      new Map(Object.entries(dims)),
+      {
+        bounds: "clamp",
+        errors: true,
+      },
+    );
     return { outputs: new Map([...results, ...updates]), bounds };
   }
 
@@ -87,9 +102,12 @@ export function driverOf(weft) {
       ratio = Math.max(ratio, found.ratio);
       if (found.count === 0) continue;
       const [a, e] = [weft.toNumbers(actual)[found.first], weft.toNumbers(expected)[found.first]];
-      problems.push(`${name}: ${found.count} of ${weft.count(expected.shape)} beyond their bounds, the first ${found.first}: ${a} for ${e}, bound ${bounds.get(name)?.[found.first] ?? 0}`);
+      problems.push(
+        `${name}: ${found.count} of ${weft.count(expected.shape)} beyond their bounds, the first ${found.first}: ${a} for ${e}, bound ${bounds.get(name)?.[found.first] ?? 0}`,
+      );
     }
-    if (unbounded > one.unpromised * elements) problems.push(`nothing is promised about ${unbounded} of ${elements} elements`);
+    if (unbounded > one.unpromised * elements)
+      problems.push(`nothing is promised about ${unbounded} of ${elements} elements`);
     return { problems, outputs: result.outputs, ratio, elements, unbounded };
   }
 

@@ -2,10 +2,27 @@
 import { compile, render, type Artifact } from "../../compiler/index.ts";
 import { interpret } from "../../compiler/tensor/interpret.ts";
 import { evaluate } from "../../compiler/types/dim.ts";
-import { elementCount, findViolations, fromNumbers, randomTensor, toNumbers, type Device } from "../../runtime/index.ts";
+import {
+  elementCount,
+  findViolations,
+  fromNumbers,
+  randomTensor,
+  toNumbers,
+  type Device,
+} from "../../runtime/index.ts";
 import { driverOf, text } from "./driver.mjs";
 
-export const driver = driverOf({ compile, render, interpret, evaluate, randomTensor, fromNumbers, findViolations, toNumbers, count: elementCount });
+export const driver = driverOf({
+  compile,
+  render,
+  interpret,
+  evaluate,
+  randomTensor,
+  fromNumbers,
+  findViolations,
+  toNumbers,
+  count: elementCount,
+});
 
 export type Case = (typeof driver.cases)[number];
 export type Types = Case["types"][number];
@@ -14,7 +31,14 @@ export type Sizes = Case["sizes"][number];
 export { text };
 
 /** Compiles a case for a target, and says what is wrong with its runs: none of it is expected. */
-export async function problemsOf(one: Case, types: Types, device: Device, target: string, sizes: readonly Sizes[], known: boolean): Promise<readonly string[]> {
+export async function problemsOf(
+  one: Case,
+  types: Types,
+  device: Device,
+  target: string,
+  sizes: readonly Sizes[],
+  known: boolean,
+): Promise<readonly string[]> {
   const problems: string[] = [];
   const open = known ? undefined : await loaded(one, types, device, target, {});
   for (const size of sizes) {
@@ -23,7 +47,9 @@ export async function problemsOf(one: Case, types: Types, device: Device, target
     const inputs = driver.inputsOf(one, compiled, dims);
     const expected = driver.referenceOf(compiled, inputs, dims);
     const run = await driver.compareRun(one, plan, program, inputs, expected);
-    problems.push(...run.problems.map((problem: string) => `${one.name} ${text(types)} ${text(dims)}: ${problem}`));
+    problems.push(
+      ...run.problems.map((problem: string) => `${one.name} ${text(types)} ${text(dims)}: ${problem}`),
+    );
     if (open === undefined) program.free();
   }
   open?.program.free();

@@ -13,22 +13,30 @@ import { driverOf, text } from "./driver.mjs";
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
-  options: { device: { type: "string", default: "cuda" }, target: { type: "string" }, only: { type: "string" } },
+  options: {
+    device: { type: "string", default: "cuda" },
+    target: { type: "string" },
+    only: { type: "string" },
+  },
 });
 const [folder] = positionals;
-if (folder === undefined) throw new Error("usage: export.mjs OUTDIR [--device cuda] [--target ptx:sm_80] [--only NAME]");
+if (folder === undefined)
+  throw new Error("usage: export.mjs OUTDIR [--device cuda] [--target ptx:sm_80] [--only NAME]");
 mkdirSync(folder, { recursive: true });
 
 const driver = driverOf({ compile, render, interpret, evaluate, ...runtime, count: runtime.elementCount });
-const device = options.device === "simulate" ? await openSimulator() : await runtime.openDevice(options.device);
+const device =
+  options.device === "simulate" ? await openSimulator() : await runtime.openDevice(options.device);
 const target = options.target ?? device.targets[0];
 console.log(`${device.description}, ${target}`);
 
 /** Programs that compare-torch.py has a PyTorch form of. */
 const compared = new Set(
-  ("softened softened_columns softened_kept normalised layered silu_of gelu_of gated loss turned stretched reduced_columns middle " +
+  (
+    "softened softened_columns softened_kept normalised layered silu_of gelu_of gated loss turned stretched reduced_columns middle " +
     "multiplied multiplied_plain multiplied_left multiplied_batch multiplied_vector multiplied_bias multiplied_two " +
-    "functions more_functions convolved gathered transposed attend linear_bf16 Block.mlp Block.forward Model.forward Moe.forward Mla.forward").split(" "),
+    "functions more_functions convolved gathered transposed attend linear_bf16 Block.mlp Block.forward Model.forward Moe.forward Mla.forward"
+  ).split(" "),
 );
 
 let failures = 0;
@@ -49,7 +57,10 @@ for (const one of driver.cases) {
         const expected = driver.referenceOf(open, inputs, dims);
         const bound = driver.compileCase(one, types, target, size);
         const fixed = await device.load(bound.artifact);
-        for (const [how, plan, program] of [["open", open.artifact.plan, loaded], ["bound", bound.artifact.plan, fixed]]) {
+        for (const [how, plan, program] of [
+          ["open", open.artifact.plan, loaded],
+          ["bound", bound.artifact.plan, fixed],
+        ]) {
           const run = await driver.compareRun(one, plan, program, inputs, expected);
           for (const problem of run.problems) problems.push(`${text(dims)} (${how}): ${problem}`);
           elements += run.elements;
@@ -71,11 +82,15 @@ for (const one of driver.cases) {
     }
     if (problems.length > 0) failures += 1;
     const state = problems.length > 0 ? "FAIL" : "ok  ";
-    console.log(`${state} ${label.padEnd(40)} ${runs} runs, ${elements} elements, ${unbounded} unpromised, error / bound ${ratio.toFixed(3)}`);
+    console.log(
+      `${state} ${label.padEnd(40)} ${runs} runs, ${elements} elements, ${unbounded} unpromised, error / bound ${ratio.toFixed(3)}`,
+    );
     for (const problem of problems) console.log(`     ${problem}`);
   }
 }
 writeFileSync(join(folder, "manifest.json"), JSON.stringify(manifest, undefined, 1));
 await device.close();
-console.log(failures === 0 ? "all within their bounds" : `${failures} programs beyond their bounds or failed`);
+console.log(
+  failures === 0 ? "all within their bounds" : `${failures} programs beyond their bounds or failed`,
+);
 process.exit(failures === 0 ? 0 : 1);

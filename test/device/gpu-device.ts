@@ -12,7 +12,10 @@ import type { Gpu } from "../targets/wgsl/gpu.ts";
 
 export function deviceOf(gpu: Gpu): Device {
   const backend: Backend<Uint8Array> = {
-    pool: new MemoryPool<Uint8Array>({ allocate: (bytes) => new Uint8Array(bytes), release: () => undefined }),
+    pool: new MemoryPool<Uint8Array>({
+      allocate: (bytes) => new Uint8Array(bytes),
+      release: () => undefined,
+    }),
     temporaries: "each",
     write: (memory, bytes) => memory.set(bytes),
     read: (memory, bytes) => Promise.resolve(memory.slice(0, bytes)),
@@ -45,7 +48,9 @@ function programOf(gpu: Gpu, artifact: Artifact): Program<Uint8Array> {
 }
 
 async function run(gpu: Gpu, kernel: PlanKernel, text: string, launch: Launch<Uint8Array>): Promise<void> {
-  const access = kernel.buffers.map((buffer) => (buffer.access === "read" ? ("read" as const) : ("storage" as const)));
+  const access = kernel.buffers.map((buffer) =>
+    buffer.access === "read" ? ("read" as const) : ("storage" as const),
+  );
   const results = await gpu.run({
     text,
     entry: kernel.entry,

@@ -25,33 +25,45 @@ const devices: readonly Runs[] = [
   { name: "the PTX simulator, sm_90a", target: "ptx:sm_90a", open: () => openSimulator(), most: [1, 1] },
   { name: "the PTX simulator, sm_80", target: "ptx:sm_80", open: () => openSimulator(), most: [1, 0] },
   { name: "Dawn", target: "wgsl", open: async () => deviceOf(await openDawn()), most: [1, 0] },
-  { name: "wgpu with shader-f16", target: "wgsl:f16", open: async () => deviceOf(await openWgpu()), most: [1, 0], only: "f16" },
+  {
+    name: "wgpu with shader-f16",
+    target: "wgsl:f16",
+    open: async () => deviceOf(await openWgpu()),
+    most: [1, 0],
+    only: "f16",
+  },
 ];
 
 /** `count` of the list, not the same ones for each `turn`. */
 function some<T>(list: readonly T[], count: number, turn: number): readonly T[] {
   if (count >= list.length) return list;
-  return Array.from({ length: count }, (_, k) => list[(turn * 3 + k * Math.ceil(list.length / count) + 1) % list.length]).filter((item) => item !== undefined);
+  return Array.from(
+    { length: count },
+    (_, k) => list[(turn * 3 + k * Math.ceil(list.length / count) + 1) % list.length],
+  ).filter((item) => item !== undefined);
 }
 
 for (const [k, { name, target, open, most, only }] of devices.entries()) {
   const [unknown, known] = most;
   const device = await open().catch((error: unknown) => String(error).split("\n")[0] ?? "");
-  describe.skipIf(typeof device === "string")(typeof device === "string" ? `${name} (skipped: ${device})` : name, () => {
-    if (typeof device === "string") return;
-    afterAll(() => device.close());
-    for (const [n, one] of driver.cases.entries()) {
-      const wanted = one.types.filter((types) => only === undefined || Object.values(types).includes(only));
-      const types = name === "js" ? wanted : some(wanted, 1, n + k);
-      for (const each of types) {
-        test(`${one.name} ${text(each)}`, async () => {
-          const problems = [
-            ...(await problemsOf(one, each, device, target, some(one.sizes, unknown, n + k), false)),
-            ...(await problemsOf(one, each, device, target, some(one.sizes, known, n + k + 1), true)),
-          ];
-          expect(problems).toEqual([]);
-        });
+  describe.skipIf(typeof device === "string")(
+    typeof device === "string" ? `${name} (skipped: ${device})` : name,
+    () => {
+      if (typeof device === "string") return;
+      afterAll(() => device.close());
+      for (const [n, one] of driver.cases.entries()) {
+        const wanted = one.types.filter((types) => only === undefined || Object.values(types).includes(only));
+        const types = name === "js" ? wanted : some(wanted, 1, n + k);
+        for (const each of types) {
+          test(`${one.name} ${text(each)}`, async () => {
+            const problems = [
+              ...(await problemsOf(one, each, device, target, some(one.sizes, unknown, n + k), false)),
+              ...(await problemsOf(one, each, device, target, some(one.sizes, known, n + k + 1), true)),
+            ];
+            expect(problems).toEqual([]);
+          });
+        }
       }
-    }
-  });
+    },
+  );
 }

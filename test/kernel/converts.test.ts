@@ -34,7 +34,10 @@ function valueOf(row: Row, code: number): number {
   if (magnitude === row.infinity) return sign * Infinity;
   if (magnitude > row.largest) return NaN;
   const exponent = Number.parseInt(digits.slice(1, 1 + row.exponent), 2);
-  const fraction = Array.from(digits.slice(1 + row.exponent)).reduce((sum, digit, k) => sum + Number(digit) * 2 ** -(k + 1), 0);
+  const fraction = Array.from(digits.slice(1 + row.exponent)).reduce(
+    (sum, digit, k) => sum + Number(digit) * 2 ** -(k + 1),
+    0,
+  );
   const bias = 2 ** (row.exponent - 1) - 1;
   return sign * (exponent === 0 ? fraction * 2 ** (1 - bias) : (1 + fraction) * 2 ** (exponent - bias));
 }
@@ -46,7 +49,8 @@ function codeOf(row: Row, values: readonly number[], x: number): number | "nan" 
   const size = Math.abs(x);
   const last = values.length - 1;
   const step = (values[last] ?? 0) - (values[last - 1] ?? 0);
-  if (size >= (values[last] ?? 0) + step / 2) return sign + (row.saturates ? row.largest : (row.infinity ?? row.largest));
+  if (size >= (values[last] ?? 0) + step / 2)
+    return sign + (row.saturates ? row.largest : (row.infinity ?? row.largest));
   let low = 0;
   let high = last;
   while (high - low > 1) {
@@ -74,7 +78,8 @@ function probes(values: readonly number[]): Float32Array {
   const out: number[] = [0, -0, NaN, Infinity, -Infinity, 3.4028234663852886e38, 2 ** -126, 2 ** -149, 1e-40];
   values.forEach((value, k) => {
     const next = values[k + 1] ?? value * 2;
-    for (const x of [value, (value + next) / 2, value + (next - value) / 4]) out.push(...neighbours(Math.fround(x)));
+    for (const x of [value, (value + next) / 2, value + (next - value) / 4])
+      out.push(...neighbours(Math.fround(x)));
   });
   return Float32Array.from(out.flatMap((x) => [x, -x]));
 }
@@ -86,8 +91,15 @@ function encodeKernel(format: Format): Kernel {
   const x = b.buffer({ name: "x", dtype: "f32", length, access: "read", align: 16 });
   const y = b.buffer({ name: "y", dtype: format, length, access: "write", align: 16 });
   const at = b.block(0);
-  b.store(y, at, [b.convert(b.load(x, at), elementType(format), elementType(format) === "b8" ? format : undefined)]);
-  return b.finish({ name: "encode", grid: [length, constant(1), constant(1)], summary: `f32 to ${format}`, files: [] });
+  b.store(y, at, [
+    b.convert(b.load(x, at), elementType(format), elementType(format) === "b8" ? format : undefined),
+  ]);
+  return b.finish({
+    name: "encode",
+    grid: [length, constant(1), constant(1)],
+    summary: `f32 to ${format}`,
+    files: [],
+  });
 }
 
 function decodeKernel(format: Format): Kernel {
@@ -96,7 +108,12 @@ function decodeKernel(format: Format): Kernel {
   const y = b.buffer({ name: "y", dtype: "f32", length, access: "write", align: 16 });
   const at = b.block(0);
   b.store(y, at, [b.convert(b.load(x, at), "f32", elementType(format) === "b8" ? format : undefined)]);
-  return b.finish({ name: "decode", grid: [length, constant(1), constant(1)], summary: `${format} to f32`, files: [] });
+  return b.finish({
+    name: "decode",
+    grid: [length, constant(1), constant(1)],
+    summary: `${format} to f32`,
+    files: [],
+  });
 }
 
 type Run = (run: KernelRun) => Promise<readonly Uint8Array[]>;
@@ -121,13 +138,18 @@ describe("conversions", () => {
 
     for (const [name, device] of Object.entries(devices)) {
       test(`every code of ${format} to f32 by ${name}`, async () => {
-        const input = row.bits === 8 ? Uint8Array.from({ length: codes }, (_, code) => code) : Uint16Array.from({ length: codes }, (_, code) => code);
+        const input =
+          row.bits === 8
+            ? Uint8Array.from({ length: codes }, (_, code) => code)
+            : Uint16Array.from({ length: codes }, (_, code) => code);
         // A dispatch has at most 65535 blocks along an axis.
         const half = codes / 2;
         for (const first of [0, half]) {
           const part = input.slice(first, first + half);
           const results = await device({
-            kernel: decodeKernel(format), sizes: [], grid: [half, 1, 1],
+            kernel: decodeKernel(format),
+            sizes: [],
+            grid: [half, 1, 1],
             buffers: [new Uint8Array(part.buffer), new Uint8Array(4 * half)],
           });
           const found = new Float32Array(results[1]?.slice().buffer ?? new ArrayBuffer(0));
@@ -143,7 +165,9 @@ describe("conversions", () => {
         for (let first = 0; first < all.length; first += 65535) {
           const x = all.slice(first, first + 65535);
           const results = await device({
-            kernel: encodeKernel(format), sizes: [], grid: [x.length, 1, 1],
+            kernel: encodeKernel(format),
+            sizes: [],
+            grid: [x.length, 1, 1],
             buffers: [new Uint8Array(x.buffer), new Uint8Array((x.length * row.bits) / 8)],
           });
           const bytes = results[1]?.slice().buffer ?? new ArrayBuffer(0);

@@ -49,11 +49,26 @@ export function runLegalized(run: KernelRun, caps: Caps): readonly Uint8Array[] 
 }
 
 const arrayOf = {
-  f32: Float32Array, f16: Uint16Array, bf16: Uint16Array, e4m3: Uint8Array, e5m2: Uint8Array,
-  i64: BigInt64Array, i32: Int32Array, u32: Uint32Array, i8: Uint8Array, u8: Uint8Array, bool: Uint8Array,
+  f32: Float32Array,
+  f16: Uint16Array,
+  bf16: Uint16Array,
+  e4m3: Uint8Array,
+  e5m2: Uint8Array,
+  i64: BigInt64Array,
+  i32: Int32Array,
+  u32: Uint32Array,
+  i8: Uint8Array,
+  u8: Uint8Array,
+  bool: Uint8Array,
 } as const;
 
-type JsKernel = (buffers: readonly unknown[], sizes: readonly number[], x: number, y: number, z: number) => void;
+type JsKernel = (
+  buffers: readonly unknown[],
+  sizes: readonly number[],
+  x: number,
+  y: number,
+  z: number,
+) => void;
 
 export async function loadJs(kernel: Kernel): Promise<{ readonly run: JsKernel; readonly text: string }> {
   const legal = legalize(kernel, jsCaps);
@@ -75,7 +90,11 @@ export async function runJs(run: KernelRun): Promise<readonly Uint8Array[]> {
   const loaded = await loadJs(run.kernel);
   const arrays = globalBuffers(run.kernel).map((buffer, k) => {
     const bytes = buffers[k] ?? new Uint8Array(new ArrayBuffer(0));
-    return new arrayOf[buffer.dtype](bytes.buffer, 0, (run.buffers[k]?.length ?? 0) / dtypes[buffer.dtype].bytes);
+    return new arrayOf[buffer.dtype](
+      bytes.buffer,
+      0,
+      (run.buffers[k]?.length ?? 0) / dtypes[buffer.dtype].bytes,
+    );
   });
   loaded.run(arrays, run.sizes, ...run.grid);
   return buffers.map((bytes, k) => bytes.slice(0, run.buffers[k]?.length ?? 0));
@@ -85,9 +104,12 @@ export async function runWgsl(run: KernelRun, caps: Caps, gpu: Gpu): Promise<rea
   const legal = legalize(run.kernel, caps);
   checkKernel(legal);
   const { text, entry } = emitWgsl(legal);
-  const access = globalBuffers(legal).map((buffer) => (buffer.access === "read" ? "read" : "storage") as "read" | "storage");
+  const access = globalBuffers(legal).map(
+    (buffer) => (buffer.access === "read" ? "read" : "storage") as "read" | "storage",
+  );
   const result = await gpu.run({
-    text, entry,
+    text,
+    entry,
     access: legal.sizes.length > 0 ? [...access, "uniform"] : access,
     run: { buffers: run.buffers.map(padded), sizes: run.sizes, grid: run.grid },
   });
@@ -95,11 +117,16 @@ export async function runWgsl(run: KernelRun, caps: Caps, gpu: Gpu): Promise<rea
 }
 
 /** What two runs may not differ in: bits, but for the payload of a NaN and the sign of a zero. */
-export function comparable(kernel: Kernel, results: readonly Uint8Array[]): readonly (readonly (number | bigint)[])[] {
+export function comparable(
+  kernel: Kernel,
+  results: readonly Uint8Array[],
+): readonly (readonly (number | bigint)[])[] {
   return globalBuffers(kernel).map((buffer, k) => {
     const bytes = (results[k] ?? new Uint8Array(0)).slice();
     const { dtype } = buffer;
-    const array: readonly (number | bigint)[] = Array.from<number | bigint>(new arrayOf[dtype](bytes.buffer, 0, bytes.length / dtypes[dtype].bytes));
+    const array: readonly (number | bigint)[] = Array.from<number | bigint>(
+      new arrayOf[dtype](bytes.buffer, 0, bytes.length / dtypes[dtype].bytes),
+    );
     if (dtype === "f32") return array.map((x) => (x === 0 ? 0 : x));
     if (!isSmallFloat(dtype)) return array;
     return array.map((code) => {

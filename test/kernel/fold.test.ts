@@ -15,15 +15,37 @@ const values: Readonly<Record<"i32" | "u32" | "i64" | "f32" | "bool", readonly S
 };
 type Type = keyof typeof values;
 
-const integerFns: readonly BinaryFn[] = ["add", "sub", "mul", "div", "rem", "min", "max", "and", "or", "xor", "eq", "ne", "lt", "le", "gt", "ge"];
+const integerFns: readonly BinaryFn[] = [
+  "add",
+  "sub",
+  "mul",
+  "div",
+  "rem",
+  "min",
+  "max",
+  "and",
+  "or",
+  "xor",
+  "eq",
+  "ne",
+  "lt",
+  "le",
+  "gt",
+  "ge",
+];
 const binaryFns: Readonly<Record<Type, readonly BinaryFn[]>> = {
-  i32: integerFns, u32: integerFns, i64: integerFns,
+  i32: integerFns,
+  u32: integerFns,
+  i64: integerFns,
   f32: ["add", "sub", "mul", "div", "eq", "ne", "lt", "le", "gt", "ge"],
   bool: ["and", "or", "xor", "eq", "ne"],
 };
 const unaryFns: Readonly<Record<Type, readonly UnaryFn[]>> = {
-  i32: ["neg", "not", "abs"], u32: ["not", "popcount", "clz"], i64: ["neg", "not", "abs"],
-  f32: ["neg", "abs", "floor", "ceil", "trunc", "round-even", "sqrt"], bool: ["not"],
+  i32: ["neg", "not", "abs"],
+  u32: ["not", "popcount", "clz"],
+  i64: ["neg", "not", "abs"],
+  f32: ["neg", "abs", "floor", "ceil", "trunc", "round-even", "sqrt"],
+  bool: ["not"],
 };
 
 /** Ops with nothing folded: values are made here and not by a builder. */
@@ -65,11 +87,26 @@ function kernelOf(type: Type): { readonly kernel: Kernel; readonly inputs: Uint8
   const raw = new Raw();
   const all = values[type];
   const stored = type === "bool" ? "bool" : type;
-  const input = { id: 0, name: "x", space: "global", dtype: stored, length: constant(all.length), access: "read", align: 8 } as const;
+  const input = {
+    id: 0,
+    name: "x",
+    space: "global",
+    dtype: stored,
+    length: constant(all.length),
+    access: "read",
+    align: 8,
+  } as const;
   const known = all.map((value) => raw.constant(type, value));
   const unknown = all.map((_, k) => {
     const dst = raw.value(type);
-    raw.body.push({ kind: "load", dst: [dst], buffer: input, index: raw.constant("i32", k), guard: undefined, otherwise: undefined });
+    raw.body.push({
+      kind: "load",
+      dst: [dst],
+      buffer: input,
+      index: raw.constant("i32", k),
+      guard: undefined,
+      otherwise: undefined,
+    });
     return dst;
   });
   for (const fn of unaryFns[type]) for (const a of [...known, ...unknown]) raw.unary(fn, raw.unary(fn, a));
@@ -91,22 +128,53 @@ function kernelOf(type: Type): { readonly kernel: Kernel; readonly inputs: Uint8
   const byType = new Map<ValueType, Value[]>();
   for (const result of raw.results) byType.set(result.type, [...(byType.get(result.type) ?? []), result]);
   const outputs = [...byType].map(([dtype, results], k) => {
-    if (dtype !== "i32" && dtype !== "u32" && dtype !== "i64" && dtype !== "f32" && dtype !== "bool") throw new Error(dtype);
-    const buffer = { id: k + 1, name: `y_${dtype}`, space: "global", dtype, length: constant(results.length), access: "write", align: 8 } as const;
-    results.forEach((value, at) => raw.body.push({ kind: "store", buffer, index: raw.constant("i32", at), values: [value], guard: undefined }));
+    if (dtype !== "i32" && dtype !== "u32" && dtype !== "i64" && dtype !== "f32" && dtype !== "bool")
+      throw new Error(dtype);
+    const buffer = {
+      id: k + 1,
+      name: `y_${dtype}`,
+      space: "global",
+      dtype,
+      length: constant(results.length),
+      access: "write",
+      align: 8,
+    } as const;
+    results.forEach((value, at) =>
+      raw.body.push({
+        kind: "store",
+        buffer,
+        index: raw.constant("i32", at),
+        values: [value],
+        guard: undefined,
+      }),
+    );
     return buffer;
   });
-  const kernel: Kernel = { name: "fold", buffers: [input, ...outputs], sizes: [], grid: [constant(1), constant(1), constant(1)], threads: 1, body: raw.body, summary: "", files: [] };
+  const kernel: Kernel = {
+    name: "fold",
+    buffers: [input, ...outputs],
+    sizes: [],
+    grid: [constant(1), constant(1), constant(1)],
+    threads: 1,
+    body: raw.body,
+    summary: "",
+    files: [],
+  };
   return { kernel, inputs: bytesOf(type, all) };
 }
 
 function bytesOf(type: Type, all: readonly ScalarValue[]): Uint8Array {
   switch (type) {
-    case "i32": return new Uint8Array(Int32Array.from(all.map(Number)).buffer);
-    case "u32": return new Uint8Array(Uint32Array.from(all.map(Number)).buffer);
-    case "i64": return new Uint8Array(BigInt64Array.from(all.map((value) => BigInt(value))).buffer);
-    case "f32": return new Uint8Array(Float32Array.from(all.map(Number)).buffer);
-    case "bool": return Uint8Array.from(all.map(Number));
+    case "i32":
+      return new Uint8Array(Int32Array.from(all.map(Number)).buffer);
+    case "u32":
+      return new Uint8Array(Uint32Array.from(all.map(Number)).buffer);
+    case "i64":
+      return new Uint8Array(BigInt64Array.from(all.map((value) => BigInt(value))).buffer);
+    case "f32":
+      return new Uint8Array(Float32Array.from(all.map(Number)).buffer);
+    case "bool":
+      return Uint8Array.from(all.map(Number));
   }
 }
 
@@ -116,10 +184,16 @@ for (const type of ["i32", "u32", "i64", "f32", "bool"] as const) {
     const folded = new Rewriter(kernel).run({});
     expect(folded.body.length).toBeLessThan(kernel.body.length);
     const run = (chosen: Kernel): readonly (readonly number[])[] => {
-      const buffers = chosen.buffers.map((buffer, k) => (k === 0 ? inputs : new Uint8Array(8 * (buffer.length.kind === "const" ? buffer.length.value : 0))));
+      const buffers = chosen.buffers.map((buffer, k) =>
+        k === 0 ? inputs : new Uint8Array(8 * (buffer.length.kind === "const" ? buffer.length.value : 0)),
+      );
       const results = runInterpreted({ kernel: chosen, buffers, sizes: [], grid: [1, 1, 1] });
       // A NaN's payload is nobody's promise; the sign of a zero is.
-      return results.slice(1).map((bytes, k) => (chosen.buffers[k + 1]?.dtype === "f32" ? [...new Float32Array(bytes.slice().buffer)] : [...bytes]));
+      return results
+        .slice(1)
+        .map((bytes, k) =>
+          chosen.buffers[k + 1]?.dtype === "f32" ? [...new Float32Array(bytes.slice().buffer)] : [...bytes],
+        );
     };
     expect(run(folded)).toEqual(run(kernel));
   });

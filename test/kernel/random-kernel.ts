@@ -78,11 +78,25 @@ class Generator {
     this.#b = new KernelBuilder(random.pick(shape.threads));
     this.#blocks = 1 + random.below(3);
     this.#perThread = random.pick([1, 2, 3]);
-    const input = (dtype: DType): Buffer => this.#b.buffer({ name: `in_${dtype}`, dtype, length: constant(inputLength), access: "read", align: 16 });
+    const input = (dtype: DType): Buffer =>
+      this.#b.buffer({
+        name: `in_${dtype}`,
+        dtype,
+        length: constant(inputLength),
+        access: "read",
+        align: 16,
+      });
     this.#scalars = shape.dtypes.includes("i64") ? scalars : scalars.filter((type) => type !== "i64");
     this.#inputs = pickSome(random, shape.dtypes, 3).map(input);
     const length = this.#b.threads * this.#blocks * this.#perThread;
-    const output = (dtype: DType): Buffer => this.#b.buffer({ name: `out_${dtype}`, dtype, length: constant(length), access: "read-write", align: 16 });
+    const output = (dtype: DType): Buffer =>
+      this.#b.buffer({
+        name: `out_${dtype}`,
+        dtype,
+        length: constant(length),
+        access: "read-write",
+        align: 16,
+      });
     this.#outputs = pickSome(random, shape.dtypes, 3).map(output);
     this.#pools = { bool: [], i32: [], u32: [], i64: [], f32: [] };
   }
@@ -92,15 +106,36 @@ class Generator {
     const random = this.#random;
     const sizes = [1 + random.below(9), 1 + random.below(100)];
     const thread = b.add(b.mul(b.block(0), b.i32(b.threads)), b.thread(), "place");
-    this.#pools.i32.push(thread, b.size("n", { kind: "symbol", name: "N" }), b.size("m", { kind: "symbol", name: "M" }), b.i32(random.bits() | 0));
+    this.#pools.i32.push(
+      thread,
+      b.size("n", { kind: "symbol", name: "N" }),
+      b.size("m", { kind: "symbol", name: "M" }),
+      b.i32(random.bits() | 0),
+    );
     this.#pools.u32.push(b.u32(random.bits()), b.convert(thread, "u32"));
     this.#pools.f32.push(b.f32((random.below(1024) - 512) / 8), b.convert(thread, "f32"));
     this.#pools.bool.push(b.lt(thread, b.i32(2)));
-    if (this.#scalars.includes("i64")) this.#pools.i64.push(b.constant("i64", (BigInt(random.bits()) << 32n) | BigInt(random.bits())), b.convert(thread, "i64"));
+    if (this.#scalars.includes("i64"))
+      this.#pools.i64.push(
+        b.constant("i64", (BigInt(random.bits()) << 32n) | BigInt(random.bits())),
+        b.convert(thread, "i64"),
+      );
     this.#statements(4 + random.below(10), 2, "uniform");
     for (const buffer of this.#outputs) this.#storeOwn(buffer, thread);
-    const kernel = b.finish({ name: "random", grid: [constant(this.#blocks), constant(1), constant(1)], summary: "A random kernel.", files: [] });
-    return { kernel, sizes: sizes.slice(0, kernel.sizes.length), grid: [this.#blocks, 1, 1], buffers: kernel.buffers.filter((buffer) => buffer.space === "global").map((buffer) => this.#contents(buffer)) };
+    const kernel = b.finish({
+      name: "random",
+      grid: [constant(this.#blocks), constant(1), constant(1)],
+      summary: "A random kernel.",
+      files: [],
+    });
+    return {
+      kernel,
+      sizes: sizes.slice(0, kernel.sizes.length),
+      grid: [this.#blocks, 1, 1],
+      buffers: kernel.buffers
+        .filter((buffer) => buffer.space === "global")
+        .map((buffer) => this.#contents(buffer)),
+    };
   }
 
   #contents(buffer: Buffer): Uint8Array {
@@ -138,7 +173,13 @@ class Generator {
   /** What a body defines is gone behind it; what it sets stays. */
   #scoped(body: () => void): void {
     const pools = this.#pools;
-    this.#pools = { bool: [...pools.bool], i32: [...pools.i32], u32: [...pools.u32], i64: [...pools.i64], f32: [...pools.f32] };
+    this.#pools = {
+      bool: [...pools.bool],
+      i32: [...pools.i32],
+      u32: [...pools.u32],
+      i64: [...pools.i64],
+      f32: [...pools.f32],
+    };
     body();
     this.#pools = pools;
   }
@@ -155,11 +196,12 @@ class Generator {
 
   #branch(depth: number): void {
     const register = this.#register();
-    const side = (): void => this.#scoped(() => {
-      this.#keep(this.#b.get(register));
-      this.#statements(1 + this.#random.below(4), depth - 1, "parted");
-      this.#update(register);
-    });
+    const side = (): void =>
+      this.#scoped(() => {
+        this.#keep(this.#b.get(register));
+        this.#statements(1 + this.#random.below(4), depth - 1, "parted");
+        this.#update(register);
+      });
     this.#b.if(this.#any("bool"), side, this.#random.chance(60) ? side : () => undefined);
     this.#keep(this.#b.get(register));
   }
@@ -184,7 +226,14 @@ class Generator {
   /** Through shared memory: each thread writes its place, and reads another's after a barrier. */
   #exchange(): void {
     const b = this.#b;
-    const dtype = this.#random.pick<DType>(["f32", "i32", "u32", "bf16", "i8", ...(this.#scalars.includes("i64") ? (["i64"] as const) : [])]);
+    const dtype = this.#random.pick<DType>([
+      "f32",
+      "i32",
+      "u32",
+      "bf16",
+      "i8",
+      ...(this.#scalars.includes("i64") ? (["i64"] as const) : []),
+    ]);
     const shared = b.shared({ name: `tile_${dtype}`, dtype, length: b.threads });
     b.store(shared, b.thread(), [this.#toElement(dtype)]);
     b.barrier();
@@ -201,9 +250,11 @@ class Generator {
     const isGuarded = this.#random.chance(40);
     const guard = isGuarded ? this.#any("bool") : undefined;
     // Where nothing is read any index may stand.
-    const place = isGuarded && this.#random.chance(50) ? b.select(guard ?? b.bool(true), index, b.i32(-1)) : index;
+    const place =
+      isGuarded && this.#random.chance(50) ? b.select(guard ?? b.bool(true), index, b.i32(-1)) : index;
     const element = elementType(buffer.dtype);
-    const otherwise = isGuarded && isScalar(element) && this.#random.chance(50) ? this.#any(element) : undefined;
+    const otherwise =
+      isGuarded && isScalar(element) && this.#random.chance(50) ? this.#any(element) : undefined;
     const values = b.loadWide(buffer, place, { count: width, guard, otherwise });
     return this.#fromElement(this.#random.pick(values), buffer.dtype);
   }
@@ -216,7 +267,10 @@ class Generator {
   #toElement(dtype: DType): Value {
     const type = elementType(dtype);
     if (isScalar(type)) return this.#any(type);
-    const source = dtype === "i8" || dtype === "u8" ? this.#any(this.#random.pick(["i32", "u32", "f32"])) : this.#any("f32");
+    const source =
+      dtype === "i8" || dtype === "u8"
+        ? this.#any(this.#random.pick(["i32", "u32", "f32"]))
+        : this.#any("f32");
     return this.#b.convert(source, type, type === "b8" ? dtype : undefined);
   }
 
@@ -239,11 +293,21 @@ class Generator {
     const kind = this.#random.below(10);
     if (kind < 2) return b.select(this.#any("bool"), this.#any(type), this.#any(type));
     if (kind < 4) return this.#convert(type);
-    if (kind < 5 && type !== "bool") return b.binary(this.#random.pick<BinaryFn>(["eq", "ne", "lt", "le", "gt", "ge"]), this.#any(type), this.#any(type));
+    if (kind < 5 && type !== "bool")
+      return b.binary(
+        this.#random.pick<BinaryFn>(["eq", "ne", "lt", "le", "gt", "ge"]),
+        this.#any(type),
+        this.#any(type),
+      );
     switch (type) {
-      case "f32": return this.#float();
-      case "bool": return this.#random.chance(20) ? b.unary("not", this.#any("bool")) : b.binary(this.#random.pick<BinaryFn>(["and", "or", "xor"]), this.#any("bool"), this.#any("bool"));
-      default: return this.#integer(type);
+      case "f32":
+        return this.#float();
+      case "bool":
+        return this.#random.chance(20)
+          ? b.unary("not", this.#any("bool"))
+          : b.binary(this.#random.pick<BinaryFn>(["and", "or", "xor"]), this.#any("bool"), this.#any("bool"));
+      default:
+        return this.#integer(type);
     }
   }
 
@@ -268,24 +332,70 @@ class Generator {
 
   #float(): Value {
     const b = this.#b;
-    const fn = this.#random.pick(["add", "sub", "mul", "min", "max", "neg", "abs", "floor", "ceil", "trunc", "round-even"] as const);
+    const fn = this.#random.pick([
+      "add",
+      "sub",
+      "mul",
+      "min",
+      "max",
+      "neg",
+      "abs",
+      "floor",
+      "ceil",
+      "trunc",
+      "round-even",
+    ] as const);
     switch (fn) {
-      case "add": case "sub": case "mul": case "min": case "max": return this.#limited(b.binary(fn, this.#any("f32"), this.#any("f32")));
-      default: return b.unary(fn, this.#any("f32"));
+      case "add":
+      case "sub":
+      case "mul":
+      case "min":
+      case "max":
+        return this.#limited(b.binary(fn, this.#any("f32"), this.#any("f32")));
+      default:
+        return b.unary(fn, this.#any("f32"));
     }
   }
 
   #integer(type: "i32" | "u32" | "i64"): Value {
     const b = this.#b;
     const bits = type === "i64" ? 63 : 31;
-    const fn = this.#random.pick(["add", "sub", "mul", "div", "rem", "min", "max", "and", "or", "xor", "shl", "shr", "neg", "not", "abs", "popcount", "clz"] as const);
+    const fn = this.#random.pick([
+      "add",
+      "sub",
+      "mul",
+      "div",
+      "rem",
+      "min",
+      "max",
+      "and",
+      "or",
+      "xor",
+      "shl",
+      "shr",
+      "neg",
+      "not",
+      "abs",
+      "popcount",
+      "clz",
+    ] as const);
     const a = this.#any(type);
     switch (fn) {
-      case "shl": case "shr": return b.binary(fn, a, b.and(this.#any("u32"), b.u32(bits)));
-      case "div": case "rem": return b.binary(fn, a, b.binary("or", this.#any(type), b.constant(type, 1)));
-      case "popcount": case "clz": return b.unary(fn, this.#any("u32"));
-      case "neg": case "not": case "abs": return b.unary(fn, a);
-      default: return b.binary(fn, a, this.#any(type));
+      case "shl":
+      case "shr":
+        return b.binary(fn, a, b.and(this.#any("u32"), b.u32(bits)));
+      case "div":
+      case "rem":
+        return b.binary(fn, a, b.binary("or", this.#any(type), b.constant(type, 1)));
+      case "popcount":
+      case "clz":
+        return b.unary(fn, this.#any("u32"));
+      case "neg":
+      case "not":
+      case "abs":
+        return b.unary(fn, a);
+      default:
+        return b.binary(fn, a, this.#any(type));
     }
   }
 }
@@ -304,14 +414,39 @@ function pickSome(random: Random, all: readonly DType[], count: number): DType[]
 /** Any bits for integers; of floats those that are finite and of moderate size. */
 function writeRandom(view: DataView, index: number, dtype: DType, random: Random): void {
   switch (dtype) {
-    case "f32": return view.setFloat32(4 * index, (random.below(2048) - 1024) / 8, true);
-    case "i32": case "u32": return view.setUint32(4 * index, random.chance(50) ? random.bits() : random.below(20), true);
-    case "i64": return view.setBigInt64(8 * index, random.chance(50) ? (BigInt(random.bits()) << 32n) | BigInt(random.bits()) : BigInt(random.below(100) - 50), true);
-    case "f16": return view.setUint16(2 * index, (random.below(2) << 15) | (random.below(25) << 10) | random.below(1024), true);
-    case "bf16": return view.setUint16(2 * index, (random.below(2) << 15) | ((110 + random.below(25)) << 7) | random.below(128), true);
-    case "e4m3": return view.setUint8(index, (random.below(2) << 7) | random.below(127));
-    case "e5m2": return view.setUint8(index, (random.below(2) << 7) | random.below(112));
-    case "i8": case "u8": return view.setUint8(index, random.below(256));
-    case "bool": return view.setUint8(index, random.below(2));
+    case "f32":
+      return view.setFloat32(4 * index, (random.below(2048) - 1024) / 8, true);
+    case "i32":
+    case "u32":
+      return view.setUint32(4 * index, random.chance(50) ? random.bits() : random.below(20), true);
+    case "i64":
+      return view.setBigInt64(
+        8 * index,
+        random.chance(50)
+          ? (BigInt(random.bits()) << 32n) | BigInt(random.bits())
+          : BigInt(random.below(100) - 50),
+        true,
+      );
+    case "f16":
+      return view.setUint16(
+        2 * index,
+        (random.below(2) << 15) | (random.below(25) << 10) | random.below(1024),
+        true,
+      );
+    case "bf16":
+      return view.setUint16(
+        2 * index,
+        (random.below(2) << 15) | ((110 + random.below(25)) << 7) | random.below(128),
+        true,
+      );
+    case "e4m3":
+      return view.setUint8(index, (random.below(2) << 7) | random.below(127));
+    case "e5m2":
+      return view.setUint8(index, (random.below(2) << 7) | random.below(112));
+    case "i8":
+    case "u8":
+      return view.setUint8(index, random.below(256));
+    case "bool":
+      return view.setUint8(index, random.below(2));
   }
 }

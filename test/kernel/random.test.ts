@@ -14,14 +14,20 @@ const seedsOnWgpu = Math.ceil(seeds / 5);
 const first = Number(process.env["WEFT_FIRST_SEED"] ?? 1);
 const all: readonly DType[] = ["f32", "f16", "bf16", "e4m3", "e5m2", "i64", "i32", "u32", "i8", "u8", "bool"];
 
-async function agree(run: KernelRun, seed: number, other: () => Promise<readonly Uint8Array[]> | readonly Uint8Array[]): Promise<void> {
+async function agree(
+  run: KernelRun,
+  seed: number,
+  other: () => Promise<readonly Uint8Array[]> | readonly Uint8Array[],
+): Promise<void> {
   let found: unknown;
   try {
     found = comparable(run.kernel, await other());
   } catch (error) {
     throw new Error(`seed ${seed}: ${String(error)}\n${printKernel(run.kernel)}`);
   }
-  expect(found, `seed ${seed}\n${printKernel(run.kernel)}`).toEqual(comparable(run.kernel, runInterpreted(run)));
+  expect(found, `seed ${seed}\n${printKernel(run.kernel)}`).toEqual(
+    comparable(run.kernel, runInterpreted(run)),
+  );
 }
 
 describe("random kernels", () => {
@@ -71,7 +77,8 @@ describe("random kernels", () => {
       for (let seed = first; seed < first + seedsOnWgpu; seed += 1) {
         const run = randomKernel(seed, { threads: [1, 4, 32, 64], dtypes: all });
         await agree(run, seed, () => runWgsl(run, wgslCaps, wgpu));
-        if (wgpu.features.includes("shader-f16")) await agree(run, seed, () => runWgsl(run, wgslF16Caps, wgpu));
+        if (wgpu.features.includes("shader-f16"))
+          await agree(run, seed, () => runWgsl(run, wgslF16Caps, wgpu));
       }
     });
   });

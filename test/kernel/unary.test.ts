@@ -30,22 +30,45 @@ function spread(low: number, high: number, count: number): readonly number[] {
 
 /** Of both signs, from 2^-40 to 2^exponent. */
 function magnitudes(exponent: number, count: number): readonly number[] {
-  return Array.from({ length: count }, (_, k) => 2 ** (-40 + ((exponent + 40) * k) / count) * (1 + ((k * 0.618) % 1))).flatMap((x) => [Math.fround(x), Math.fround(-x)]);
+  return Array.from(
+    { length: count },
+    (_, k) => 2 ** (-40 + ((exponent + 40) * k) / count) * (1 + ((k * 0.618) % 1)),
+  ).flatMap((x) => [Math.fround(x), Math.fround(-x)]);
 }
 
-const angles = [...magnitudes(14, 8000), ...magnitudes(127, 4000), ...spread(-100, 100, 8000), 0, 32768, 163840, 3.4028234663852886e38];
+const angles = [
+  ...magnitudes(14, 8000),
+  ...magnitudes(127, 4000),
+  ...spread(-100, 100, 8000),
+  0,
+  32768,
+  163840,
+  3.4028234663852886e38,
+];
 const positive = magnitudes(120, 4000).filter((x) => x > 0);
 
 const cases: Readonly<Partial<Record<UnaryFn, Case>>> = {
   sin: { exact: Math.sin, inputs: angles, absolute: 2 ** -21 },
   cos: { exact: Math.cos, inputs: angles, absolute: 2 ** -21 },
-  tanh: { exact: Math.tanh, inputs: [...magnitudes(100, 4000), ...spread(-12, 12, 8000), 0, Infinity, -Infinity, NaN], absolute: 0 },
-  exp2: { exact: (x) => 2 ** x, inputs: [...spread(-125, 127.99, 8000), 0, 128, 1e30, -Infinity, -1e30, -160, -140], absolute: 2 ** -126 },
+  tanh: {
+    exact: Math.tanh,
+    inputs: [...magnitudes(100, 4000), ...spread(-12, 12, 8000), 0, Infinity, -Infinity, NaN],
+    absolute: 0,
+  },
+  exp2: {
+    exact: (x) => 2 ** x,
+    inputs: [...spread(-125, 127.99, 8000), 0, 128, 1e30, -Infinity, -1e30, -160, -140],
+    absolute: 2 ** -126,
+  },
   log2: { exact: Math.log2, inputs: [...positive, 1, 2, 0.5], absolute: 2 ** -21 },
   sqrt: { exact: Math.sqrt, inputs: [0, ...positive], absolute: 0 },
   rsqrt: { exact: (x) => 1 / Math.sqrt(x), inputs: positive, absolute: 0 },
   rcp: { exact: (x) => 1 / x, inputs: magnitudes(120, 4000), absolute: 0 },
-  "round-even": { exact: (x) => (Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x)), inputs: [...spread(-20, 20, 81), ...magnitudes(40, 500)], absolute: 0 },
+  "round-even": {
+    exact: (x) => (Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x)),
+    inputs: [...spread(-20, 20, 81), ...magnitudes(40, 500)],
+    absolute: 0,
+  },
 };
 
 function ulp(x: number): number {
@@ -74,7 +97,9 @@ describe("unary functions", () => {
       test(`${fn} by ${name}`, async () => {
         const x = Float32Array.from(inputs);
         const results = await device({
-          kernel: kernelOf(fn as UnaryFn), sizes: [], grid: [x.length, 1, 1],
+          kernel: kernelOf(fn as UnaryFn),
+          sizes: [],
+          grid: [x.length, 1, 1],
           buffers: [new Uint8Array(x.buffer), new Uint8Array(4 * x.length)],
         });
         const found = new Float32Array(results[1]?.slice().buffer ?? new ArrayBuffer(0));

@@ -1,19 +1,7 @@
 /** The contract's programs, end to end to the oracle, against the same arithmetic in plain loops. */
 import { describe, expect, it } from "vitest";
 import { expectClose, nearest, run, type Types } from "./oracle.ts";
-import {
-  bf16,
-  noise,
-  of,
-  rmsnorm,
-  rotated,
-  row,
-  seeded,
-  softmax,
-  sum,
-  table,
-  type Table,
-} from "./plain.ts";
+import { bf16, noise, of, rmsnorm, rotated, row, seeded, softmax, sum, table, type Table } from "./plain.ts";
 import { compiled, contract } from "./compiled.ts";
 
 /** One rounding of the result may fall to the other side of a tie. */

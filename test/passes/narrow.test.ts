@@ -34,7 +34,9 @@ it("stores what is read rounded in the narrower dtype, and nothing else", () => 
   expect(printed).toContain("yield bf16[i]: bf16(add(bf16(%a[i]), 3e-3))");
   expect(printed).toContain("yield f32[i]: mul(%x[i], 3.001)");
   const inputs = new Map([["x", tensor("f32", [4], [0.1, -2.7, 3.3, 1e6])]]);
-  const values = [graph, after].map((g) => numbers(interpret(arena, g, inputs, new Map()).results.get("out")));
+  const values = [graph, after].map((g) =>
+    numbers(interpret(arena, g, inputs, new Map()).results.get("out")),
+  );
   expect(values[1]).toEqual(values[0]);
   expect(runPasses([narrow], after, { arena })).toBe(after);
 });

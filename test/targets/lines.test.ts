@@ -19,7 +19,12 @@ b.for(b.i32(0), b.i32(4), 1, "i", (i) => {
   b.line(0, 8, 3);
   b.store(y, i, [b.convert(value, "i32")]);
 });
-const kernel = b.finish({ name: "k", grid: [constant(1), constant(1), constant(1)], summary: "s", files: ["a.dsl", "lib/b.dsl"] });
+const kernel = b.finish({
+  name: "k",
+  grid: [constant(1), constant(1), constant(1)],
+  summary: "s",
+  files: ["a.dsl", "lib/b.dsl"],
+});
 
 function sources(emitted: Emitted): readonly (readonly [string, string])[] {
   const text = emitted.text.split("\n");

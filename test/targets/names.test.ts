@@ -17,8 +17,41 @@ beforeAll(async () => {
 afterAll(() => gpus.forEach((gpu) => gpu.close()));
 
 const hostile = [
-  ...jsReserved, ...wgslReserved, "x", "x1", "x_1", "_", "__", "", "1", "1x", "thread", "block", "sizes", "Sizes", "block_x", "buffers",
-  "größe", "变量", "a b", "a\nb", 'a"b', "*/", "//", "\u0000", "a\u0085b", "a\u2028b", "a\\", "infinity", "infinity_bits", "to_i32", "floatBits", "vec4f", "gl_Position", "main", "e".repeat(300),
+  ...jsReserved,
+  ...wgslReserved,
+  "x",
+  "x1",
+  "x_1",
+  "_",
+  "__",
+  "",
+  "1",
+  "1x",
+  "thread",
+  "block",
+  "sizes",
+  "Sizes",
+  "block_x",
+  "buffers",
+  "größe",
+  "变量",
+  "a b",
+  "a\nb",
+  'a"b',
+  "*/",
+  "//",
+  "\u0000",
+  "a\u0085b",
+  "a\u2028b",
+  "a\\",
+  "infinity",
+  "infinity_bits",
+  "to_i32",
+  "floatBits",
+  "vec4f",
+  "gl_Position",
+  "main",
+  "e".repeat(300),
 ];
 const name = fc.oneof(fc.constantFrom(...hostile), fc.string(), fc.string({ unit: "binary" }));
 
@@ -34,17 +67,32 @@ function kernelOf(names: readonly string[]): Kernel {
   b.for(b.i32(0), n, 1, at(6), (i) => {
     const loaded = b.load(x, i, { hint: at(7) });
     b.store(s, i, [b.mul(loaded, b.f32(2), at(8))]);
-    const both = b.binary("min", b.add(b.load(s, i, { hint: at(9) }), b.convert(b.convert(loaded, "i32"), "f32"), at(10)), b.get(sum, at(11)), at(12));
+    const both = b.binary(
+      "min",
+      b.add(b.load(s, i, { hint: at(9) }), b.convert(b.convert(loaded, "i32"), "f32"), at(10)),
+      b.get(sum, at(11)),
+      at(12),
+    );
     b.set(sum, both);
     b.store(y, i, [both]);
   });
-  return b.finish({ name: at(13), grid: [constant(1), constant(1), constant(1)], summary: at(14), files: [] });
+  return b.finish({
+    name: at(13),
+    grid: [constant(1), constant(1), constant(1)],
+    summary: at(14),
+    files: [],
+  });
 }
 
 test("names of any kind", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(name, { minLength: 1, maxLength: 15 }), async (names) => {
-      const run = { kernel: kernelOf(names), buffers: [new Uint8Array(Float32Array.from([4, 3, 2, 5]).buffer), new Uint8Array(16)], sizes: [4], grid: [1, 1, 1] as const };
+      const run = {
+        kernel: kernelOf(names),
+        buffers: [new Uint8Array(Float32Array.from([4, 3, 2, 5]).buffer), new Uint8Array(16)],
+        sizes: [4],
+        grid: [1, 1, 1] as const,
+      };
       const wanted = runInterpreted(run)[1];
       expect((await runJs(run))[1]).toEqual(wanted);
       for (const gpu of gpus) expect((await runWgsl(run, wgslCaps, gpu))[1]).toEqual(wanted);

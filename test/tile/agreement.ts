@@ -20,7 +20,11 @@ export interface Case {
 }
 
 /** The same numbers for the same seed: small, of both signs, exactly representable where `grid` is asked for. */
-export function randomStored(dtype: StoredTensor["dtype"], shape: readonly number[], seed: number): StoredTensor {
+export function randomStored(
+  dtype: StoredTensor["dtype"],
+  shape: readonly number[],
+  seed: number,
+): StoredTensor {
   let state = (seed * 2654435761 + 12345) >>> 0;
   const round = dtypes[dtype].kind === "float" ? rounderTo(dtype) : Math.trunc;
   const values = Float64Array.from({ length: shape.reduce((p, s) => p * s, 1) }, () => {
@@ -36,27 +40,44 @@ export function makeCase(sample: Sample, caps: Caps, seed: number): Case {
   const inputs = node.inputs.map((ref, k) => {
     const type = ref.node.types[ref.output];
     if (type === undefined) throw new Error("an input has a type");
-    return randomStored(type.dtype, type.shape.map((extent) => evaluate(extent, dims)), seed + k);
+    return randomStored(
+      type.dtype,
+      type.shape.map((extent) => evaluate(extent, dims)),
+      seed + k,
+    );
   });
   const graph = arena.graph({
-    name: "sample", inputs: inputNodes, updates: [], dims: [...dims.keys()], checks: [],
+    name: "sample",
+    inputs: inputNodes,
+    updates: [],
+    dims: [...dims.keys()],
+    checks: [],
     results: node.types.map((_, k) => ({ name: `y${k}`, value: arena.ref(node, k) })),
   });
-  const named = new Map(inputNodes.map((input, k): [string, StoredTensor] => {
-    const stored = inputs[k];
-    if (stored === undefined) throw new Error("one tensor for each input");
-    return [input.name, stored];
-  }));
+  const named = new Map(
+    inputNodes.map((input, k): [string, StoredTensor] => {
+      const stored = inputs[k];
+      if (stored === undefined) throw new Error("one tensor for each input");
+      return [input.name, stored];
+    }),
+  );
   const { results, bounds } = interpret(arena, graph, named, dims, { bounds: "clamp", errors: true });
   const expected = node.types.map((_, k) => {
     const [stored, bound] = [results.get(`y${k}`), bounds.get(`y${k}`)];
     if (stored === undefined || bound === undefined) throw new Error("each result is computed");
     return { values: numbers(stored), bound };
   });
-  const program = schedule({
-    node, name: "sample", summary: "a random loop",
-    inputNames: inputNodes.map((input) => input.name), outputNames: node.types.map((_, k) => `y${k}`), place: undefined,
-  }, caps);
+  const program = schedule(
+    {
+      node,
+      name: "sample",
+      summary: "a random loop",
+      inputNames: inputNodes.map((input) => input.name),
+      outputNames: node.types.map((_, k) => `y${k}`),
+      place: undefined,
+    },
+    caps,
+  );
   return { program, inputs, expected };
 }
 
@@ -65,7 +86,10 @@ export function numbers(stored: StoredTensor): number[] {
 }
 
 /** The first element that is further from the oracle than its bound, in words; undefined where all are within. */
-export function disagreement(expected: Case["expected"], actual: readonly ArrayLike<number>[]): string | undefined {
+export function disagreement(
+  expected: Case["expected"],
+  actual: readonly ArrayLike<number>[],
+): string | undefined {
   for (const [k, { values, bound }] of expected.entries()) {
     for (let i = 0; i < values.length; i += 1) {
       const [want, have, within] = [values[i] ?? Number.NaN, actual[k]?.[i] ?? Number.NaN, bound[i] ?? 0];

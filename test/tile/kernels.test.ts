@@ -56,29 +56,38 @@ const samples = fc.oneof(sweeps, contractions);
 describe.each(["ptx:sm_90a", "ptx:sm_80", "wgsl", "js"])("%s", (name) => {
   const target = chosen(name);
   it("computes random loops in the kernel interpreter, with no race and no access out of bounds", () => {
-    fc.assert(fc.property(samples, fc.nat(1000), (sample, seed) => {
-      const one = makeCase(sample, target.caps, seed);
-      const kernel = kernelOf(one, target);
-      const memory = memoryOf(one, sample);
-      interpretKernel(kernel, {
-        buffers: memory, sizes: kernel.sizes.map(({ dim }) => evaluate(dim, sample.dims)), grid: gridOf(kernel, sample), subgroup: target.caps.subgroup,
-      });
-      expect(disagreement(one.expected, outputsOf(one, sample, memory))).toBeUndefined();
-    }), { numRuns: 12 });
+    fc.assert(
+      fc.property(samples, fc.nat(1000), (sample, seed) => {
+        const one = makeCase(sample, target.caps, seed);
+        const kernel = kernelOf(one, target);
+        const memory = memoryOf(one, sample);
+        interpretKernel(kernel, {
+          buffers: memory,
+          sizes: kernel.sizes.map(({ dim }) => evaluate(dim, sample.dims)),
+          grid: gridOf(kernel, sample),
+          subgroup: target.caps.subgroup,
+        });
+        expect(disagreement(one.expected, outputsOf(one, sample, memory))).toBeUndefined();
+      }),
+      { numRuns: 12 },
+    );
   }, 120_000);
 });
 
 it("computes random loops on the PTX simulator, with no finding", () => {
   const target = chosen("ptx:sm_90a");
-  fc.assert(fc.property(samples, fc.nat(1000), (sample, seed) => {
-    const one = makeCase(sample, target.caps, seed);
-    const kernel = kernelOf(one, target);
-    const { buffers, findings } = simulate(kernel, target.caps, {
-      buffers: memoryOf(one, sample),
-      sizes: kernel.sizes.map(({ dim }) => evaluate(dim, sample.dims)),
-      grid: gridOf(kernel, sample),
-    });
-    expect(findings).toEqual([]);
-    expect(disagreement(one.expected, outputsOf(one, sample, buffers))).toBeUndefined();
-  }), { numRuns: 12 });
+  fc.assert(
+    fc.property(samples, fc.nat(1000), (sample, seed) => {
+      const one = makeCase(sample, target.caps, seed);
+      const kernel = kernelOf(one, target);
+      const { buffers, findings } = simulate(kernel, target.caps, {
+        buffers: memoryOf(one, sample),
+        sizes: kernel.sizes.map(({ dim }) => evaluate(dim, sample.dims)),
+        grid: gridOf(kernel, sample),
+      });
+      expect(findings).toEqual([]);
+      expect(disagreement(one.expected, outputsOf(one, sample, buffers))).toBeUndefined();
+    }),
+    { numRuns: 12 },
+  );
 }, 120_000);

@@ -42,93 +42,158 @@ function axesOf(extents: readonly Dim[], from: number, to: number): { name: stri
 const floats: readonly DType[] = ["f32", "bf16", "f16"];
 
 /** A loop over `parallel + reduced` axes; 0 reduced ones make it pointwise. */
-export const sweeps: fc.Arbitrary<Sample> = fc.record({
-  parallel: fc.integer({ min: 0, max: 3 }),
-  reduced: fc.integer({ min: 0, max: 2 }),
-  sizes: fc.array(extent, { minLength: 5, maxLength: 5 }),
-  dynamic: fc.array(fc.boolean(), { minLength: 5, maxLength: 5 }),
-  someDynamic: fc.boolean(),
-  reads: fc.array(fc.record({ axes: fc.shuffledSubarray([0, 1, 2, 3, 4], { minLength: 1 }), dtype: fc.constantFrom(...floats) }), { minLength: 1, maxLength: 3 }),
-  monoid: fc.constantFrom("sum", "max", "min"),
-  linked: fc.boolean(),
-  inner: fc.boolean(),
-  outDtype: fc.constantFrom(...floats),
-  reverse: fc.boolean(),
-}).map((c): Sample => {
-  const count = c.parallel + c.reduced;
-  const arena = new Arena();
-  const sizes = shrink(c.sizes.slice(0, count), 4000);
-  const { extents, dims } = extentsOf(sizes, c.dynamic.map((d) => d && c.someDynamic));
-  const inputs: Ref[] = [];
-  const reads = c.reads.map((read, k): Scalar => {
-    const axes = read.axes.filter((axis) => axis < count);
-    const tensor = arena.ref(arena.input(`x${k}`, "argument", arena.type(read.dtype, axes.map((axis) => extents[axis] ?? constant(1)))));
-    return arena.read(inputs, tensor, axes.map((axis) => arena.axis(axis)));
-  });
-  const all = reads.reduce((a, b) => arena.apply("add", arena.apply("mul", a, arena.f32(0.5)), b));
-  const carriers: Carrier[] = [];
-  if (c.reduced > 0) {
-    carriers.push({ name: "r", monoid: c.monoid, lift: all });
-    if (c.linked) {
-      const distance = arena.apply("sub", all, arena.carrier(0, "f32"));
-      carriers.push({ name: "s", monoid: "sum", lift: arena.apply("mul", distance, arena.f32(0.125)) });
+export const sweeps: fc.Arbitrary<Sample> = fc
+  .record({
+    parallel: fc.integer({ min: 0, max: 3 }),
+    reduced: fc.integer({ min: 0, max: 2 }),
+    sizes: fc.array(extent, { minLength: 5, maxLength: 5 }),
+    dynamic: fc.array(fc.boolean(), { minLength: 5, maxLength: 5 }),
+    someDynamic: fc.boolean(),
+    reads: fc.array(
+      fc.record({
+        axes: fc.shuffledSubarray([0, 1, 2, 3, 4], { minLength: 1 }),
+        dtype: fc.constantFrom(...floats),
+      }),
+      { minLength: 1, maxLength: 3 },
+    ),
+    monoid: fc.constantFrom("sum", "max", "min"),
+    linked: fc.boolean(),
+    inner: fc.boolean(),
+    outDtype: fc.constantFrom(...floats),
+    reverse: fc.boolean(),
+  })
+  .map((c): Sample => {
+    const count = c.parallel + c.reduced;
+    const arena = new Arena();
+    const sizes = shrink(c.sizes.slice(0, count), 4000);
+    const { extents, dims } = extentsOf(
+      sizes,
+      c.dynamic.map((d) => d && c.someDynamic),
+    );
+    const inputs: Ref[] = [];
+    const reads = c.reads.map((read, k): Scalar => {
+      const axes = read.axes.filter((axis) => axis < count);
+      const tensor = arena.ref(
+        arena.input(
+          `x${k}`,
+          "argument",
+          arena.type(
+            read.dtype,
+            axes.map((axis) => extents[axis] ?? constant(1)),
+          ),
+        ),
+      );
+      return arena.read(
+        inputs,
+        tensor,
+        axes.map((axis) => arena.axis(axis)),
+      );
+    });
+    const all = reads.reduce((a, b) => arena.apply("add", arena.apply("mul", a, arena.f32(0.5)), b));
+    const carriers: Carrier[] = [];
+    if (c.reduced > 0) {
+      carriers.push({ name: "r", monoid: c.monoid, lift: all });
+      if (c.linked) {
+        const distance = arena.apply("sub", all, arena.carrier(0, "f32"));
+        carriers.push({ name: "s", monoid: "sum", lift: arena.apply("mul", distance, arena.f32(0.125)) });
+      }
     }
-  }
-  const last = carriers.length - 1;
-  const value = last < 0 ? arena.apply("max", all, arena.f32(-0.25)) : arena.apply("add", arena.carrier(last, "f32"), arena.f32(1));
-  const rows = Array.from({ length: c.parallel }, (_, k) => k);
-  const results: LoopResult[] = [{ value, dtype: c.outDtype, axes: c.reverse ? rows.toReversed() : rows }];
-  if (c.inner && last >= 0) {
-    const everywhere = Array.from({ length: count }, (_, k) => k);
-    results.push({ value: arena.apply("mul", all, arena.carrier(last, "f32")), dtype: c.outDtype, axes: c.reverse ? everywhere.toReversed() : everywhere });
-  }
-  const node = arena.loop({ axes: axesOf(extents, 0, c.parallel), over: axesOf(extents, c.parallel, count), carriers, results, inputs });
-  return { arena, node, dims };
-});
+    const last = carriers.length - 1;
+    const value =
+      last < 0
+        ? arena.apply("max", all, arena.f32(-0.25))
+        : arena.apply("add", arena.carrier(last, "f32"), arena.f32(1));
+    const rows = Array.from({ length: c.parallel }, (_, k) => k);
+    const results: LoopResult[] = [{ value, dtype: c.outDtype, axes: c.reverse ? rows.toReversed() : rows }];
+    if (c.inner && last >= 0) {
+      const everywhere = Array.from({ length: count }, (_, k) => k);
+      results.push({
+        value: arena.apply("mul", all, arena.carrier(last, "f32")),
+        dtype: c.outDtype,
+        axes: c.reverse ? everywhere.toReversed() : everywhere,
+      });
+    }
+    const node = arena.loop({
+      axes: axesOf(extents, 0, c.parallel),
+      over: axesOf(extents, c.parallel, count),
+      carriers,
+      results,
+      inputs,
+    });
+    return { arena, node, dims };
+  });
 
 /** Sums of products with batch axes and several axes on each side, in any order in memory. */
-export const contractions: fc.Arbitrary<Sample> = fc.record({
-  batch: fc.integer({ min: 0, max: 1 }),
-  m: fc.integer({ min: 1, max: 2 }),
-  n: fc.integer({ min: 1, max: 2 }),
-  k: fc.integer({ min: 1, max: 2 }),
-  sizes: fc.array(fc.constantFrom(1, 3, 4, 5, 8, 16, 17, 33, 70), { minLength: 7, maxLength: 7 }),
-  dynamic: fc.array(fc.boolean(), { minLength: 7, maxLength: 7 }),
-  someDynamic: fc.boolean(),
-  shuffle: fc.array(fc.nat(), { minLength: 12, maxLength: 12 }),
-  dtype: fc.constantFrom(...floats),
-  rightDtype: fc.constantFrom(...floats),
-  twice: fc.boolean(),
-  scaled: fc.boolean(),
-}).map((c): Sample => {
-  const arena = new Arena();
-  const parallel = c.batch + c.m + c.n;
-  const count = parallel + c.k;
-  const small = shrink(c.sizes.slice(0, count), 20000);
-  const { extents, dims } = extentsOf(small, c.dynamic.map((d) => d && c.someDynamic));
-  const order = (axes: readonly number[], salt: number): number[] =>
-    axes.map((axis, k) => ({ axis, key: c.shuffle[(k + salt) % 12] ?? 0 })).sort((a, b) => a.key - b.key).map(({ axis }) => axis);
-  const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, k) => from + k);
-  const inputs: Ref[] = [];
-  const factor = (name: string, axes: readonly number[], dtype: DType): Scalar => {
-    const tensor = arena.ref(arena.input(name, "argument", arena.type(dtype, axes.map((axis) => extents[axis] ?? constant(1)))));
-    return arena.read(inputs, tensor, axes.map((axis) => arena.axis(axis)));
-  };
-  const batch = range(0, c.batch);
-  const ms = range(c.batch, c.batch + c.m);
-  const ns = range(c.batch + c.m, parallel);
-  const ks = range(parallel, count);
-  const left = factor("x", order([...batch, ...ms, ...ks], 0), c.dtype);
-  const right = factor("w", order([...batch, ...ns, ...ks], 3), c.rightDtype);
-  const carriers: Carrier[] = [{ name: "acc", monoid: "sum", lift: arena.apply("mul", left, right) }];
-  if (c.twice) {
-    const other = factor("v", order([...batch, ...ns, ...ks], 5), c.rightDtype);
-    carriers.push({ name: "gate", monoid: "sum", lift: arena.apply("mul", left, other) });
-  }
-  let value: Scalar = arena.carrier(0, "f32");
-  if (c.twice) value = arena.apply("mul", value, arena.carrier(1, "f32"));
-  if (c.scaled) value = arena.apply("add", value, factor("bias", [parallel - 1], "f32"));
-  const results: LoopResult[] = [{ value, dtype: "f32", axes: order(range(0, parallel), 7) }];
-  const node = arena.loop({ axes: axesOf(extents, 0, parallel), over: axesOf(extents, parallel, count), carriers, results, inputs });
-  return { arena, node, dims };
-});
+export const contractions: fc.Arbitrary<Sample> = fc
+  .record({
+    batch: fc.integer({ min: 0, max: 1 }),
+    m: fc.integer({ min: 1, max: 2 }),
+    n: fc.integer({ min: 1, max: 2 }),
+    k: fc.integer({ min: 1, max: 2 }),
+    sizes: fc.array(fc.constantFrom(1, 3, 4, 5, 8, 16, 17, 33, 70), { minLength: 7, maxLength: 7 }),
+    dynamic: fc.array(fc.boolean(), { minLength: 7, maxLength: 7 }),
+    someDynamic: fc.boolean(),
+    shuffle: fc.array(fc.nat(), { minLength: 12, maxLength: 12 }),
+    dtype: fc.constantFrom(...floats),
+    rightDtype: fc.constantFrom(...floats),
+    twice: fc.boolean(),
+    scaled: fc.boolean(),
+  })
+  .map((c): Sample => {
+    const arena = new Arena();
+    const parallel = c.batch + c.m + c.n;
+    const count = parallel + c.k;
+    const small = shrink(c.sizes.slice(0, count), 20000);
+    const { extents, dims } = extentsOf(
+      small,
+      c.dynamic.map((d) => d && c.someDynamic),
+    );
+    const order = (axes: readonly number[], salt: number): number[] =>
+      axes
+        .map((axis, k) => ({ axis, key: c.shuffle[(k + salt) % 12] ?? 0 }))
+        .sort((a, b) => a.key - b.key)
+        .map(({ axis }) => axis);
+    const range = (from: number, to: number): number[] =>
+      Array.from({ length: to - from }, (_, k) => from + k);
+    const inputs: Ref[] = [];
+    const factor = (name: string, axes: readonly number[], dtype: DType): Scalar => {
+      const tensor = arena.ref(
+        arena.input(
+          name,
+          "argument",
+          arena.type(
+            dtype,
+            axes.map((axis) => extents[axis] ?? constant(1)),
+          ),
+        ),
+      );
+      return arena.read(
+        inputs,
+        tensor,
+        axes.map((axis) => arena.axis(axis)),
+      );
+    };
+    const batch = range(0, c.batch);
+    const ms = range(c.batch, c.batch + c.m);
+    const ns = range(c.batch + c.m, parallel);
+    const ks = range(parallel, count);
+    const left = factor("x", order([...batch, ...ms, ...ks], 0), c.dtype);
+    const right = factor("w", order([...batch, ...ns, ...ks], 3), c.rightDtype);
+    const carriers: Carrier[] = [{ name: "acc", monoid: "sum", lift: arena.apply("mul", left, right) }];
+    if (c.twice) {
+      const other = factor("v", order([...batch, ...ns, ...ks], 5), c.rightDtype);
+      carriers.push({ name: "gate", monoid: "sum", lift: arena.apply("mul", left, other) });
+    }
+    let value: Scalar = arena.carrier(0, "f32");
+    if (c.twice) value = arena.apply("mul", value, arena.carrier(1, "f32"));
+    if (c.scaled) value = arena.apply("add", value, factor("bias", [parallel - 1], "f32"));
+    const results: LoopResult[] = [{ value, dtype: "f32", axes: order(range(0, parallel), 7) }];
+    const node = arena.loop({
+      axes: axesOf(extents, 0, parallel),
+      over: axesOf(extents, parallel, count),
+      carriers,
+      results,
+      inputs,
+    });
+    return { arena, node, dims };
+  });

@@ -9,27 +9,40 @@ import type { Caps } from "../../compiler/types/caps.ts";
 import { disagreement, makeCase, runTiles } from "./agreement.ts";
 import { contractions, sweeps } from "./random-loops.ts";
 
-const targets: readonly Caps[] = [ptx.caps("sm_90a"), jsCaps, { ...ptx.caps("sm_80"), target: "no subgroups", subgroup: 1, instructions: [], int64: false }];
+const targets: readonly Caps[] = [
+  ptx.caps("sm_90a"),
+  jsCaps,
+  { ...ptx.caps("sm_80"), target: "no subgroups", subgroup: 1, instructions: [], int64: false },
+];
 
 describe.each(targets.map((caps) => [caps.target, caps] as const))("%s", (_, caps) => {
   it("computes random sweeps", () => {
-    fc.assert(fc.property(sweeps, fc.nat(1000), (sample, seed) => {
-      const one = makeCase(sample, caps, seed);
-      expect(disagreement(one.expected, runTiles(one, sample.dims))).toBeUndefined();
-    }), { numRuns: 40 });
+    fc.assert(
+      fc.property(sweeps, fc.nat(1000), (sample, seed) => {
+        const one = makeCase(sample, caps, seed);
+        expect(disagreement(one.expected, runTiles(one, sample.dims))).toBeUndefined();
+      }),
+      { numRuns: 40 },
+    );
   }, 60_000);
 
   it("computes random contractions", () => {
-    fc.assert(fc.property(contractions, fc.nat(1000), (sample, seed) => {
-      const one = makeCase(sample, caps, seed);
-      expect(disagreement(one.expected, runTiles(one, sample.dims))).toBeUndefined();
-    }), { numRuns: 8 });
+    fc.assert(
+      fc.property(contractions, fc.nat(1000), (sample, seed) => {
+        const one = makeCase(sample, caps, seed);
+        expect(disagreement(one.expected, runTiles(one, sample.dims))).toBeUndefined();
+      }),
+      { numRuns: 8 },
+    );
   }, 60_000);
 
   it("prints and parses every program", () => {
-    fc.assert(fc.property(fc.oneof(sweeps, contractions), (sample) => {
-      const text = print(makeCase(sample, caps, 1).program);
-      expect(print(parse(text))).toBe(text);
-    }), { numRuns: 40 });
+    fc.assert(
+      fc.property(fc.oneof(sweeps, contractions), (sample) => {
+        const text = print(makeCase(sample, caps, 1).program);
+        expect(print(parse(text))).toBe(text);
+      }),
+      { numRuns: 40 },
+    );
   }, 60_000);
 });

@@ -39,14 +39,23 @@ export const runCommand: Command = {
         type: "boolean",
         describe: "bounds mode: the reference stops at an index outside its axis",
       })
-      .option("seeds", { type: "number", describe: "simulate: run each kernel under this many orders of its warps" })
+      .option("seeds", {
+        type: "number",
+        describe: "simulate: run each kernel under this many orders of its warps",
+      })
       .option("seed", { type: "number", describe: "simulate: the order of this seed alone" })
-      .option("report", { type: "string", describe: "simulate: file for counts and findings of each launch, as JSON" })
+      .option("report", {
+        type: "string",
+        describe: "simulate: file for counts and findings of each launch, as JSON",
+      })
       .option("time", { type: "boolean", describe: "time each kernel, after one run to warm up" })
       .option("json", { type: "boolean", describe: "report as JSON" })
       .example("$0 run attention.dsl:attend --dims B=1,S=64,T=64,Hkv=2,G=4,D=64,Dv=64,A=f16 --random 1", "")
       .example("$0 run lm.dsl:Lm.step --input weights.safetensors --output out.safetensors", "")
-      .example("$0 run attention.dsl:attend --random 1 --dims .. --device simulate --seeds 8 --report out.json", "")
+      .example(
+        "$0 run attention.dsl:attend --random 1 --dims .. --device simulate --seeds 8 --report out.json",
+        "",
+      )
       .example("$0 run softmax.dsl:softmax --dims X=1000 --random 7 --device webgpu --compare reference", ""),
   run,
 };
@@ -81,7 +90,14 @@ async function runSimulated(session: Session, args: Arguments, isCompared: boole
     simulate: { seed: numberOf(args, "seed") ?? 0 },
     seeds: numberOf(args, "seeds") ?? 1,
     onLaunch: (kernel, report, reproducers) =>
-      void launches.push({ kernel: kernel.name, bytes: kernel.bytes, flops: kernel.flops, roofline: kernel.roofline, ...report, reproducers }),
+      void launches.push({
+        kernel: kernel.name,
+        bytes: kernel.bytes,
+        flops: kernel.flops,
+        roofline: kernel.roofline,
+        ...report,
+        reproducers,
+      }),
   });
   try {
     return await runOn(session, args, device, isCompared);
@@ -90,7 +106,10 @@ async function runSimulated(session: Session, args: Arguments, isCompared: boole
     const file = textOf(args, "report");
     if (file !== undefined) {
       const { writeWhole } = await import("../write-folder.ts");
-      await writeWhole(resolve(session.terminal.cwd, file), `${JSON.stringify({ launches }, undefined, 2)}\n`);
+      await writeWhole(
+        resolve(session.terminal.cwd, file),
+        `${JSON.stringify({ launches }, undefined, 2)}\n`,
+      );
     }
   }
 }

@@ -81,7 +81,10 @@ export function splitConstant(p: Poly): { readonly constant: number; readonly re
 }
 
 export function keyOf(p: Poly): string {
-  return [...p.entries()].map(([key, term]) => `${term.coefficient}*${key}`).sort().join("+");
+  return [...p.entries()]
+    .map(([key, term]) => `${term.coefficient}*${key}`)
+    .sort()
+    .join("+");
 }
 
 /** A size as a polynomial; a part that is no polynomial is one atom. */
@@ -108,7 +111,13 @@ function makeSizePoly(dim: Dim): Poly {
 }
 
 function sizeAtom(dim: Dim): Atom {
-  return { key: `size ${JSON.stringify(dim)}`, origin: { kind: "size", dim }, low: 0, high: undefined, rank: 4 };
+  return {
+    key: `size ${JSON.stringify(dim)}`,
+    origin: { kind: "size", dim },
+    low: 0,
+    high: undefined,
+    rank: 4,
+  };
 }
 
 /** The greatest number that divides every coefficient. */
@@ -123,7 +132,9 @@ function gcd(a: number, b: number): number {
 }
 
 function scale(p: Poly, divisor: number): Poly {
-  return new Map([...p].map(([key, term]) => [key, { coefficient: term.coefficient / divisor, atoms: term.atoms }]));
+  return new Map(
+    [...p].map(([key, term]) => [key, { coefficient: term.coefficient / divisor, atoms: term.atoms }]),
+  );
 }
 
 /** floor(a / b) for b > 0. */
@@ -137,7 +148,8 @@ export function divPoly(a: Poly, b: Poly): Poly {
     for (const [key, term] of a) {
       const quotient = Math.floor(term.coefficient / divisor);
       const remainder = term.coefficient - quotient * divisor;
-      if (remainder === 0) whole = addPoly(whole, new Map([[key, { coefficient: quotient, atoms: term.atoms }]]));
+      if (remainder === 0)
+        whole = addPoly(whole, new Map([[key, { coefficient: quotient, atoms: term.atoms }]]));
       else if (key === "") {
         whole = addPoly(whole, constantPoly(quotient));
         rest = addPoly(rest, constantPoly(remainder));
@@ -148,7 +160,8 @@ export function divPoly(a: Poly, b: Poly): Poly {
     const step = gcd(contentOf(moving), divisor);
     const kept = addPoly(moving, constantPoly(constant - (constant % step)));
     const bounds = rangeOf(kept);
-    if (bounds.low !== undefined && bounds.low >= 0 && bounds.high !== undefined && bounds.high < divisor) return whole;
+    if (bounds.low !== undefined && bounds.low >= 0 && bounds.high !== undefined && bounds.high < divisor)
+      return whole;
     return addPoly(whole, atomPoly(quotientAtom(scale(kept, step), constantPoly(divisor / step))));
   }
   // A symbolic divisor: terms that hold it as a factor come out.
@@ -187,7 +200,10 @@ function quotientAtom(of: Poly, by: Poly): Atom {
   const divisor = constantOfPoly(by);
   const low = bounds.low !== undefined && bounds.low >= 0 ? 0 : undefined;
   const high = bounds.high === undefined ? undefined : Math.floor(bounds.high / (divisor ?? 1));
-  const rank = Math.max(0, ...[...of.values()].flatMap((term) => term.atoms.map((atom) => (atom.rank === 4 ? 0 : atom.rank))));
+  const rank = Math.max(
+    0,
+    ...[...of.values()].flatMap((term) => term.atoms.map((atom) => (atom.rank === 4 ? 0 : atom.rank))),
+  );
   return { key: `(${keyOf(of)})/(${keyOf(by)})`, origin: { kind: "quotient", of, by }, low, high, rank };
 }
 
@@ -236,7 +252,8 @@ function termBounds(term: Term): Bounds {
     low = low * atom.low;
     high = high === undefined || atom.high === undefined ? undefined : high * atom.high;
   }
-  if (term.coefficient >= 0) return { low: low * term.coefficient, high: high === undefined ? undefined : high * term.coefficient };
+  if (term.coefficient >= 0)
+    return { low: low * term.coefficient, high: high === undefined ? undefined : high * term.coefficient };
   return { low: high === undefined ? undefined : high * term.coefficient, high: low * term.coefficient };
 }
 

@@ -57,12 +57,17 @@ export function assignments(axes: readonly Axis[]): Assignment[] {
 }
 
 export function assignmentKey(axes: readonly Axis[], assignment: Assignment): string {
-  return axes.filter((axis) => axis.place.kind === "register").map((axis) => assignment.get(axis.id) ?? 0).join(",");
+  return axes
+    .filter((axis) => axis.place.kind === "register")
+    .map((axis) => assignment.get(axis.id) ?? 0)
+    .join(",");
 }
 
 /** `x[2][1]` as a hint: the tile's name and the register's coordinates. */
 export function registerHint(tile: Tile, assignment: Assignment): string {
-  const parts = tile.axes.filter((axis) => axis.place.kind === "register" && axis.size > 1).map((axis) => assignment.get(axis.id) ?? 0);
+  const parts = tile.axes
+    .filter((axis) => axis.place.kind === "register" && axis.size > 1)
+    .map((axis) => assignment.get(axis.id) ?? 0);
   return [tile.name, ...parts].join("_");
 }
 
@@ -81,7 +86,13 @@ export function valueAtom(cx: Context, value: Value): Atom {
   const key = `value ${value.id}`;
   const range = cx.b.rangeOf(value);
   const known = range !== undefined && (range.low > -(2 ** 31) || range.high < 2 ** 31 - 1);
-  const atom: Atom = { key, origin: { kind: "run-time" }, low: known ? range.low : undefined, high: known ? range.high : undefined, rank: 2 };
+  const atom: Atom = {
+    key,
+    origin: { kind: "run-time" },
+    low: known ? range.low : undefined,
+    high: known ? range.high : undefined,
+    rank: 2,
+  };
   if (!cx.atoms.has(key)) cx.atoms.set(key, { atom, value: () => value });
   return atom;
 }
@@ -118,7 +129,8 @@ export function evaluatePoly(cx: Context, p: Poly, type: "i32" | "i64"): Value {
   if (sum === undefined) return literal(tail);
   const result = tail === 0 ? sum : b.add(sum, literal(tail));
   const bounds = rangeOf(p);
-  if (type === "i32" && bounds.low !== undefined && bounds.high !== undefined && bounds.high < 2 ** 31) b.bound(result, bounds.low, bounds.high);
+  if (type === "i32" && bounds.low !== undefined && bounds.high !== undefined && bounds.high < 2 ** 31)
+    b.bound(result, bounds.low, bounds.high);
   return result;
 }
 
@@ -135,12 +147,17 @@ function atomValue(cx: Context, atom: Atom, type: "i32" | "i64"): Value {
     case "quotient": {
       // A quotient of small numbers is taken in 32 bits, where division is quick.
       const bounds = rangeOf(atom.origin.of);
-      const narrow = bounds.high !== undefined && bounds.high < 2 ** 31 && bounds.low !== undefined && bounds.low > -(2 ** 31);
+      const narrow =
+        bounds.high !== undefined &&
+        bounds.high < 2 ** 31 &&
+        bounds.low !== undefined &&
+        bounds.low > -(2 ** 31);
       const inner = narrow || !cx.wide ? "i32" : "i64";
       const of = evaluatePoly(cx, atom.origin.of, inner);
       const by = evaluatePoly(cx, atom.origin.by, inner);
       const quotient = bounds.low !== undefined && bounds.low >= 0 ? b.div(of, by) : floorDivide(cx, of, by);
-      if (inner === "i32" && bounds.low !== undefined && bounds.low >= 0 && atom.high !== undefined) b.bound(quotient, 0, atom.high);
+      if (inner === "i32" && bounds.low !== undefined && bounds.low >= 0 && atom.high !== undefined)
+        b.bound(quotient, 0, atom.high);
       return b.convert(quotient, type);
     }
   }

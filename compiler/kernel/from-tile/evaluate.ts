@@ -8,11 +8,32 @@ import type { ScalarType } from "../../tensor/ir.ts";
 import { dtypes, type DType } from "../../types/dtype.ts";
 import type { Buffer, Value, ValueType } from "../ir.ts";
 import {
-  addPoly, atomPoly, constantPoly, difference, divPoly, isMultiple, keyOf, modPoly, mulPoly, rangeOf, sizePoly, zero, type Poly,
+  addPoly,
+  atomPoly,
+  constantPoly,
+  difference,
+  divPoly,
+  isMultiple,
+  keyOf,
+  modPoly,
+  mulPoly,
+  rangeOf,
+  sizePoly,
+  zero,
+  type Poly,
 } from "./algebra.ts";
 import {
-  assignmentKey, coordinateAtom, coordinateValue, counterAtom, evaluatePoly, isRegister, sizeValue, stridesOf,
-  valueAtom, type Assignment, type Context,
+  assignmentKey,
+  coordinateAtom,
+  coordinateValue,
+  counterAtom,
+  evaluatePoly,
+  isRegister,
+  sizeValue,
+  stridesOf,
+  valueAtom,
+  type Assignment,
+  type Context,
 } from "./context.ts";
 import { applyFunction } from "./functions.ts";
 
@@ -85,7 +106,11 @@ export class Group {
           const divisor = args[1]?.[0];
           const divides = expr.fn === "floordiv" || expr.fn === "mod";
           // Only division by what is surely positive is algebra.
-          if (!divides || (divisor !== undefined && (rangeOf(divisor).low ?? 0) >= 1) || (divisor !== undefined && isSize(divisor))) {
+          if (
+            !divides ||
+            (divisor !== undefined && (rangeOf(divisor).low ?? 0) >= 1) ||
+            (divisor !== undefined && isSize(divisor))
+          ) {
             return this.at.map((_, k) => combine(args.map((arg) => arg[k] ?? zero)));
           }
         }
@@ -127,7 +152,10 @@ export class Group {
       case "read":
         return this.#read(expr);
       case "shared":
-        return this.#shared(expr.tile, expr.index.map((index) => this.polys(index)));
+        return this.#shared(
+          expr.tile,
+          expr.index.map((index) => this.polys(index)),
+        );
       case "apply":
         return this.#apply(expr);
       case "round":
@@ -139,7 +167,8 @@ export class Group {
 
   #apply(expr: Extract<TileExpr, { kind: "apply" }>): Value[] {
     const { cx } = this;
-    if (expr.type === "i32" && isGeometric(expr)) return this.polys(expr).map((poly) => evaluatePoly(cx, poly, "i32"));
+    if (expr.type === "i32" && isGeometric(expr))
+      return this.polys(expr).map((poly) => evaluatePoly(cx, poly, "i32"));
     if (expr.fn === "lt" && expr.args[0]?.type === "i32" && expr.args.every(isGeometric)) {
       const [left, right] = expr.args.map((arg) => this.polys(arg));
       invariant(left !== undefined && right !== undefined, "lt takes two");
@@ -151,7 +180,13 @@ export class Group {
       if (fused !== undefined) return fused;
     }
     const args = expr.args.map((arg) => this.values(arg));
-    return this.at.map((_, k) => applyFunction(cx, expr.fn, args.map((arg) => valueAt(arg, k))));
+    return this.at.map((_, k) =>
+      applyFunction(
+        cx,
+        expr.fn,
+        args.map((arg) => valueAt(arg, k)),
+      ),
+    );
   }
 
   #multiplyAdd(expr: Extract<TileExpr, { kind: "apply" }>): Value[] | undefined {
@@ -202,7 +237,14 @@ export class Group {
     return this.polys(part).map((poly) => {
       const bounds = rangeOf(poly);
       const known = extent.kind === "const" ? extent.value : undefined;
-      if (bounds.low !== undefined && bounds.low >= 0 && bounds.high !== undefined && known !== undefined && bounds.high < known) return poly;
+      if (
+        bounds.low !== undefined &&
+        bounds.low >= 0 &&
+        bounds.high !== undefined &&
+        known !== undefined &&
+        bounds.high < known
+      )
+        return poly;
       const value = evaluatePoly(cx, poly, "i32");
       const last = cx.b.sub(sizeValue(cx, extent), cx.b.i32(1));
       const clamped = cx.b.binary("max", cx.b.binary("min", value, last), cx.b.i32(0));
@@ -212,14 +254,24 @@ export class Group {
 
   /** For each register, whether every index is in range; undefined where that is sure. */
   #inside(index: readonly TileExpr[], buffer: GlobalBuffer): (Value | undefined)[] {
-    return insideOf(this.cx, index.map((part) => this.polys(part)), buffer, this.at.length);
+    return insideOf(
+      this.cx,
+      index.map((part) => this.polys(part)),
+      buffer,
+      this.at.length,
+    );
   }
 
   inside(index: readonly TileExpr[], buffer: GlobalBuffer): (Value | undefined)[] {
     return this.#inside(index, buffer);
   }
 
-  #load(buffer: Buffer, tile: GlobalBuffer, index: readonly Poly[][], guards: readonly (Value | undefined)[]): Value[] {
+  #load(
+    buffer: Buffer,
+    tile: GlobalBuffer,
+    index: readonly Poly[][],
+    guards: readonly (Value | undefined)[],
+  ): Value[] {
     const { cx } = this;
     const flat = flatten(tile.shape, index, this.at.length);
     const loaded: (Value | undefined)[] = this.at.map(() => undefined);
@@ -230,10 +282,16 @@ export class Group {
       const key = `${buffer.id} ${keyOf(first)} ${width} ${guard?.id ?? ""}`;
       let values = tile.access === "read" ? findLoad(cx, key) : undefined;
       if (values === undefined) {
-        values = cx.b.loadWide(buffer, evaluatePoly(cx, first, cx.wide ? "i64" : "i32"), { count: width, guard, hint: buffer.name });
+        values = cx.b.loadWide(buffer, evaluatePoly(cx, first, cx.wide ? "i64" : "i32"), {
+          count: width,
+          guard,
+          hint: buffer.name,
+        });
         if (tile.access === "read") cx.loads.at(-1)?.set(key, values);
       }
-      values.forEach((value, k) => { loaded[start + k] = value; });
+      values.forEach((value, k) => {
+        loaded[start + k] = value;
+      });
     });
     return loaded.map((_, k) => valueAt(loaded, k));
   }
@@ -247,14 +305,24 @@ export class Group {
     const loaded: (Value | undefined)[] = this.at.map(() => undefined);
     // Registers of one op often read the same place: once is enough.
     const seen = new Map<string, readonly Value[]>();
-    forRuns(cx, buffer.dtype, flat, this.at.map(() => undefined), (start, width) => {
-      const first = flat[start];
-      invariant(first !== undefined, "a run begins in the group");
-      const key = `${keyOf(first)} ${width}`;
-      const values = seen.get(key) ?? cx.b.loadWide(buffer, evaluatePoly(cx, first, "i32"), { count: width, hint: tile.name });
-      seen.set(key, values);
-      values.forEach((value, k) => { loaded[start + k] = carry(cx, value, tile.dtype, "f32"); });
-    });
+    forRuns(
+      cx,
+      buffer.dtype,
+      flat,
+      this.at.map(() => undefined),
+      (start, width) => {
+        const first = flat[start];
+        invariant(first !== undefined, "a run begins in the group");
+        const key = `${keyOf(first)} ${width}`;
+        const values =
+          seen.get(key) ??
+          cx.b.loadWide(buffer, evaluatePoly(cx, first, "i32"), { count: width, hint: tile.name });
+        seen.set(key, values);
+        values.forEach((value, k) => {
+          loaded[start + k] = carry(cx, value, tile.dtype, "f32");
+        });
+      },
+    );
     return loaded.map((_, k) => valueAt(loaded, k));
   }
 }
@@ -275,7 +343,9 @@ const polynomialFunctions: Readonly<Record<string, (args: readonly Poly[]) => Po
 };
 
 function isSize(p: Poly): boolean {
-  return [...p.values()].every((term) => term.coefficient > 0 && term.atoms.every((atom) => atom.origin.kind === "size"));
+  return [...p.values()].every(
+    (term) => term.coefficient > 0 && term.atoms.every((atom) => atom.origin.kind === "size"),
+  );
 }
 
 /** True for index arithmetic over counters, coordinates and sizes: exact, with no data in it. */
@@ -288,7 +358,9 @@ function isGeometric(expr: TileExpr): boolean {
     case "coordinate":
       return true;
     case "apply":
-      return polynomialFunctions[expr.fn] !== undefined && expr.type === "i32" && expr.args.every(isGeometric);
+      return (
+        polynomialFunctions[expr.fn] !== undefined && expr.type === "i32" && expr.args.every(isGeometric)
+      );
     case "tile":
     case "read":
     case "shared":
@@ -303,8 +375,13 @@ export function compareBelow(cx: Context, left: readonly Poly[], right: readonly
   const { b } = cx;
   const width = left.length;
   const [first, bound] = [left[0], right[0]];
-  const uniform = first !== undefined && bound !== undefined && left.every((p, k) => difference(first, p) === k)
-    && right.every((p) => difference(bound, p) === 0) && isMultiple(first, width) && isMultiple(bound, width);
+  const uniform =
+    first !== undefined &&
+    bound !== undefined &&
+    left.every((p, k) => difference(first, p) === k) &&
+    right.every((p) => difference(bound, p) === 0) &&
+    isMultiple(first, width) &&
+    isMultiple(bound, width);
   return left.map((p, k) => {
     const [x, y] = [uniform ? first : p, right[k]];
     invariant(x !== undefined && y !== undefined, "one bound for each register");
@@ -322,7 +399,12 @@ export function andGuards(cx: Context, a: Value | undefined, c: Value | undefine
   return cx.b.and(a, c);
 }
 
-function insideOf(cx: Context, index: readonly Poly[][], buffer: GlobalBuffer, count: number): (Value | undefined)[] {
+function insideOf(
+  cx: Context,
+  index: readonly Poly[][],
+  buffer: GlobalBuffer,
+  count: number,
+): (Value | undefined)[] {
   const { b } = cx;
   return Array.from({ length: count }, (_, k) => {
     let all: Value | undefined;
@@ -332,7 +414,8 @@ function insideOf(cx: Context, index: readonly Poly[][], buffer: GlobalBuffer, c
       invariant(poly !== undefined && extent !== undefined, "one index for each axis");
       const bounds = rangeOf(poly);
       const value = (): Value => evaluatePoly(cx, poly, "i32");
-      if (bounds.low === undefined || bounds.low < 0) all = andGuards(cx, all, b.binary("ge", value(), b.i32(0)));
+      if (bounds.low === undefined || bounds.low < 0)
+        all = andGuards(cx, all, b.binary("ge", value(), b.i32(0)));
       const known = extent.kind === "const" ? extent.value : undefined;
       if (bounds.high === undefined || known === undefined || bounds.high >= known) {
         all = andGuards(cx, all, b.lt(value(), sizeValue(cx, extent)));
@@ -342,11 +425,17 @@ function insideOf(cx: Context, index: readonly Poly[][], buffer: GlobalBuffer, c
   });
 }
 
-export function flatten(shape: GlobalBuffer["shape"], index: readonly (readonly Poly[])[], count: number): Poly[] {
+export function flatten(
+  shape: GlobalBuffer["shape"],
+  index: readonly (readonly Poly[])[],
+  count: number,
+): Poly[] {
   const strides = stridesOf(shape);
   return Array.from({ length: count }, (_, k) => {
     let flat: Poly = zero;
-    strides.forEach((stride, axis) => { flat = addPoly(flat, mulPoly(index[axis]?.[k] ?? zero, stride)); });
+    strides.forEach((stride, axis) => {
+      flat = addPoly(flat, mulPoly(index[axis]?.[k] ?? zero, stride));
+    });
     return flat;
   });
 }
@@ -365,7 +454,10 @@ export function flattenShared(tile: SharedTile, index: readonly (readonly Poly[]
 
 /** Cuts a group into the widest accesses: registers side by side in memory, aligned, under one guard. */
 export function forRuns(
-  cx: Context, dtype: DType, flat: readonly Poly[], guards: readonly (Value | undefined)[],
+  cx: Context,
+  dtype: DType,
+  flat: readonly Poly[],
+  guards: readonly (Value | undefined)[],
   visit: (start: number, width: number) => void,
 ): void {
   const most = Math.max(1, Math.floor(cx.caps.vectorBytes / dtypes[dtype].bytes));
@@ -374,17 +466,34 @@ export function forRuns(
     const first = flat[start];
     invariant(first !== undefined, "a run begins in the group");
     let width = 1;
-    while (width * 2 <= most && start + width * 2 <= flat.length && isMultiple(first, width * 2) && sideBySide(flat, guards, start, width * 2)) width *= 2;
+    while (
+      width * 2 <= most &&
+      start + width * 2 <= flat.length &&
+      isMultiple(first, width * 2) &&
+      sideBySide(flat, guards, start, width * 2)
+    )
+      width *= 2;
     visit(start, width);
     start += width;
   }
 }
 
-function sideBySide(flat: readonly Poly[], guards: readonly (Value | undefined)[], start: number, width: number): boolean {
+function sideBySide(
+  flat: readonly Poly[],
+  guards: readonly (Value | undefined)[],
+  start: number,
+  width: number,
+): boolean {
   const first = flat[start];
   for (let k = 1; k < width; k += 1) {
     const other = flat[start + k];
-    if (first === undefined || other === undefined || difference(first, other) !== k || guards[start + k] !== guards[start]) return false;
+    if (
+      first === undefined ||
+      other === undefined ||
+      difference(first, other) !== k ||
+      guards[start + k] !== guards[start]
+    )
+      return false;
   }
   return true;
 }
@@ -412,7 +521,8 @@ export function uncarry(cx: Context, value: Value, storage: DType): Value {
   const type: ValueType = b8 ? "b8" : (storage as ValueType);
   // What was widened from this very format goes back as it came.
   const definition = cx.b.definitionOf(value);
-  if (definition?.kind === "convert" && definition.a.type === type && (!b8 || definition.storage === storage)) return definition.a;
+  if (definition?.kind === "convert" && definition.a.type === type && (!b8 || definition.storage === storage))
+    return definition.a;
   return cx.b.convert(value, type, b8 ? storage : undefined);
 }
 

@@ -4,13 +4,36 @@ import { type Context, floorDivide } from "./context.ts";
 import type { BinaryFn, UnaryFn, Value } from "../ir.ts";
 
 const unary: Readonly<Record<string, UnaryFn>> = {
-  neg: "neg", not: "not", abs: "abs", exp2: "exp2", log2: "log2", sin: "sin", cos: "cos", sqrt: "sqrt",
-  rsqrt: "rsqrt", tanh: "tanh", floor: "floor", ceil: "ceil", round: "round-even",
+  neg: "neg",
+  not: "not",
+  abs: "abs",
+  exp2: "exp2",
+  log2: "log2",
+  sin: "sin",
+  cos: "cos",
+  sqrt: "sqrt",
+  rsqrt: "rsqrt",
+  tanh: "tanh",
+  floor: "floor",
+  ceil: "ceil",
+  round: "round-even",
 };
 
 const binary: Readonly<Record<string, BinaryFn>> = {
-  add: "add", sub: "sub", mul: "mul", div: "div", min: "min", max: "max", and: "and", or: "or",
-  eq: "eq", ne: "ne", lt: "lt", le: "le", gt: "gt", ge: "ge",
+  add: "add",
+  sub: "sub",
+  mul: "mul",
+  div: "div",
+  min: "min",
+  max: "max",
+  and: "and",
+  or: "or",
+  eq: "eq",
+  ne: "ne",
+  lt: "lt",
+  le: "le",
+  gt: "gt",
+  ge: "ge",
 };
 
 export function applyFunction(cx: Context, fn: string, args: readonly Value[]): Value {

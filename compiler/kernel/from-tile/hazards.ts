@@ -37,8 +37,9 @@ export class Hazards {
    */
   enterLoop(body: readonly TileOp[]): void {
     const { read, written } = touched(body);
-    const conflict = [...read].some((tile) => this.#written.has(tile))
-      || [...written].some((tile) => this.#read.has(tile) || this.#written.has(tile));
+    const conflict =
+      [...read].some((tile) => this.#written.has(tile)) ||
+      [...written].some((tile) => this.#read.has(tile) || this.#written.has(tile));
     if (conflict) this.#separate();
     for (const tile of read) this.#read.add(tile);
     for (const tile of written) this.#written.add(tile);
@@ -51,7 +52,10 @@ export class Hazards {
 }
 
 /** Shared tiles that some ops read and write. */
-function touched(ops: readonly TileOp[]): { readonly read: Set<SharedTile>; readonly written: Set<SharedTile> } {
+function touched(ops: readonly TileOp[]): {
+  readonly read: Set<SharedTile>;
+  readonly written: Set<SharedTile>;
+} {
   const read = new Set<SharedTile>();
   const written = new Set<SharedTile>();
   const seen = new Set<TileExpr>();

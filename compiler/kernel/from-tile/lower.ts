@@ -11,7 +11,16 @@ import { KernelBuilder } from "../builder.ts";
 import type { Buffer, Kernel, Value } from "../ir.ts";
 import { zero, type Poly } from "./algebra.ts";
 import {
-  assignmentKey, assignments, counterAtom, evaluatePoly, isRegister, registerHint, sizeValue, type Assignment, type Context, type Held,
+  assignmentKey,
+  assignments,
+  counterAtom,
+  evaluatePoly,
+  isRegister,
+  registerHint,
+  sizeValue,
+  type Assignment,
+  type Context,
+  type Held,
 } from "./context.ts";
 import { andGuards, flatten, flattenShared, forRuns, Group, uncarry, valueAt } from "./evaluate.ts";
 import { applyFunction } from "./functions.ts";
@@ -24,14 +33,29 @@ export function lowerTileProgram(program: TileProgram, caps: Caps): Kernel {
   const buffers = new Map<GlobalBuffer, Buffer>();
   for (const buffer of program.buffers) {
     const length = buffer.shape.reduce<Dim>((product, extent) => mul(product, extent), one);
-    buffers.set(buffer, b.buffer({ name: buffer.name, dtype: buffer.dtype, length, access: buffer.access, align: 16 }));
+    buffers.set(
+      buffer,
+      b.buffer({ name: buffer.name, dtype: buffer.dtype, length, access: buffer.access, align: 16 }),
+    );
   }
   const shared = new Map<SharedTile, Buffer>();
-  for (const tile of program.shared) shared.set(tile, b.shared({ name: tile.name, dtype: tile.dtype, length: sharedLength(tile) }));
+  for (const tile of program.shared)
+    shared.set(tile, b.shared({ name: tile.name, dtype: tile.dtype, length: sharedLength(tile) }));
   const cx: Context = {
-    b, caps, program, buffers, shared, atoms: new Map(), tiles: new Map(), loads: [new Map()],
+    b,
+    caps,
+    program,
+    buffers,
+    shared,
+    atoms: new Map(),
+    tiles: new Map(),
+    loads: [new Map()],
     hazards: new Hazards(() => b.barrier()),
-    wide: caps.index32Limit < Infinity && [...buffers.values()].some((buffer) => buffer.length.kind !== "const" || buffer.length.value > caps.index32Limit),
+    wide:
+      caps.index32Limit < Infinity &&
+      [...buffers.values()].some(
+        (buffer) => buffer.length.kind !== "const" || buffer.length.value > caps.index32Limit,
+      ),
   };
   const total = program.blocks.reduce<Dim>((product, counter) => mul(product, counter.count), one);
   const { grid, index, guard } = layGrid(cx, total);
@@ -48,20 +72,29 @@ function sharedLength(tile: SharedTile): number {
 }
 
 /** Blocks lie along x; where that is too short for the target, rows of blocks along y, the last one not full. */
-function layGrid(cx: Context, total: Dim): { readonly grid: Kernel["grid"]; readonly index: () => Value; readonly guard: Value | undefined } {
+function layGrid(
+  cx: Context,
+  total: Dim,
+): { readonly grid: Kernel["grid"]; readonly index: () => Value; readonly guard: Value | undefined } {
   const { b } = cx;
   const most = cx.caps.maxGrid[0];
   const fits = total.kind === "const" ? total.value <= most : most >= 2 ** 31 - 1;
   if (fits) return { grid: [total, one, one], index: () => b.block(0), guard: undefined };
   const wide = constant(most);
   const index = (): Value => b.add(b.mul(b.block(1), b.i32(most)), b.block(0), "block");
-  return { grid: [min(total, wide), ceildiv(total, wide), one], index, guard: b.lt(index(), sizeValue(cx, total)) };
+  return {
+    grid: [min(total, wide), ceildiv(total, wide), one],
+    index,
+    guard: b.lt(index(), sizeValue(cx, total)),
+  };
 }
 
 /** Each grid counter's value, taken from the block's number, the last one fastest. */
 function declareBlocks(cx: Context, index: () => Value, total: Dim): void {
   const { b } = cx;
-  const several = cx.program.blocks.filter((counter) => !(counter.count.kind === "const" && counter.count.value === 1));
+  const several = cx.program.blocks.filter(
+    (counter) => !(counter.count.kind === "const" && counter.count.value === 1),
+  );
   several.forEach((counter, k) => {
     const atom = counterAtom(cx, counter);
     const faster = several.slice(k + 1).reduce<Dim>((product, other) => mul(product, other.count), one);
@@ -117,13 +150,19 @@ function lowerOps(cx: Context, ops: readonly TileOp[], files: string[]): void {
 }
 
 /** Runs `visit` for each group of registers of some axes: those that differ only in the last register axis. */
-function forGroups(cx: Context, axes: readonly Axis[], where: TileExpr | undefined, visit: (group: Group, guards: readonly (Value | undefined)[]) => void): void {
+function forGroups(
+  cx: Context,
+  axes: readonly Axis[],
+  where: TileExpr | undefined,
+  visit: (group: Group, guards: readonly (Value | undefined)[]) => void,
+): void {
   const inner = axes.findLast((axis) => axis.place.kind === "register" && axis.size > 1);
   const outer = axes.filter((axis) => axis !== inner);
   for (const base of assignments(outer)) {
-    const at: Assignment[] = inner === undefined
-      ? [base]
-      : Array.from({ length: inner.size }, (_, k) => new Map(base).set(inner.id, k));
+    const at: Assignment[] =
+      inner === undefined
+        ? [base]
+        : Array.from({ length: inner.size }, (_, k) => new Map(base).set(inner.id, k));
     const open = at.map(() => undefined);
     const guards = where === undefined ? open : guardsOf(cx, at, where, open);
     visit(new Group(cx, at, guards), guards);
@@ -131,11 +170,17 @@ function forGroups(cx: Context, axes: readonly Axis[], where: TileExpr | undefin
 }
 
 /** Of `a and b`, b is evaluated where a holds: what it reads may lie in range only there. */
-function guardsOf(cx: Context, at: readonly Assignment[], where: TileExpr, outer: readonly (Value | undefined)[]): readonly (Value | undefined)[] {
-  if (where.kind === "apply" && where.fn === "and") return where.args.reduce((guards, part) => guardsOf(cx, at, part, guards), outer);
+function guardsOf(
+  cx: Context,
+  at: readonly Assignment[],
+  where: TileExpr,
+  outer: readonly (Value | undefined)[],
+): readonly (Value | undefined)[] {
+  if (where.kind === "apply" && where.fn === "and")
+    return where.args.reduce((guards, part) => guardsOf(cx, at, part, guards), outer);
   return new Group(cx, at, outer).values(where).map((value, k) => {
     const [own, before] = [known(cx, value), outer[k]];
-    return own === undefined || before === undefined ? own ?? before : cx.b.and(before, own);
+    return own === undefined || before === undefined ? (own ?? before) : cx.b.and(before, own);
   });
 }
 
@@ -144,7 +189,13 @@ function known(cx: Context, guard: Value): Value | undefined {
   return cx.b.constantOf(guard) === true ? undefined : guard;
 }
 
-function define(cx: Context, tile: Tile, expr: TileExpr, where: TileExpr | undefined, otherwise: TileExpr | undefined): void {
+function define(
+  cx: Context,
+  tile: Tile,
+  expr: TileExpr,
+  where: TileExpr | undefined,
+  otherwise: TileExpr | undefined,
+): void {
   const held = new Map<string, Value | Held>();
   forGroups(cx, tile.axes, where, (group, guards) => {
     const values = guarded(cx, group, guards, expr, otherwise);
@@ -154,7 +205,13 @@ function define(cx: Context, tile: Tile, expr: TileExpr, where: TileExpr | undef
 }
 
 /** The expression where the guard holds, else `otherwise`; a guarded read that gives 0 needs no selection. */
-function guarded(cx: Context, group: Group, guards: readonly (Value | undefined)[], expr: TileExpr, otherwise: TileExpr | undefined): Value[] {
+function guarded(
+  cx: Context,
+  group: Group,
+  guards: readonly (Value | undefined)[],
+  expr: TileExpr,
+  otherwise: TileExpr | undefined,
+): Value[] {
   const values = group.values(expr);
   if (otherwise === undefined || guards.every((guard) => guard === undefined)) return values;
   const zeroOutside = otherwise.kind === "const" && Number(otherwise.value) === 0 && readsZero(expr);
@@ -206,7 +263,9 @@ function registerOf(cx: Context, tile: Tile, assignment: Assignment): Held {
 function update(cx: Context, op: Extract<TileOp, { kind: "update" }>): void {
   forGroups(cx, op.tile.axes, undefined, (group) => {
     const values = group.values(op.expr);
-    group.at.forEach((assignment, k) => cx.b.set(registerOf(cx, op.tile, assignment).register, valueAt(values, k)));
+    group.at.forEach((assignment, k) =>
+      cx.b.set(registerOf(cx, op.tile, assignment).register, valueAt(values, k)),
+    );
   });
 }
 
@@ -220,7 +279,8 @@ function fold(cx: Context, op: Extract<TileOp, { kind: "fold" }>): void {
     group.at.forEach((assignment, k) => {
       const { register } = registerOf(cx, op.tile, assignment);
       const guard = guards[k];
-      const value = guard === undefined ? valueAt(values, k) : cx.b.select(guard, valueAt(values, k), identity);
+      const value =
+        guard === undefined ? valueAt(values, k) : cx.b.select(guard, valueAt(values, k), identity);
       cx.b.set(register, applyFunction(cx, monoid.combine, [cx.b.get(register), value]));
     });
   });
@@ -229,9 +289,13 @@ function fold(cx: Context, op: Extract<TileOp, { kind: "fold" }>): void {
 function reduce(cx: Context, op: Extract<TileOp, { kind: "reduce" }>): void {
   const combine = monoidOf(op.monoid).combine;
   const sources = assignments(op.tile.axes);
-  const partial = sources.map((assignment) => new Group(cx, [assignment], [undefined]).values({ kind: "tile", type: op.src.type, tile: op.src })[0]);
+  const partial = sources.map(
+    (assignment) =>
+      new Group(cx, [assignment], [undefined]).values({ kind: "tile", type: op.src.type, tile: op.src })[0],
+  );
   let values = sources.map((_, k) => valueAt(partial, k));
-  for (const axis of op.over) values = reduceAcross(cx, values, axis, (a, c) => applyFunction(cx, combine, [a, c]));
+  for (const axis of op.over)
+    values = reduceAcross(cx, values, axis, (a, c) => applyFunction(cx, combine, [a, c]));
   const held = new Map<string, Value | Held>();
   sources.forEach((assignment, k) => held.set(assignmentKey(op.tile.axes, assignment), valueAt(values, k)));
   cx.tiles.set(op.tile, held);
@@ -240,7 +304,8 @@ function reduce(cx: Context, op: Extract<TileOp, { kind: "reduce" }>): void {
 /** Of threads that hold the same element, the first. */
 function firstOfEqual(cx: Context, axes: readonly Axis[]): Value | undefined {
   const { b } = cx;
-  const threads = axes.flatMap((axis) => (axis.place.kind === "thread" ? [{ size: axis.size, stride: axis.place.stride }] : []))
+  const threads = axes
+    .flatMap((axis) => (axis.place.kind === "thread" ? [{ size: axis.size, stride: axis.place.stride }] : []))
     .filter((axis) => axis.size > 1)
     .sort((x, y) => x.stride - y.stride);
   let covered = 1;
@@ -264,9 +329,18 @@ function store(cx: Context, op: Extract<TileOp, { kind: "store" }>): void {
     const inside = op.bounds === "drop" ? group.inside(op.index, op.buffer) : [];
     const guards = own.map((guard, k) => andGuards(cx, andGuards(cx, guard, first), inside[k]));
     const values = group.values(op.expr).map((value) => uncarry(cx, value, op.buffer.dtype));
-    const flat = flatten(op.buffer.shape, op.index.map((index) => group.polys(index)), group.at.length);
+    const flat = flatten(
+      op.buffer.shape,
+      op.index.map((index) => group.polys(index)),
+      group.at.length,
+    );
     forRuns(cx, op.buffer.dtype, flat, guards, (start, width) => {
-      cx.b.store(buffer, evaluatePoly(cx, flat[start] ?? zero, cx.wide ? "i64" : "i32"), values.slice(start, start + width), guards[start]);
+      cx.b.store(
+        buffer,
+        evaluatePoly(cx, flat[start] ?? zero, cx.wide ? "i64" : "i32"),
+        values.slice(start, start + width),
+        guards[start],
+      );
     });
   });
 }
@@ -275,19 +349,36 @@ function put(cx: Context, op: Extract<TileOp, { kind: "put" }>): void {
   const buffer = cx.shared.get(op.shared);
   invariant(buffer !== undefined, `shared tile ${op.shared.name} is not declared`);
   const first = firstOfEqual(cx, op.axes);
-  const stores: { readonly flat: Poly; readonly values: readonly Value[]; readonly guard: Value | undefined }[] = [];
+  const stores: {
+    readonly flat: Poly;
+    readonly values: readonly Value[];
+    readonly guard: Value | undefined;
+  }[] = [];
   forGroups(cx, op.axes, op.where, (group, guards) => {
-    const values = guarded(cx, group, guards, op.expr, op.otherwise).map((value) => uncarry(cx, value, op.shared.dtype));
-    const flat = flattenShared(op.shared, op.index.map((index) => group.polys(index)), group.at.length);
+    const values = guarded(cx, group, guards, op.expr, op.otherwise).map((value) =>
+      uncarry(cx, value, op.shared.dtype),
+    );
+    const flat = flattenShared(
+      op.shared,
+      op.index.map((index) => group.polys(index)),
+      group.at.length,
+    );
     // Without `otherwise` only guarded places are written; with it, all of the tile is.
-    const writes = group.at.map((_, k) => andGuards(cx, first, op.otherwise === undefined ? guards[k] : undefined));
+    const writes = group.at.map((_, k) =>
+      andGuards(cx, first, op.otherwise === undefined ? guards[k] : undefined),
+    );
     forRuns(cx, op.shared.dtype, flat, writes, (start, width) => {
-      stores.push({ flat: flat[start] ?? zero, values: values.slice(start, start + width), guard: writes[start] });
+      stores.push({
+        flat: flat[start] ?? zero,
+        values: values.slice(start, start + width),
+        guard: writes[start],
+      });
     });
   });
   // All loads are under way before the first store waits for one.
   cx.hazards.write(op.shared);
-  for (const { flat, values, guard } of stores) cx.b.store(buffer, evaluatePoly(cx, flat, "i32"), values, guard);
+  for (const { flat, values, guard } of stores)
+    cx.b.store(buffer, evaluatePoly(cx, flat, "i32"), values, guard);
 }
 
 function loop(cx: Context, op: Extract<TileOp, { kind: "for" }>, files: string[]): void {
@@ -295,10 +386,17 @@ function loop(cx: Context, op: Extract<TileOp, { kind: "for" }>, files: string[]
   const atom = counterAtom(cx, op.counter);
   cx.hazards.enterLoop(op.body);
   const count = sizeValue(cx, op.counter.count);
-  b.for(b.i32(0), count, 1, op.counter.name, (index) => {
-    cx.atoms.set(atom.key, { atom, value: () => index });
-    cx.loads.push(new Map());
-    lowerOps(cx, op.body, files);
-    cx.loads.pop();
-  }, op.unroll ? "unroll" : "roll");
+  b.for(
+    b.i32(0),
+    count,
+    1,
+    op.counter.name,
+    (index) => {
+      cx.atoms.set(atom.key, { atom, value: () => index });
+      cx.loads.push(new Map());
+      lowerOps(cx, op.body, files);
+      cx.loads.pop();
+    },
+    op.unroll ? "unroll" : "roll",
+  );
 }

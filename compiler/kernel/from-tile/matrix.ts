@@ -7,7 +7,15 @@ import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { Axis, SharedTile, TileExpr, TileOp } from "../../tile/ir.ts";
 import type { Register, Value } from "../ir.ts";
 import { addPoly, atomPoly, type Poly } from "./algebra.ts";
-import { assignmentKey, assignments, coordinateAtom, evaluatePoly, isRegister, type Assignment, type Context } from "./context.ts";
+import {
+  assignmentKey,
+  assignments,
+  coordinateAtom,
+  evaluatePoly,
+  isRegister,
+  type Assignment,
+  type Context,
+} from "./context.ts";
 import { Group } from "./evaluate.ts";
 
 /** k of one instruction. */
@@ -18,7 +26,12 @@ export function lowerMma(cx: Context, op: Extract<TileOp, { kind: "mma" }>): voi
   // The order that `tile/schedule/fragments.ts` gives an accumulator.
   const [, , tileM, tileN, half, group, quad, pair] = op.acc.axes;
   invariant(
-    tileM !== undefined && tileN !== undefined && half !== undefined && group !== undefined && quad !== undefined && pair !== undefined,
+    tileM !== undefined &&
+      tileN !== undefined &&
+      half !== undefined &&
+      group !== undefined &&
+      quad !== undefined &&
+      pair !== undefined,
     "the accumulator is no fragment of a matrix instruction",
   );
   const k = op.a.shape[1];
@@ -36,18 +49,26 @@ export function lowerMma(cx: Context, op: Extract<TileOp, { kind: "mma" }>): voi
 
   for (let step = 0; step < k; step += depth) {
     const as = range(tileM.size).map((i) =>
-      fragmentRows(cx, op.a, { start: base(cx, op.m, at(fixed, [i, 0, 0, 0]), group, 1), row: aRow, column: aColumn, step }));
+      fragmentRows(cx, op.a, {
+        start: base(cx, op.m, at(fixed, [i, 0, 0, 0]), group, 1),
+        row: aRow,
+        column: aColumn,
+        step,
+      }),
+    );
     const bs: Value[][] = [];
     for (let j = 0; j < tileN.size; j += 2) {
       const start = base(cx, op.n, at(fixed, [0, j, 0, 0]), quad, 2);
       const four = fragmentRows(cx, op.b, { start, row: bRow, column: bColumn, step });
       bs.push(four.slice(0, 2), four.slice(2, 4));
     }
-    range(tileM.size).forEach((i) => range(tileN.size).forEach((j) => {
-      const [a, c] = [as[i], bs[j]];
-      invariant(a !== undefined && c !== undefined, "fragments of the tile");
-      b.instruction(op.instruction, accumulators(cx, op, at([tileM, tileN], [i, j])), [...a, ...c]);
-    }));
+    range(tileM.size).forEach((i) =>
+      range(tileN.size).forEach((j) => {
+        const [a, c] = [as[i], bs[j]];
+        invariant(a !== undefined && c !== undefined, "fragments of the tile");
+        b.instruction(op.instruction, accumulators(cx, op, at([tileM, tileN], [i, j])), [...a, ...c]);
+      }),
+    );
   }
 }
 

@@ -18,13 +18,18 @@ const serialLimit = 8;
 export function reduceAcross(cx: Context, values: readonly Value[], axis: Axis, combine: Combine): Value[] {
   invariant(axis.place.kind === "thread", "only thread axes are reduced across threads");
   if (axis.size === 1) return [...values];
-  const plain = values.map((value) => (value.type === "bool" ? cx.b.select(value, cx.b.i32(1), cx.b.i32(0)) : value));
+  const plain = values.map((value) =>
+    value.type === "bool" ? cx.b.select(value, cx.b.i32(1), cx.b.i32(0)) : value,
+  );
   const isBool = values[0]?.type === "bool";
-  const joined: Combine = isBool ? (a, c) => cx.b.select(combine(isOne(cx, a), isOne(cx, c)), cx.b.i32(1), cx.b.i32(0)) : combine;
+  const joined: Combine = isBool
+    ? (a, c) => cx.b.select(combine(isOne(cx, a), isOne(cx, c)), cx.b.i32(1), cx.b.i32(0))
+    : combine;
   const { stride } = axis.place;
   const lanes = stride === 1 && cx.caps.subgroup > 1 ? lanesOf(axis.size, cx.caps.subgroup) : 1;
   let reduced = plain;
-  for (let mask = 1; mask < lanes; mask *= 2) reduced = reduced.map((value) => joined(value, cx.b.shuffleXor(value, mask)));
+  for (let mask = 1; mask < lanes; mask *= 2)
+    reduced = reduced.map((value) => joined(value, cx.b.shuffleXor(value, mask)));
   if (lanes < axis.size) reduced = throughShared(cx, reduced, { size: axis.size, stride, lanes }, joined);
   return isBool ? reduced.map((value) => isOne(cx, value)) : reduced;
 }
@@ -61,13 +66,17 @@ function throughShared(cx: Context, values: readonly Value[], across: Across, co
   const place = (register: number, index: Value): Value => b.add(index, b.i32(register * slots));
   const slotStep = step / across.lanes;
   const first = b.sub(slot, b.mul(part, b.i32(slotStep)));
-  const owner = across.lanes === 1 ? undefined : b.binary("eq", b.rem(b.thread(), b.i32(across.lanes)), b.i32(0));
+  const owner =
+    across.lanes === 1 ? undefined : b.binary("eq", b.rem(b.thread(), b.i32(across.lanes)), b.i32(0));
   values.forEach((value, k) => b.store(buffer, place(k, slot), [value], owner));
   barrier(cx);
-  if (parts > serialLimit && (parts & (parts - 1)) === 0) halve(cx, buffer, { parts, slotStep, slot, part, owner, registers: values.length, slots }, combine);
+  if (parts > serialLimit && (parts & (parts - 1)) === 0)
+    halve(cx, buffer, { parts, slotStep, slot, part, owner, registers: values.length, slots }, combine);
   const count = parts > serialLimit && (parts & (parts - 1)) === 0 ? 1 : parts;
   return values.map((_, k) => {
-    const loaded = Array.from({ length: count }, (_unused, j) => b.load(buffer, place(k, b.add(first, b.i32(j * slotStep)))));
+    const loaded = Array.from({ length: count }, (_unused, j) =>
+      b.load(buffer, place(k, b.add(first, b.i32(j * slotStep)))),
+    );
     return loaded.slice(1).reduce((sum, value) => combine(sum, value), valueAt(loaded, 0));
   });
 }

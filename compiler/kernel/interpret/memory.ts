@@ -44,7 +44,8 @@ class AccessLog {
     const me = numberOf(who);
     const writer = this.#writer[byte] ?? -1;
     const atomics = access === "atomic" && this.#writeKind[byte] === 1;
-    if (writer >= 0 && writer !== me && !atomics && !isOrdered(writer, this.#writeEpoch[byte] ?? 0, who)) return true;
+    if (writer >= 0 && writer !== me && !atomics && !isOrdered(writer, this.#writeEpoch[byte] ?? 0, who))
+      return true;
     if (access === "read") return false;
     const reader = this.#reader[byte] ?? -1;
     const isOther = reader >= 0 && (reader !== me || this.#severalReaders[byte] === 1);
@@ -59,7 +60,8 @@ class AccessLog {
       this.#writeKind[byte] = access === "atomic" ? 1 : 0;
       return;
     }
-    const isSame = this.#reader[byte] === -1 || this.#reader[byte] === me || this.#readEpoch[byte] !== who.epoch;
+    const isSame =
+      this.#reader[byte] === -1 || this.#reader[byte] === me || this.#readEpoch[byte] !== who.epoch;
     this.#severalReaders[byte] = isSame ? 0 : 1;
     this.#reader[byte] = me;
     this.#readEpoch[byte] = who.epoch;
@@ -93,22 +95,31 @@ export class BufferMemory {
   }
 
   fault(what: string, who: Toucher): never {
-    throw new KernelFault(`${this.#kernel}: ${what} ${this.buffer.name}, by thread ${who.thread} of block ${who.block}`);
+    throw new KernelFault(
+      `${this.#kernel}: ${what} ${this.buffer.name}, by thread ${who.thread} of block ${who.block}`,
+    );
   }
 
   /** Checks and logs an access to whole elements. */
   touch(index: number, count: number, access: Access, who: Toucher): void {
     const size = dtypes[this.buffer.dtype].bytes;
     const length = Math.floor(this.bytes.length / size);
-    if (index < 0 || index + count > length) this.fault(`${access} of elements ${index}..${index + count - 1} outside of the ${length} of`, who);
-    if (index % count !== 0) this.fault(`${access} of ${count} elements at ${index}, no multiple of ${count}, in`, who);
+    if (index < 0 || index + count > length)
+      this.fault(`${access} of elements ${index}..${index + count - 1} outside of the ${length} of`, who);
+    if (index % count !== 0)
+      this.fault(`${access} of ${count} elements at ${index}, no multiple of ${count}, in`, who);
     this.touchBytes(index * size, count * size, access, who);
   }
 
   touchBytes(first: number, count: number, access: Access, who: Toucher): void {
-    if (first < 0 || first + count > this.bytes.length) this.fault(`${access} of bytes ${first}..${first + count - 1} outside of the ${this.bytes.length} of`, who);
+    if (first < 0 || first + count > this.bytes.length)
+      this.fault(
+        `${access} of bytes ${first}..${first + count - 1} outside of the ${this.bytes.length} of`,
+        who,
+      );
     for (let byte = first; byte < first + count; byte += 1) {
-      if (this.#log.conflicts(byte, access, who)) this.fault(`${access} of byte ${byte} races with another thread in`, who);
+      if (this.#log.conflicts(byte, access, who))
+        this.fault(`${access} of byte ${byte} races with another thread in`, who);
       this.#log.record(byte, access, who);
     }
   }
@@ -133,8 +144,12 @@ const readers: Readonly<Record<DType, Reader>> = {
   i32: (view, index) => view.getInt32(4 * index, true),
   u32: (view, index) => view.getUint32(4 * index, true),
   i64: (view, index) => view.getBigInt64(8 * index, true),
-  f16: halfReader, bf16: halfReader,
-  e4m3: byteReader, e5m2: byteReader, i8: byteReader, u8: byteReader,
+  f16: halfReader,
+  bf16: halfReader,
+  e4m3: byteReader,
+  e5m2: byteReader,
+  i8: byteReader,
+  u8: byteReader,
   bool: (view, index) => view.getUint8(index) !== 0,
 };
 
@@ -146,7 +161,11 @@ const writers: Readonly<Record<DType, Writer>> = {
   i32: (view, index, value) => view.setInt32(4 * index, Number(value), true),
   u32: (view, index, value) => view.setUint32(4 * index, Number(value), true),
   i64: (view, index, value) => view.setBigInt64(8 * index, BigInt(value), true),
-  f16: halfWriter, bf16: halfWriter,
-  e4m3: byteWriter, e5m2: byteWriter, i8: byteWriter, u8: byteWriter,
+  f16: halfWriter,
+  bf16: halfWriter,
+  e4m3: byteWriter,
+  e5m2: byteWriter,
+  i8: byteWriter,
+  u8: byteWriter,
   bool: byteWriter,
 };

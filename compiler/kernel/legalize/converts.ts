@@ -16,7 +16,8 @@ import { storageFormat, type SmallFloat } from "../small-float.ts";
 export function expandConverts(kernel: Kernel, caps: Caps): Kernel {
   const has = new Set(caps.converts);
   return new Rewriter(kernel).run({
-    convert: (op, cx) => cx.define(op.dst, convertBy({ b: cx.b, has }, cx.value(op.a), op.dst.type, op.storage, op.dst.hint)),
+    convert: (op, cx) =>
+      cx.define(op.dst, convertBy({ b: cx.b, has }, cx.value(op.a), op.dst.type, op.storage, op.dst.hint)),
   });
 }
 
@@ -32,14 +33,22 @@ function formatOf(type: ValueType, storage: DType | undefined): string {
   return storage;
 }
 
-function convertBy(cx: ConvertContext, a: Value, to: ValueType, storage: DType | undefined, hint: string): Value {
+function convertBy(
+  cx: ConvertContext,
+  a: Value,
+  to: ValueType,
+  storage: DType | undefined,
+  hint: string,
+): Value {
   const { b, has } = cx;
   const source = formatOf(a.type, storage);
   const target = formatOf(to, storage);
-  if (source === target || has.has(`${source}>${target}`) || b.constantOf(a) !== undefined) return b.convert(a, to, storage, hint);
+  if (source === target || has.has(`${source}>${target}`) || b.constantOf(a) !== undefined)
+    return b.convert(a, to, storage, hint);
   if (isFloatCode(source)) return convertBy(cx, decode(b, source, b.bitcast(a, "u32")), to, undefined, hint);
   if (source === "i8" || source === "u8") return convertBy(cx, byteToInt(b, source, a), to, undefined, hint);
-  if (isFloatCode(target)) return b.bitcast(encode(b, target, convertBy(cx, a, "f32", undefined, hint)), to, hint);
+  if (isFloatCode(target))
+    return b.bitcast(encode(b, target, convertBy(cx, a, "f32", undefined, hint)), to, hint);
   if (target === "i8" || target === "u8") return intToByte(b, target, toInt(cx, a), hint);
   if (a.type === "bool") return b.select(a, b.constant(to, 1), b.constant(to, 0), hint);
   if (to === "bool") return b.binary("ne", a, b.constant(a.type, 0), hint);

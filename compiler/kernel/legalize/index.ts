@@ -15,7 +15,14 @@ import { splitVectors } from "./vectors.ts";
 
 type Pass = (kernel: Kernel, caps: Caps) => Kernel;
 
-const passes: readonly Pass[] = [splitInt64, expandUnary, expandConverts, packStorage, splitVectors, removeUnused];
+const passes: readonly Pass[] = [
+  splitInt64,
+  expandUnary,
+  expandConverts,
+  packStorage,
+  splitVectors,
+  removeUnused,
+];
 
 export function legalize(kernel: Kernel, caps: Caps): Kernel {
   checkLimits(kernel, caps);
@@ -24,12 +31,24 @@ export function legalize(kernel: Kernel, caps: Caps): Kernel {
 
 /** What a schedule has to keep to: no rewrite can mend it. */
 function checkLimits(kernel: Kernel, caps: Caps): void {
-  invariant(kernel.threads <= caps.maxThreads, `${kernel.name}: ${kernel.threads} threads, and ${caps.target} has ${caps.maxThreads}`);
+  invariant(
+    kernel.threads <= caps.maxThreads,
+    `${kernel.name}: ${kernel.threads} threads, and ${caps.target} has ${caps.maxThreads}`,
+  );
   const global = kernel.buffers.filter((buffer) => buffer.space === "global");
-  invariant(global.length <= caps.maxBuffers, `${kernel.name}: ${global.length} buffers, and ${caps.target} has ${caps.maxBuffers}`);
+  invariant(
+    global.length <= caps.maxBuffers,
+    `${kernel.name}: ${global.length} buffers, and ${caps.target} has ${caps.maxBuffers}`,
+  );
   visitOps(kernel.body, (op) => {
     const shuffles = op.kind === "shuffle-xor" || op.kind === "shuffle-index";
-    invariant(!shuffles || caps.subgroup > 1, `${kernel.name}: a shuffle, and ${caps.target} has no subgroups`);
-    invariant(op.kind !== "instruction" || caps.instructions.includes(op.name), `${kernel.name}: ${caps.target} lacks the instruction`);
+    invariant(
+      !shuffles || caps.subgroup > 1,
+      `${kernel.name}: a shuffle, and ${caps.target} has no subgroups`,
+    );
+    invariant(
+      op.kind !== "instruction" || caps.instructions.includes(op.name),
+      `${kernel.name}: ${caps.target} lacks the instruction`,
+    );
   });
 }

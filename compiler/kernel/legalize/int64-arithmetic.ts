@@ -5,7 +5,10 @@ import type { BinaryFn, Value } from "../ir.ts";
 import { multiplyWide, type Pair } from "./wide-product.ts";
 
 export function constant64(b: KernelBuilder, value: bigint): Pair {
-  return { low: b.u32(Number(BigInt.asUintN(32, value))), high: b.u32(Number(BigInt.asUintN(32, value >> 32n))) };
+  return {
+    low: b.u32(Number(BigInt.asUintN(32, value))),
+    high: b.u32(Number(BigInt.asUintN(32, value >> 32n))),
+  };
 }
 
 export function select64(b: KernelBuilder, condition: Value, x: Pair, y: Pair): Pair {
@@ -36,13 +39,20 @@ function multiply64(b: KernelBuilder, x: Pair, y: Pair): Pair {
 
 export function compare64(b: KernelBuilder, fn: BinaryFn, x: Pair, y: Pair): Value {
   switch (fn) {
-    case "eq": return b.and(b.binary("eq", x.low, y.low), b.binary("eq", x.high, y.high));
-    case "ne": return b.unary("not", compare64(b, "eq", x, y));
-    case "lt": return lessThan(b, x, y);
-    case "ge": return b.unary("not", lessThan(b, x, y));
-    case "gt": return lessThan(b, y, x);
-    case "le": return b.unary("not", lessThan(b, y, x));
-    default: throw new InternalError(`${fn} is no comparison`);
+    case "eq":
+      return b.and(b.binary("eq", x.low, y.low), b.binary("eq", x.high, y.high));
+    case "ne":
+      return b.unary("not", compare64(b, "eq", x, y));
+    case "lt":
+      return lessThan(b, x, y);
+    case "ge":
+      return b.unary("not", lessThan(b, x, y));
+    case "gt":
+      return lessThan(b, y, x);
+    case "le":
+      return b.unary("not", lessThan(b, y, x));
+    default:
+      throw new InternalError(`${fn} is no comparison`);
   }
 }
 
@@ -58,17 +68,30 @@ function isBelow(b: KernelBuilder, x: Pair, y: Pair): Value {
 /** `y` of a shift has its count in `low`. */
 export function binary64(b: KernelBuilder, fn: BinaryFn, x: Pair, y: Pair): Pair {
   switch (fn) {
-    case "add": return add64(b, x, y);
-    case "sub": return subtract64(b, x, y);
-    case "mul": return multiply64(b, x, y);
-    case "min": return select64(b, lessThan(b, x, y), x, y);
-    case "max": return select64(b, lessThan(b, x, y), y, x);
-    case "and": case "or": case "xor": return { low: b.binary(fn, x.low, y.low), high: b.binary(fn, x.high, y.high) };
-    case "shl": return shiftLeft(b, x, y.low);
-    case "shr": return shiftRight(b, x, y.low);
-    case "div": return divide(b, x, y).quotient;
-    case "rem": return divide(b, x, y).remainder;
-    default: throw new InternalError(`${fn} gives no i64`);
+    case "add":
+      return add64(b, x, y);
+    case "sub":
+      return subtract64(b, x, y);
+    case "mul":
+      return multiply64(b, x, y);
+    case "min":
+      return select64(b, lessThan(b, x, y), x, y);
+    case "max":
+      return select64(b, lessThan(b, x, y), y, x);
+    case "and":
+    case "or":
+    case "xor":
+      return { low: b.binary(fn, x.low, y.low), high: b.binary(fn, x.high, y.high) };
+    case "shl":
+      return shiftLeft(b, x, y.low);
+    case "shr":
+      return shiftRight(b, x, y.low);
+    case "div":
+      return divide(b, x, y).quotient;
+    case "rem":
+      return divide(b, x, y).remainder;
+    default:
+      throw new InternalError(`${fn} gives no i64`);
   }
 }
 
@@ -76,7 +99,10 @@ export function binary64(b: KernelBuilder, fn: BinaryFn, x: Pair, y: Pair): Pair
 function shiftLeft(b: KernelBuilder, x: Pair, count: Value): Pair {
   const part = b.and(count, b.u32(31));
   const crossing = b.binary("shr", b.binary("shr", x.low, b.u32(1)), b.sub(b.u32(31), part));
-  const near: Pair = { low: b.binary("shl", x.low, part), high: b.binary("or", b.binary("shl", x.high, part), crossing) };
+  const near: Pair = {
+    low: b.binary("shl", x.low, part),
+    high: b.binary("or", b.binary("shl", x.high, part), crossing),
+  };
   const far: Pair = { low: b.u32(0), high: b.binary("shl", x.low, part) };
   return select64(b, b.lt(count, b.u32(32)), near, far);
 }

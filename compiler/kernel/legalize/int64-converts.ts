@@ -7,21 +7,31 @@ import type { Pair } from "./wide-product.ts";
 
 export function to64(b: KernelBuilder, a: Value): Pair {
   switch (a.type) {
-    case "bool": return { low: b.select(a, b.u32(1), b.u32(0)), high: b.u32(0) };
-    case "u32": return { low: a, high: b.u32(0) };
-    case "i32": return { low: b.bitcast(a, "u32"), high: b.bitcast(b.binary("shr", a, b.u32(31)), "u32") };
-    case "f32": return fromFloat(b, a);
-    default: throw new InternalError(`convert ${a.type} to i64`);
+    case "bool":
+      return { low: b.select(a, b.u32(1), b.u32(0)), high: b.u32(0) };
+    case "u32":
+      return { low: a, high: b.u32(0) };
+    case "i32":
+      return { low: b.bitcast(a, "u32"), high: b.bitcast(b.binary("shr", a, b.u32(31)), "u32") };
+    case "f32":
+      return fromFloat(b, a);
+    default:
+      throw new InternalError(`convert ${a.type} to i64`);
   }
 }
 
 export function from64(b: KernelBuilder, a: Pair, to: ValueType, hint: string): Value {
   switch (to) {
-    case "bool": return b.binary("ne", b.binary("or", a.low, a.high), b.u32(0), hint);
-    case "i32": return toInt(b, a, hint);
-    case "u32": return toUnsigned(b, a, hint);
-    case "f32": return toFloat(b, a, hint);
-    default: throw new InternalError(`convert i64 to ${to}`);
+    case "bool":
+      return b.binary("ne", b.binary("or", a.low, a.high), b.u32(0), hint);
+    case "i32":
+      return toInt(b, a, hint);
+    case "u32":
+      return toUnsigned(b, a, hint);
+    case "f32":
+      return toFloat(b, a, hint);
+    default:
+      throw new InternalError(`convert i64 to ${to}`);
   }
 }
 
@@ -49,7 +59,11 @@ function toFloat(b: KernelBuilder, a: Pair, hint: string): Value {
   const excess = b.sub(b.u32(32), zeros);
   // A shift by 32 has no meaning, so each goes in two steps.
   const part = b.and(zeros, b.u32(31));
-  const joined = b.binary("or", b.binary("shl", magnitude.high, part), b.binary("shr", b.binary("shr", magnitude.low, b.u32(1)), b.sub(b.u32(31), part)));
+  const joined = b.binary(
+    "or",
+    b.binary("shl", magnitude.high, part),
+    b.binary("shr", b.binary("shr", magnitude.low, b.u32(1)), b.sub(b.u32(31), part)),
+  );
   const lost = b.binary("ne", b.binary("shl", magnitude.low, part), b.u32(0));
   const sticky = b.binary("or", joined, b.select(lost, b.u32(1), b.u32(0)));
   const isSmall = b.binary("eq", magnitude.high, b.u32(0));

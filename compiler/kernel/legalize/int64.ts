@@ -14,7 +14,9 @@ import { collectOps, visitOps } from "../walk.ts";
 export function splitInt64(kernel: Kernel, caps: Caps): Kernel {
   if (caps.int64 || !usesInt64(kernel)) return kernel;
   return new Int64Rewriter(kernel).run(table, (buffer) =>
-    buffer.dtype === "i64" ? { dtype: "u32", length: mul(buffer.length, constant(2)), align: Math.max(buffer.align, 4) } : undefined,
+    buffer.dtype === "i64"
+      ? { dtype: "u32", length: mul(buffer.length, constant(2)), align: Math.max(buffer.align, 4) }
+      : undefined,
   );
 }
 
@@ -33,7 +35,10 @@ class Int64Rewriter extends Rewriter {
 
   pair(value: Value): Pair {
     const pair = this.#pairs.get(value);
-    invariant(pair !== undefined, `${this.kernel.name}: i64 %${value.id} (${value.hint}) is used before it is defined`);
+    invariant(
+      pair !== undefined,
+      `${this.kernel.name}: i64 %${value.id} (${value.hint}) is used before it is defined`,
+    );
     return pair;
   }
 
@@ -60,7 +65,8 @@ class Int64Rewriter extends Rewriter {
 }
 
 const table: RewriteTable<Int64Rewriter> = {
-  const: (op, cx) => (op.dst.type === "i64" ? cx.definePair(op.dst, constant64(cx.b, BigInt(op.value))) : cx.copy(op)),
+  const: (op, cx) =>
+    op.dst.type === "i64" ? cx.definePair(op.dst, constant64(cx.b, BigInt(op.value))) : cx.copy(op),
   size: (op, cx) => {
     if (op.dst.type !== "i64") return cx.copy(op);
     const size = cx.b.sizeParam(op.param, { type: "i32", hint: op.dst.hint });
@@ -72,17 +78,22 @@ const table: RewriteTable<Int64Rewriter> = {
     const { b } = cx;
     const isNegative = b.lt(b.bitcast(a.high, "i32"), b.i32(0));
     switch (op.fn) {
-      case "neg": return cx.definePair(op.dst, negate64(b, a));
-      case "not": return cx.definePair(op.dst, { low: b.unary("not", a.low), high: b.unary("not", a.high) });
-      case "abs": return cx.definePair(op.dst, select64(b, isNegative, negate64(b, a), a));
-      default: throw new InternalError(`${op.fn} of an i64`);
+      case "neg":
+        return cx.definePair(op.dst, negate64(b, a));
+      case "not":
+        return cx.definePair(op.dst, { low: b.unary("not", a.low), high: b.unary("not", a.high) });
+      case "abs":
+        return cx.definePair(op.dst, select64(b, isNegative, negate64(b, a), a));
+      default:
+        throw new InternalError(`${op.fn} of an i64`);
     }
   },
   binary: (op, cx) => {
     if (op.a.type !== "i64") return cx.copy(op);
     const a = cx.pair(op.a);
     if (isComparison(op.fn)) return cx.define(op.dst, compare64(cx.b, op.fn, a, cx.pair(op.b)));
-    const right = op.fn === "shl" || op.fn === "shr" ? { low: cx.value(op.b), high: cx.b.u32(0) } : cx.pair(op.b);
+    const right =
+      op.fn === "shl" || op.fn === "shr" ? { low: cx.value(op.b), high: cx.b.u32(0) } : cx.pair(op.b);
     cx.definePair(op.dst, binary64(cx.b, op.fn, a, right));
   },
   fma: (op, cx) => {
@@ -95,12 +106,14 @@ const table: RewriteTable<Int64Rewriter> = {
   },
   convert: (op, cx) => {
     if (op.a.type === "i64" && op.dst.type === "i64") cx.definePair(op.dst, cx.pair(op.a));
-    else if (op.a.type === "i64" && op.dst.type === "b8") cx.define(op.dst, cx.b.convert(from64(cx.b, cx.pair(op.a), "i32", ""), "b8", op.storage));
+    else if (op.a.type === "i64" && op.dst.type === "b8")
+      cx.define(op.dst, cx.b.convert(from64(cx.b, cx.pair(op.a), "i32", ""), "b8", op.storage));
     else if (op.a.type === "i64") cx.define(op.dst, from64(cx.b, cx.pair(op.a), op.dst.type, op.dst.hint));
     else if (op.dst.type === "i64") cx.definePair(op.dst, to64(cx.b, widened(op, cx)));
     else cx.copy(op);
   },
-  var: (op, cx) => (op.register.type === "i64" ? cx.defineRegisterPair(op.register, cx.pair(op.init)) : cx.copy(op)),
+  var: (op, cx) =>
+    op.register.type === "i64" ? cx.defineRegisterPair(op.register, cx.pair(op.init)) : cx.copy(op),
   get: (op, cx) => {
     if (op.register.type !== "i64") return cx.copy(op);
     const { low, high } = cx.registerPair(op.register);
@@ -114,7 +127,8 @@ const table: RewriteTable<Int64Rewriter> = {
   },
   load: loadPairs,
   store: storePairs,
-  atomic: (op, cx) => cx.b.atomic(cx.buffer(op.buffer), cx.index(op.index), op.fn, cx.value(op.value), cx.optional(op.guard)),
+  atomic: (op, cx) =>
+    cx.b.atomic(cx.buffer(op.buffer), cx.index(op.index), op.fn, cx.value(op.value), cx.optional(op.guard)),
   "shuffle-xor": (op, cx) => {
     if (op.dst.type !== "i64") return cx.copy(op);
     const { low, high } = cx.pair(op.value);
@@ -152,7 +166,12 @@ function loadPairs(op: Op<"load">, cx: Int64Rewriter): void {
   const buffer = cx.buffer(op.buffer);
   const index = wordsOf(cx, op.buffer, op.index);
   if (op.buffer.dtype !== "i64") {
-    const loaded = b.loadWide(buffer, index, { count: op.dst.length, guard, otherwise: cx.optional(op.otherwise), hint: op.dst[0]?.hint ?? "" });
+    const loaded = b.loadWide(buffer, index, {
+      count: op.dst.length,
+      guard,
+      otherwise: cx.optional(op.otherwise),
+      hint: op.dst[0]?.hint ?? "",
+    });
     op.dst.forEach((value, k) => cx.define(value, loaded[k] ?? value));
     return;
   }
@@ -161,11 +180,19 @@ function loadPairs(op: Op<"load">, cx: Int64Rewriter): void {
     const [low, high] = [words[2 * k], words[2 * k + 1]];
     invariant(low !== undefined && high !== undefined, "two words an element");
     const found = { low, high };
-    cx.definePair(value, guard === undefined || op.otherwise === undefined ? found : select64(b, guard, found, cx.pair(op.otherwise)));
+    cx.definePair(
+      value,
+      guard === undefined || op.otherwise === undefined
+        ? found
+        : select64(b, guard, found, cx.pair(op.otherwise)),
+    );
   });
 }
 
 function storePairs(op: Op<"store">, cx: Int64Rewriter): void {
-  const values = op.buffer.dtype === "i64" ? op.values.flatMap((value) => [cx.pair(value).low, cx.pair(value).high]) : op.values.map((value) => cx.value(value));
+  const values =
+    op.buffer.dtype === "i64"
+      ? op.values.flatMap((value) => [cx.pair(value).low, cx.pair(value).high])
+      : op.values.map((value) => cx.value(value));
   cx.b.store(cx.buffer(op.buffer), wordsOf(cx, op.buffer, op.index), values, cx.optional(op.guard));
 }

@@ -49,7 +49,9 @@ function nearQuadrant(b: KernelBuilder, x: Value): Quadrant {
 }
 
 /** 2/pi after the binary point, 32 bits a word. */
-const twoOverPi = [0xa2f9836e, 0x4e441529, 0xfc2757d1, 0xf534ddc0, 0xdb629599, 0x3c439041, 0xfe5163ab] as const;
+const twoOverPi = [
+  0xa2f9836e, 0x4e441529, 0xfc2757d1, 0xf534ddc0, 0xdb629599, 0x3c439041, 0xfe5163ab,
+] as const;
 
 function farQuadrant(b: KernelBuilder, x: Value): Quadrant {
   const bits = b.bitcast(x, "u32");

@@ -24,12 +24,27 @@ export function packStorage(kernel: Kernel, caps: Caps): Kernel {
   const rewriter = new Rewriter(kernel);
   return rewriter.run(
     {
-      const: (op, cx) => (carried.has(op.dst.type) ? cx.define(op.dst, cx.b.constant("u32", op.value)) : cx.copy(op)),
+      const: (op, cx) =>
+        carried.has(op.dst.type) ? cx.define(op.dst, cx.b.constant("u32", op.value)) : cx.copy(op),
       bitcast: (op, cx) => {
-        if (carried.has(op.dst.type)) cx.define(op.dst, cx.b.and(cx.b.bitcast(cx.value(op.a), "u32"), cx.b.u32(maskOf(op.dst.type)), op.dst.hint));
+        if (carried.has(op.dst.type))
+          cx.define(
+            op.dst,
+            cx.b.and(cx.b.bitcast(cx.value(op.a), "u32"), cx.b.u32(maskOf(op.dst.type)), op.dst.hint),
+          );
         else cx.copy(op);
       },
-      pack: (op, cx) => (carried.has(op.parts[0]?.type ?? "f16") ? cx.define(op.dst, packWord(cx, op.parts.map((part) => cx.value(part)), op.dst.hint)) : cx.copy(op)),
+      pack: (op, cx) =>
+        carried.has(op.parts[0]?.type ?? "f16")
+          ? cx.define(
+              op.dst,
+              packWord(
+                cx,
+                op.parts.map((part) => cx.value(part)),
+                op.dst.hint,
+              ),
+            )
+          : cx.copy(op),
       unpack: (op, cx) => {
         if (!carried.has(op.dst[0]?.type ?? "f16")) return cx.copy(op);
         unpackWord(cx, cx.value(op.a), op.dst);
@@ -37,7 +52,8 @@ export function packStorage(kernel: Kernel, caps: Caps): Kernel {
       load: (op, cx) => (isPacked(op.buffer) ? loadPacked(op, cx) : cx.copy(op)),
       store: (op, cx) => (isPacked(op.buffer) ? storePacked(op, cx) : cx.copy(op)),
       instruction: (op, cx) => {
-        if (op.dst.some((dst) => carried.has(dst.type))) throw new InternalError(`${op.name} on packed values`);
+        if (op.dst.some((dst) => carried.has(dst.type)))
+          throw new InternalError(`${op.name} on packed values`);
         cx.copy(op);
       },
     },
@@ -56,9 +72,13 @@ function carriedTypes(stored: ReadonlySet<DType>): ReadonlySet<ValueType> {
 
 function maskOf(type: ValueType): number {
   switch (type) {
-    case "f16": case "bf16": return 0xffff;
-    case "b8": return 0xff;
-    default: return 0xffffffff;
+    case "f16":
+    case "bf16":
+      return 0xffff;
+    case "b8":
+      return 0xff;
+    default:
+      return 0xffffffff;
   }
 }
 
@@ -66,7 +86,8 @@ function maskOf(type: ValueType): number {
 function partlyStored(kernel: Kernel, isPacked: (buffer: Buffer) => boolean): ReadonlySet<Buffer> {
   const found = new Set<Buffer>();
   visitOps(kernel.body, (op) => {
-    if (op.kind === "store" && isPacked(op.buffer) && op.values.length < perWord(op.buffer.dtype)) found.add(op.buffer);
+    if (op.kind === "store" && isPacked(op.buffer) && op.values.length < perWord(op.buffer.dtype))
+      found.add(op.buffer);
   });
   return found;
 }
@@ -88,7 +109,10 @@ function packWord(cx: Rewriter, parts: readonly Value[], hint = ""): Value {
   const { b } = cx;
   const bits = 32 / parts.length;
   const [first, ...rest] = parts.map((part, k) => b.binary("shl", part, b.u32(k * bits)));
-  return rest.reduce((word, part, k) => b.binary("or", word, part, k === rest.length - 1 ? hint : ""), first ?? b.u32(0));
+  return rest.reduce(
+    (word, part, k) => b.binary("or", word, part, k === rest.length - 1 ? hint : ""),
+    first ?? b.u32(0),
+  );
 }
 
 function unpackWord(cx: Rewriter, word: Value, dst: readonly Value[]): void {
@@ -130,15 +154,26 @@ function loadPacked(op: Op<"load">, cx: Rewriter): void {
   const index = cx.value(op.index);
   const guard = cx.optional(op.guard);
   const bits = 32 / per;
-  const words = b.loadWide(buffer, wordIndex(cx, index, per, op.buffer.dtype), { count: Math.max(1, op.dst.length / per), guard });
+  const words = b.loadWide(buffer, wordIndex(cx, index, per, op.buffer.dtype), {
+    count: Math.max(1, op.dst.length / per),
+    guard,
+  });
   const start = op.dst.length < per ? bitOffset(cx, index, per) : b.u32(0);
   op.dst.forEach((value, k) => {
     const word = words[Math.floor(k / per)] ?? b.u32(0);
     const shift = op.dst.length < per ? b.add(start, b.u32(k * bits)) : b.u32((k % per) * bits);
     const found = fromPattern(cx, op.buffer, extract(cx, word, shift, bits, value.hint), value.hint);
     // Words not read are zero, and so are all patterns in them; another value is chosen here.
-    const isZero = op.otherwise === undefined || b.constantOf(cx.value(op.otherwise)) === 0 || b.constantOf(cx.value(op.otherwise)) === false;
-    cx.define(value, guard === undefined || op.otherwise === undefined || isZero ? found : b.select(guard, found, cx.value(op.otherwise), value.hint));
+    const isZero =
+      op.otherwise === undefined ||
+      b.constantOf(cx.value(op.otherwise)) === 0 ||
+      b.constantOf(cx.value(op.otherwise)) === false;
+    cx.define(
+      value,
+      guard === undefined || op.otherwise === undefined || isZero
+        ? found
+        : b.select(guard, found, cx.value(op.otherwise), value.hint),
+    );
   });
 }
 
@@ -151,13 +186,17 @@ function storePacked(op: Op<"store">, cx: Rewriter): void {
   const word = wordIndex(cx, index, per, op.buffer.dtype);
   const patterns = op.values.map((value) => toPattern(cx, op.buffer, cx.value(value)));
   if (patterns.length >= per) {
-    const words = Array.from({ length: patterns.length / per }, (_, k) => packWord(cx, patterns.slice(k * per, (k + 1) * per)));
+    const words = Array.from({ length: patterns.length / per }, (_, k) =>
+      packWord(cx, patterns.slice(k * per, (k + 1) * per)),
+    );
     b.store(buffer, word, words, guard);
     return;
   }
   const bits = 32 / per;
   const shift = bitOffset(cx, index, per);
-  const value = patterns.map((pattern, k) => b.binary("shl", pattern, b.u32(k * bits))).reduce((all, part) => b.binary("or", all, part));
+  const value = patterns
+    .map((pattern, k) => b.binary("shl", pattern, b.u32(k * bits)))
+    .reduce((all, part) => b.binary("or", all, part));
   const mask = b.binary("shl", b.u32(2 ** (bits * patterns.length) - 1), shift);
   b.atomic(buffer, word, "and", b.unary("not", mask), guard);
   b.atomic(buffer, word, "or", b.binary("shl", value, shift), guard);

@@ -25,19 +25,28 @@ interface UnaryContext {
 
 function apply(cx: UnaryContext, fn: UnaryFn, a: Value, hint: string): Value {
   const { b, has } = cx;
-  return has.has(fn) || a.type !== "f32" || b.constantOf(a) !== undefined ? b.unary(fn, a, hint) : expand(cx, fn, a, hint);
+  return has.has(fn) || a.type !== "f32" || b.constantOf(a) !== undefined
+    ? b.unary(fn, a, hint)
+    : expand(cx, fn, a, hint);
 }
 
 function expand(cx: UnaryContext, fn: UnaryFn, a: Value, hint: string): Value {
   const { b } = cx;
   switch (fn) {
-    case "sin": return trigonometric(b, a, 0, hint);
-    case "cos": return trigonometric(b, a, 1, hint);
-    case "tanh": return tanh(cx, a, hint);
-    case "exp2": return exp2(b, a, hint);
-    case "rsqrt": return b.div(b.f32(1), b.unary("sqrt", a), hint);
-    case "rcp": return b.div(b.f32(1), a, hint);
-    default: throw new InternalError(`there is no way to expand ${fn}`);
+    case "sin":
+      return trigonometric(b, a, 0, hint);
+    case "cos":
+      return trigonometric(b, a, 1, hint);
+    case "tanh":
+      return tanh(cx, a, hint);
+    case "exp2":
+      return exp2(b, a, hint);
+    case "rsqrt":
+      return b.div(b.f32(1), b.unary("sqrt", a), hint);
+    case "rcp":
+      return b.div(b.f32(1), a, hint);
+    default:
+      throw new InternalError(`there is no way to expand ${fn}`);
   }
 }
 
@@ -52,8 +61,16 @@ function trigonometric(b: KernelBuilder, a: Value, turn: 0 | 1, hint: string): V
   const { quadrant, rest } = quadrantOf(b, a);
   const turned = b.add(quadrant, b.u32(turn));
   const square = b.mul(rest, rest);
-  const sine = b.fma(b.mul(square, rest), polynomial(b, square, [-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1]), rest);
-  const cosine = b.fma(b.mul(square, square), polynomial(b, square, [2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2]), b.fma(square, b.f32(-0.5), b.f32(1)));
+  const sine = b.fma(
+    b.mul(square, rest),
+    polynomial(b, square, [-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1]),
+    rest,
+  );
+  const cosine = b.fma(
+    b.mul(square, square),
+    polynomial(b, square, [2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2]),
+    b.fma(square, b.f32(-0.5), b.f32(1)),
+  );
   const value = b.select(b.binary("ne", b.and(turned, b.u32(1)), b.u32(0)), cosine, sine);
   const isBelow = b.binary("ne", b.and(turned, b.u32(2)), b.u32(0));
   return b.select(isBelow, b.unary("neg", value), value, hint);
@@ -66,10 +83,14 @@ function exp2(b: KernelBuilder, a: Value, hint: string): Value {
   const limited = b.select(b.binary("gt", raised, b.f32(130)), b.f32(130), raised);
   const whole = b.unary("round-even", limited);
   const fraction = b.sub(limited, whole);
-  const coefficients = [1.5353361883195e-4, 1.339887440266574e-3, 9.61843735767464e-3, 5.550332471162809e-2, 2.402264791363012e-1, 6.931472028550421e-1, 1];
+  const coefficients = [
+    1.5353361883195e-4, 1.339887440266574e-3, 9.61843735767464e-3, 5.550332471162809e-2, 2.402264791363012e-1,
+    6.931472028550421e-1, 1,
+  ];
   const power = b.convert(whole, "i32");
   const half = b.binary("shr", power, b.u32(1));
-  const scale = (exponent: Value): Value => b.bitcast(b.binary("shl", b.add(exponent, b.i32(127)), b.u32(23)), "f32");
+  const scale = (exponent: Value): Value =>
+    b.bitcast(b.binary("shl", b.add(exponent, b.i32(127)), b.u32(23)), "f32");
   return b.mul(b.mul(polynomial(b, fraction, coefficients), scale(half)), scale(b.sub(power, half)), hint);
 }
 
@@ -82,7 +103,9 @@ function tanh(cx: UnaryContext, a: Value, hint: string): Value {
   const grown = apply(cx, "exp2", b.mul(limited, b.f32(2 * Math.LOG2E)), "");
   const far = b.sub(b.f32(1), b.div(b.f32(2), b.add(grown, b.f32(1))));
   const square = b.mul(a, a);
-  const coefficients = [-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1];
+  const coefficients = [
+    -5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1,
+  ];
   const near = b.fma(b.mul(polynomial(b, square, coefficients), square), a, a);
   const signed = b.select(b.lt(a, b.f32(0)), b.unary("neg", far), far);
   return b.select(b.lt(size, b.f32(0.625)), near, signed, hint);

@@ -19,13 +19,14 @@ function findLive(body: readonly Op[]): Live {
   const all: Op[] = [];
   visitOps(body, (op) => all.push(op));
   all.reverse();
-  for (let before = -1; before !== values.size + registers.size; ) {
+  for (let before = -1; before !== values.size + registers.size;) {
     before = values.size + registers.size;
     for (const op of all) {
       if (!isLive(op, { values, registers })) continue;
       const parts = partsOf(op);
       for (const value of parts.operands) values.add(value);
-      if (op.kind === "get" || op.kind === "instruction") for (const register of parts.registers) registers.add(register);
+      if (op.kind === "get" || op.kind === "instruction")
+        for (const register of parts.registers) registers.add(register);
     }
   }
   return { values, registers };
@@ -33,10 +34,21 @@ function findLive(body: readonly Op[]): Live {
 
 function isLive(op: Op, live: Live): boolean {
   switch (op.kind) {
-    case "store": case "atomic": case "barrier": case "instruction": case "line": case "comment": return true;
-    case "for": case "if": return true;
-    case "var": case "set": return live.registers.has(op.register);
-    default: return partsOf(op).results.some((result) => !("register" in result) && live.values.has(result));
+    case "store":
+    case "atomic":
+    case "barrier":
+    case "instruction":
+    case "line":
+    case "comment":
+      return true;
+    case "for":
+    case "if":
+      return true;
+    case "var":
+    case "set":
+      return live.registers.has(op.register);
+    default:
+      return partsOf(op).results.some((result) => !("register" in result) && live.values.has(result));
   }
 }
 

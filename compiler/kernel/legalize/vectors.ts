@@ -10,8 +10,10 @@ import { Rewriter } from "../rewrite.ts";
 export function splitVectors(kernel: Kernel, caps: Caps): Kernel {
   const widthOf = (buffer: Buffer): number => Math.max(1, caps.vectorBytes / dtypes[buffer.dtype].bytes);
   return new Rewriter(kernel).run({
-    load: (op, cx) => (op.dst.length <= widthOf(op.buffer) ? cx.copy(op) : splitLoad(op, widthOf(op.buffer), cx)),
-    store: (op, cx) => (op.values.length <= widthOf(op.buffer) ? cx.copy(op) : splitStore(op, widthOf(op.buffer), cx)),
+    load: (op, cx) =>
+      op.dst.length <= widthOf(op.buffer) ? cx.copy(op) : splitLoad(op, widthOf(op.buffer), cx),
+    store: (op, cx) =>
+      op.values.length <= widthOf(op.buffer) ? cx.copy(op) : splitStore(op, widthOf(op.buffer), cx),
   });
 }
 
@@ -22,7 +24,9 @@ function splitLoad(op: Op<"load">, width: number, cx: Rewriter): void {
     loadParts(op, width, cx).forEach((loaded, k) => defineAt(op, k, loaded, cx));
     return;
   }
-  const registers = op.dst.map((value) => b.var(cx.optional(op.otherwise) ?? b.constant(value.type, value.type === "i64" ? 0n : 0), value.hint));
+  const registers = op.dst.map((value) =>
+    b.var(cx.optional(op.otherwise) ?? b.constant(value.type, value.type === "i64" ? 0n : 0), value.hint),
+  );
   b.if(guard, () => {
     const loaded = loadParts(op, width, cx);
     registers.forEach((register, k) => {

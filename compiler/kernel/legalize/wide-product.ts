@@ -9,7 +9,10 @@ export interface Pair {
 }
 
 export function multiplyWide(b: KernelBuilder, x: Value, y: Value): Pair {
-  const half = (a: Value): readonly [Value, Value] => [b.and(a, b.u32(0xffff)), b.binary("shr", a, b.u32(16))];
+  const half = (a: Value): readonly [Value, Value] => [
+    b.and(a, b.u32(0xffff)),
+    b.binary("shr", a, b.u32(16)),
+  ];
   const [x0, x1] = half(x);
   const [y0, y1] = half(y);
   const middle = b.add(b.mul(x1, y0), b.binary("shr", b.mul(x0, y0), b.u32(16)));

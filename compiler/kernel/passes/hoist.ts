@@ -38,7 +38,10 @@ function hoistBody(ops: readonly Op[]): readonly Op[] {
 }
 
 /** Splits a body into the ops that depend on nothing it defines and may move, in order, and the rest. */
-function separate(body: readonly Op[], index: Value): { readonly free: readonly Op[]; readonly bound: readonly Op[] } {
+function separate(
+  body: readonly Op[],
+  index: Value,
+): { readonly free: readonly Op[]; readonly bound: readonly Op[] } {
   const inside = new Set<Value>([index]);
   const free: Op[] = [];
   const bound: Op[] = [];

@@ -7,7 +7,15 @@
  */
 
 /** How tightly an expression binds, loosest first. */
-export const levels = { closed: 0, conjunction: 1, relation: 2, sum: 3, product: 4, unary: 5, primary: 6 } as const;
+export const levels = {
+  closed: 0,
+  conjunction: 1,
+  relation: 2,
+  sum: 3,
+  product: 4,
+  unary: 5,
+  primary: 6,
+} as const;
 
 export type Level = (typeof levels)[keyof typeof levels];
 
@@ -39,8 +47,27 @@ export function prefix(operator: "-" | "!" | "~", a: Expr): Expr {
 }
 
 export type InfixOperator =
-  | "+" | "-" | "*" | "/" | "%" | "<<" | ">>" | ">>>" | "&" | "|" | "^"
-  | "==" | "!=" | "===" | "!==" | "<" | "<=" | ">" | ">=" | "&&" | "||";
+  | "+"
+  | "-"
+  | "*"
+  | "/"
+  | "%"
+  | "<<"
+  | ">>"
+  | ">>>"
+  | "&"
+  | "|"
+  | "^"
+  | "=="
+  | "!="
+  | "==="
+  | "!=="
+  | "<"
+  | "<="
+  | ">"
+  | ">="
+  | "&&"
+  | "||";
 
 interface Grammar {
   readonly level: Level;
@@ -54,11 +81,25 @@ const product: Grammar = { level: levels.product, left: levels.product, right: l
 const sum: Grammar = { level: levels.sum, left: levels.sum, right: levels.product };
 
 const grammar: Readonly<Record<InfixOperator, Grammar>> = {
-  "*": product, "/": product, "%": product,
-  "+": sum, "-": sum,
-  "<<": closed, ">>": closed, ">>>": closed, "&": closed, "|": closed, "^": closed,
-  "==": relation, "!=": relation, "===": relation, "!==": relation,
-  "<": relation, "<=": relation, ">": relation, ">=": relation,
+  "*": product,
+  "/": product,
+  "%": product,
+  "+": sum,
+  "-": sum,
+  "<<": closed,
+  ">>": closed,
+  ">>>": closed,
+  "&": closed,
+  "|": closed,
+  "^": closed,
+  "==": relation,
+  "!=": relation,
+  "===": relation,
+  "!==": relation,
+  "<": relation,
+  "<=": relation,
+  ">": relation,
+  ">=": relation,
   "&&": { level: levels.conjunction, left: levels.conjunction, right: levels.relation },
   "||": { level: levels.closed, left: levels.relation, right: levels.relation },
 };
@@ -70,7 +111,10 @@ export function infix(operator: InfixOperator, a: Expr, b: Expr): Expr {
 
 /** `c ? a : b`, of C++ and JavaScript. */
 export function conditional(condition: Expr, a: Expr, b: Expr): Expr {
-  return { text: `${within(condition, levels.conjunction)} ? ${within(a, levels.sum)} : ${within(b, levels.sum)}`, level: levels.closed };
+  return {
+    text: `${within(condition, levels.conjunction)} ? ${within(a, levels.sum)} : ${within(b, levels.sum)}`,
+    level: levels.closed,
+  };
 }
 
 export function indexed(array: string, index: Expr): Expr {

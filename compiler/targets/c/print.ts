@@ -43,7 +43,13 @@ export class Printer {
   readonly #buffers = new Map<Buffer, string>();
   readonly #used = new Set<string>();
 
-  constructor(parts: { readonly kernel: Kernel; readonly dialect: Dialect; readonly names: Names; readonly out: Writer; readonly table?: OpTable }) {
+  constructor(parts: {
+    readonly kernel: Kernel;
+    readonly dialect: Dialect;
+    readonly names: Names;
+    readonly out: Writer;
+    readonly table?: OpTable;
+  }) {
     this.kernel = parts.kernel;
     this.dialect = parts.dialect;
     this.names = parts.names;
@@ -143,7 +149,13 @@ export class Printer {
   }
 
   /** Defines a pure value of these operands, now or inside of its user. `label` is "own" where the hint is the author's. */
-  define(value: Value, make: () => Expr, operands: readonly Value[], label: "own" | "inherited", also: Reads = nothing): void {
+  define(
+    value: Value,
+    make: () => Expr,
+    operands: readonly Value[],
+    label: "own" | "inherited",
+    also: Reads = nothing,
+  ): void {
     if (!this.#uses.isUsed(value)) {
       for (const operand of operands) this.#pending.delete(operand);
       return;
@@ -169,7 +181,9 @@ export class Printer {
   /** Names the pending values that a write would change, before it is printed; call after its operands are spelled. */
   flush(touched: Reads): void {
     for (const entry of this.#pending.values()) {
-      const isTouched = (touched.memory && entry.memory) || [...touched.registers].some((register) => entry.registers.has(register));
+      const isTouched =
+        (touched.memory && entry.memory) ||
+        [...touched.registers].some((register) => entry.registers.has(register));
       if (!isTouched) continue;
       this.#pending.delete(entry.value);
       this.declare(entry.value, entry.e);
@@ -183,7 +197,8 @@ export class Printer {
     for (const body of bodies) {
       visitOps(body, (op) => {
         for (const register of partsOf(op).registers) registers.add(register);
-        memory ||= op.kind === "store" || op.kind === "atomic" || op.kind === "barrier" || op.kind === "instruction";
+        memory ||=
+          op.kind === "store" || op.kind === "atomic" || op.kind === "barrier" || op.kind === "instruction";
       });
     }
     this.flush({ registers, memory });
@@ -201,19 +216,51 @@ export const opTable: OpTable = {
   thread: (op, cx) => cx.settle(op.dst, cx.dialect.thread(cx)),
   lane: (op, cx) => cx.settle(op.dst, cx.dialect.lane(cx)),
   block: (op, cx) => cx.settle(op.dst, cx.dialect.block(cx, op.axis)),
-  unary: (op, cx) => cx.define(op.dst, () => cx.dialect.unary(cx, op.fn, op.a.type, cx.expr(op.a)), [op.a], "own"),
+  unary: (op, cx) =>
+    cx.define(op.dst, () => cx.dialect.unary(cx, op.fn, op.a.type, cx.expr(op.a)), [op.a], "own"),
   binary: (op, cx) =>
-    cx.define(op.dst, () => cx.dialect.binary(cx, op.fn, op.a.type, cx.expr(op.a), cx.expr(op.b)), [op.a, op.b], "own"),
+    cx.define(
+      op.dst,
+      () => cx.dialect.binary(cx, op.fn, op.a.type, cx.expr(op.a), cx.expr(op.b)),
+      [op.a, op.b],
+      "own",
+    ),
   fma: (op, cx) =>
-    cx.define(op.dst, () => cx.dialect.fma(cx, op.dst.type, cx.expr(op.a), cx.expr(op.b), cx.expr(op.c)), [op.a, op.b, op.c], "own"),
+    cx.define(
+      op.dst,
+      () => cx.dialect.fma(cx, op.dst.type, cx.expr(op.a), cx.expr(op.b), cx.expr(op.c)),
+      [op.a, op.b, op.c],
+      "own",
+    ),
   select: (op, cx) =>
-    cx.define(op.dst, () => cx.dialect.select(cx, cx.expr(op.condition), cx.expr(op.a), cx.expr(op.b)), [op.condition, op.a, op.b], "own"),
+    cx.define(
+      op.dst,
+      () => cx.dialect.select(cx, cx.expr(op.condition), cx.expr(op.a), cx.expr(op.b)),
+      [op.condition, op.a, op.b],
+      "own",
+    ),
   convert: (op, cx) =>
-    cx.define(op.dst, () => cx.dialect.convert(cx, op.a.type, op.dst.type, op.storage, cx.expr(op.a)), [op.a], "inherited"),
-  bitcast: (op, cx) => cx.define(op.dst, () => cx.dialect.bitcast(cx, op.a.type, op.dst.type, cx.expr(op.a)), [op.a], "own"),
+    cx.define(
+      op.dst,
+      () => cx.dialect.convert(cx, op.a.type, op.dst.type, op.storage, cx.expr(op.a)),
+      [op.a],
+      "inherited",
+    ),
+  bitcast: (op, cx) =>
+    cx.define(op.dst, () => cx.dialect.bitcast(cx, op.a.type, op.dst.type, cx.expr(op.a)), [op.a], "own"),
   pack: (op, cx) => {
     const type = op.parts[0]?.type ?? "f16";
-    cx.define(op.dst, () => cx.dialect.pack(cx, op.parts.map((part) => cx.expr(part)), type), op.parts, "own");
+    cx.define(
+      op.dst,
+      () =>
+        cx.dialect.pack(
+          cx,
+          op.parts.map((part) => cx.expr(part)),
+          type,
+        ),
+      op.parts,
+      "own",
+    );
   },
   unpack: printUnpack,
   var: printVar,
@@ -234,8 +281,10 @@ export const opTable: OpTable = {
     cx.out.line(cx.dialect.barrier);
   },
   // A shuffle stays where it is: it means something to all lanes at once.
-  "shuffle-xor": (op, cx) => cx.declareUsed(op.dst, cx.dialect.shuffleXor(cx, op.value, cx.expr(op.value), op.mask)),
-  "shuffle-index": (op, cx) => cx.declareUsed(op.dst, cx.dialect.shuffleIndex(cx, op.value, cx.expr(op.value), cx.expr(op.lane))),
+  "shuffle-xor": (op, cx) =>
+    cx.declareUsed(op.dst, cx.dialect.shuffleXor(cx, op.value, cx.expr(op.value), op.mask)),
+  "shuffle-index": (op, cx) =>
+    cx.declareUsed(op.dst, cx.dialect.shuffleIndex(cx, op.value, cx.expr(op.value), cx.expr(op.lane))),
   instruction: (op, cx) => cx.dialect.instruction(cx, op),
   for: printFor,
   if: printIf,
@@ -292,23 +341,34 @@ function printLoadOne(op: Op<"load">, cx: Printer): void {
   const [dst] = op.dst;
   invariant(dst !== undefined, "a load defines something");
   if (guard === undefined) {
-    cx.define(dst, () => dialect.element(cx, op.buffer, cx.expr(op.index)), [op.index], "inherited", touchesMemory);
+    cx.define(
+      dst,
+      () => dialect.element(cx, op.buffer, cx.expr(op.index)),
+      [op.index],
+      "inherited",
+      touchesMemory,
+    );
     return;
   }
   if (dialect.conditionalExpression) {
     const operands = op.otherwise === undefined ? [guard, op.index] : [guard, op.index, op.otherwise];
-    const make = (): Expr => conditional(cx.expr(guard), dialect.element(cx, op.buffer, cx.expr(op.index)), otherwise(op, dst, cx));
+    const make = (): Expr =>
+      conditional(cx.expr(guard), dialect.element(cx, op.buffer, cx.expr(op.index)), otherwise(op, dst, cx));
     cx.define(dst, make, operands, "inherited", touchesMemory);
     return;
   }
   const condition = cx.expr(guard);
   const index = cx.expr(op.index);
   const name = declareOtherwise(op, dst, cx);
-  cx.out.block(`if (${condition.text})`, () => cx.out.line(dialect.assign(dst.type, name, dialect.element(cx, op.buffer, index))));
+  cx.out.block(`if (${condition.text})`, () =>
+    cx.out.line(dialect.assign(dst.type, name, dialect.element(cx, op.buffer, index))),
+  );
 }
 
 function otherwise(op: Op<"load">, dst: Value, cx: Printer): Expr {
-  return op.otherwise === undefined ? cx.dialect.literal(cx, dst.type, dst.type === "i64" ? 0n : dst.type === "bool" ? false : 0) : cx.expr(op.otherwise);
+  return op.otherwise === undefined
+    ? cx.dialect.literal(cx, dst.type, dst.type === "i64" ? 0n : dst.type === "bool" ? false : 0)
+    : cx.expr(op.otherwise);
 }
 
 function declareOtherwise(op: Op<"load">, dst: Value, cx: Printer): string {
@@ -321,7 +381,9 @@ function declareOtherwise(op: Op<"load">, dst: Value, cx: Printer): string {
 function printStore(op: Op<"store">, cx: Printer): void {
   const index = op.values.length === 1 ? cx.expr(op.index) : repeated(cx, op.index);
   const guard = op.guard === undefined ? undefined : cx.expr(op.guard);
-  const statements = op.values.map((value, k) => cx.dialect.storeElement(cx, op.buffer, k === 0 ? index : cx.dialect.offset(index, k), cx.expr(value)));
+  const statements = op.values.map((value, k) =>
+    cx.dialect.storeElement(cx, op.buffer, k === 0 ? index : cx.dialect.offset(index, k), cx.expr(value)),
+  );
   guarded(cx, guard, statements);
 }
 

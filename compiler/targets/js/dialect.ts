@@ -10,7 +10,17 @@ import type { BinaryFn, Buffer, Kernel, Op, UnaryFn, ValueType } from "../../ker
 import type { ScalarValue } from "../../kernel/scalar.ts";
 import type { DType } from "../../types/dtype.ts";
 import type { Dialect } from "../c/dialect.ts";
-import { call, conditional, indexed, infix, levels, prefix, primary, within, type Expr } from "../c/expression.ts";
+import {
+  call,
+  conditional,
+  indexed,
+  infix,
+  levels,
+  prefix,
+  primary,
+  within,
+  type Expr,
+} from "../c/expression.ts";
 import { infixOperators } from "../c/infix.ts";
 import type { Printer } from "../c/print.ts";
 
@@ -23,7 +33,8 @@ const shared: Omit<Dialect, "size"> = {
   literal: (_cx, type, value) => literal(type, value),
   thread: () => primary("0"),
   lane: () => primary("0"),
-  block: (cx, axis) => primary(isOneBlock(cx.kernel, axis) ? "0" : (["block_x", "block_y", "block_z"] as const)[axis]),
+  block: (cx, axis) =>
+    primary(isOneBlock(cx.kernel, axis) ? "0" : (["block_x", "block_y", "block_z"] as const)[axis]),
   unary: (cx, fn, type, a) => unary(cx, fn, type, a),
   binary: (_cx, fn, type, a, b) => binary(fn, type, a, b),
   fma: (_cx, type, a, b, c) => fma(type, a, b, c),
@@ -38,7 +49,8 @@ const shared: Omit<Dialect, "size"> = {
   forLoop: (op, index, from, to) =>
     `for (let ${index} = ${from.text}; ${index} < ${within(to, levels.sum)}; ${index} += ${op.index.type === "i64" ? `${op.step}n` : op.step})`,
   element: (cx, buffer, index) => element(buffer, indexed(cx.buffer(buffer), arrayIndex(index))),
-  storeElement: (cx, buffer, index, value) => `${cx.buffer(buffer)}[${arrayIndex(index).text}] = ${stored(buffer, value)};`,
+  storeElement: (cx, buffer, index, value) =>
+    `${cx.buffer(buffer)}[${arrayIndex(index).text}] = ${stored(buffer, value)};`,
   atomic,
   offset: (index, offset) => (offset === 0 ? index : infix("+", index, primary(String(offset)))),
   conditionalExpression: true,
@@ -93,10 +105,17 @@ function arrayIndex(index: Expr): Expr {
 function binary(fn: BinaryFn, type: ValueType, a: Expr, b: Expr): Expr {
   if (fn === "min" || fn === "max") return minimum(fn, type, a, b);
   switch (fn) {
-    case "eq": return infix("===", a, b);
-    case "ne": return infix("!==", a, b);
-    case "lt": case "le": case "gt": case "ge": return infix(infixOperators[fn], a, b);
-    default: break;
+    case "eq":
+      return infix("===", a, b);
+    case "ne":
+      return infix("!==", a, b);
+    case "lt":
+    case "le":
+    case "gt":
+    case "ge":
+      return infix(infixOperators[fn], a, b);
+    default:
+      break;
   }
   if (type === "bool") return infix(fn === "and" ? "&&" : fn === "or" ? "||" : "!==", a, b);
   if (type === "f32") return rounded(infix(infixOperators[fn], a, b));
@@ -111,14 +130,21 @@ function minimum(fn: "min" | "max", type: ValueType, a: Expr, b: Expr): Expr {
 
 function binary32(fn: Exclude<BinaryFn, "min" | "max">, type: ValueType, a: Expr, b: Expr): Expr {
   switch (fn) {
-    case "add": case "sub": {
+    case "add":
+    case "sub": {
       const sum = infix(infixOperators[fn], exactOf(a), exactOf(b));
       return wrap(type, sum, sum);
     }
-    case "mul": return type === "i32" ? call("Math.imul", exactOf(a), exactOf(b)) : unsigned(call("Math.imul", exactOf(a), exactOf(b)));
-    case "div": return wrap(type, infix("/", a, b));
-    case "rem": return wrap(type, infix("%", a, b));
-    case "shr": return type === "u32" ? infix(">>>", a, b) : infix(">>", a, b);
+    case "mul":
+      return type === "i32"
+        ? call("Math.imul", exactOf(a), exactOf(b))
+        : unsigned(call("Math.imul", exactOf(a), exactOf(b)));
+    case "div":
+      return wrap(type, infix("/", a, b));
+    case "rem":
+      return wrap(type, infix("%", a, b));
+    case "shr":
+      return type === "u32" ? infix(">>>", a, b) : infix(">>", a, b);
     default: {
       const bits = infix(infixOperators[fn], a, b);
       return type === "u32" ? unsigned(bits) : bits;
@@ -140,24 +166,45 @@ function fma(type: ValueType, a: Expr, b: Expr, c: Expr): Expr {
 }
 
 const mathFunctions: Readonly<Record<string, string>> = {
-  log2: "Math.log2", sin: "Math.sin", cos: "Math.cos", sqrt: "Math.sqrt", tanh: "Math.tanh",
+  log2: "Math.log2",
+  sin: "Math.sin",
+  cos: "Math.cos",
+  sqrt: "Math.sqrt",
+  tanh: "Math.tanh",
 };
 
 function unary(cx: Printer, fn: UnaryFn, type: ValueType, a: Expr): Expr {
   const math = mathFunctions[fn];
   if (math !== undefined) return rounded(call(math, a));
   switch (fn) {
-    case "neg": return negative(type, a);
-    case "abs": return type === "i64" ? call("BigInt.asIntN", primary("64"), conditional(infix("<", a, primary("0n")), prefix("-", a), a)) : type === "i32" ? signed(call("Math.abs", a)) : call("Math.abs", a);
-    case "not": return type === "bool" ? prefix("!", a) : type === "u32" ? unsigned(prefix("~", a)) : prefix("~", a);
-    case "exp2": return rounded(call("Math.exp", infix("*", a, primary("Math.LN2"))));
-    case "rsqrt": return rounded(infix("/", primary("1"), call("Math.sqrt", a)));
-    case "rcp": return rounded(infix("/", primary("1"), a));
-    case "floor": case "ceil": case "trunc": return call(`Math.${fn}`, a);
-    case "round-even": return call(cx.use("roundEven"), a);
-    case "popcount": return call(cx.use("popcount"), a);
-    case "clz": return call("Math.clz32", a);
-    default: throw new InternalError(`js has no ${fn}`);
+    case "neg":
+      return negative(type, a);
+    case "abs":
+      return type === "i64"
+        ? call("BigInt.asIntN", primary("64"), conditional(infix("<", a, primary("0n")), prefix("-", a), a))
+        : type === "i32"
+          ? signed(call("Math.abs", a))
+          : call("Math.abs", a);
+    case "not":
+      return type === "bool" ? prefix("!", a) : type === "u32" ? unsigned(prefix("~", a)) : prefix("~", a);
+    case "exp2":
+      return rounded(call("Math.exp", infix("*", a, primary("Math.LN2"))));
+    case "rsqrt":
+      return rounded(infix("/", primary("1"), call("Math.sqrt", a)));
+    case "rcp":
+      return rounded(infix("/", primary("1"), a));
+    case "floor":
+    case "ceil":
+    case "trunc":
+      return call(`Math.${fn}`, a);
+    case "round-even":
+      return call(cx.use("roundEven"), a);
+    case "popcount":
+      return call(cx.use("popcount"), a);
+    case "clz":
+      return call("Math.clz32", a);
+    default:
+      throw new InternalError(`js has no ${fn}`);
   }
 }
 
@@ -168,34 +215,66 @@ function negative(type: ValueType, a: Expr): Expr {
 
 function convert(cx: Printer, from: ValueType, to: ValueType, storage: DType | undefined, a: Expr): Expr {
   switch (`${from}>${to}`) {
-    case "bool>i32": case "bool>u32": case "bool>f32": return conditional(a, primary("1"), primary("0"));
-    case "bool>i64": return conditional(a, primary("1n"), primary("0n"));
-    case "i32>bool": case "u32>bool": case "f32>bool": return infix("!==", a, primary("0"));
-    case "i64>bool": return infix("!==", a, primary("0n"));
-    case "i32>f32": case "u32>f32": return rounded(a);
-    case "i64>f32": return call(cx.use("floatOf64"), a);
-    case "f32>i32": return call(cx.use("toI32"), a);
-    case "f32>u32": return call(cx.use("toU32"), a);
-    case "f32>i64": return call(cx.use("toI64"), a);
-    case "i32>u32": return unsigned(a, a.exact);
-    case "u32>i32": return signed(a, a.exact);
-    case "i32>i64": case "u32>i64": return call("BigInt", a);
-    case "i64>i32": return call(cx.use("narrow64"), a, primary("-(2n ** 31n)"), primary("2n ** 31n - 1n"));
-    case "i64>u32": return call(cx.use("narrow64"), a, primary("0n"), primary("2n ** 32n - 1n"));
-    default: throw new InternalError(`js has no convert from ${from} to ${to} (${storage ?? "no storage"}): legalize writes it as bits`);
+    case "bool>i32":
+    case "bool>u32":
+    case "bool>f32":
+      return conditional(a, primary("1"), primary("0"));
+    case "bool>i64":
+      return conditional(a, primary("1n"), primary("0n"));
+    case "i32>bool":
+    case "u32>bool":
+    case "f32>bool":
+      return infix("!==", a, primary("0"));
+    case "i64>bool":
+      return infix("!==", a, primary("0n"));
+    case "i32>f32":
+    case "u32>f32":
+      return rounded(a);
+    case "i64>f32":
+      return call(cx.use("floatOf64"), a);
+    case "f32>i32":
+      return call(cx.use("toI32"), a);
+    case "f32>u32":
+      return call(cx.use("toU32"), a);
+    case "f32>i64":
+      return call(cx.use("toI64"), a);
+    case "i32>u32":
+      return unsigned(a, a.exact);
+    case "u32>i32":
+      return signed(a, a.exact);
+    case "i32>i64":
+    case "u32>i64":
+      return call("BigInt", a);
+    case "i64>i32":
+      return call(cx.use("narrow64"), a, primary("-(2n ** 31n)"), primary("2n ** 31n - 1n"));
+    case "i64>u32":
+      return call(cx.use("narrow64"), a, primary("0n"), primary("2n ** 32n - 1n"));
+    default:
+      throw new InternalError(
+        `js has no convert from ${from} to ${to} (${storage ?? "no storage"}): legalize writes it as bits`,
+      );
   }
 }
 
 function bitcast(cx: Printer, from: ValueType, to: ValueType, a: Expr): Expr {
   const bits = from === "f32" ? call(cx.use("floatBits"), a) : a;
   switch (to) {
-    case "f32": return call(cx.use("bitsFloat"), bits);
-    case "i32": return signed(bits);
-    case "u32": return from === "i32" ? unsigned(bits) : bits;
-    case "f16": case "bf16": return infix("&", bits, primary("0xffff"));
-    case "b8": return infix("&", bits, primary("0xff"));
-    case "h2": case "b8x4": return unsigned(bits);
-    default: throw new InternalError(`js has no bitcast from ${from} to ${to}`);
+    case "f32":
+      return call(cx.use("bitsFloat"), bits);
+    case "i32":
+      return signed(bits);
+    case "u32":
+      return from === "i32" ? unsigned(bits) : bits;
+    case "f16":
+    case "bf16":
+      return infix("&", bits, primary("0xffff"));
+    case "b8":
+      return infix("&", bits, primary("0xff"));
+    case "h2":
+    case "b8x4":
+      return unsigned(bits);
+    default:
+      throw new InternalError(`js has no bitcast from ${from} to ${to}`);
   }
 }
 
@@ -218,9 +297,14 @@ function element(buffer: Buffer, e: Expr): Expr {
 function stored(buffer: Buffer, value: Expr): string {
   switch (buffer.dtype) {
     // These arrays round and wrap what they are given.
-    case "f32": case "i32": case "u32": return exactOf(value).text;
-    case "bool": return conditional(value, primary("1"), primary("0")).text;
-    default: return value.text;
+    case "f32":
+    case "i32":
+    case "u32":
+      return exactOf(value).text;
+    case "bool":
+      return conditional(value, primary("1"), primary("0")).text;
+    default:
+      return value.text;
   }
 }
 

@@ -17,20 +17,41 @@ import { preludeLines, preludeNames } from "./prelude.ts";
 
 /** The typed array that holds each dtype; floats below 32 bits are there as their bits. */
 export const arrayTypes: Readonly<Record<DType, string>> = {
-  f32: "Float32Array", f16: "Uint16Array", bf16: "Uint16Array", e4m3: "Uint8Array", e5m2: "Uint8Array",
-  i64: "BigInt64Array", i32: "Int32Array", u32: "Uint32Array", i8: "Uint8Array", u8: "Uint8Array", bool: "Uint8Array",
+  f32: "Float32Array",
+  f16: "Uint16Array",
+  bf16: "Uint16Array",
+  e4m3: "Uint8Array",
+  e5m2: "Uint8Array",
+  i64: "BigInt64Array",
+  i32: "Int32Array",
+  u32: "Uint32Array",
+  i8: "Uint8Array",
+  u8: "Uint8Array",
+  bool: "Uint8Array",
 };
 
 const axes = ["x", "y", "z"] as const;
 
 export function emitJs(kernel: Kernel): Emitted {
   invariant(kernel.threads === 1, `${kernel.name}: a block of ${kernel.threads} threads in JavaScript`);
-  const names = new Names([...jsReserved, ...preludeNames, "buffers", "sizes", ...axes.flatMap((axis) => [`block_${axis}`, `blocks_${axis}`])]);
+  const names = new Names([
+    ...jsReserved,
+    ...preludeNames,
+    "buffers",
+    "sizes",
+    ...axes.flatMap((axis) => [`block_${axis}`, `blocks_${axis}`]),
+  ]);
   const entry = names.fresh(kernel.name);
   const out = new Writer("  ");
   const sizes = kernel.sizes.map((size) => names.fresh(size.name));
   const body = new Writer("  ");
-  const printer = new Printer({ kernel, dialect: jsDialect(sizes), names, out: body, table: { ...opTable, barrier: () => undefined } });
+  const printer = new Printer({
+    kernel,
+    dialect: jsDialect(sizes),
+    names,
+    out: body,
+    table: { ...opTable, barrier: () => undefined },
+  });
   body.block(`export function ${entry}(buffers, sizes, blocks_x, blocks_y, blocks_z)`, () => {
     printHead(body, printer, sizes);
     printGrid(kernel, body, () => printer.body(kernel.body));
@@ -50,11 +71,14 @@ export function emitJs(kernel: Kernel): Emitted {
 
 function printHead(out: Writer, printer: Printer, sizes: readonly string[]): void {
   const { buffers } = printer.kernel;
-  const global = buffers.filter((buffer) => buffer.space === "global").map((buffer) => printer.buffer(buffer));
+  const global = buffers
+    .filter((buffer) => buffer.space === "global")
+    .map((buffer) => printer.buffer(buffer));
   if (global.length > 0) out.line(`const [${global.join(", ")}] = buffers;`);
   if (sizes.length > 0) out.line(`const [${sizes.join(", ")}] = sizes;`);
   for (const buffer of buffers) {
-    if (buffer.space === "shared") out.line(`const ${printer.buffer(buffer)} = new ${arrayTypes[buffer.dtype]}(${sharedLength(buffer)});`);
+    if (buffer.space === "shared")
+      out.line(`const ${printer.buffer(buffer)} = new ${arrayTypes[buffer.dtype]}(${sharedLength(buffer)});`);
   }
 }
 
@@ -70,7 +94,9 @@ function printGrid(kernel: Kernel, out: Writer, body: () => void): void {
     const axis = loops[depth];
     if (axis === undefined) return body();
     const name = axes[axis];
-    out.block(`for (let block_${name} = 0; block_${name} < blocks_${name}; block_${name}++)`, () => nest(depth + 1));
+    out.block(`for (let block_${name} = 0; block_${name} < blocks_${name}; block_${name}++)`, () =>
+      nest(depth + 1),
+    );
   };
   nest(0);
 }

@@ -19,7 +19,11 @@ const definitions: Readonly<Record<string, Definition>> = {
     needs: ["words"],
   },
   toI32: {
-    lines: ["function toI32(x) {", "  return x >= 2147483647 ? 2147483647 : x <= -2147483648 ? -2147483648 : x | 0;", "}"],
+    lines: [
+      "function toI32(x) {",
+      "  return x >= 2147483647 ? 2147483647 : x <= -2147483648 ? -2147483648 : x | 0;",
+      "}",
+    ],
     needs: [],
   },
   toU32: {
@@ -36,7 +40,11 @@ const definitions: Readonly<Record<string, Definition>> = {
     needs: [],
   },
   narrow64: {
-    lines: ["function narrow64(x, low, high) {", "  return Number(x < low ? low : x > high ? high : x);", "}"],
+    lines: [
+      "function narrow64(x, low, high) {",
+      "  return Number(x < low ? low : x > high ? high : x);",
+      "}",
+    ],
     needs: [],
   },
   // A number holds 53 bits: of more, the last one kept says whether any bit was lost, so that fround rounds once.
@@ -79,5 +87,7 @@ export const preludeNames: readonly string[] = [...Object.keys(definitions), "fl
 export function preludeLines(used: ReadonlySet<string>): readonly string[] {
   const wanted = new Set(used);
   for (const name of used) for (const need of definitions[name]?.needs ?? []) wanted.add(need);
-  return Object.entries(definitions).flatMap(([name, definition]) => (wanted.has(name) ? definition.lines : []));
+  return Object.entries(definitions).flatMap(([name, definition]) =>
+    wanted.has(name) ? definition.lines : [],
+  );
 }

@@ -10,8 +10,16 @@ import { boolOperators, infixOperators } from "../c/infix.ts";
 import type { Printer } from "../c/print.ts";
 
 const typeNames: Readonly<Record<ValueType, string | undefined>> = {
-  bool: "bool", i32: "i32", u32: "u32", f32: "f32", f16: "f16", h2: "u32", b8x4: "u32",
-  i64: undefined, bf16: undefined, b8: undefined,
+  bool: "bool",
+  i32: "i32",
+  u32: "u32",
+  f32: "f32",
+  f16: "f16",
+  h2: "u32",
+  b8x4: "u32",
+  i64: undefined,
+  bf16: undefined,
+  b8: undefined,
 };
 
 export function typeName(type: ValueType): string {
@@ -46,7 +54,9 @@ export function wgslDialect(names: WgslNames): Dialect {
     },
     storeElement: (cx, buffer, index, value) => {
       const place = indexed(cx.buffer(buffer), index).text;
-      return names.atomics.has(buffer) ? `atomicStore(&${place}, ${value.text});` : `${place} = ${value.text};`;
+      return names.atomics.has(buffer)
+        ? `atomicStore(&${place}, ${value.text});`
+        : `${place} = ${value.text};`;
     },
   };
 }
@@ -62,13 +72,15 @@ const shared: Omit<Dialect, "thread" | "lane" | "block" | "size" | "element" | "
   pack: (_cx, parts, type) => pack(parts, type),
   unpack: (_cx, a, part, type) => unpack(a, part, type),
   declare: (_type, name, e) => `let ${name} = ${e.text};`,
-  declareVariable: (type, name, e) => (e === undefined ? `var ${name}: ${typeName(type)};` : `var ${name} = ${e.text};`),
+  declareVariable: (type, name, e) =>
+    e === undefined ? `var ${name}: ${typeName(type)};` : `var ${name} = ${e.text};`,
   assign: (_type, name, e) => `${name} = ${e.text};`,
   forLoop: (op, index, from, to) => {
     const suffix = op.index.type === "u32" ? "u" : "";
     return `for (var ${index} = ${from.text}; ${index} < ${within(to, levels.sum)}; ${index} += ${op.step}${suffix})`;
   },
-  atomic: (cx, op, index, value) => `${atomicFunctions[op.fn]}(&${indexed(cx.buffer(op.buffer), index).text}, ${value.text});`,
+  atomic: (cx, op, index, value) =>
+    `${atomicFunctions[op.fn]}(&${indexed(cx.buffer(op.buffer), index).text}, ${value.text});`,
   offset: (index, offset) => (offset === 0 ? index : infix("+", index, primary(String(offset)))),
   conditionalExpression: false,
   barrier: "workgroupBarrier();",
@@ -80,23 +92,35 @@ const shared: Omit<Dialect, "thread" | "lane" | "block" | "size" | "element" | "
 };
 
 const atomicFunctions: Readonly<Record<Op<"atomic">["fn"], string>> = {
-  add: "atomicAdd", and: "atomicAnd", or: "atomicOr", min: "atomicMin", max: "atomicMax",
+  add: "atomicAdd",
+  and: "atomicAnd",
+  or: "atomicOr",
+  min: "atomicMin",
+  max: "atomicMax",
 };
 
 /** A call. A comparison among several arguments is in parentheses: `f(a < b, c > d)` would read as a template. */
 function apply(name: string, ...args: readonly Expr[]): Expr {
   if (args.length === 1) return call(name, ...args);
-  return primary(`${name}(${args.map((arg) => (arg.level >= levels.sum ? arg.text : `(${arg.text})`)).join(", ")})`);
+  return primary(
+    `${name}(${args.map((arg) => (arg.level >= levels.sum ? arg.text : `(${arg.text})`)).join(", ")})`,
+  );
 }
 
 function literal(cx: Printer, type: ValueType, value: ScalarValue): Expr {
   if (typeof value === "boolean") return primary(String(value));
   invariant(typeof value === "number", "wgsl has no i64: legalize carries it in pairs");
   switch (type) {
-    case "u32": case "h2": case "b8x4": return primary(`${value}u`);
-    case "f32": return Number.isFinite(value) ? signed(floatText(value)) : primary(cx.use(nonFinite(value)));
-    case "f16": return halfOf(primary(`${value}u`), "x");
-    default: return signed(String(value));
+    case "u32":
+    case "h2":
+    case "b8x4":
+      return primary(`${value}u`);
+    case "f32":
+      return Number.isFinite(value) ? signed(floatText(value)) : primary(cx.use(nonFinite(value)));
+    case "f16":
+      return halfOf(primary(`${value}u`), "x");
+    default:
+      return signed(String(value));
   }
 }
 
@@ -111,36 +135,69 @@ function nonFinite(value: number): string {
 
 function binary(_cx: Printer, fn: BinaryFn, type: ValueType, a: Expr, b: Expr): Expr {
   if (fn === "min" || fn === "max") return apply(fn, a, b);
+  // Compilers of WGSL may take != for an ordered comparison, which is false on NaN; the negation of == is true.
+  if (fn === "ne" && type === "f32") return prefix("!", infix("==", a, b));
   const ofBools = type === "bool" ? boolOperators[fn] : undefined;
   return infix(ofBools ?? infixOperators[fn], a, b);
 }
 
 const unaryFunctions: Readonly<Partial<Record<UnaryFn, string>>> = {
-  abs: "abs", exp2: "exp2", log2: "log2", sin: "sin", cos: "cos", sqrt: "sqrt", rsqrt: "inverseSqrt", tanh: "tanh",
-  floor: "floor", ceil: "ceil", trunc: "trunc", "round-even": "round", popcount: "countOneBits", clz: "countLeadingZeros",
+  abs: "abs",
+  exp2: "exp2",
+  log2: "log2",
+  sin: "sin",
+  cos: "cos",
+  sqrt: "sqrt",
+  rsqrt: "inverseSqrt",
+  tanh: "tanh",
+  floor: "floor",
+  ceil: "ceil",
+  trunc: "trunc",
+  "round-even": "round",
+  popcount: "countOneBits",
+  clz: "countLeadingZeros",
 };
 
 function unary(_cx: Printer, fn: UnaryFn, type: ValueType, a: Expr): Expr {
   const name = unaryFunctions[fn];
   if (name !== undefined) return apply(name, a);
   switch (fn) {
-    case "neg": return type === "u32" ? infix("-", primary("0u"), a) : prefix("-", a);
-    case "not": return prefix(type === "bool" ? "!" : "~", a);
-    case "rcp": return infix("/", primary("1.0"), a);
-    default: throw new InternalError(`wgsl has no ${fn}`);
+    case "neg":
+      return type === "u32" ? infix("-", primary("0u"), a) : prefix("-", a);
+    case "not":
+      return prefix(type === "bool" ? "!" : "~", a);
+    case "rcp":
+      return infix("/", primary("1.0"), a);
+    default:
+      throw new InternalError(`wgsl has no ${fn}`);
   }
 }
 
 function convert(cx: Printer, from: ValueType, to: ValueType, storage: DType | undefined, a: Expr): Expr {
   switch (`${from}>${to}`) {
-    case "bool>i32": case "bool>u32": case "bool>f32": case "i32>f32": case "u32>f32": case "i32>u32": case "u32>i32": case "f16>f32":
+    case "bool>i32":
+    case "bool>u32":
+    case "bool>f32":
+    case "i32>f32":
+    case "u32>f32":
+    case "i32>u32":
+    case "u32>i32":
+    case "f16>f32":
       return apply(to, a);
-    case "i32>bool": return infix("!=", a, primary("0"));
-    case "u32>bool": return infix("!=", a, primary("0u"));
-    case "f32>bool": return infix("!=", a, primary("0.0"));
-    case "f32>i32": return apply(cx.use("to_i32"), a);
-    case "f32>u32": return apply(cx.use("to_u32"), a);
-    default: throw new InternalError(`wgsl has no convert from ${from} to ${to} (${storage ?? "no storage"}): legalize writes it as bits`);
+    case "i32>bool":
+      return infix("!=", a, primary("0"));
+    case "u32>bool":
+      return infix("!=", a, primary("0u"));
+    case "f32>bool":
+      return prefix("!", infix("==", a, primary("0.0")));
+    case "f32>i32":
+      return apply(cx.use("to_i32"), a);
+    case "f32>u32":
+      return apply(cx.use("to_u32"), a);
+    default:
+      throw new InternalError(
+        `wgsl has no convert from ${from} to ${to} (${storage ?? "no storage"}): legalize writes it as bits`,
+      );
   }
 }
 
@@ -157,7 +214,10 @@ function halfOf(word: Expr, part: "x" | "y"): Expr {
 }
 
 function wordOf(parts: readonly Expr[]): Expr {
-  return apply("pack2x16float", apply("vec2<f32>", ...parts.map((part) => (part.text === "0.0" ? part : apply("f32", part)))));
+  return apply(
+    "pack2x16float",
+    apply("vec2<f32>", ...parts.map((part) => (part.text === "0.0" ? part : apply("f32", part)))),
+  );
 }
 
 function pack(parts: readonly Expr[], type: ValueType): Expr {

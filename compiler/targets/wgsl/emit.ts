@@ -83,7 +83,9 @@ function printDeclarations(kernel: Kernel, printer: Printer, names: WgslNames, o
       continue;
     }
     const access = buffer.access === "read" ? "read" : "read_write";
-    out.line(`@group(0) @binding(${binding}) var<storage, ${access}> ${name}: array<${elementName(buffer, names)}>;`);
+    out.line(
+      `@group(0) @binding(${binding}) var<storage, ${access}> ${name}: array<${elementName(buffer, names)}>;`,
+    );
     binding += 1;
   }
   if (kernel.sizes.length > 0) {
@@ -98,7 +100,10 @@ function printDeclarations(kernel: Kernel, printer: Printer, names: WgslNames, o
 
 function elementName(buffer: Buffer, names: WgslNames): string {
   const { dtype } = buffer;
-  invariant(dtype === "f32" || dtype === "i32" || dtype === "u32" || dtype === "f16", `wgsl has no arrays of ${dtype}: legalize packs them`);
+  invariant(
+    dtype === "f32" || dtype === "i32" || dtype === "u32" || dtype === "f16",
+    `wgsl has no arrays of ${dtype}: legalize packs them`,
+  );
   return names.atomics.has(buffer) ? `atomic<${typeName(dtype)}>` : typeName(dtype);
 }
 

@@ -33,7 +33,11 @@ const values: Readonly<Record<string, string>> = {
   not_a_number: "0x7fc00000u",
 };
 
-export const preludeNames: readonly string[] = [...Object.keys(functions), ...Object.keys(values), ...Object.keys(values).map((name) => `${name}_bits`)];
+export const preludeNames: readonly string[] = [
+  ...Object.keys(functions),
+  ...Object.keys(values),
+  ...Object.keys(values).map((name) => `${name}_bits`),
+];
 
 export function preludeFunctions(used: ReadonlySet<string>): readonly string[] {
   return Object.entries(functions).flatMap(([name, lines]) => (used.has(name) ? [...lines, ""] : []));

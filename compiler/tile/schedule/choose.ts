@@ -10,14 +10,17 @@ import { chooseSweep, sweepProgram } from "./sweep.ts";
 
 export function schedule(source: KernelSource, caps: Caps): TileProgram {
   const program = choose(source, caps);
-  return source.place === undefined ? program : { ...program, body: [{ kind: "line", ...source.place }, ...program.body] };
+  return source.place === undefined
+    ? program
+    : { ...program, body: [{ kind: "line", ...source.place }, ...program.body] };
 }
 
 function choose(source: KernelSource, caps: Caps): TileProgram {
   if (isLoop(source)) {
     const contraction = asContraction(source.node);
     const tiles = contraction === undefined ? undefined : chooseContraction(source.node, contraction, caps);
-    if (contraction !== undefined && tiles !== undefined) return contractionProgram(source, contraction, caps, tiles);
+    if (contraction !== undefined && tiles !== undefined)
+      return contractionProgram(source, contraction, caps, tiles);
     return sweepProgram(source, chooseSweep(source.node, caps));
   }
   if (isScatter(source)) return scatterProgram(source, caps);

@@ -16,7 +16,16 @@ import { ceildiv, constant, type Dim } from "../../types/dim.ts";
 import { dtypes, type DType } from "../../types/dtype.ts";
 import * as t from "../build.ts";
 import type { Axis, Counter, SharedTile, Tile, TileExpr, TileOp, TileProgram } from "../ir.ts";
-import { axesOf, constantOf, contiguousAxis, factorsOf, powerOfTwoFactor, readsOf, sweepsOf, volume } from "./analysis.ts";
+import {
+  axesOf,
+  constantOf,
+  contiguousAxis,
+  factorsOf,
+  powerOfTwoFactor,
+  readsOf,
+  sweepsOf,
+  volume,
+} from "./analysis.ts";
 import { fragment, type Fragment } from "./fragments.ts";
 import { declareBuffers, type KernelSource } from "./source.ts";
 import { translator } from "./translate.ts";
@@ -37,7 +46,8 @@ export function asContraction(loop: LoopNode): Contraction | undefined {
   if (loop.results.some((result) => result.axes.length > loop.axes.length)) return undefined;
   const products: { left: Scalar; right: Scalar }[] = [];
   for (const carrier of loop.carriers) {
-    const factors = carrier.monoid === "sum" && carrier.lift.type === "f32" ? factorsOf(carrier.lift) : undefined;
+    const factors =
+      carrier.monoid === "sum" && carrier.lift.type === "f32" ? factorsOf(carrier.lift) : undefined;
     if (factors === undefined) return undefined;
     products.push({ left: factors[0], right: factors[1] });
   }
@@ -68,7 +78,12 @@ export function asContraction(loop: LoopNode): Contraction | undefined {
   return { batch, m: ms, n: ns, products: sided };
 }
 
-function sideOf(a: Scalar, b: Scalar, m: readonly number[], n: readonly number[]): { left: Scalar; right: Scalar } | undefined {
+function sideOf(
+  a: Scalar,
+  b: Scalar,
+  m: readonly number[],
+  n: readonly number[],
+): { left: Scalar; right: Scalar } | undefined {
   const [inA, inB] = [axesOf(a), axesOf(b)];
   const moves = (axes: Set<number>, by: readonly number[]): boolean => by.some((k) => axes.has(k));
   if (!moves(inA, n) && !moves(inB, m)) return { left: a, right: b };
@@ -96,20 +111,26 @@ export function factorDType(loop: LoopNode, factor: Scalar): DType {
   }
   if (factor.kind === "apply" && factor.fn === "select") {
     const [, a, b] = factor.args;
-    if (a !== undefined && b !== undefined && b.kind === "const" && b.value === 0) return factorDType(loop, a);
-    if (a !== undefined && b !== undefined && a.kind === "const" && a.value === 0) return factorDType(loop, b);
+    if (a !== undefined && b !== undefined && b.kind === "const" && b.value === 0)
+      return factorDType(loop, a);
+    if (a !== undefined && b !== undefined && a.kind === "const" && a.value === 0)
+      return factorDType(loop, b);
   }
   return "f32";
 }
 
 export function contractionProgram(
-  source: KernelSource<LoopNode>, contraction: Contraction, caps: Caps, shape: ContractionShape,
+  source: KernelSource<LoopNode>,
+  contraction: Contraction,
+  caps: Caps,
+  shape: ContractionShape,
 ): TileProgram {
   const loop = source.node;
   const b = new t.TileBuilder();
   const buffers = declareBuffers(b, source);
   const extents = (axes: readonly number[]): Dim[] => axes.map((k) => axisExtent(loop, k));
-  const sizeOf = (axes: readonly number[]): Dim => volume(axes.map((k) => ({ name: "", extent: axisExtent(loop, k) })));
+  const sizeOf = (axes: readonly number[]): Dim =>
+    volume(axes.map((k) => ({ name: "", extent: axisExtent(loop, k) })));
   const [mCount, nCount, kCount] = [sizeOf(contraction.m), sizeOf(contraction.n), volume(loop.over)];
 
   const batchBlock = b.counter("batch", sizeOf(contraction.batch));
@@ -124,18 +145,33 @@ export function contractionProgram(
   /** Index expressions of all loop axes at position (m, n, k) of the matrices. */
   const axesAt = (m: TileExpr, n: TileExpr, k: TileExpr): TileExpr[] => {
     const axes: TileExpr[] = [];
-    contraction.batch.forEach((axis, i) => { axes[axis] = batchIndices[i] ?? t.int(0); });
+    contraction.batch.forEach((axis, i) => {
+      axes[axis] = batchIndices[i] ?? t.int(0);
+    });
     const mi = t.unflatten(m, extents(contraction.m));
-    contraction.m.forEach((axis, i) => { axes[axis] = mi[i] ?? t.int(0); });
+    contraction.m.forEach((axis, i) => {
+      axes[axis] = mi[i] ?? t.int(0);
+    });
     const ni = t.unflatten(n, extents(contraction.n));
-    contraction.n.forEach((axis, i) => { axes[axis] = ni[i] ?? t.int(0); });
-    axes.push(...t.unflatten(k, loop.over.map((axis) => axis.extent)));
+    contraction.n.forEach((axis, i) => {
+      axes[axis] = ni[i] ?? t.int(0);
+    });
+    axes.push(
+      ...t.unflatten(
+        k,
+        loop.over.map((axis) => axis.extent),
+      ),
+    );
     return axes;
   };
 
   const layout = accumulatorLayout(b, shape);
   const carriers = loop.carriers.map((carrier) => b.tile(carrier.name, "f32", layout.axes));
-  const body: TileOp[] = carriers.map((tile) => ({ kind: "var", tile, init: { kind: "const", type: "f32", value: 0 } }));
+  const body: TileOp[] = carriers.map((tile) => ({
+    kind: "var",
+    tile,
+    init: { kind: "const", type: "f32", value: 0 },
+  }));
   const inner: TileOp[] = [];
   const zero: TileExpr = { kind: "const", type: "f32", value: 0 };
 
@@ -151,7 +187,9 @@ export function contractionProgram(
       const axes = side === "m" ? axesAt(index, t.int(0), k) : axesAt(t.int(0), index, k);
       const tile = b.tile(side === "m" ? "a" : "b", "f32", local.axes);
       inner.push({
-        kind: "let", tile, otherwise: zero,
+        kind: "let",
+        tile,
+        otherwise: zero,
         expr: translator({ axes, carriers: [], inputs: buffers.inputs })(factor),
         where: guard(index, side === "m" ? mCount : nCount, side === "m" ? shape.m : shape.n),
       });
@@ -171,9 +209,17 @@ export function contractionProgram(
       const known = tiles.get(factor);
       if (known !== undefined) return known;
       const tile = stageFactor(b, loop, factor, {
-        name, side, shape, caps, threads: layout.threads, loads, puts,
-        base: side === "m" ? mBase : nBase, count: side === "m" ? mCount : nCount,
-        kBase, kCount,
+        name,
+        side,
+        shape,
+        caps,
+        threads: layout.threads,
+        loads,
+        puts,
+        base: side === "m" ? mBase : nBase,
+        count: side === "m" ? mCount : nCount,
+        kBase,
+        kCount,
         expr: (row, k) => {
           const axes = side === "m" ? axesAt(row, t.int(0), k) : axesAt(t.int(0), row, k);
           return translator({ axes, carriers: [], inputs: buffers.inputs })(factor);
@@ -192,7 +238,15 @@ export function contractionProgram(
       const acc = carriers[c];
       invariant(acc !== undefined, "a carrier has a tile");
       if (shape.instruction !== undefined) {
-        inner.push({ kind: "mma", acc, a: left, b: right, m: layout.m.row, n: layout.n.row, instruction: shape.instruction });
+        inner.push({
+          kind: "mma",
+          acc,
+          a: left,
+          b: right,
+          m: layout.m.row,
+          n: layout.n.row,
+          instruction: shape.instruction,
+        });
       } else {
         inner.push(scalarProducts(b, acc, left, right, layout, shape));
       }
@@ -209,12 +263,25 @@ export function contractionProgram(
     const buffer = buffers.outputs[k];
     invariant(buffer !== undefined, "each result has a buffer");
     body.push({
-      kind: "store", buffer, index: result.axes.map((axis) => axes[axis] ?? t.int(0)), expr: translate(result.value),
-      axes: layout.axes, where, bounds: "proved",
+      kind: "store",
+      buffer,
+      index: result.axes.map((axis) => axes[axis] ?? t.int(0)),
+      expr: translate(result.value),
+      axes: layout.axes,
+      where,
+      bounds: "proved",
     });
   });
   const blocks: Counter[] = [batchBlock, mBlock, nBlock];
-  return { name: source.name, summary: source.summary, threads: layout.threads, blocks, buffers: b.buffers, shared: b.shared, body };
+  return {
+    name: source.name,
+    summary: source.summary,
+    threads: layout.threads,
+    blocks,
+    buffers: b.buffers,
+    shared: b.shared,
+    body,
+  };
 }
 
 function axisExtent(loop: LoopNode, k: number): Dim {
@@ -230,16 +297,30 @@ function guard(index: TileExpr, count: Dim, tile: number): TileExpr | undefined 
 }
 
 function multiplyAdd(acc: Tile, a: TileExpr, bb: TileExpr): TileOp {
-  return { kind: "update", tile: acc, expr: t.apply("add", "f32", [t.apply("mul", "f32", [a, bb]), t.valueOf(acc)]) };
+  return {
+    kind: "update",
+    tile: acc,
+    expr: t.apply("add", "f32", [t.apply("mul", "f32", [a, bb]), t.valueOf(acc)]),
+  };
 }
 
 /** acc += a . b on scalars: for each k a row of a and a row of b go to registers, then every pair is multiplied. */
-function scalarProducts(b: t.TileBuilder, acc: Tile, left: SharedTile, right: SharedTile, layout: Fragment, shape: ContractionShape): TileOp {
+function scalarProducts(
+  b: t.TileBuilder,
+  acc: Tile,
+  left: SharedTile,
+  right: SharedTile,
+  layout: Fragment,
+  shape: ContractionShape,
+): TileOp {
   const k = b.counter("k", constant(shape.k));
   const row = (shared: SharedTile, local: Fragment["m"], name: string): { op: TileOp; value: TileExpr } => {
     const tile = b.tile(name, "f32", local.axes);
     const expr: TileExpr = { kind: "shared", type: "f32", tile: shared, index: [t.at(k), local.row] };
-    return { op: { kind: "let", tile, expr, where: undefined, otherwise: undefined }, value: t.valueOf(tile) };
+    return {
+      op: { kind: "let", tile, expr, where: undefined, otherwise: undefined },
+      value: t.valueOf(tile),
+    };
   };
   const a = row(left, layout.m, "a");
   const c = row(right, layout.n, "b");
@@ -276,7 +357,9 @@ function stageFactor(b: t.TileBuilder, loop: LoopNode, factor: Scalar, s: Stagin
     ? b.sharedTile(s.name, dtype, [rows, depth], 16 / dtypes[dtype].bytes)
     : b.sharedTile(s.name, dtype, [depth, rows], 4);
 
-  const moving = readsOf([factor]).map(contiguousAxis).find((axis) => axis !== undefined);
+  const moving = readsOf([factor])
+    .map(contiguousAxis)
+    .find((axis) => axis !== undefined);
   const alongK = moving === undefined || moving >= loop.axes.length;
   const bytes = narrowRead(loop, factor);
   const wide = Math.max(1, Math.floor(s.caps.vectorBytes / bytes));
@@ -294,7 +377,10 @@ function stageFactor(b: t.TileBuilder, loop: LoopNode, factor: Scalar, s: Stagin
   const ot = b.threadAxis(`${s.name}_o`, otherThreads, lineThreads);
   const lt = b.threadAxis(`${s.name}_l`, lineThreads, 1);
   const v = b.registerAxis(`${s.name}_v`, vector);
-  const onLine = t.plus(t.times(t.plus(t.times(t.along(w), t.int(lineThreads)), t.along(lt)), t.int(vector)), t.along(v));
+  const onLine = t.plus(
+    t.times(t.plus(t.times(t.along(w), t.int(lineThreads)), t.along(lt)), t.int(vector)),
+    t.along(v),
+  );
   const onOther = t.plus(t.times(t.along(u), t.int(otherThreads)), t.along(ot));
   const [row, k] = alongK ? [onOther, onLine] : [onLine, onOther];
   const rowIndex = t.plus(s.base, row);
@@ -305,8 +391,22 @@ function stageFactor(b: t.TileBuilder, loop: LoopNode, factor: Scalar, s: Stagin
   const axes: Axis[] = [u, w, ot, lt, v];
   const value = b.tile(`${s.name}_value`, "f32", axes);
   const otherwise: TileExpr = { kind: "const", type: "f32", value: 0 };
-  s.loads.push({ kind: "let", tile: value, expr: s.expr(rowIndex, kIndex), where: t.both(inRange, spare), otherwise });
-  s.puts.push({ kind: "put", shared: tile, index: matrix ? [row, k] : [k, row], axes, expr: t.valueOf(value), where: spare, otherwise: undefined });
+  s.loads.push({
+    kind: "let",
+    tile: value,
+    expr: s.expr(rowIndex, kIndex),
+    where: t.both(inRange, spare),
+    otherwise,
+  });
+  s.puts.push({
+    kind: "put",
+    shared: tile,
+    index: matrix ? [row, k] : [k, row],
+    axes,
+    expr: t.valueOf(value),
+    where: spare,
+    otherwise: undefined,
+  });
   return tile;
 }
 
@@ -327,7 +427,11 @@ function accumulatorLayout(b: t.TileBuilder, shape: ContractionShape): Fragment 
 // ---------------------------------------------------------------- choice
 
 /** Picks tiles by the matrices' sizes, the factors' dtypes and what the target has. Undefined: not worth tiling. */
-export function chooseContraction(loop: LoopNode, contraction: Contraction, caps: Caps): ContractionShape | undefined {
+export function chooseContraction(
+  loop: LoopNode,
+  contraction: Contraction,
+  caps: Caps,
+): ContractionShape | undefined {
   const size = (axes: readonly number[]): number | undefined =>
     constantOf(volume(axes.map((k) => ({ name: "", extent: axisExtent(loop, k) }))));
   const m = size(contraction.m);
@@ -337,9 +441,17 @@ export function chooseContraction(loop: LoopNode, contraction: Contraction, caps
   if (caps.maxThreads === 1) return { m: 4, n: 4, k: 1, instruction: undefined, across: { m: 1, n: 1 } };
   const instruction = matrixInstruction(loop, contraction, caps);
   const mTile = tileFor(m, instruction === undefined ? [64, 32, 16] : [128, 64, 32, 16]);
-  const nTile = tileFor(n, instruction === undefined ? [64, 32, 16] : [128, 64, 32]);
+  // Several sums share the left tile, but each has an accumulator and a right tile of its own in registers.
+  const wide = contraction.products.length > 1 ? [64, 32] : [128, 64, 32];
+  const nTile = tileFor(n, instruction === undefined ? [64, 32, 16] : wide);
   if (instruction === undefined) {
-    return { m: mTile, n: nTile, k: 16, instruction, across: { m: Math.min(16, mTile / 4), n: Math.min(16, nTile / 4) } };
+    return {
+      m: mTile,
+      n: nTile,
+      k: 16,
+      instruction,
+      across: { m: Math.min(16, mTile / 4), n: Math.min(16, nTile / 4) },
+    };
   }
   const warpsM = Math.min(mTile / 16, 2);
   const warpsN = Math.max(1, Math.min(nTile / 32, 8 / warpsM));

@@ -34,7 +34,10 @@ function scalarFragment(b: t.TileBuilder, shape: FragmentShape): Fragment {
     const repeat = b.registerAxis(`${name}_r`, perThread / width);
     const thread = b.threadAxis(`${name}_t`, count, stride);
     const within = b.registerAxis(`${name}_i`, width);
-    const row = t.plus(t.plus(t.times(t.along(repeat), t.int(count * width)), t.times(t.along(thread), t.int(width))), t.along(within));
+    const row = t.plus(
+      t.plus(t.times(t.along(repeat), t.int(count * width)), t.times(t.along(thread), t.int(width))),
+      t.along(within),
+    );
     return { row, axes: [repeat, thread, within] };
   };
   const m = side("m", shape.m, across.m, across.n);
@@ -70,4 +73,3 @@ function mmaFragment(b: t.TileBuilder, shape: FragmentShape): Fragment {
     n: { row: n, axes: [warpN, tileN, quad, pair] },
   };
 }
-

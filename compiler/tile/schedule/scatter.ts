@@ -32,7 +32,10 @@ export function scatterProgram(source: KernelSource<ScatterNode>, caps: Caps): T
   const point = t.plus(t.times(t.at(blocks), t.int(threads)), t.along(lane));
   const known = constantOf(count);
   const inRange = known !== undefined && known % threads === 0 ? undefined : t.less(point, t.size(count));
-  const axes = t.unflatten(point, node.axes.map((axis) => axis.extent));
+  const axes = t.unflatten(
+    point,
+    node.axes.map((axis) => axis.extent),
+  );
   // The value may read the base only through the output, which holds it.
   const translate = translator({ axes, carriers: [], inputs: inputs.map((buffer) => buffer ?? target) });
   return {
@@ -42,14 +45,16 @@ export function scatterProgram(source: KernelSource<ScatterNode>, caps: Caps): T
     blocks: [blocks],
     buffers: b.buffers,
     shared: [],
-    body: [{
-      kind: "store",
-      buffer: target,
-      index: node.target.map(translate),
-      expr: translate(node.value),
-      axes: [lane],
-      where: t.both(inRange, translate(node.keep)),
-      bounds: "drop",
-    }],
+    body: [
+      {
+        kind: "store",
+        buffer: target,
+        index: node.target.map(translate),
+        expr: translate(node.value),
+        axes: [lane],
+        where: t.both(inRange, translate(node.keep)),
+        bounds: "drop",
+      },
+    ],
   };
 }

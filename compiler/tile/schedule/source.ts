@@ -28,6 +28,7 @@ export function declareBuffers(b: TileBuilder, source: KernelSource): DeclaredBu
     return b.buffer(source.inputNames[k] ?? `in${k}`, type.dtype, type.shape, "read");
   });
   const outputs = source.node.types.map((type, k) =>
-    b.buffer(source.outputNames[k] ?? `out${k}`, type.dtype, type.shape, "write"));
+    b.buffer(source.outputNames[k] ?? `out${k}`, type.dtype, type.shape, "write"),
+  );
   return { inputs, outputs };
 }

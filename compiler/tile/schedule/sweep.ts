@@ -17,7 +17,15 @@ import type { LoopNode, LoopResult } from "../../tensor/ir.ts";
 import { ceildiv, constant, type Dim } from "../../types/dim.ts";
 import * as t from "../build.ts";
 import type { Axis, GlobalBuffer, TileExpr, TileOp, TileProgram } from "../ir.ts";
-import { constantOf, contiguousAxis, narrowestBytes, powerOfTwoFactor, readsOf, sweepsOf, volume } from "./analysis.ts";
+import {
+  constantOf,
+  contiguousAxis,
+  narrowestBytes,
+  powerOfTwoFactor,
+  readsOf,
+  sweepsOf,
+  volume,
+} from "./analysis.ts";
 import { declareBuffers, type KernelSource } from "./source.ts";
 import { translator } from "./translate.ts";
 
@@ -53,7 +61,10 @@ export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape):
   const rowTile = extentOf(shape.rows);
   const columnTile = extentOf(shape.columns);
   const blocks = b.counter("block", ceildiv(rowCount, constant(rowTile)));
-  const chunks = b.counter("chunk", shape.resident ? constant(1) : ceildiv(columnCount, constant(columnTile)));
+  const chunks = b.counter(
+    "chunk",
+    shape.resident ? constant(1) : ceildiv(columnCount, constant(columnTile)),
+  );
 
   const row = position(t.at(blocks), shape.rows, rowAxes);
   const column = position(t.at(chunks), shape.columns, columnAxes);
@@ -62,10 +73,20 @@ export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape):
 
   // Flattened rows follow the first result's order, so that stores run along memory.
   const order = rowOrder(loop);
-  const rowIndices = t.unflatten(row, order.map((k) => axisExtent(loop, k)));
+  const rowIndices = t.unflatten(
+    row,
+    order.map((k) => axisExtent(loop, k)),
+  );
   const axes: TileExpr[] = [];
-  order.forEach((k, i) => { axes[k] = rowIndices[i] ?? t.int(0); });
-  axes.push(...t.unflatten(column, loop.over.map((axis) => axis.extent)));
+  order.forEach((k, i) => {
+    axes[k] = rowIndices[i] ?? t.int(0);
+  });
+  axes.push(
+    ...t.unflatten(
+      column,
+      loop.over.map((axis) => axis.extent),
+    ),
+  );
 
   const sweeps = sweepsOf(loop);
   const carriers: (TileExpr | undefined)[] = loop.carriers.map(() => undefined);
@@ -87,9 +108,17 @@ export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape):
       const monoid = monoidOf(carrier.monoid);
       const partial = b.tile(`${carrier.name}_part`, carrier.lift.type, partialAxes);
       const identity = monoid.identity(carrier.lift.type);
-      body.push({ kind: "var", tile: partial, init: { kind: "const", type: carrier.lift.type, value: identity } });
+      body.push({
+        kind: "var",
+        tile: partial,
+        init: { kind: "const", type: carrier.lift.type, value: identity },
+      });
       folds.push({
-        kind: "fold", tile: partial, monoid: carrier.monoid, expr: translate(carrier.lift), over: foldAxes,
+        kind: "fold",
+        tile: partial,
+        monoid: carrier.monoid,
+        expr: translate(carrier.lift),
+        over: foldAxes,
         where: t.both(rowGuard, columnGuard),
       });
       const total = b.tile(carrier.name, carrier.lift.type, rowAxes);
@@ -111,17 +140,34 @@ export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape):
       where: everywhere ? t.both(rowGuard, columnGuard) : rowGuard,
       bounds: "proved",
     }));
-  const overAll = (result: LoopResult): boolean => result.axes.length > loop.axes.length || loop.over.length === 0;
+  const overAll = (result: LoopResult): boolean =>
+    result.axes.length > loop.axes.length || loop.over.length === 0;
   const pairs = loop.results.map((result, k): readonly [LoopResult, GlobalBuffer] => {
     const buffer = buffers.outputs[k];
     invariant(buffer !== undefined, "each result has a buffer");
     return [result, buffer];
   });
-  body.push(...stores(pairs.filter(([result]) => !overAll(result)), false));
-  const everywhere = stores(pairs.filter(([result]) => overAll(result)), true);
+  body.push(
+    ...stores(
+      pairs.filter(([result]) => !overAll(result)),
+      false,
+    ),
+  );
+  const everywhere = stores(
+    pairs.filter(([result]) => overAll(result)),
+    true,
+  );
   if (everywhere.length > 0) inChunks(everywhere);
 
-  return { name: source.name, summary: source.summary, threads, blocks: [blocks], buffers: b.buffers, shared: b.shared, body };
+  return {
+    name: source.name,
+    summary: source.summary,
+    threads,
+    blocks: [blocks],
+    buffers: b.buffers,
+    shared: b.shared,
+    body,
+  };
 }
 
 function extentOf(side: Side): number {
@@ -211,7 +257,12 @@ function rowShape(loop: LoopNode, caps: Caps, wide: number): SweepShape {
   const known = constantOf(columns);
   if (caps.maxThreads === 1) {
     const resident = known !== undefined && known <= caps.registers / 2;
-    return { rows: one, columns: { threads: 1, unroll: resident ? known : 1, vector: 1 }, resident, along: "columns" };
+    return {
+      rows: one,
+      columns: { threads: 1, unroll: resident ? known : 1, vector: 1 },
+      resident,
+      along: "columns",
+    };
   }
   const vector = powerOfTwoFactor(columns, wide);
   const full = Math.min(256, caps.maxThreads);
@@ -224,17 +275,31 @@ function rowShape(loop: LoopNode, caps: Caps, wide: number): SweepShape {
     let lanes = 1;
     while (lanes < 32 && lanes * 2 <= accesses) lanes *= 2;
     const unroll = Math.ceil(accesses / lanes);
-    return { rows: { threads: full / lanes, unroll: 1, vector: 1 }, columns: { threads: lanes, unroll, vector }, resident: true, along: "columns" };
+    return {
+      rows: { threads: full / lanes, unroll: 1, vector: 1 },
+      columns: { threads: lanes, unroll, vector },
+      resident: true,
+      along: "columns",
+    };
   }
   const best = bestThreads(accesses, vector, caps);
   if (best !== undefined) {
-    return { rows: one, columns: { threads: best.threads, unroll: best.unroll, vector }, resident: true, along: "columns" };
+    return {
+      rows: one,
+      columns: { threads: best.threads, unroll: best.unroll, vector },
+      resident: true,
+      along: "columns",
+    };
   }
   return { rows: one, columns: { threads: full, unroll: 4, vector }, resident: false, along: "columns" };
 }
 
 /** Threads and accesses a thread that cover a row within the registers, exactly where that can be had. */
-function bestThreads(accesses: number, vector: number, caps: Caps): { readonly threads: number; readonly unroll: number } | undefined {
+function bestThreads(
+  accesses: number,
+  vector: number,
+  caps: Caps,
+): { readonly threads: number; readonly unroll: number } | undefined {
   const most = Math.min(1024, caps.maxThreads);
   const step = caps.subgroup > 1 ? caps.subgroup : 32;
   let best: { threads: number; unroll: number; waste: number } | undefined;
@@ -243,7 +308,8 @@ function bestThreads(accesses: number, vector: number, caps: Caps): { readonly t
     if (unroll * vector > residentElements) continue;
     // Without shuffles a block reduces by halving, which wants a power of two.
     if (caps.subgroup === 1 && (threads & (threads - 1)) !== 0) continue;
-    const waste = (unroll * threads) / accesses + (unroll > 4 ? 0.02 * (unroll - 4) : 0) + (threads > 512 ? 0.1 : 0);
+    const waste =
+      (unroll * threads) / accesses + (unroll > 4 ? 0.02 * (unroll - 4) : 0) + (threads > 512 ? 0.1 : 0);
     if (best === undefined || waste < best.waste - 1e-9) best = { threads, unroll, waste };
   }
   return best;
@@ -259,7 +325,8 @@ function columnShape(loop: LoopNode, caps: Caps, wide: number): SweepShape {
   // Neighbouring threads along the rows, but no more than leave blocks for the whole device: at least 32 bytes' worth.
   const count = constantOf(rows);
   let rowThreads = 32;
-  while (rowThreads > 4 && count !== undefined && count / (rowThreads * vector) < 2 * caps.units) rowThreads /= 2;
+  while (rowThreads > 4 && count !== undefined && count / (rowThreads * vector) < 2 * caps.units)
+    rowThreads /= 2;
   const columnThreads = Math.max(1, Math.min(threads / rowThreads, known ?? threads));
   let split = 1;
   while (split * 2 <= columnThreads) split *= 2;

@@ -14,7 +14,10 @@ test("a contraction in JavaScript reaches half a GFLOP/s", async () => {
     run([a, w, y], [], columns / 4, rows / 4, 1);
     best = Math.min(best, performance.now() - start);
   }
-  const wanted = Array.from({ length: inner }, (_, k) => (a[5 * inner + k] ?? 0) * (w[k * columns + 7] ?? 0)).reduce((sum, x) => sum + x, 0);
+  const wanted = Array.from(
+    { length: inner },
+    (_, k) => (a[5 * inner + k] ?? 0) * (w[k * columns + 7] ?? 0),
+  ).reduce((sum, x) => sum + x, 0);
   expect(y[5 * columns + 7]).toBe(wanted);
   expect((2e-6 * rows * columns * inner) / best).toBeGreaterThan(0.5);
 });

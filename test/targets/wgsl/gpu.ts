@@ -39,15 +39,29 @@ interface Engine {
 }
 
 function dawnEngine(): Engine {
-  return { command: process.execPath, args: [worker], env: existsSync(swiftShader) ? { VK_DRIVER_FILES: swiftShader } : {} };
+  return {
+    command: process.execPath,
+    args: [worker],
+    env: existsSync(swiftShader) ? { VK_DRIVER_FILES: swiftShader } : {},
+  };
 }
 
 function wgpuEngine(): Engine {
   const deno = fileURLToPath(new URL("../../../node_modules/.bin/deno", import.meta.url));
   return {
     command: deno,
-    args: ["run", "--no-lock", "--no-config", "--node-modules-dir=none", "--unstable-webgpu", "--allow-all", worker],
-    env: existsSync(lavapipe) ? { VK_DRIVER_FILES: lavapipe, DENO_NO_UPDATE_CHECK: "1" } : { DENO_NO_UPDATE_CHECK: "1" },
+    args: [
+      "run",
+      "--no-lock",
+      "--no-config",
+      "--node-modules-dir=none",
+      "--unstable-webgpu",
+      "--allow-all",
+      worker,
+    ],
+    env: existsSync(lavapipe)
+      ? { VK_DRIVER_FILES: lavapipe, DENO_NO_UPDATE_CHECK: "1" }
+      : { DENO_NO_UPDATE_CHECK: "1" },
   };
 }
 
@@ -74,30 +88,44 @@ async function open(engine: Engine): Promise<Gpu> {
         modules = 0;
       }
       modules += 1;
-      const run = job.run === undefined ? undefined : { ...job.run, buffers: job.run.buffers.map((bytes) => Buffer.from(bytes).toString("base64")) };
+      const run =
+        job.run === undefined
+          ? undefined
+          : { ...job.run, buffers: job.run.buffers.map((bytes) => Buffer.from(bytes).toString("base64")) };
       const answer = await child.ask({ ...job, run });
       if (typeof answer["error"] === "string") throw new Error(`${answer["error"]}\n${numbered(job.text)}`);
       const buffers = answer["buffers"];
-      return Array.isArray(buffers) ? buffers.map((text) => new Uint8Array(Buffer.from(String(text), "base64"))) : [];
+      return Array.isArray(buffers)
+        ? buffers.map((text) => new Uint8Array(Buffer.from(String(text), "base64")))
+        : [];
     },
     close: () => child.close(),
   };
 }
 
 function numbered(text: string): string {
-  return text.split("\n").map((line, k) => `${String(k + 1).padStart(4)} ${line}`).join("\n");
+  return text
+    .split("\n")
+    .map((line, k) => `${String(k + 1).padStart(4)} ${line}`)
+    .join("\n");
 }
 
 type Answer = Readonly<Record<string, unknown>>;
 
 class Child {
   readonly #process: ChildProcessWithoutNullStreams;
-  readonly #waiting: { readonly resolve: (answer: Answer) => void; readonly reject: (error: Error) => void }[] = [];
+  readonly #waiting: {
+    readonly resolve: (answer: Answer) => void;
+    readonly reject: (error: Error) => void;
+  }[] = [];
   readonly hello: Promise<Answer>;
   #stderr = "";
 
   constructor(engine: Engine) {
-    this.#process = spawn(engine.command, engine.args, { env: { ...process.env, ...engine.env }, stdio: "pipe" });
+    this.#process = spawn(engine.command, engine.args, {
+      env: { ...process.env, ...engine.env },
+      stdio: "pipe",
+    });
     this.hello = this.#answer();
     createInterface({ input: this.#process.stdout }).on("line", (line) => {
       if (line.startsWith("{")) this.#waiting.shift()?.resolve(JSON.parse(line) as Answer);
@@ -106,7 +134,8 @@ class Child {
       this.#stderr = (this.#stderr + chunk.toString()).slice(-4000);
     });
     this.#process.on("exit", (code, signal) => {
-      for (const { reject } of this.#waiting.splice(0)) reject(new Error(`the GPU process ended (${code ?? signal}): ${this.#stderr}`));
+      for (const { reject } of this.#waiting.splice(0))
+        reject(new Error(`the GPU process ended (${code ?? signal}): ${this.#stderr}`));
     });
   }
 

@@ -24,10 +24,26 @@ test("shuffles within four lanes", async () => {
   b.store(sums, at, [b.add(pairs, b.shuffleXor(pairs, 2))]);
   const wide = b.mul(b.convert(at, "i64"), b.constant("i64", 10n ** 12n));
   b.store(turned, at, [b.shuffleIndex(wide, b.sub(b.i32(3), b.lane()))]);
-  const kernel = b.finish({ name: "lanes", grid: [constant(2), constant(1), constant(1)], summary: "Sums of four.", files: [] });
-  const run = { kernel, buffers: [new Uint8Array(Float32Array.from([1, 2, 3, 4, 50, 60, 70, 80]).buffer), new Uint8Array(32), new Uint8Array(64)], sizes: [], grid: [2, 1, 1] as const };
+  const kernel = b.finish({
+    name: "lanes",
+    grid: [constant(2), constant(1), constant(1)],
+    summary: "Sums of four.",
+    files: [],
+  });
+  const run = {
+    kernel,
+    buffers: [
+      new Uint8Array(Float32Array.from([1, 2, 3, 4, 50, 60, 70, 80]).buffer),
+      new Uint8Array(32),
+      new Uint8Array(64),
+    ],
+    sizes: [],
+    grid: [2, 1, 1] as const,
+  };
   const wanted = runInterpreted(run, 4);
-  expect([...new Float32Array(wanted[1]?.slice().buffer ?? new ArrayBuffer(0))]).toEqual([10, 10, 10, 10, 260, 260, 260, 260]);
+  expect([...new Float32Array(wanted[1]?.slice().buffer ?? new ArrayBuffer(0))]).toEqual([
+    10, 10, 10, 10, 260, 260, 260, 260,
+  ]);
   expect(gpu.features).toContain("subgroups");
   expect(await runWgsl(run, wgslSubgroupCaps, gpu)).toEqual(wanted);
 });
