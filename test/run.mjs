@@ -61,9 +61,11 @@ if (existsSync(file)) {
   counts.failed += results.testResults.filter(
     (suite) => suite.status === "failed" && suite.assertionResults.length === 0,
   ).length;
-  const skipped = results.numPendingTests + (results.numTodoTests ?? 0);
-  if (skipped > 0) console.log(`${skipped} skipped`);
-  if (skipped > 0 && required.length > 0) counts.failed += skipped;
+  // What needs a tool that is required and missing has failed above; the rest writes fixtures, when asked to.
+  for (const suite of results.testResults) {
+    for (const one of suite.assertionResults)
+      if (one.status === "pending" || one.status === "skipped") console.log(`skipped: ${one.fullName}`);
+  }
 } else {
   counts.failed += 1;
 }
