@@ -176,7 +176,7 @@ function writeRegister(cx: Emission, register: Register, type: string, text: str
     case "b32":
       return `I[${at}] = ${text};`;
     default:
-      return `I[${at}] = ${bits === 16 ? `(${text}) & ${width === 8 && !type.startsWith("s") ? 255 : 65535}` : extend(type, text)};`;
+      return `I[${at}] = ${bits === 16 ? `${extend(type, text)} & 65535` : extend(type, text)};`;
   }
 }
 

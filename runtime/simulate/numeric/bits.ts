@@ -48,7 +48,13 @@ export function brev64(a: bigint): bigint {
   return (BigInt(brev32(lowWord(a))) << 32n) | BigInt(brev32(highWord(a)));
 }
 
-/** A field of `length` bits from `position`; position and length count modulo 256, as in 9.7.1.19. */
+/**
+ * What positions and lengths of a bit field count modulo: 256 for 32 bits, as 9.7.1.19 says. For 64 bits it says the
+ * same, but Hopper, which has no such instruction, takes all 32 bits of both.
+ */
+const fieldMask = (bits: number): number => (bits === 64 ? 0xffffffff : 255);
+
+/** A field of `length` bits from `position`. */
 export function bfe(
   a: number | bigint,
   position: number,
@@ -56,15 +62,16 @@ export function bfe(
   bits: number,
   signed: boolean,
 ): number | bigint {
-  const start = BigInt(position & 255);
-  const size = length & 255;
+  const mask = fieldMask(bits);
+  const start = Math.min((position & mask) >>> 0, bits);
+  const size = Math.min((length & mask) >>> 0, bits);
   const value = BigInt.asUintN(bits, BigInt(a));
-  const field = size === 0 ? 0n : BigInt.asUintN(size, value >> start);
+  const field = BigInt.asUintN(size, value >> BigInt(start));
   if (!signed || size === 0) return bits === 64 ? field : Number(field);
   // The sign is the top bit of the field, or of `a` where the field reaches beyond it.
-  const top = Math.min(Number(start) + size - 1, bits - 1);
+  const top = Math.min(start + size - 1, bits - 1);
   const sign = (value >> BigInt(top)) & 1n;
-  const kept = BigInt(Math.max(0, Math.min(size, bits - Number(start))));
+  const kept = BigInt(Math.min(size, bits - start));
   const extended = sign === 1n ? field | (-1n << kept) : field;
   return bits === 64 ? extended : Number(BigInt.asIntN(32, extended));
 }
@@ -76,8 +83,10 @@ export function bfi(
   length: number,
   bits: number,
 ): number | bigint {
-  const start = BigInt(position & 255);
-  const mask = BigInt.asUintN(bits, BigInt.asUintN(length & 255, -1n) << start);
+  const limit = fieldMask(bits);
+  const start = BigInt(Math.min((position & limit) >>> 0, bits));
+  const size = Math.min((length & limit) >>> 0, bits);
+  const mask = BigInt.asUintN(bits, BigInt.asUintN(size, -1n) << start);
   const result = (BigInt(b) & ~mask) | ((BigInt(a) << start) & mask);
   return bits === 64 ? result : Number(BigInt.asUintN(32, result));
 }
@@ -140,17 +149,18 @@ export function addCarry(
   return wide ? sum : Number(BigInt.asUintN(32, sum));
 }
 
-export function subBorrow(
+/** Subtracts as a + ~b + carry, and leaves the carry out: 1 where nothing was borrowed. */
+export function subCarry(
   carries: Int32Array,
   lane: number,
   a: number | bigint,
   b: number | bigint,
-  borrow: number,
+  carry: number,
   wide: boolean,
 ): number | bigint {
   const bits = wide ? 64 : 32;
-  const difference = BigInt.asUintN(bits, BigInt(a)) - BigInt.asUintN(bits, BigInt(b)) - BigInt(borrow);
-  carries[lane] = difference < 0n ? 1 : 0;
+  const difference = BigInt.asUintN(bits, BigInt(a)) - BigInt.asUintN(bits, BigInt(b)) - BigInt(1 - carry);
+  carries[lane] = difference < 0n ? 0 : 1;
   return wide ? difference : Number(BigInt.asUintN(32, difference));
 }
 

@@ -35,6 +35,12 @@ export function quotientOdd(a: number, b: number): number {
   return toOdd(q, b > 0 ? rest : -rest);
 }
 
+/** a / b as `div.approx` takes it: a * (1 / b), whose reciprocal vanishes for |b| above 2^126 (9.7.3.8). */
+export function quotientFast(a: number, b: number): number {
+  const vanishes = Math.abs(b) > 2 ** 126 && Number.isFinite(b);
+  return vanishes ? a * (b < 0 ? -0 : 0) : quotientOdd(a, b);
+}
+
 /** sqrt(a) rounded to odd; a is an f32 value. */
 export function rootOdd(a: number): number {
   const r = Math.sqrt(a);
@@ -68,6 +74,11 @@ export function add32(a: number, b: number, rounding: Rounding): number {
 export function flush(x: number): number {
   if (x >= 1.1754943508222875e-38 || x <= -1.1754943508222875e-38) return x;
   return x !== x ? x : x < 0 || Object.is(x, -0) ? -0 : 0;
+}
+
+/** An f64 with a subnormal as the zero of its sign. */
+export function flush64(x: number): number {
+  return Math.abs(x) < 2.2250738585072014e-308 ? x * 0 : x;
 }
 
 export function saturate(x: number): number {
@@ -166,12 +177,18 @@ function directed(nearest: number, residual: number, rounding: Rounding): number
 
 export function div64(a: number, b: number, rounding: Rounding): number {
   const q = a / b;
-  if (q === 0 || !Number.isFinite(q)) return q;
-  const residual = fma64(-q, b, a, "rn");
-  return directed(q, b > 0 ? residual : -residual, rounding);
+  if (rounding === "rn" || a === 0 || b === 0 || !Number.isFinite(a) || !Number.isFinite(b)) return q;
+  // Over- and underflow depend on the rounding too: the quotient to 116 bits or more, and whether anything is left.
+  const [x, y] = [exactly(a), exactly(b)];
+  const dividend = x.numerator << 168n;
+  const whole = dividend / y.numerator;
+  const rest = whole * y.numerator === dividend ? 0n : q < 0 || Object.is(q, -0) ? -1n : 1n;
+  return fromRational({ numerator: 2n * whole + rest, exponent: x.exponent - y.exponent - 169 }, rounding);
 }
 
 export function sqrt64(a: number, rounding: Rounding): number {
   const r = Math.sqrt(a);
+  // The residual of a tiny number would vanish.
+  if (a > 0 && a < 2 ** -900) return sqrt64(a * 2 ** 200, rounding) * 2 ** -100;
   return r === 0 || !Number.isFinite(r) ? r : directed(r, fma64(-r, r, a, "rn"), rounding);
 }

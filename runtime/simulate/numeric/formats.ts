@@ -35,7 +35,12 @@ function format(
 // The NaN that conversions and arithmetic produce is the canonical one of each type (9.7.3, 9.7.4).
 export const f16: Format = format("f16", 5, 10, 0x7fff);
 export const bf16: Format = format("bf16", 8, 7, 0x7fff);
-export const tf32: Format = format("tf32", 8, 10, 0x7ffff);
+export const tf32: Format = format("tf32", 8, 10, 0x3ffff);
+// Where the manual leaves the bits of a NaN open: what Hopper gives for the quiet NaN, by source and rounding.
+export const f16OfF64: Format = { ...f16, nan: 0x7e00 };
+export const bf16OfF64: Format = { ...bf16, nan: 0x7fc0 };
+export const tf32Nearest: Format = { ...tf32, nan: 0x3fe00 };
+export const tf32Clamped: Format = { ...tf32, nan: 0x3fdff };
 export const e4m3: Format = format("e4m3", 4, 3, 0x7f, false);
 export const e5m2: Format = format("e5m2", 5, 2, 0x7f);
 export const f32: Format = format("f32", 8, 23, 0x7fffffff);

@@ -10,6 +10,22 @@ export function flushBits(a: number): number {
   return (a & 0x7f800000) === 0 ? a & 0x80000000 : a;
 }
 
+/** neg (or abs) of an f32 as bits; of a NaN the canonical one. */
+export function signed32(a: number, negate: boolean): number {
+  const magnitude = a & 0x7fffffff;
+  return magnitude > 0x7f800000 ? 0x7fffffff : negate ? a ^ 0x80000000 : magnitude;
+}
+
+/** The same of an f16 or bf16, by the bits of its infinity. */
+export function signed16(a: number, negate: boolean, infinity: number): number {
+  const magnitude = a & 0x7fff;
+  return magnitude > infinity ? 0x7fff : negate ? (a & 0xffff) ^ 0x8000 : magnitude;
+}
+
+export function signed16x2(a: number, negate: boolean, infinity: number): number {
+  return signed16(a, negate, infinity) | (signed16(a >>> 16, negate, infinity) << 16);
+}
+
 /** One or two f16 as bits, subnormals flushed to the zero of their sign. */
 export function flushF16Bits(a: number): number {
   const low = (a & 0x7c00) === 0 ? a & 0x8000 : a & 0xffff;
@@ -57,7 +73,8 @@ export function testp(a: number, test: string, wide: boolean): boolean {
     case "notanumber":
       return a !== a;
     case "normal":
-      return Number.isFinite(a) && Math.abs(a) >= smallest;
+      // "As a special case, positive and negative zero are considered normal numbers" (9.7.3.1).
+      return Number.isFinite(a) && (a === 0 || Math.abs(a) >= smallest);
     default:
       return a !== 0 && Math.abs(a) < smallest;
   }
@@ -76,9 +93,9 @@ export function flushF16(x: number): number {
   return x < 0 || Object.is(x, -0) ? -0 : 0;
 }
 
-/** An f32 number to an integer (9.7.9.21): NaN is zero, and what is out of range is clamped. */
-export function toInteger(x: number, low: number, high: number): number {
-  return x !== x ? 0 : x < low ? low : x > high ? high : x;
+/** A float to an integer of at most 32 bits (9.7.9.21): what is out of range is clamped, NaN as its type of source says. */
+export function toInteger(x: number, low: number, high: number, ofNaN: number): number {
+  return x !== x ? ofNaN : x < low ? low : x > high ? high : x;
 }
 
 export function toInteger64(x: number, signed: boolean): bigint {

@@ -33,7 +33,8 @@ const symbols: Readonly<Record<string, string>> = {
 /** Ordered comparisons are false when an operand is NaN; those that end in u are true (9.7.6.2). */
 function compare(x: Choices, a = "a", b = "b"): string {
   const cmp = x["cmp"]!;
-  const [p, q] = x["ftz"] === undefined ? [a, b] : [`H.flush(${a})`, `H.flush(${b})`];
+  const flush = /^f16/.test(x["type"]!) ? "H.flushF16" : "H.flush";
+  const [p, q] = x["ftz"] === undefined ? [a, b] : [`${flush}(${a})`, `${flush}(${b})`];
   if (cmp === "num") return `(${p} == ${p} && ${q} == ${q})`;
   if (cmp === "nan") return `(${p} != ${p} || ${q} != ${q})`;
   if (cmp.length === 3) return `!(${p} ${inverse[cmp.slice(0, 2)]!} ${q} && ${p} == ${p} && ${q} == ${q})`;
@@ -136,6 +137,6 @@ export const compareRows: readonly LaneRow[] = [
     pattern: `slct.ftz?ftz.${types}.cond:f32`,
     section: "9.7.6.4",
     operands: "d:bits a:bits b:bits c:cond",
-    is: "c >= 0 ? a : b",
+    is: (x) => (x["ftz"] === undefined ? "c >= 0 ? a : b" : "H.flush(c) >= 0 ? a : b"),
   },
 ];

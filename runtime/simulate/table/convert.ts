@@ -32,12 +32,13 @@ function floatToInteger(x: Choices): string {
   const whole = `H.roundToInteger(${value}, "${x["rnd"]!}")`;
   if (isWide(to)) return `H.toInteger64(${whole}, ${to.startsWith("s")})`;
   const [low, high] = limits(to, "");
-  return `H.toInteger(${whole}, ${low}, ${high})`;
+  // NaN gives zero, but the top bit alone where the source is f64 (or the result has 64 bits).
+  const ofNaN = x["from"] !== "f64" ? 0 : to.startsWith("s") ? low : 2 ** (Number(to.slice(1)) - 1);
+  return `H.toInteger(${whole}, ${low}, ${high}, ${ofNaN})`;
 }
 
 function integerToFloat(x: Choices): string {
   const value = isWide(x["from"]!) ? (x["to"] === "f64" ? "Number(a)" : "H.fromInteger64(a)") : "a";
-  if (x["to"] === "f64") return value;
   const rounded = x["to"] === "f32" ? `H.roundF32(${value}, ${rounding(x)})` : value;
   return x["sat"] === undefined ? rounded : `H.saturate(${rounded})`;
 }
@@ -51,10 +52,15 @@ function floatToFloat(x: Choices): string {
   return x["sat"] === undefined ? value : `H.saturate(${value})`;
 }
 
+/** Which NaN a conversion to tf32 gives: `.rna` adds to the bits, and does so before it saturates. */
+const tf32Of = (x: Choices): string =>
+  x["rnd"] !== "rna" ? "tf32" : x["satfinite"] !== undefined ? "tf32Clamped" : "tf32Nearest";
+
 /** Any float or integer to the bits of a narrow format; `.sat` clamps to [0, 1], `.satfinite` to the finite range. */
 function narrow(value: string, to: string, x: Choices): string {
   const input = x["sat"] === undefined ? value : `H.saturate(${value})`;
-  return `H.convertBits(${input}, H.${to}, ${rounding(x)}, ${x["satfinite"] !== undefined}, ${x["relu"] !== undefined})`;
+  const format = x["from"] === "f64" ? `${to}OfF64` : to === "tf32" ? tf32Of(x) : to;
+  return `H.convertBits(${input}, H.${format}, ${rounding(x)}, ${x["satfinite"] !== undefined}, ${x["relu"] !== undefined})`;
 }
 
 const half = (x: Choices): string => {

@@ -63,7 +63,7 @@ const single: readonly LaneRow[] = [
     "9.7.3.8",
     "div.kind:approx|full.ftz?ftz.type:f32",
     "d a b",
-    f32((_, a, b) => `H.quotientOdd(${a}, ${b})`),
+    f32((x, a, b) => (x["kind"] === "approx" ? `H.quotientFast(${a}, ${b})` : `H.quotientOdd(${a}, ${b})`)),
   ),
   row(
     "9.7.3.8",
@@ -149,14 +149,15 @@ function extremes(section: string, name: "min" | "max", ftz: string, type: strin
   ];
 }
 
-// neg, abs and copysign move bits, so that the sign of a NaN behaves as the manual says; min and max drop NaN unless `.NaN`.
+// copysign moves bits; neg and abs of a NaN give the canonical NaN, as Hopper does where the manual leaves the payload
+// open (9.7.3.9, 9.7.4.5); min and max drop NaN unless `.NaN`.
 const signs: readonly LaneRow[] = [
   row("9.7.3.9", "abs.ftz?ftz.type:f32", "d:b32 a:b32", (x) =>
-    x["ftz"] === undefined ? "a & 0x7fffffff" : "H.flushBits(a) & 0x7fffffff",
+    `H.signed32(${x["ftz"] === undefined ? "a" : "H.flushBits(a)"}, false)`,
   ),
   row("9.7.3.9", "abs.type:f64", "d a", "Math.abs(a)"),
   row("9.7.3.10", "neg.ftz?ftz.type:f32", "d:b32 a:b32", (x) =>
-    x["ftz"] === undefined ? "a ^ 0x80000000" : "H.flushBits(a) ^ 0x80000000",
+    `H.signed32(${x["ftz"] === undefined ? "a" : "H.flushBits(a)"}, true)`,
   ),
   row("9.7.3.10", "neg.type:f64", "d a", "-a"),
   ...extremes("9.7.3.11", "min", "ftz?ftz.", "type:f32", f32),
@@ -187,9 +188,14 @@ const double: readonly LaneRow[] = [
   row("9.7.3.7", "mad.rnd:rn|rz|rm|rp.type:f64", "d a b c", (x) => `H.fma64(a, b, c, ${rounding(x)})`),
   row("9.7.3.8", "div.rnd:rn|rz|rm|rp.type:f64", "d a b", (x) => `H.div64(a, b, ${rounding(x)})`),
   row("9.7.3.13", "rcp.rnd:rn|rz|rm|rp.type:f64", "d a", (x) => `H.div64(1, a, ${rounding(x)})`),
-  row("9.7.3.14", "rcp.approx.ftz.type:f64", "d a", "1 / a"),
+  row("9.7.3.14", "rcp.approx.ftz.type:f64", "d a", "H.flush64(1 / H.flush64(a))"),
   row("9.7.3.15", "sqrt.rnd:rn|rz|rm|rp.type:f64", "d a", (x) => `H.sqrt64(a, ${rounding(x)})`),
-  row("9.7.3.17", "rsqrt.approx.ftz?ftz.type:f64", "d a", "1 / Math.sqrt(a)"),
+  row(
+    "9.7.3.17",
+    "rsqrt.approx.ftz?ftz.type:f64",
+    "d a",
+    (x) => `1 / Math.sqrt(${x["ftz"] === undefined ? "a" : "H.flush64(a)"})`,
+  ),
 ];
 
 const isBf16 = (x: Choices): boolean => x["type"]!.startsWith("bf16");
@@ -225,6 +231,22 @@ function both(
   ];
 }
 
+/** neg and abs of 16-bit floats, on their bits; `infinity` is what only a NaN exceeds. */
+function signs16(section: string, name: "neg" | "abs"): LaneRow[] {
+  const is =
+    (infinity: number, pair: boolean): ((x: Choices) => string) =>
+    (x) => {
+      const bits = x["ftz"] === undefined ? "a" : "H.flushF16Bits(a)";
+      return `H.signed16${pair ? "x2" : ""}(${bits}, ${name === "neg"}, ${infinity})`;
+    };
+  return [
+    row(section, `${name}.ftz?ftz.type:f16`, "d:b16 a:b16", is(0x7c00, false)),
+    row(section, `${name}.ftz?ftz.type:f16x2`, "d:b32 a:b32", is(0x7c00, true)),
+    row(section, `${name}.type:bf16`, "d:b16 a:b16", is(0x7f80, false)),
+    row(section, `${name}.type:bf16x2`, "d:b32 a:b32", is(0x7f80, true)),
+  ];
+}
+
 const half16: readonly LaneRow[] = [
   ...both("9.7.4.1", "add.rnd?rn", "ftz?ftz.sat?sat.", "d a b", (x, a, b) => sum(x, a, b)),
   ...both("9.7.4.2", "sub.rnd?rn", "ftz?ftz.sat?sat.", "d a b", (x, a, b) => sum(x, a, `-${b}`)),
@@ -247,34 +269,8 @@ const half16: readonly LaneRow[] = [
     "d a b c",
     half((_, a, b, c) => `H.sumOdd(${a} * ${b}, ${c})`),
   ),
-  row(
-    "9.7.4.5",
-    "neg.ftz?ftz.type:f16",
-    "d:b16 a:b16",
-    (x) => `${x["ftz"] === undefined ? "a" : "H.flushF16Bits(a)"} ^ 0x8000`,
-  ),
-  row(
-    "9.7.4.5",
-    "neg.ftz?ftz.type:f16x2",
-    "d:b32 a:b32",
-    (x) => `${x["ftz"] === undefined ? "a" : "H.flushF16Bits(a)"} ^ 0x80008000`,
-  ),
-  row("9.7.4.5", "neg.type:bf16", "d:b16 a:b16", "a ^ 0x8000"),
-  row("9.7.4.5", "neg.type:bf16x2", "d:b32 a:b32", "a ^ 0x80008000"),
-  row(
-    "9.7.4.6",
-    "abs.ftz?ftz.type:f16",
-    "d:b16 a:b16",
-    (x) => `${x["ftz"] === undefined ? "a" : "H.flushF16Bits(a)"} & 0x7fff`,
-  ),
-  row(
-    "9.7.4.6",
-    "abs.ftz?ftz.type:f16x2",
-    "d:b32 a:b32",
-    (x) => `${x["ftz"] === undefined ? "a" : "H.flushF16Bits(a)"} & 0x7fff7fff`,
-  ),
-  row("9.7.4.6", "abs.type:bf16", "d:b16 a:b16", "a & 0x7fff"),
-  row("9.7.4.6", "abs.type:bf16x2", "d:b32 a:b32", "a & 0x7fff7fff"),
+  ...signs16("9.7.4.5", "neg"),
+  ...signs16("9.7.4.6", "abs"),
   ...extremes("9.7.4.7", "min", "ftz?ftz.", f16s, half),
   ...extremes("9.7.4.7", "min", "", bf16s, half),
   ...extremes("9.7.4.8", "max", "ftz?ftz.", f16s, half),

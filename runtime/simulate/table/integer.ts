@@ -18,8 +18,8 @@ const low = ({ type }: Choices): string => (type!.endsWith("64") ? "a * b" : "Ma
 const long = ({ type }: Choices): string => (type!.endsWith("32") ? "BigInt(a) * BigInt(b)" : "a * b");
 
 function divide(choices: Choices, operator: "/" | "%"): string {
-  // Division by zero gives an unspecified, machine-specific value (9.7.1.8); all ones, and the dividend, as Hopper.
-  const onZero = operator === "/" ? (wide(choices) ? "-1n" : "-1") : "a";
+  // Division by zero gives an unspecified, machine-specific value (9.7.1.8, 9.7.1.9); Hopper gives all ones for both.
+  const onZero = wide(choices) ? "-1n" : "-1";
   const quotient = wide(choices) || operator === "%" ? `a ${operator} b` : "Math.trunc(a / b)";
   return `b == 0 ? ${onZero} : ${quotient}`;
 }
@@ -146,14 +146,15 @@ const bitFields = [
   ]),
 ];
 
-// The carry lives in CC.CF, one bit a lane, which `add.cc` and its kin write and `addc` and its kin read.
+// The carry lives in CC.CF, one bit a lane, which `add.cc` and its kin write and `addc` and its kin read. As on
+// Hopper it is the carry of a + ~b + 1 after a subtraction, thus 0 where that borrows; only a mix of the two shows it.
 const carry = rows("9.7.2", [
   ["add.cc.type:u32|s32|u64|s64", "d a b", (x) => `H.addCarry(K, l, a, b, 0, ${wide(x)})`],
   ["addc.cc.type:u32|s32|u64|s64", "d a b", (x) => `H.addCarry(K, l, a, b, K[l], ${wide(x)})`],
   ["addc.type:u32|s32|u64|s64", "d a b", (x) => (wide(x) ? "a + b + BigInt(K[l])" : "a + b + K[l]")],
-  ["sub.cc.type:u32|s32|u64|s64", "d a b", (x) => `H.subBorrow(K, l, a, b, 0, ${wide(x)})`],
-  ["subc.cc.type:u32|s32|u64|s64", "d a b", (x) => `H.subBorrow(K, l, a, b, K[l], ${wide(x)})`],
-  ["subc.type:u32|s32|u64|s64", "d a b", (x) => (wide(x) ? "a - b - BigInt(K[l])" : "a - b - K[l]")],
+  ["sub.cc.type:u32|s32|u64|s64", "d a b", (x) => `H.subCarry(K, l, a, b, 1, ${wide(x)})`],
+  ["subc.cc.type:u32|s32|u64|s64", "d a b", (x) => `H.subCarry(K, l, a, b, K[l], ${wide(x)})`],
+  ["subc.type:u32|s32|u64|s64", "d a b", (x) => (wide(x) ? "a - b - 1n + BigInt(K[l])" : "a - b - 1 + K[l]")],
   [
     "mad.part:lo|hi.cc.type:u32|s32",
     "d a b c",
