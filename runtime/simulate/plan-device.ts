@@ -65,7 +65,9 @@ function programOf(artifact: Artifact, options: SimulatorOptions): Program<Uint8
     const found = loaded[launch.kernel];
     if (found === undefined) throw new DeviceError(`the plan has no kernel ${launch.kernel}`);
     const { kernel, module } = found;
-    const { report, reproducers, keep } = blaming(kernel, () => exploreKernel(kernel, module, launch, options));
+    const { report, reproducers, keep } = blaming(kernel, () =>
+      exploreKernel(kernel, module, launch, options),
+    );
     options.onLaunch?.(kernel, report, reproducers);
     if (reproducers.length > 0) {
       const words = reproducers.map(renderReproducer).join("\n");
@@ -106,12 +108,22 @@ interface Explored {
   readonly keep: () => void;
 }
 
-function exploreKernel(kernel: PlanKernel, module: Module, launch: Launch<Uint8Array>, options: SimulatorOptions): Explored {
+function exploreKernel(
+  kernel: PlanKernel,
+  module: Module,
+  launch: Launch<Uint8Array>,
+  options: SimulatorOptions,
+): Explored {
   const plain = options.simulate ?? {};
   const first = runKernel(kernel, module, launch, plain);
-  const alone = first.report.findings.map((finding): Reproducer => ({ finding, seed: plain.seed ?? 0, schedule: [] }));
+  const alone = first.report.findings.map((finding): Reproducer => ({
+    finding,
+    seed: plain.seed ?? 0,
+    schedule: [],
+  }));
   if ((options.seeds ?? 1) < 2) return { ...first, reproducers: alone };
-  const trial = (trialOptions: SimulateOptions): Report => runKernel(kernel, module, launch, trialOptions).report;
+  const trial = (trialOptions: SimulateOptions): Report =>
+    runKernel(kernel, module, launch, trialOptions).report;
   const { reproducers } = explore(trial, { seeds: options.seeds ?? 1, options: plain });
   return { ...first, reproducers: reproducers.length > 0 ? reproducers : alone };
 }

@@ -78,7 +78,7 @@ export function flush(x: number): number {
 
 /** An f64 with a subnormal as the zero of its sign. */
 export function flush64(x: number): number {
-  return Math.abs(x) < 2.2250738585072014e-308 ? x * 0 : x;
+  return Math.abs(x) < 2.2250738585072014e-308 ? (Math.sign(x) === 0 ? x : x < 0 ? -0 : 0) : x;
 }
 
 export function saturate(x: number): number {

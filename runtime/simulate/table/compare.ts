@@ -33,7 +33,7 @@ const symbols: Readonly<Record<string, string>> = {
 /** Ordered comparisons are false when an operand is NaN; those that end in u are true (9.7.6.2). */
 function compare(x: Choices, a = "a", b = "b"): string {
   const cmp = x["cmp"]!;
-  const flush = /^f16/.test(x["type"]!) ? "H.flushF16" : "H.flush";
+  const flush = x["type"]!.startsWith("f16") ? "H.flushF16" : "H.flush";
   const [p, q] = x["ftz"] === undefined ? [a, b] : [`${flush}(${a})`, `${flush}(${b})`];
   if (cmp === "num") return `(${p} == ${p} && ${q} == ${q})`;
   if (cmp === "nan") return `(${p} != ${p} || ${q} != ${q})`;

@@ -152,12 +152,18 @@ function extremes(section: string, name: "min" | "max", ftz: string, type: strin
 // copysign moves bits; neg and abs of a NaN give the canonical NaN, as Hopper does where the manual leaves the payload
 // open (9.7.3.9, 9.7.4.5); min and max drop NaN unless `.NaN`.
 const signs: readonly LaneRow[] = [
-  row("9.7.3.9", "abs.ftz?ftz.type:f32", "d:b32 a:b32", (x) =>
-    `H.signed32(${x["ftz"] === undefined ? "a" : "H.flushBits(a)"}, false)`,
+  row(
+    "9.7.3.9",
+    "abs.ftz?ftz.type:f32",
+    "d:b32 a:b32",
+    (x) => `H.signed32(${x["ftz"] === undefined ? "a" : "H.flushBits(a)"}, false)`,
   ),
   row("9.7.3.9", "abs.type:f64", "d a", "Math.abs(a)"),
-  row("9.7.3.10", "neg.ftz?ftz.type:f32", "d:b32 a:b32", (x) =>
-    `H.signed32(${x["ftz"] === undefined ? "a" : "H.flushBits(a)"}, true)`,
+  row(
+    "9.7.3.10",
+    "neg.ftz?ftz.type:f32",
+    "d:b32 a:b32",
+    (x) => `H.signed32(${x["ftz"] === undefined ? "a" : "H.flushBits(a)"}, true)`,
   ),
   row("9.7.3.10", "neg.type:f64", "d a", "-a"),
   ...extremes("9.7.3.11", "min", "ftz?ftz.", "type:f32", f32),
