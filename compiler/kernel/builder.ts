@@ -12,7 +12,7 @@
  * such knowledge in.
  */
 import { invariant } from "../diagnostics/diagnostic.ts";
-import type { Dim } from "../types/dim.ts";
+import { dimKey, type Dim } from "../types/dim.ts";
 import type { DType } from "../types/dtype.ts";
 import { isComparison, simplifyBinary, simplifyFma, simplifySelect, simplifyUnary } from "./fold.ts";
 import type {
@@ -23,6 +23,8 @@ import type {
   Operand,
   Register,
   SizeParam,
+  Swizzle,
+  TensorMap,
   UnaryFn,
   Value,
   ValueType,
@@ -63,6 +65,7 @@ export class KernelBuilder {
   readonly threads: number;
   readonly #buffers: Buffer[] = [];
   readonly #sizes: SizeParam[] = [];
+  readonly #maps: TensorMap[] = [];
   readonly #constants = new Map<Value, ScalarValue>();
   readonly #definitions = new Map<Value, Op>();
   readonly #ranges = new Map<Value, Range>();
@@ -106,12 +109,22 @@ export class KernelBuilder {
     return buffer;
   }
 
+  /** A view of a buffer for the copy engine; one for equal parts. */
+  map(parts: Omit<TensorMap, "id">): TensorMap {
+    const known = this.#maps.find((map) => mapKey(map) === mapKey(parts));
+    if (known !== undefined) return known;
+    const map: TensorMap = { ...parts, id: this.#maps.length };
+    this.#maps.push(map);
+    return map;
+  }
+
   finish(head: KernelHead): Kernel {
     invariant(this.#scopes.length === 1, "finish inside of a body");
     return {
       ...head,
       buffers: this.#buffers,
       sizes: this.#sizes,
+      maps: this.#maps,
       threads: this.threads,
       body: this.#top().ops,
     };
@@ -321,7 +334,16 @@ export class KernelBuilder {
   // Registers.
 
   var(init: Value, hint: string): Register {
-    const register: Register = { register: true, id: this.#registers, type: init.type, hint };
+    return this.#register(init.type, init, hint);
+  }
+
+  /** A register whose contents are undefined until it is set. */
+  open(type: ValueType, hint: string): Register {
+    return this.#register(type, undefined, hint);
+  }
+
+  #register(type: ValueType, init: Value | undefined, hint: string): Register {
+    const register: Register = { register: true, id: this.#registers, type, hint };
     this.#registers += 1;
     this.#push({ kind: "var", register, init });
     return register;
@@ -383,8 +405,8 @@ export class KernelBuilder {
 
   // Threads together.
 
-  barrier(): void {
-    if (this.threads > 1) this.#push({ kind: "barrier" });
+  barrier(group?: Op<"barrier">["group"]): void {
+    if (this.threads > 1) this.#push({ kind: "barrier", group });
   }
 
   shuffleXor(value: Value, mask: number, hint: string = value.hint): Value {
@@ -408,7 +430,33 @@ export class KernelBuilder {
     this.#push({ kind: "instruction", name, dst, operands });
   }
 
+  /** Where a tile of shared memory begins, as matrix instructions take it. */
+  descriptor(
+    buffer: Buffer,
+    index: Value,
+    layout: { readonly leading: number; readonly stride: number; readonly swizzle: Swizzle },
+  ): Value {
+    return this.#pure(
+      { kind: "descriptor", dst: this.#value("i64", buffer.name), buffer, index, ...layout },
+      undefined,
+    );
+  }
+
   // Control.
+
+  /** The bodies of a block's roles, with how many threads each has. */
+  roles(
+    roles: readonly { readonly name: string; readonly threads: number; readonly body: () => void }[],
+  ): void {
+    invariant(
+      roles.reduce((sum, role) => sum + role.threads, 0) === this.threads,
+      "the roles have all of the block's threads",
+    );
+    this.#push({
+      kind: "roles",
+      roles: roles.map(({ name, threads, body }) => ({ name, threads, body: this.#nested(body) })),
+    });
+  }
 
   /** A loop of one trip is its body, one of none is nothing. */
   for(
@@ -530,6 +578,7 @@ type PureOp = Op<
   | "convert"
   | "bitcast"
   | "pack"
+  | "descriptor"
 >;
 
 function constantKey(type: ValueType, value: ScalarValue): string {
@@ -559,7 +608,13 @@ function pureKey(op: PureOp): string {
       return `convert ${type} ${op.storage ?? ""} ${op.a.id}`;
     case "bitcast":
       return `bitcast ${type} ${op.a.id}`;
+    case "descriptor":
+      return `descriptor ${op.buffer.id} ${op.index.id} ${op.leading} ${op.stride} ${op.swizzle}`;
     case "pack":
       return `pack ${op.parts.map((part) => part.id).join(" ")}`;
   }
+}
+
+function mapKey(map: Omit<TensorMap, "id">): string {
+  return `${map.buffer.id} [${map.dims.map(dimKey).join(", ")}] [${map.box.join(", ")}] ${map.swizzle}`;
 }

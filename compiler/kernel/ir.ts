@@ -48,6 +48,24 @@ export interface Buffer {
   readonly align: number;
 }
 
+/**
+ * A row-major view of a global buffer whose boxes the copy engine moves to and from shared memory (PTX ISA 5.5,
+ * "Tensors"; the driver's CUtensorMap). What lies outside of the view reads as zero and is not written.
+ */
+export interface TensorMap {
+  readonly id: number;
+  readonly name: string;
+  readonly buffer: Buffer;
+  /** 1 to 5 extents, slowest first; their product is the buffer's length. */
+  readonly dims: readonly Dim[];
+  /** Elements of a box along each dim, at most 256. */
+  readonly box: readonly number[];
+  /** Bytes of a swizzled row in shared memory (PTX ISA 5.5.6, "Swizzling modes"); 0 for rows as they are. */
+  readonly swizzle: Swizzle;
+}
+
+export type Swizzle = 0 | 32 | 64 | 128;
+
 /** A size that stays symbolic, handed over at launch as an i32 (i64 where the caps have it and the size needs it). */
 export interface SizeParam {
   readonly name: string;
@@ -58,6 +76,8 @@ export interface Kernel {
   readonly name: string;
   readonly buffers: readonly Buffer[];
   readonly sizes: readonly SizeParam[];
+  /** Parameters of the kernel, after the buffers and the sizes. */
+  readonly maps: readonly TensorMap[];
   /** Blocks along x, y, z. */
   readonly grid: readonly [Dim, Dim, Dim];
   /** Threads of a block; a multiple of the caps' subgroup size unless it is 1. */
@@ -136,7 +156,8 @@ interface Kinds {
   pack: { readonly dst: Value; readonly parts: readonly Value[] };
   unpack: { readonly dst: readonly Value[]; readonly a: Value };
 
-  var: { readonly register: Register; readonly init: Value };
+  /** Without `init` its contents are undefined until they are set. */
+  var: { readonly register: Register; readonly init: Value | undefined };
   get: { readonly dst: Value; readonly register: Register };
   set: { readonly register: Register; readonly value: Value };
 
@@ -167,8 +188,11 @@ interface Kinds {
     readonly guard: Value | undefined;
   };
 
-  /** All threads of the block; shared memory written before is seen after. */
-  barrier: object;
+  /**
+   * All threads of the block, or of each group; shared memory written before is seen after. Groups are of
+   * neighbouring threads (a multiple of the subgroup), group g taking hardware barrier `first + g`; 0 is the block's.
+   */
+  barrier: { readonly group: { readonly threads: number; readonly first: number } | undefined };
   /** Value of the lane whose number is this lane's xor `mask`. */
   "shuffle-xor": { readonly dst: Value; readonly value: Value; readonly mask: number };
   /** Value of the lane `lane` (any i32 below the subgroup size). */
@@ -180,6 +204,23 @@ interface Kinds {
     readonly dst: readonly (Value | Register)[];
     readonly operands: readonly Operand[];
   };
+
+  /**
+   * How a matrix instruction finds a tile in shared memory (PTX ISA 9.7.15.5.1, "Matrix descriptor format"): an i64
+   * of the address of `index` in 16 bytes, the leading and the stride byte offset, and the swizzle. Adding n to it
+   * moves the address by 16 n bytes.
+   */
+  descriptor: {
+    readonly dst: Value;
+    readonly buffer: Buffer;
+    readonly index: Value;
+    readonly leading: number;
+    readonly stride: number;
+    readonly swizzle: Swizzle;
+  };
+
+  /** Each role's threads, taken from 0 in order, run its body, all roles at once. Only at the top of a kernel; the block has as many threads as its roles. */
+  roles: { readonly roles: readonly KernelRole[] };
 
   /** `index` runs from `from` while below `to`, by `step` (a positive constant). Same trip count in every thread where the body holds a barrier. */
   for: {
@@ -200,6 +241,14 @@ interface Kinds {
 export type Kind = keyof Kinds;
 export type Op<K extends Kind = Kind> = { [P in K]: { readonly kind: P } & Kinds[P] }[K];
 
-export type Operand = Value | { readonly buffer: Buffer; readonly index: Value };
+export type Operand =
+  Value | { readonly buffer: Buffer; readonly index: Value } | { readonly map: TensorMap };
+
+export interface KernelRole {
+  readonly name: string;
+  /** A multiple of 128. */
+  readonly threads: number;
+  readonly body: readonly Op[];
+}
 
 export type { Caps } from "../types/caps.ts";

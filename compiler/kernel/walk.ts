@@ -1,5 +1,5 @@
 /** The parts of an op, one row a kind: what it reads, what it defines, what it contains. */
-import type { Buffer, Kind, Op, Operand, Register, Value } from "./ir.ts";
+import type { Buffer, Kind, Op, Operand, Register, TensorMap, Value } from "./ir.ts";
 
 export interface Parts {
   /** Values read by the op itself, not by its bodies. */
@@ -28,7 +28,7 @@ const table: PartsTable = {
   bitcast: (op) => ({ operands: [op.a], results: [op.dst] }),
   pack: (op) => ({ operands: op.parts, results: [op.dst] }),
   unpack: (op) => ({ operands: [op.a], results: op.dst }),
-  var: (op) => ({ operands: [op.init], registers: [op.register] }),
+  var: (op) => ({ operands: present(op.init), registers: [op.register] }),
   get: (op) => ({ results: [op.dst], registers: [op.register] }),
   set: (op) => ({ operands: [op.value], registers: [op.register] }),
   load: (op) => ({
@@ -42,6 +42,8 @@ const table: PartsTable = {
   "shuffle-xor": (op) => ({ operands: [op.value], results: [op.dst] }),
   "shuffle-index": (op) => ({ operands: [op.value, op.lane], results: [op.dst] }),
   instruction: (op) => instructionParts(op),
+  descriptor: (op) => ({ operands: [op.index], results: [op.dst], buffers: [op.buffer] }),
+  roles: (op) => ({ bodies: op.roles.map((role) => role.body) }),
   for: (op) => ({ operands: [op.from, op.to], bodies: [op.body] }),
   if: (op) => ({ operands: [op.condition], bodies: [op.then, op.else] }),
   line: () => ({}),
@@ -56,7 +58,9 @@ function instructionParts(op: Op<"instruction">): Partial<Parts> {
   const operands: Value[] = [];
   const buffers: Buffer[] = [];
   for (const operand of op.operands) {
-    if (isAddress(operand)) {
+    if (isMap(operand)) {
+      buffers.push(operand.map.buffer);
+    } else if (isAddress(operand)) {
       buffers.push(operand.buffer);
       operands.push(operand.index);
     } else {
@@ -77,6 +81,10 @@ export function isAddress(operand: Operand): operand is Extract<Operand, { reado
 
 function row<K extends Kind>(op: Op<K>): Partial<Parts> {
   return table[op.kind](op);
+}
+
+export function isMap(operand: Operand): operand is Extract<Operand, { readonly map: TensorMap }> {
+  return "map" in operand;
 }
 
 /** Ops never change, and every pass asks: the answer is kept with the op. */
