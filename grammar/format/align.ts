@@ -32,36 +32,28 @@ function splitLine(text: string): Line {
 
 /** Pads the cells before each `k`th one, so that those of a run of lines start together. */
 function alignCells(lines: readonly Line[], k: number, width: number): void {
-  let at = 0;
-  while (at < lines.length) {
-    const name = lines[at]?.cells[k]?.name;
-    if (name === undefined) {
-      at += 1;
-      continue;
-    }
+  // A run may go past deeper lines, which have runs of their own.
+  const padded = new Set<Line>();
+  lines.forEach((line, at) => {
+    const name = line.cells[k]?.name;
+    if (name === undefined || padded.has(line)) return;
     const run = runFrom(lines, at, k, name);
-    pad(run.lines, k, width);
-    at = run.end;
-  }
+    pad(run, k, width);
+    for (const each of run) padded.add(each);
+  });
 }
 
 /** Lines with the same column at the same depth. What is deeper, and a `}`, may stand between but for comments. */
-function runFrom(
-  lines: readonly Line[],
-  from: number,
-  k: number,
-  name: string,
-): { lines: Line[]; end: number } {
+function runFrom(lines: readonly Line[], from: number, k: number, name: string): Line[] {
   const first = lines[from];
   const found: Line[] = [];
-  let at = from;
-  for (; at < lines.length; at += 1) {
+  for (let at = from; at < lines.length; at += 1) {
     const line = lines[at];
     if (first === undefined || line === undefined) break;
     if (line.indent === first.indent && line.cells[k]?.name === name) found.push(line);
     else if (name === commentColumn || !continues(line, first.indent)) break;
   }
-  return { lines: found, end: Math.max(at, from + 1) };
+  return found;
 }
 
 function continues(line: Line, indent: number): boolean {

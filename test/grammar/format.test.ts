@@ -117,6 +117,21 @@ describe("comments", () => {
     );
     expect(format(text).text).toBe(text);
   });
+
+  test("stand apart from what they follow, in an expression below a phase's line too", () => {
+    // A '/' with a comment right after it would be a '///'.
+    const text = lines(
+      "pipeline p[P, M] {",
+      "  direction f:        stage for i: g(",
+      "      i,   // first",
+      "      P /  // by",
+      "        M,",
+      "    )",
+      "  direction backward: stage",
+      "}",
+    );
+    expect(format(text)).toEqual({ text, errors: [] });
+  });
 });
 
 const words = (text: string): string[] => text.match(/\/\/.*|"[^"]*"|[^\s,;]/g) ?? [];
