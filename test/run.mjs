@@ -52,6 +52,8 @@ console.log("== tests");
 const file = join(folder, "results.json");
 spawnSync("npx", ["vitest", "run", "--reporter=default", "--reporter=json", `--outputFile=${file}`], {
   stdio: "inherit",
+  // What a test that is killed leaves goes with the folder.
+  env: { ...process.env, TMPDIR: folder },
 });
 if (existsSync(file)) {
   const results = JSON.parse(readFileSync(file, "utf8"));

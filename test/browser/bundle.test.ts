@@ -101,7 +101,7 @@ it.skipIf(!here)(
         "--remote-debugging-port=0",
         `http://127.0.0.1:${port}/`,
       ],
-      { stdio: "ignore" },
+      { stdio: "ignore", env: { ...process.env, TMPDIR: profile } },
     );
     const ended = new Promise((resolve) => browser.once("exit", resolve));
     // Its children may still be writing when it is gone.

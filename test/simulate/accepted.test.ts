@@ -1,7 +1,8 @@
 /** Spellings of memory, cache, barrier and copy instructions: ptxas takes them, and the simulator runs them. */
 import { expect, test } from "vitest";
 import { renderFinding } from "../../runtime/simulate/index.ts";
-import { assemble, findPtxas, kernel, run } from "./harness.ts";
+import { assemble, kernel, run } from "./harness.ts";
+import { hasPtxas, needing } from "../targets/ptx/tools.ts";
 
 const lines = [
   "createpolicy.fractional.L2::evict_last.b64 d1, 0f3F800000;",
@@ -112,6 +113,6 @@ test("the simulator runs them all", () => {
   }
 });
 
-test.skipIf(findPtxas() === undefined)("ptxas takes them all", () => {
+test.skipIf(!hasPtxas)(needing("ptxas", hasPtxas, "ptxas takes them all"), () => {
   expect(assemble(ptx)).toBe(undefined);
 });

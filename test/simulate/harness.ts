@@ -1,8 +1,4 @@
-/** What the tests of the simulator share: a short way to run a kernel, and ptxas where it is installed. */
-import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+/** What the tests of the simulator share: a short way to run a kernel, and to assemble one. */
 import {
   createDevice,
   encodeTensorMap,
@@ -17,6 +13,7 @@ import {
   type SimulateOptions,
   type TensorMapType,
 } from "../../runtime/simulate/index.ts";
+import { assemble as assembleText } from "../targets/ptx/tools.ts";
 
 export const header = (target = "sm_90a"): string => `.version 8.5\n.target ${target}\n.address_size 64\n`;
 
@@ -92,34 +89,11 @@ export function codesOverSeeds(seeds: number, once: (seed: number) => Report): S
   return all;
 }
 
-let ptxas: string | undefined | null = null;
-
-/** The path of ptxas, or undefined where there is none. */
-export function findPtxas(): string | undefined {
-  if (ptxas === null) {
-    try {
-      ptxas = execFileSync("which", ["ptxas"], { encoding: "utf8" }).trim();
-    } catch {
-      ptxas = undefined;
-      console.warn("ptxas is not installed: the PTX of these tests is not assembled");
-    }
-  }
-  return ptxas;
-}
-
 /** What ptxas says of the text; undefined when it assembles it without a word. */
 export function assemble(ptx: string): string | undefined {
-  const path = findPtxas();
-  if (path === undefined) throw new Error("ptxas is not installed");
-  const folder = mkdtempSync(join(tmpdir(), "ptx-"));
-  const file = join(folder, "text.ptx");
-  writeFileSync(file, ptx);
-  const target = /\.target\s+(\w+)/.exec(ptx)![1]!;
-  const result = spawnSync(path, [`-arch=${target}`, file, "-o", join(folder, "out.cubin")], {
-    encoding: "utf8",
-  });
-  const text = `${result.stdout}${result.stderr}`.trim();
-  return text === "" && result.status === 0 ? undefined : text;
+  const target = /\.target\s+(\w+)/.exec(ptx)?.[1] ?? "sm_90a";
+  const { complaints } = assembleText(ptx, target);
+  return complaints.length === 0 ? undefined : complaints.join("\n");
 }
 
 /** A kernel of kernels.mjs. */

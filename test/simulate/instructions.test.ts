@@ -1,7 +1,8 @@
 /** Lane instructions: against a table made by hand, and every form of the simulator's table against ptxas. */
 import { describe, expect, test } from "vitest";
 import { rows } from "../../runtime/simulate/table/index.ts";
-import { assemble, findPtxas, header, run } from "./harness.ts";
+import { assemble, header, run } from "./harness.ts";
+import { hasPtxas, needing } from "../targets/ptx/tools.ts";
 import { instructionCases } from "./instruction-cases.ts";
 import { semantics, type Semantics } from "./semantics.ts";
 
@@ -66,7 +67,7 @@ describe("every form of the table", () => {
       expect([c.name, run(c.ptx, c.input, 512, { block: [64, 1, 1] }).report.findings]).toEqual([c.name, []]);
   });
 
-  test.skipIf(findPtxas() === undefined)("is valid PTX (ptxas)", { timeout: 120_000 }, () => {
+  test.skipIf(!hasPtxas)(needing("ptxas", hasPtxas, "is valid PTX"), { timeout: 120_000 }, () => {
     const entries = cases.map(
       (c, i) => `.visible ${c.ptx.split(".visible ")[1]!.replace("entry test(", `entry test${i}(`)}`,
     );

@@ -1,7 +1,8 @@
 /** The hand-written kernels: right, and without findings, under many schedules; and valid to ptxas. */
 import { describe, expect, test } from "vitest";
 import { renderFinding } from "../../runtime/simulate/index.ts";
-import { assemble, findPtxas, runSample, type Sample } from "./harness.ts";
+import { assemble, runSample, type Sample } from "./harness.ts";
+import { hasPtxas, needing } from "../targets/ptx/tools.ts";
 import { allKernels } from "./kernels.mjs";
 
 const samples = allKernels() as Sample[];
@@ -15,7 +16,7 @@ describe.each(samples.map((sample) => [sample.name, sample] as const))("%s", (_,
     }
   });
 
-  test.skipIf(findPtxas() === undefined)("is valid PTX (ptxas)", () => {
+  test.skipIf(!hasPtxas)(needing("ptxas", hasPtxas, "is valid PTX"), () => {
     expect(assemble(sample.ptx)).toBe(undefined);
   });
 });

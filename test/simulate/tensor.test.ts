@@ -9,7 +9,8 @@ import {
   renderFinding,
   type TensorMap,
 } from "../../runtime/simulate/index.ts";
-import { assemble, findPtxas, header, pointer } from "./harness.ts";
+import { assemble, header, pointer } from "./harness.ts";
+import { hasPtxas, needing } from "../targets/ptx/tools.ts";
 
 /** Loads one box and copies shared memory out as it lies. */
 function loadKernel(rank: number, coordinates: readonly number[], bytes: number): string {
@@ -216,7 +217,7 @@ describe("stores and reductions", () => {
     }
   });
 
-  test.skipIf(findPtxas() === undefined)("the kernels are valid PTX (ptxas)", () => {
+  test.skipIf(!hasPtxas)(needing("ptxas", hasPtxas, "the kernels are valid PTX"), () => {
     for (const { dims, at, box } of shapes) {
       expect(assemble(loadKernel(dims.length, at, count(box) * 4))).toBe(undefined);
       expect(assemble(storeKernel("cp.reduce.async.bulk.tensor", dims.length, at, count(box) * 4))).toBe(
