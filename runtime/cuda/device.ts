@@ -28,7 +28,8 @@ export async function openCuda(ordinal: number): Promise<Device> {
     library.cuStreamCreate(out, cudaConstants.nonBlocking),
   );
   const modules = new ModuleCache(driver);
-  const backend = backendOf(driver, stream, modules);
+  const programs = new Set<CudaProgram>();
+  const backend = backendOf(driver, stream, modules, programs);
   const device: Device = {
     name: "cuda",
     description,
@@ -38,6 +39,7 @@ export async function openCuda(ordinal: number): Promise<Device> {
     close(): Promise<void> {
       driver.enter();
       library.cuStreamSynchronize(stream);
+      for (const program of programs) program.free();
       modules.close();
       backend.pool.close();
       library.cuStreamDestroy_v2(stream);
@@ -49,7 +51,13 @@ export async function openCuda(ordinal: number): Promise<Device> {
   return device;
 }
 
-function backendOf(driver: CudaDriver, stream: Handle, modules: ModuleCache): Backend<Handle> {
+/** `programs` gets every program that is loaded. */
+function backendOf(
+  driver: CudaDriver,
+  stream: Handle,
+  modules: ModuleCache,
+  programs: Set<CudaProgram>,
+): Backend<Handle> {
   const { library } = driver;
   return {
     temporaries: "one",
@@ -86,7 +94,9 @@ function backendOf(driver: CudaDriver, stream: Handle, modules: ModuleCache): Ba
         kernel,
         fn: modules.functionOf(kernel, textOf(artifact, kernel)),
       }));
-      return Promise.resolve(new CudaProgram(driver, stream, kernels));
+      const program = new CudaProgram(driver, stream, kernels);
+      programs.add(program);
+      return Promise.resolve(program);
     },
   };
 }

@@ -1,6 +1,10 @@
 /**
- * The kernels of one loaded plan on a CUDA device. Launches on the same memory as the last run are replayed as a
- * CUDA graph: one call of the driver for the whole plan.
+ * The kernels of one loaded plan on a CUDA device. Launches that come again, on the same memory with the same grids
+ * and sizes, are replayed as a CUDA graph: one call of the driver for the whole plan.
+ *
+ * A graph is found by all that its launches take, addresses included, so that none is ever stale: what lies at an
+ * address is read when the graph runs, and memory that was freed and allocated anew at the same address is the same
+ * launch. Those used last are kept, `maxPrepared` of them.
  */
 import type { PlanKernel } from "../../compiler/plan/plan.ts";
 import type { KernelTiming } from "../device.ts";
@@ -24,14 +28,22 @@ interface Ready {
   readonly parameters: Handle;
 }
 
+/** The launches of one run, ready to be made: their parameters in memory, and their graph once they came twice. */
+interface Prepared {
+  readonly launches: readonly Ready[];
+  readonly parameters: NativeMemory;
+  graph: Handle | undefined;
+}
+
+/** Runs that take turns, such as those over rotated inputs or over a few batch sizes. */
+const maxPrepared = 64;
+
 export class CudaProgram implements Program<Handle> {
   readonly #driver: CudaDriver;
   readonly #stream: Handle;
   readonly #kernels: readonly CudaKernel[];
-  #launches: readonly Launch<Handle>[] = [];
-  #ready: readonly Ready[] = [];
-  #parameters: NativeMemory | undefined;
-  #graph: Handle | undefined;
+  /** By `keyOf`, the one used last at the end. */
+  readonly #prepared = new Map<string, Prepared>();
 
   constructor(driver: CudaDriver, stream: Handle, kernels: readonly CudaKernel[]) {
     this.#driver = driver;
@@ -41,48 +53,63 @@ export class CudaProgram implements Program<Handle> {
 
   async launch(launches: readonly Launch<Handle>[], time: boolean): Promise<readonly KernelTiming[]> {
     this.#driver.enter();
-    const again = this.#launches === launches && launches.length > 0;
-    if (!again) this.#prepare(launches);
-    if (time) return this.#timed();
-    if (again && launches.length > 1) {
-      this.#graph ??= this.#capture();
-      this.#driver.check(this.#driver.library.cuGraphLaunch(this.#graph, this.#stream), "cuGraphLaunch");
+    const key = keyOf(launches);
+    const known = this.#prepared.get(key);
+    const prepared = known ?? this.#prepare(launches);
+    this.#prepared.delete(key);
+    this.#prepared.set(key, prepared);
+    this.#forgetOldest();
+    if (time) return this.#timed(prepared.launches);
+    if (known !== undefined && launches.length > 1) {
+      prepared.graph ??= this.#capture(prepared.launches);
+      this.#driver.check(this.#driver.library.cuGraphLaunch(prepared.graph, this.#stream), "cuGraphLaunch");
     } else {
-      for (const ready of this.#ready) this.#start(ready);
+      for (const ready of prepared.launches) this.#start(ready);
     }
     return [];
   }
 
   free(): void {
+    if (this.#prepared.size === 0) return;
     this.#driver.enter();
-    // What is still running reads neither: parameters and graphs are copied when they are launched.
-    if (this.#graph !== undefined) this.#driver.library.cuGraphExecDestroy(this.#graph);
-    this.#graph = undefined;
-    this.#parameters?.free();
-    this.#parameters = undefined;
-    this.#ready = [];
-    this.#launches = [];
+    for (const prepared of this.#prepared.values()) this.#release(prepared);
+    this.#prepared.clear();
+  }
+
+  #forgetOldest(): void {
+    for (const [key, prepared] of this.#prepared) {
+      if (this.#prepared.size <= maxPrepared) return;
+      this.#prepared.delete(key);
+      this.#release(prepared);
+    }
+  }
+
+  /** What still runs needs neither: parameters are copied when they are launched, and a graph is freed once it is done. */
+  #release({ parameters, graph }: Prepared): void {
+    if (graph !== undefined) this.#driver.library.cuGraphExecDestroy(graph);
+    parameters.free();
   }
 
   /** Writes every launch's parameters, and the addresses of them that cuLaunchKernel takes, into one piece of memory. */
-  #prepare(launches: readonly Launch<Handle>[]): void {
-    this.free();
-    const count = launches.reduce((sum, { buffers, sizes }) => sum + buffers.length + sizes.length, 0);
+  #prepare(launches: readonly Launch<Handle>[]): Prepared {
+    const made = launches.map((launch) => {
+      const kernel = this.#kernels[launch.kernel];
+      if (kernel === undefined) throw new DeviceError(`the plan has no kernel ${launch.kernel}`);
+      return { ...kernel, grid: launch.grid, values: parameterBits(kernel.kernel, launch) };
+    });
+    const count = made.reduce((sum, { values }) => sum + values.length, 0);
     const memory = this.#driver.cuda.allocate(Math.max(16 * count, 16));
-    this.#parameters = memory;
     let at = 0;
-    this.#ready = launches.map((launch) => {
-      const made = this.#kernels[launch.kernel];
-      if (made === undefined) throw new DeviceError(`the plan has no kernel ${launch.kernel}`);
+    const ready = made.map(({ kernel, fn, grid, values }): Ready => {
       const parameters = memory.address + BigInt(8 * (count + at));
-      for (const bits of parameterBits(made.kernel, launch)) {
+      for (const bits of values) {
         memory.view.setBigUint64(8 * at, bits, true);
         memory.view.setBigUint64(8 * (count + at), memory.address + BigInt(8 * at), true);
         at += 1;
       }
-      return { kernel: made.kernel, fn: made.fn, grid: launch.grid, parameters };
+      return { kernel, fn, grid, parameters };
     });
-    this.#launches = launches;
+    return { launches: ready, parameters: memory, graph: undefined };
   }
 
   #start({ kernel, fn, grid, parameters }: Ready): void {
@@ -107,13 +134,13 @@ export class CudaProgram implements Program<Handle> {
     throw new DeviceError(kernelMessage(kernel, `${words}: ${this.#driver.errorText(status)}`, undefined));
   }
 
-  #capture(): Handle {
+  #capture(launches: readonly Ready[]): Handle {
     const { library } = this.#driver;
     const begun = library.cuStreamBeginCapture_v2(this.#stream, cudaConstants.captureThreadLocal);
     this.#driver.check(begun, "cuStreamBeginCapture");
     let graph: Handle;
     try {
-      for (const ready of this.#ready) this.#start(ready);
+      for (const ready of launches) this.#start(ready);
     } finally {
       // A failed launch must not leave the stream capturing.
       graph = this.#driver.handle("cuStreamEndCapture", (out) =>
@@ -130,14 +157,14 @@ export class CudaProgram implements Program<Handle> {
   }
 
   /** Between two events a launch, waiting after each, so that a fault is its kernel's. */
-  async #timed(): Promise<readonly KernelTiming[]> {
+  async #timed(launches: readonly Ready[]): Promise<readonly KernelTiming[]> {
     const { library } = this.#driver;
     const event = (): Handle => this.#driver.handle("cuEventCreate", (out) => library.cuEventCreate(out, 0));
     const [start, end] = [event(), event()];
     const milliseconds = new Float32Array(1);
     const timings: KernelTiming[] = [];
     try {
-      for (const ready of this.#ready) {
+      for (const ready of launches) {
         this.#driver.check(library.cuEventRecord(start, this.#stream), "cuEventRecord");
         this.#start(ready);
         this.#driver.check(library.cuEventRecord(end, this.#stream), "cuEventRecord");
@@ -151,6 +178,15 @@ export class CudaProgram implements Program<Handle> {
     }
     return timings;
   }
+}
+
+/** All that the launches take; equal for launches that do the same. */
+function keyOf(launches: readonly Launch<Handle>[]): string {
+  return launches
+    .map(({ kernel, buffers, grid, sizes }) =>
+      [kernel, ...grid, ...sizes, ...buffers.map(({ memory, offset }) => memory + BigInt(offset))].join(),
+    )
+    .join(";");
 }
 
 /** Each parameter as 64 bits, of which the driver reads as many as the kernel's signature says: little-endian. */

@@ -8,8 +8,8 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import koffi from "koffi";
 import { afterAll, describe, expect, test } from "vitest";
-import type { HostTensor } from "../../runtime/index.ts";
-import { openDevice, toNumbers } from "../../runtime/index.ts";
+import type { DeviceTensor, HostTensor } from "../../runtime/index.ts";
+import { fromNumbers, openDevice, toNumbers } from "../../runtime/index.ts";
 import { deviceTests, rowsOf } from "./device-tests.ts";
 import type { KernelTexts } from "./scale-plan.ts";
 import { scalePlan } from "./scale-plan.ts";
@@ -27,8 +27,8 @@ afterAll(() => {
 const texts: KernelTexts = {
   target: "ptx:sm_90a",
   extension: ".ptx",
-  affine: ".visible .entry affine()\n",
-  double: ".visible .entry double()\n",
+  affine: ".visible .entry affine(.param .u64 x, .param .u64 y, .param .u32 n)\n",
+  double: ".visible .entry double(.param .u64 x, .param .u64 y, .param .u32 n)\n",
 };
 
 deviceTests("cuda", texts);
@@ -60,6 +60,48 @@ describe("cuda", () => {
       { kernel: "double", seconds: 0.00025 },
     ]);
     await device.close();
+  });
+
+  test("inputs that take turns have a graph each, and the contents of the run", async () => {
+    const device = await openDevice("cuda");
+    const plan = await device.load(scalePlan(texts));
+    const made = (first: number): Promise<DeviceTensor> =>
+      device.upload(fromNumbers("f32", [2, 4], [first, 0, 0, 0, 0, 0, 0, 0]));
+    const tensors = await Promise.all([1, 2, 3].map(made));
+    const firsts = async (): Promise<readonly number[]> => {
+      const found: number[] = [];
+      for (const x of tensors) {
+        const { outputs } = await plan.run(new Map([["x", x]]), plain);
+        found.push(toNumbers(outputs.get("out") as HostTensor)[0] ?? NaN);
+      }
+      return found;
+    };
+    const [graphs, launches] = [count(1), count(2)];
+    expect(await firsts()).toEqual([8, 14, 20]);
+    expect([count(1), count(2)]).toEqual([graphs, launches + 6]);
+    expect(await firsts()).toEqual([8, 14, 20]);
+    expect(await firsts()).toEqual([8, 14, 20]);
+    expect([count(1), count(2)]).toEqual([graphs + 6, launches + 6]);
+    // The middle one is replaced: new memory or the old, the run reads what lies there now.
+    tensors[1]?.free();
+    tensors[1] = await made(5);
+    expect(await firsts()).toEqual([8, 32, 20]);
+    plan.free();
+    expect(count(3)).toBe(0);
+    await device.close();
+  });
+
+  test("the graphs that are kept are bounded", async () => {
+    const device = await openDevice("cuda");
+    const plan = await device.load(scalePlan(texts));
+    for (let rows = 2; rows < 202; rows += 2) {
+      await plan.run(rowsOf(rows), plain);
+      const { outputs } = await plan.run(rowsOf(rows), plain);
+      expect(toNumbers(outputs.get("out") as HostTensor)[0]).toBe(-46);
+    }
+    expect(count(3)).toBe(64);
+    await device.close();
+    expect(count(3)).toBe(0);
   });
 
   test("tensors on the device are used where they lie", async () => {

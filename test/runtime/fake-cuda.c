@@ -1,17 +1,18 @@
 /* A CUDA driver that is not one: device memory is memory, a stream runs at once, and the two kernels of the plan
    written by hand are C functions. It tries the foreign interface and the order of calls where there is no GPU;
    what the true driver makes of them only a GPU tells. */
+#define _GNU_SOURCE
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 typedef uint64_t u64;
-static int current, capturing, captured, graphs, launches, allocations;
+static int current, launches, graph_launches, live_graphs, allocations;
 static const u64 context = 0x1000, stream_handle = 0x2000;
 
 /* Counters that the test reads, by name of the function that would be odd to call. */
-int fakeCount(int which) { return which == 0 ? allocations : which == 1 ? graphs : launches; }
+int fakeCount(int which) { return which == 0 ? allocations : which == 1 ? graph_launches : which == 2 ? launches : live_graphs; }
 
 int cuInit(unsigned flags) { return flags == 0 ? 0 : 1; }
 int cuDriverGetVersion(int *v) { *v = 12080; return 0; }
@@ -41,7 +42,11 @@ int cuModuleLoadDataEx(u64 *m, const char *image, unsigned n, int *options, void
 }
 int cuModuleUnload(u64 m) { free((void *)m); return 0; }
 
+/* A function: what it does, where the fake knows it, and the bytes of its parameters as its PTX declares them. */
 typedef void kernel(void **p, unsigned grid);
+enum { most_parameters = 32, parameter_bytes = 128 };
+struct function { char name[128]; kernel *body; int count, bytes[most_parameters]; };
+
 static void affine(void **p, unsigned grid) {
   const float *x = *(const float **)p[0]; float *y = *(float **)p[1]; int n = *(int *)p[2];
   for (unsigned i = 0; i < grid * 64u && (int)i < n; i++) y[i] = x[i] * 3 + 1;
@@ -50,10 +55,29 @@ static void twice(void **p, unsigned grid) {
   const float *x = *(const float **)p[0]; float *y = *(float **)p[1]; int n = *(int *)p[2];
   for (unsigned i = 0; i < grid * 64u && (int)i < n; i++) y[i] = x[i] * 2;
 }
-int cuModuleGetFunction(u64 *f, u64 m, const char *name) {
-  if (!strstr((const char *)m, name)) return 500;
-  *f = strcmp(name, "affine") == 0 ? (u64)affine : strcmp(name, "double") == 0 ? (u64)twice : 0;
-  return *f ? 0 : 500;
+
+/* Reads `.param .u64 x, .param .align 64 .b8 map[128])` up to the parenthesis that closes it. */
+static int read_parameters(struct function *f, const char *at) {
+  const char *end = strchr(at, ')');
+  if (!end) return 1;
+  for (const char *p = strstr(at, ".param"); p && p < end; p = strstr(p + 1, ".param")) {
+    const char *next = strstr(p + 1, ".param"), *bracket = strchr(p, '[');
+    if (!next || next > end) next = end;
+    if (f->count == most_parameters) return 1;
+    f->bytes[f->count++] = bracket && bracket < next ? atoi(bracket + 1) : memmem(p, next - p, "64 ", 3) ? 8 : 4;
+  }
+  return 0;
+}
+int cuModuleGetFunction(u64 *out, u64 m, const char *name) {
+  char entry[160];
+  snprintf(entry, sizeof entry, ".entry %s(", name);
+  const char *found = strstr((const char *)m, entry);
+  if (!found) return 500;
+  struct function *f = calloc(1, sizeof *f);
+  snprintf(f->name, sizeof f->name, "%s", name);
+  f->body = strcmp(name, "affine") == 0 ? affine : strcmp(name, "double") == 0 ? twice : 0;
+  *out = (u64)f;
+  return read_parameters(f, found + strlen(entry));
 }
 int cuFuncSetAttribute(u64 f, int a, int v) { (void)f; return a == 8 && v <= 232448 ? 0 : 1; }
 
@@ -66,38 +90,89 @@ int cuStreamDestroy_v2(u64 s) { return s == stream_handle ? 0 : 400; }
 int cuStreamQuery(u64 s) { static int asked; if (s != stream_handle) return 400; return asked++ % 3 == 0 ? 600 : 0; }
 int cuStreamSynchronize(u64 s) { return s == stream_handle ? 0 : 400; }
 
-/* A graph: launches with their parameters copied, as the driver copies them. */
-struct node { kernel *f; unsigned grid; u64 value[3]; };
-static struct node nodes[16];
-int cuLaunchKernel(u64 f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, u64 s, void **p, void **extra) {
-  (void)shared;
-  if (!current || s != stream_handle || extra) return 400;
-  if (gx > 1000000 || gy != 1 || gz != 1 || bx != 64 || by != 1 || bz != 1) return 1;
-  if (capturing) {
-    struct node *n = &nodes[captured++];
-    n->f = (kernel *)f; n->grid = gx;
-    for (int k = 0; k < 2; k++) n->value[k] = *(u64 *)p[k];
-    n->value[2] = *(int *)p[2];
-    return 0;
+/* A launch with its parameters copied, as the driver copies them; a line of JSON in the file that FAKE_CUDA_LOG names. */
+struct attribute { int id; char pad[4]; union { unsigned cluster[3]; int flag; char bytes[64]; } value; };
+struct launch { struct function *f; unsigned grid[3], block[3], shared, cluster[3]; int dependent; unsigned char value[most_parameters][parameter_bytes]; };
+struct graph { int count; struct launch nodes[16]; };
+static struct graph *capturing;
+
+static void run(struct launch *l) {
+  void *p[most_parameters];
+  const char *path = getenv("FAKE_CUDA_LOG");
+  FILE *log = path && *path ? fopen(path, "a") : 0;
+  if (log) {
+    fprintf(log, "{\"name\":\"%s\",\"grid\":[%u,%u,%u],\"block\":[%u,%u,%u],\"shared\":%u,\"cluster\":[%u,%u,%u],\"dependent\":%d,\"parameters\":[",
+      l->f->name, l->grid[0], l->grid[1], l->grid[2], l->block[0], l->block[1], l->block[2], l->shared, l->cluster[0], l->cluster[1], l->cluster[2], l->dependent);
+    for (int k = 0; k < l->f->count; k++) {
+      fputs(k ? ",\"" : "\"", log);
+      for (int b = 0; b < l->f->bytes[k]; b++) fprintf(log, "%02x", l->value[k][b]);
+      fputs("\"", log);
+    }
+    fputs("]}\n", log);
+    fclose(log);
   }
+  for (int k = 0; k < most_parameters; k++) p[k] = l->value[k];
+  if (l->f->body) l->f->body(p, l->grid[0]);
+}
+static int start(struct launch *l, u64 s, void **p) {
+  if (!current || s != stream_handle) return 400;
+  if (l->grid[0] > 1000000 || l->grid[1] > 65535 || l->grid[2] > 65535 || l->block[0] < 1 || l->block[0] > 1024 || l->shared > 232448) return 1;
+  for (int k = 0; k < l->f->count; k++) memcpy(l->value[k], p[k], l->f->bytes[k]);
+  if (capturing && capturing->count == 16) return 2;
+  if (capturing) { capturing->nodes[capturing->count++] = *l; return 0; }
   launches++;
-  ((kernel *)f)(p, gx);
+  run(l);
   return 0;
 }
-int cuStreamBeginCapture_v2(u64 s, int mode) { capturing = s == stream_handle && mode == 1; captured = 0; return capturing ? 0 : 400; }
-int cuStreamEndCapture(u64 s, u64 *g) { (void)s; capturing = 0; *g = 0x3000; return 0; }
-int cuGraphInstantiateWithFlags(u64 *e, u64 g, u64 flags) { *e = 0x4000; return g == 0x3000 && flags == 0 ? 0 : 400; }
-int cuGraphLaunch(u64 e, u64 s) {
-  if (e != 0x4000 || s != stream_handle) return 400;
-  graphs++;
-  for (int k = 0; k < captured; k++) {
-    void *p[3] = {&nodes[k].value[0], &nodes[k].value[1], &nodes[k].value[2]};
-    nodes[k].f(p, nodes[k].grid);
+int cuLaunchKernel(u64 f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, u64 s, void **p, void **extra) {
+  struct launch l = {(struct function *)f, {gx, gy, gz}, {bx, by, bz}, shared, {1, 1, 1}, 0, {{0}}};
+  return extra ? 400 : start(&l, s, p);
+}
+struct config { unsigned grid[3], block[3], shared; u64 stream; struct attribute *attributes; unsigned count; };
+int cuLaunchKernelEx(const struct config *c, u64 f, void **p, void **extra) {
+  struct launch l = {(struct function *)f, {c->grid[0], c->grid[1], c->grid[2]}, {c->block[0], c->block[1], c->block[2]}, c->shared, {1, 1, 1}, 0, {{0}}};
+  for (unsigned k = 0; k < c->count; k++) {
+    const struct attribute *a = &c->attributes[k];
+    if (a->id == 4) memcpy(l.cluster, a->value.cluster, sizeof l.cluster);
+    else if (a->id == 6) l.dependent = a->value.flag;
+    else return 1;
   }
+  return extra ? 400 : start(&l, c->stream, p);
+}
+/* A map is what was asked for, in order: type, rank, swizzle, 0, the address, and five each of extents, strides, box. */
+int cuTensorMapEncodeTiled(u64 *map, int type, unsigned rank, u64 address, const u64 *dims, const u64 *strides, const unsigned *box, const unsigned *steps, int interleave, int swizzle, int l2, int fill) {
+  struct { unsigned char type, rank, swizzle, zero[5]; u64 address, dims[5], strides[4]; unsigned box[5]; } m = {type, rank, swizzle, {0}, address, {0}, {0}, {0}};
+  (void)l2;
+  if ((u64)map % 64 || address % 16 || rank < 1 || rank > 5 || interleave || fill || swizzle < 0 || swizzle > 3) return 1;
+  for (unsigned k = 0; k < rank; k++) {
+    if (!dims[k] || !box[k] || box[k] > 256 || steps[k] != 1 || (k + 1 < rank && strides[k] % 16)) return 1;
+    m.dims[k] = dims[k]; m.box[k] = box[k];
+    if (k + 1 < rank) m.strides[k] = strides[k];
+  }
+  memset(map, 0, parameter_bytes);
+  memcpy(map, &m, sizeof m);
   return 0;
 }
-int cuGraphExecDestroy(u64 e) { return e == 0x4000 ? 0 : 400; }
-int cuGraphDestroy(u64 g) { return g == 0x3000 ? 0 : 400; }
+
+int cuStreamBeginCapture_v2(u64 s, int mode) { if (s != stream_handle || mode != 1 || capturing) return 400; capturing = calloc(1, sizeof *capturing); return 0; }
+int cuStreamEndCapture(u64 s, u64 *g) { (void)s; *g = (u64)capturing; capturing = 0; return *g ? 0 : 400; }
+int cuGraphInstantiateWithFlags(u64 *e, u64 g, u64 flags) {
+  struct graph *copy = malloc(sizeof *copy);
+  *copy = *(struct graph *)g;
+  *e = (u64)copy;
+  live_graphs++;
+  return flags == 0 ? 0 : 400;
+}
+int cuGraphLaunch(u64 e, u64 s) {
+  struct graph *g = (struct graph *)e;
+  if (s != stream_handle) return 400;
+  if (capturing) return 900;
+  graph_launches++;
+  for (int k = 0; k < g->count; k++) run(&g->nodes[k]);
+  return 0;
+}
+int cuGraphExecDestroy(u64 e) { free((void *)e); live_graphs--; return 0; }
+int cuGraphDestroy(u64 g) { free((void *)g); return 0; }
 int cuEventCreate(u64 *e, unsigned flags) { (void)flags; *e = 0x5000; return 0; }
 int cuEventRecord(u64 e, u64 s) { return e == 0x5000 && s == stream_handle ? 0 : 400; }
 int cuEventSynchronize(u64 e) { return e == 0x5000 ? 0 : 400; }
