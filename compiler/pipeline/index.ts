@@ -16,6 +16,7 @@ export {
   type Instruction,
   instructionsOf,
   type Message,
+  oneVersion,
   type PlainAction,
   type Study,
   studyOf,

@@ -6,6 +6,7 @@ import { miscount, placeOf } from "./counts.ts";
 import { execute, type Execution, type Stuck } from "./execute.ts";
 import { type Memory, memoryOf } from "./memory.ts";
 import { actionAt, describeEntry, type Schedule } from "./schedule.ts";
+import { updatesOf } from "./weights.ts";
 
 export interface ProofOptions {
   /** What each queue between two ranks holds; the number of micro-batches where it is not given. */
@@ -20,10 +21,10 @@ export interface Proved {
   readonly memory: Memory;
   readonly channels: Channels;
   /**
-   * The version of the weights that every F and B of the step reads. A pipeline is one step and has no action that
-   * updates weights: the update comes after a rank's last W, so F and B of a micro-batch see one version.
+   * By `rank * lanes + lane`: the entry that completes the gradient of a stage's weights. They are updated after it at
+   * the earliest, and no F, B or I of the stage comes later, so that all of the step read one version (`weights.ts`).
    */
-  readonly weightVersion: 0;
+  readonly updates: Int32Array;
 }
 
 export interface Refused {
@@ -44,7 +45,13 @@ export function prove(s: Schedule, options: ProofOptions = {}): Proof {
   const execution = execute(s, channels, buffers);
   if (wrong !== undefined) return { verdict: "refused", buffers, diagnostic: wrong, ...execution, cycle: [] };
   if (execution.stuck.length > 0) return deadlock(s, buffers, execution);
-  return { verdict: "proved", buffers, memory: memoryOf(s, channels, buffers), channels, weightVersion: 0 };
+  return {
+    verdict: "proved",
+    buffers,
+    memory: memoryOf(s, channels, buffers),
+    channels,
+    updates: updatesOf(s),
+  };
 }
 
 /** Follows who waits for whom until a rank comes up again, or one that waits for what never comes. */

@@ -36,6 +36,8 @@ export interface Instruction {
   readonly actions: readonly PlainAction[];
   readonly receives: readonly Message[];
   readonly sends: readonly Message[];
+  /** Stages whose weight gradients are complete after it: their weights may be updated. */
+  readonly updates: readonly { readonly direction: string; readonly stage: number }[];
 }
 
 export interface Message {
@@ -48,7 +50,11 @@ export interface Message {
 }
 
 /** What an executor of one rank follows, in order. */
-export function instructionsOf(s: Schedule, { channels }: Proved, rank: number): readonly Instruction[] {
+export function instructionsOf(
+  s: Schedule,
+  { channels, updates }: Proved,
+  rank: number,
+): readonly Instruction[] {
   const instructions: Instruction[] = [];
   const end = s.start[rank + 1] ?? 0;
   for (let e = s.start[rank] ?? 0; e < end; e++) {
@@ -57,6 +63,12 @@ export function instructionsOf(s: Schedule, { channels }: Proved, rank: number):
       actions: entries.map((entry) => actionAt(s, entry, rank)),
       receives: entries.flatMap((entry) => message(s, channels, channels.inbound, rank, entry)),
       sends: entries.flatMap((entry) => message(s, channels, channels.outbound, rank, entry)),
+      updates: entries
+        .filter((entry) => updates[rank * s.lanes + (s.lane[entry] ?? 0)] === entry)
+        .map((entry) => {
+          const { direction, stage } = actionAt(s, entry, rank);
+          return { direction, stage };
+        }),
     });
   }
   return instructions;
@@ -97,9 +109,13 @@ export function studyOf(pipeline: Pipeline, proof: Proved, options: SimulationOp
   return {
     simulation: isPlain ? plain : simulate(schedule, { ...options, buffers: proof.buffers }, proof.channels),
     bubble: bubbleFormula(plain, proof.channels),
-    generality: generalize(pipeline),
+    generality: generalize(pipeline, buffers === undefined ? {} : { buffers }),
   };
 }
+
+/** Why the weights that a micro-batch's F and B read are the same. */
+export const oneVersion: string =
+  "one version: a stage's weights are updated once, after the last of its weight gradients, and each F, B and I of the stage comes before that";
 
 export function toPlain(pipeline: Pipeline, proof: Proof, study: Study | undefined): object {
   const { schedule: s } = pipeline;
@@ -118,7 +134,7 @@ export function toPlain(pipeline: Pipeline, proof: Proof, study: Study | undefin
       ranks: s.ranks,
       micro: s.micro,
       buffers: proof.buffers,
-      weightVersion: proof.weightVersion,
+      weights: oneVersion,
       generality: { ...generality, text: describeGenerality(generality, s.name) },
     },
     bubble: {

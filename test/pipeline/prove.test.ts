@@ -1,13 +1,7 @@
 /** What is proved, what is refused and why, against all interleavings of small schedules. */
 import { describe, expect, test } from "vitest";
 import { check } from "../../compiler/index.ts";
-import {
-  describeGenerality,
-  generalize,
-  instructionsOf,
-  prove,
-  simulate,
-} from "../../compiler/pipeline/index.ts";
+import { instructionsOf, prove, simulate } from "../../compiler/pipeline/index.ts";
 import { compiled, libraryPipeline, pipelineOf, textOf } from "./load.ts";
 
 const library = ["gpipe", "1f1b", "interleaved", "zb1p", "dualpipe", "dualpipev"];
@@ -34,25 +28,6 @@ describe("schedules that are right", () => {
     );
   });
 
-  test("induction where there is one steady phase, and otherwise the sizes, said plainly", () => {
-    expect(generalize(libraryPipeline("dualpipe", 6, 14))).toEqual({
-      kind: "induction",
-      ranks: 6,
-      from: 12,
-      step: 2,
-    });
-    expect(generalize(libraryPipeline("1f1b", 4, 4))).toEqual({
-      kind: "induction",
-      ranks: 4,
-      from: 4,
-      step: 1,
-    });
-    const gpipe = generalize(libraryPipeline("gpipe", 4, 8));
-    expect(describeGenerality(gpipe, "GPipe")).toBe(
-      "proved for GPipe with 4 ranks and 8 micro-batches, and not for all: 2 phases grow with M, so that there is no one steady phase",
-    );
-  });
-
   test("an executor's sends and receives pair in order", () => {
     const { schedule } = libraryPipeline("dualpipev", 4, 8);
     const proof = prove(schedule);
@@ -69,6 +44,24 @@ describe("schedules that are right", () => {
     expect(sent).toEqual(received);
     expect(sent.size).toBe(4 * 3);
   });
+
+  test.each(library)(
+    "%s: a stage's weights may be updated once, and nothing reads them after that",
+    (name) => {
+      const { schedule } = libraryPipeline(name, 4, 8);
+      const proof = prove(schedule);
+      if (proof.verdict === "refused") throw new Error(proof.diagnostic.message);
+      for (let rank = 0; rank < 4; rank++) {
+        const updated = new Set<string>();
+        for (const { actions, updates } of instructionsOf(schedule, proof, rank)) {
+          for (const { kind, direction, stage } of actions)
+            if (kind !== "W") expect(updated).not.toContain(`${direction} ${stage}`);
+          for (const { direction, stage } of updates) updated.add(`${direction} ${stage}`);
+        }
+        expect(updated.size).toBe(schedule.lanes);
+      }
+    },
+  );
 });
 
 describe("schedules that are wrong", () => {

@@ -122,7 +122,8 @@ async function one(session: Session, args: Arguments, program: string, sizes: Si
   terminal.out(
     [
       `${pipelines.describeGenerality(study.generality, pipeline.name)}.`,
-      `Every micro-batch passes each stage forward and backward once, in order; no deadlock with queues of ${proof.buffers}, of which ${memory.queue} ${memory.queue === 1 ? "is" : "are"} used at most; F and B see one version of the weights, which are updated after a rank's last action.`,
+      `Every micro-batch passes each stage forward and backward once, in order; no deadlock with queues of ${proof.buffers}, of which ${memory.queue} ${memory.queue === 1 ? "is" : "are"} used at most.`,
+      `F and B of a micro-batch read ${pipelines.oneVersion}.`,
       "",
       ...summary(pipelines.printFormula(study.bubble.formula), study),
       "",
