@@ -16,6 +16,7 @@ function has(command, ...args) {
 const parts = {
   ptxas: { for: "assembling emitted PTX", here: () => has("ptxas", "--version") },
   nvcc: { for: "compiling emitted CUDA C++", here: () => has("nvcc", "--version") },
+  python3: { for: "the Python loader of plans", here: () => has("python3", "--version") },
   webgpu: {
     for: "running WGSL through Dawn",
     here: () =>

@@ -37,7 +37,9 @@ int cuModuleLoadDataEx(u64 *m, const char *image, unsigned n, int *options, void
     strcpy(errors, "ptxas application ptx input, line 3; error   : Unknown symbol 'broken'");
     return 218;
   }
-  *m = (u64)strdup(image);
+  char *text = strdup(image);
+  *m = (u64)text;
+  for (char *c = text; (c = strstr(c, "//"));) while (*c && *c != '\n') *c++ = ' ';
   return 0;
 }
 int cuModuleUnload(u64 m) { free((void *)m); return 0; }

@@ -1,0 +1,17 @@
+/// Products of two matrices, with the weights stored either way round.
+dim M, N, K
+
+/// Rows of `w` are the outputs: w[o, i], as a linear layer keeps them.
+fn rows(x: bf16[M, K], w: bf16[N, K]) -> bf16[M, N] {
+  for m, n: sum[k](x[m, k] * w[n, k])
+}
+
+/// Columns of `w` are the outputs: w[i, o].
+fn columns(x: bf16[M, K], w: bf16[K, N]) -> bf16[M, N] {
+  for m, n: sum[k](x[m, k] * w[k, n])
+}
+
+/// e4m3 without scales.
+fn rows_e4m3(x: e4m3[M, K], w: e4m3[N, K]) -> bf16[M, N] {
+  for m, n: sum[k](x[m, k] * w[n, k])
+}
