@@ -3,7 +3,7 @@
  * input nor a result is a temporary; its memory comes from `assign-buffers.ts`.
  */
 import { invariant } from "../diagnostics/diagnostic.ts";
-import type { Buffer, Kernel } from "../kernel/ir.ts";
+import type { Buffer, Kernel, TensorMap } from "../kernel/ir.ts";
 import { sharedLayout, sizeTypes } from "../kernel/launch.ts";
 import { sizeExpression } from "../types/dim-text.ts";
 import type { Dim } from "../types/dim.ts";
@@ -12,7 +12,7 @@ import type { DType } from "../types/dtype.ts";
 import { dtypes } from "../types/dtype.ts";
 import type { BufferAssignment, Temporary } from "./assign-buffers.ts";
 import { assignBuffers } from "./assign-buffers.ts";
-import type { Artifact, Plan, PlanBuffer, PlanKernel, PlanLaunch, PlanTensor } from "./plan.ts";
+import type { Artifact, Plan, PlanBuffer, PlanKernel, PlanLaunch, PlanMap, PlanTensor } from "./plan.ts";
 import { planSchema } from "./plan.ts";
 import { sha256 } from "./sha256.ts";
 
@@ -89,12 +89,13 @@ export function buildPlan(request: PlanRequest): Artifact {
   };
   const kernels = new KernelFiles(request.extension);
   const launches = request.launches.map((launch): PlanLaunch => {
-    const { grid, sizes } = launch.kernel;
+    const { grid, sizes, maps } = launch.kernel;
     return {
       kernel: kernels.add(launch),
       buffers: launch.values.map(bufferOf),
       grid: [sizeExpression(grid[0]), sizeExpression(grid[1]), sizeExpression(grid[2])],
       sizes: sizes.map(({ dim }) => sizeExpression(dim)),
+      maps: maps.map(({ dims }) => dims.map(sizeExpression)),
     };
   });
   const plan: Plan = {
@@ -198,6 +199,12 @@ function bytesOf({ dtype, shape }: PlanValue): Dim {
   return mul(constant(dtypes[dtype].bytes), ...shape);
 }
 
+function planMap({ name, buffer, box, swizzle }: TensorMap, global: readonly Buffer[]): PlanMap {
+  const position = global.indexOf(buffer);
+  invariant(position >= 0, `map ${name} views ${buffer.name}, which is no parameter`);
+  return { name, buffer: position, dtype: buffer.dtype, box, swizzle };
+}
+
 /** Kernels by text: two launches of one kernel share its file. */
 class KernelFiles {
   readonly kernels: PlanKernel[] = [];
@@ -214,10 +221,11 @@ class KernelFiles {
     const { kernel, emitted, roofline } = launch;
     const [bytes, flops] = [sizeExpression(launch.bytes), sizeExpression(launch.flops)];
     // A kernel at two sizes is two records over one file: bytes and FLOPs are a launch's own.
-    const key = JSON.stringify([kernel.name, emitted.entry, emitted.text, bytes, flops]);
+    const global = kernel.buffers.filter((buffer) => buffer.space === "global");
+    const maps = kernel.maps.map((map) => planMap(map, global));
+    const key = JSON.stringify([kernel.name, emitted.entry, emitted.text, bytes, flops, maps]);
     const known = this.#known.get(key);
     if (known !== undefined) return known;
-    const global = kernel.buffers.filter((buffer) => buffer.space === "global");
     invariant(global.length === launch.values.length, `${kernel.name} has ${global.length} buffers`);
     const types = sizeTypes(kernel);
     const shared = sharedLayout(kernel);
@@ -232,6 +240,7 @@ class KernelFiles {
       dynamicSharedBytes: shared.kind === "dynamic" ? shared.bytes : 0,
       buffers: global.map(({ name, dtype, access }: Buffer) => ({ name, dtype, access })),
       sizes: kernel.sizes.map(({ name }, k) => ({ name, type: types[k] ?? "i32" })),
+      maps,
       features: emitted.features,
       bytes,
       flops,

@@ -5,16 +5,19 @@
  * Sizes are strings in a small expression syntax over the dims that stay dynamic, for example
  * `"ceildiv(B * S, 4)"`: names, integers, `+ - *`, and `floordiv ceildiv mod min max` as calls.
  *
- * How a kernel is called, its buffers and sizes in the plan's order:
+ * How a kernel is called, its buffers, sizes and maps in the plan's order:
  *
- *   ptx, cuda   a `void` entry: one 64-bit pointer a buffer, then the sizes, each of its own type
+ *   ptx, cuda   a `void` entry: one 64-bit pointer a buffer, then the sizes, each of its own type, then the maps,
+ *               each a CUtensorMap by value (128 bytes, aligned to 64)
  *   wgsl        group 0: binding k is buffer k, `read` or `read_write` as `access` says; where there are sizes,
  *               the uniform at the next binding is a struct of them, each an i32
  *   js          an ES module that exports the entry; see the js target
  */
+import type { Swizzle } from "../kernel/ir.ts";
 import type { DType } from "../types/dtype.ts";
 
-export const planSchema = 1;
+/** 2: tensor maps. A reader takes its own schema alone, since what it does not know it would launch wrong. */
+export const planSchema = 2;
 
 export type SizeExpr = string;
 
@@ -70,6 +73,8 @@ export interface PlanLaunch {
   readonly grid: readonly [SizeExpr, SizeExpr, SizeExpr];
   /** Value of each size parameter. */
   readonly sizes: readonly SizeExpr[];
+  /** Extents of each of the kernel's maps, slowest first, in elements of its buffer; 1 to 5 of them, all positive. */
+  readonly maps: readonly (readonly SizeExpr[])[];
 }
 
 export interface PlanKernel {
@@ -90,6 +95,7 @@ export interface PlanKernel {
     readonly access: "read" | "write" | "read-write";
   }[];
   readonly sizes: readonly { readonly name: string; readonly type: "i32" | "i64" }[];
+  readonly maps: readonly PlanMap[];
   /** WGSL features that the kernel's text enables: `subgroups`, `shader-f16`. */
   readonly features: readonly string[];
   /** Counted from the IR, with the time that the target's ceilings allow, in seconds. */
@@ -98,6 +104,24 @@ export interface PlanKernel {
   readonly roofline: { readonly bandwidth: number; readonly flops: number };
   /** Generated line to source place. */
   readonly lines: readonly { readonly line: number; readonly source: string }[];
+}
+
+/**
+ * A view of one of the kernel's buffers for the copy engine, made at launch by `cuTensorMapEncodeTiled`: row-major
+ * over the launch's extents, so that the stride of a dim is the product of the faster extents. The driver counts
+ * dims from the fastest: extents and box go to it in reverse, with the strides in bytes of all dims but the fastest
+ * (each a multiple of 16), unit element strides, no interleaving, L2 promotion to 256 bytes and zeros out of bounds.
+ * Elements of one byte are its UINT8, i32, u32 and i64 its INT32, UINT32 and INT64, the others its floats.
+ */
+export interface PlanMap {
+  readonly name: string;
+  /** Position in the kernel's `buffers`, and so in the launch's. */
+  readonly buffer: number;
+  readonly dtype: DType;
+  /** Elements that one copy moves along each dim, slowest first: 1 to 256. */
+  readonly box: readonly number[];
+  /** Bytes of a swizzled row in shared memory; 0 for none. */
+  readonly swizzle: Swizzle;
 }
 
 /** A plan and its kernels' texts, as the compiler returns them and a device loads them. */

@@ -2,7 +2,14 @@
  * Reads a plan from text and holds it to its schema: what passes may be given to a device. A plan's kernels are
  * code: whoever loads one trusts it like a program.
  */
-import type { Plan, PlanBuffer, PlanKernel, PlanLaunch, PlanTensor } from "../../compiler/plan/plan.ts";
+import type {
+  Plan,
+  PlanBuffer,
+  PlanKernel,
+  PlanLaunch,
+  PlanMap,
+  PlanTensor,
+} from "../../compiler/plan/plan.ts";
 import { planSchema } from "../../compiler/plan/plan.ts";
 import type { DType } from "../../compiler/types/dtype.ts";
 import { dtypes, isDType } from "../../compiler/types/dtype.ts";
@@ -60,6 +67,7 @@ const identifier = /^[A-Za-z_$][A-Za-z0-9_$]*$/;
 /** A file beside the plan: no folder, no leading dot. */
 const fileName = /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/;
 const maxBuffers = 1_000_000;
+const swizzles: readonly PlanMap["swizzle"][] = [0, 32, 64, 128];
 
 function dimsOf(field: Field): Plan["dims"] {
   const bound = members(member(field, "bound")).map(([name, value]): [string, number] => [
@@ -113,6 +121,7 @@ function launchOf(field: Field): PlanLaunch {
     buffers: list(member(field, "buffers"), (item) => integer(item, 0, maxBuffers)),
     grid: [x, y, z],
     sizes: list(member(field, "sizes"), size),
+    maps: list(member(field, "maps"), (dims) => list(dims, size)),
   };
 }
 
@@ -136,6 +145,7 @@ function kernelOf(field: Field): PlanKernel {
       name: string(member(item, "name")),
       type: oneOf(member(item, "type"), ["i32", "i64"]),
     })),
+    maps: list(member(field, "maps"), mapOf),
     features: list(member(field, "features"), string),
     bytes: size(member(field, "bytes")),
     flops: size(member(field, "flops")),
@@ -144,6 +154,20 @@ function kernelOf(field: Field): PlanKernel {
       line: integer(member(item, "line"), 1, 2 ** 31),
       source: string(member(item, "source")),
     })),
+  };
+}
+
+function mapOf(field: Field): PlanMap {
+  const box = member(field, "box");
+  const extents = list(box, (item) => integer(item, 1, 256));
+  if (extents.length < 1 || extents.length > 5) fail(box, "1 to 5 extents");
+  const swizzle = member(field, "swizzle");
+  return {
+    name: string(member(field, "name")),
+    buffer: integer(member(field, "buffer"), 0, maxBuffers),
+    dtype: dtype(member(field, "dtype")),
+    box: extents,
+    swizzle: swizzles.find((bytes) => bytes === swizzle.value) ?? fail(swizzle, swizzles.join(" or ")),
   };
 }
 
@@ -163,7 +187,7 @@ function size(field: Field): string {
   return text;
 }
 
-/** Ids name what is there, and each launch gives its kernel as many buffers and sizes as that takes. */
+/** Ids name what is there, and each launch gives its kernel as many buffers, sizes and maps as that takes. */
 function checkReferences(plan: Plan): void {
   for (const [k, { id }] of plan.buffers.entries()) {
     if (id !== k) fail({ path: `buffers[${k}].id`, value: id }, String(k));
@@ -189,5 +213,24 @@ function checkReferences(plan: Plan): void {
     if (launch.sizes.length !== kernel.sizes.length) {
       fail({ path: `launches[${k}].sizes`, value: launch.sizes }, `${kernel.sizes.length} sizes`);
     }
+    checkMaps(`launches[${k}].maps`, launch, kernel);
+  }
+  for (const [k, { maps, buffers }] of plan.kernels.entries()) {
+    for (const [n, { buffer, dtype: element }] of maps.entries()) {
+      const path = `kernels[${k}].maps[${n}]`;
+      known(`${path}.buffer`, buffer, buffers.length);
+      const stored = buffers[buffer]?.dtype;
+      if (element !== stored) fail({ path: `${path}.dtype`, value: element }, `its buffer's ${stored}`);
+    }
+  }
+}
+
+/** A launch gives each of its kernel's maps an extent for each extent of the box. */
+function checkMaps(path: string, launch: PlanLaunch, kernel: PlanKernel): void {
+  if (launch.maps.length !== kernel.maps.length)
+    fail({ path, value: launch.maps }, `${kernel.maps.length} maps`);
+  for (const [n, { box }] of kernel.maps.entries()) {
+    const dims = launch.maps[n];
+    if (dims?.length !== box.length) fail({ path: `${path}[${n}]`, value: dims }, `${box.length} sizes`);
   }
 }

@@ -25,6 +25,7 @@ function kernelOf(name: string): Kernel {
     name,
     buffers: [buffer(0, "read"), buffer(1, "write")],
     sizes: [{ name: "count", dim: length }],
+    maps: [],
     grid: [ceildiv(length, constant(64)), one, one],
     threads: 1,
     body: [],
@@ -129,6 +130,70 @@ test("a state updated in place lies in its input's buffer", () => {
   ]);
 });
 
+/** A launch whose kernel moves boxes of its first buffer; `columns` of them, though no text says so. */
+function launchWithMap(columns: number): LaunchRequest {
+  const launch = launchOf("boxes", 1, [10, 11]);
+  const { kernel } = launch;
+  const [buffer] = kernel.buffers;
+  if (buffer === undefined) throw new Error("the kernel has no buffer");
+  const map = {
+    id: 0,
+    name: "tiles",
+    buffer,
+    dims: [N, constant(4)],
+    box: [8, columns],
+    swizzle: 64,
+  } as const;
+  return { ...launch, kernel: { ...kernel, maps: [map] } };
+}
+
+test("maps: what they view by the kernel's buffers, extents by the launch", () => {
+  const { plan } = buildPlan({
+    ...request,
+    outputs: [{ name: "out", axes: ["N", "D"], role: "result", value: 11 }],
+    launches: [launchWithMap(4), launchWithMap(8)],
+  });
+  expect(plan.launches.map(({ kernel, maps }) => [kernel, maps])).toEqual([
+    [0, [["N", "4"]]],
+    [1, [["N", "4"]]],
+  ]);
+  expect(plan.kernels.map(({ file, maps }) => [file, maps])).toEqual([
+    ["boxes.js", [{ name: "tiles", buffer: 0, dtype: "f32", box: [8, 4], swizzle: 64 }]],
+    ["boxes.js", [{ name: "tiles", buffer: 0, dtype: "f32", box: [8, 8], swizzle: 64 }]],
+  ]);
+  const text = printPlan(plan);
+  expect(parsePlan(text)).toEqual(JSON.parse(text));
+  const damage = (edit: (copy: ReturnType<typeof JSON.parse>) => void): string => {
+    const copy = JSON.parse(text);
+    edit(copy);
+    return JSON.stringify(copy);
+  };
+  const rows: readonly (readonly [string, string])[] = [
+    [damage((copy) => delete copy.kernels[0].maps), "kernels[0].maps is missing, and a list"],
+    [damage((copy) => delete copy.launches[0].maps), "launches[0].maps is missing, and a list"],
+    [damage((copy) => (copy.launches[1].maps = [])), "launches[1].maps is [], and 1 maps"],
+    [damage((copy) => copy.launches[0].maps[0].pop()), 'launches[0].maps[0] is ["N"], and 2 sizes'],
+    [
+      damage((copy) => (copy.kernels[0].maps[0].buffer = 2)),
+      "kernels[0].maps[0].buffer is 2, and an id below 2",
+    ],
+    [
+      damage((copy) => (copy.kernels[0].maps[0].dtype = "bf16")),
+      'maps[0].dtype is "bf16", and its buffer\'s f32',
+    ],
+    [damage((copy) => (copy.kernels[0].maps[0].box = [])), "maps[0].box is [], and 1 to 5 extents"],
+    [
+      damage((copy) => (copy.kernels[0].maps[0].box[1] = 257)),
+      "maps[0].box[1] is 257, and an integer from 1 to 256",
+    ],
+    [
+      damage((copy) => (copy.kernels[0].maps[0].swizzle = 16)),
+      "maps[0].swizzle is 16, and 0 or 32 or 64 or 128",
+    ],
+  ];
+  for (const [damaged, message] of rows) expect(() => parsePlan(damaged), message).toThrow(message);
+});
+
 test("what is wrong with a plan from outside is named with its place", () => {
   const good = JSON.parse(printPlan(buildPlan(request).plan));
   const damage = (edit: (plan: typeof good) => void): string => {
@@ -139,8 +204,8 @@ test("what is wrong with a plan from outside is named with its place", () => {
   const rows: readonly (readonly [string, string])[] = [
     ["{", "plan.json is not JSON"],
     ["[]", "the whole is [], and an object is expected"],
-    ['{"schema":2}', "has the schema 2, and this runtime reads 1"],
-    ['{"__proto__":{"schema":1}}', "has the schema undefined"],
+    ['{"schema":1}', "has the schema 1, and this runtime reads 2"],
+    ['{"__proto__":{"schema":2}}', "has the schema undefined"],
     [damage((plan) => delete plan.kernels), "kernels is missing, and a list is expected"],
     [
       damage((plan) => (plan.kernels[0].file = "../escape.js")),

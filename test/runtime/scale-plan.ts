@@ -23,6 +23,7 @@ function kernelOf(name: string, buffers: PlanKernel["buffers"], texts: KernelTex
     dynamicSharedBytes: 0,
     buffers,
     sizes: [{ name: "count", type: "i32" }],
+    maps: [],
     features: [],
     bytes: "32 * N",
     flops: "8 * N",
@@ -37,7 +38,7 @@ export function scalePlan(texts: KernelTexts, edit: (plan: Plan) => Plan = (plan
   const f32 = "f32" as const;
   const grid = ["ceildiv(4 * N, 64)", "1", "1"] as const;
   const plan: Plan = {
-    schema: 1,
+    schema: 2,
     compiler: "weft 0.1.0",
     program: "scale.dsl:scale",
     target: texts.target,
@@ -54,8 +55,8 @@ export function scalePlan(texts: KernelTexts, edit: (plan: Plan) => Plan = (plan
     ],
     temporaryBytes: "256 + ceildiv(16 * N, 256) * 256",
     launches: [
-      { kernel: 0, buffers: [0, 2], grid, sizes: ["4 * N"] },
-      { kernel: 1, buffers: [2, 1], grid, sizes: ["4 * N"] },
+      { kernel: 0, buffers: [0, 2], grid, sizes: ["4 * N"], maps: [] },
+      { kernel: 1, buffers: [2, 1], grid, sizes: ["4 * N"], maps: [] },
     ],
     kernels: [
       kernelOf(
