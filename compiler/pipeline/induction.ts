@@ -43,16 +43,12 @@ export type Generality =
       readonly why: string;
     };
 
-/** Every smaller number of micro-batches is proved on the way, which is quadratic in the ranks. */
-const mostRanks = 64;
-/** Actions of all the smaller schedules that are proved where there is no induction. */
-const mostActions = 2 ** 21;
+/** Actions of all other schedules that are proved, so that this takes no longer than the proof of a large one. */
+const mostActions = 2 ** 22;
 
 /** For a schedule that is proved with these options. */
 export function generalize(pipeline: Pipeline, options: ProofOptions = {}): Generality {
-  const { ranks } = pipeline.schedule;
-  if (ranks > mostRanks)
-    return sized(pipeline, options, `the induction is tried for up to ${mostRanks} ranks`);
+  const { ranks, micro, start } = pipeline.schedule;
   const allowed: number[] = [];
   for (let m = 1; m <= 64 * ranks + 64 && allowed.length < 2 + 4 * ranks; m++)
     if (allows(pipeline.program, { ranks, micro: m })) allowed.push(m);
@@ -64,7 +60,11 @@ export function generalize(pipeline: Pipeline, options: ProofOptions = {}): Gene
     return sized(pipeline, options, "the numbers of micro-batches that it allows are not evenly spaced");
   const steady = steadyPhase(pipeline.program, step);
   if (typeof steady === "string") return sized(pipeline, options, steady);
+  let actions = 0;
   for (const m of allowed) {
+    actions += 2 * (start[ranks] ?? 0) * (m / micro);
+    if (actions > mostActions)
+      return sized(pipeline, options, "the schedules to look for a stretch that repeats in are too large");
     const base = pipeline.at({ ranks, micro: m });
     const next = pipeline.at({ ranks, micro: m + step });
     if (base === undefined || next === undefined || prove(base, options).verdict === "refused")
@@ -80,9 +80,9 @@ function sized(pipeline: Pipeline, options: ProofOptions, why: string): Generali
   const { ranks, micro, start } = pipeline.schedule;
   let [from, actions] = [micro, 0];
   for (let m = micro - 1; m >= 1; m--) {
+    if (!allows(pipeline.program, { ranks, micro: m })) continue;
     actions += (start[ranks] ?? 0) * (m / micro);
     if (actions > mostActions) break;
-    if (!allows(pipeline.program, { ranks, micro: m })) continue;
     const smaller = pipeline.at({ ranks, micro: m });
     if (smaller === undefined || prove(smaller, options).verdict === "refused") break;
     from = m;

@@ -31,7 +31,8 @@ export function phaseRange(s: Schedule, rank: number, phase: string): { first: n
  */
 export function hasRepetition(s: Schedule, channels: Channels, capacity: number, steady: Steady): boolean {
   const index = indices(s, channels);
-  for (let lead = 0; lead < s.ranks; lead++) {
+  // The cuts are the least that take one rank so far. Any two would do, and an end or the middle leads the others.
+  for (const lead of new Set([0, s.ranks >> 1, s.ranks - 1])) {
     const range = steady.ranges[lead];
     if (range === undefined) return false;
     const events = new Events(s, channels, capacity, index);
