@@ -6,7 +6,8 @@
 import { invariant } from "../diagnostics/diagnostic.ts";
 import type { Builtin, TypedExpr } from "../check/typed.ts";
 import { constant, floordiv, mul } from "../types/dim.ts";
-import { dispatchRows as capacity, typeOf } from "../tensor/arena.ts";
+import { dispatchRows as capacity } from "../tensor/arena.ts";
+import { typeOf } from "../tensor/refs.ts";
 import { sizeIn, type Frame, type Lowering } from "./frame.ts";
 import { bindAxes, emitLoop, expertOf } from "./loops.ts";
 import { tensorAt } from "./scopes.ts";

@@ -14,7 +14,7 @@ import type { Arena } from "../tensor/arena.ts";
 import type { Ref, Scalar, ScalarRead, ScalarType } from "../tensor/ir.ts";
 import { operandsOf, reachable, rewriteScalars } from "../tensor/scalars.ts";
 import { scalarTypeOf } from "../tensor/scalar-types.ts";
-import { typeOf } from "../tensor/arena.ts";
+import { typeOf } from "../tensor/refs.ts";
 import { invariant } from "../diagnostics/diagnostic.ts";
 
 /** A variable that a loop will range over. */

@@ -1,39 +1,48 @@
-/** Rewriting the bodies of a node in place in its graph. */
+/** Rewriting the bodies of loops and scatters. */
 import type { Arena } from "../tensor/arena.ts";
-import type { Node, NodeBody, Ref, Scalar } from "../tensor/ir.ts";
+import type { LoopNode, Node, Ref, Scalar, ScatterNode } from "../tensor/ir.ts";
 import { bodyOf } from "../tensor/node-body.ts";
+import type { Templates } from "./templates.ts";
 
-/**
- * The refs of the node with other bodies, or undefined where `rewrite` gives the same ones or the node has none. New
- * bodies may read the node's inputs, by position, and no others.
- */
+/** The node with other bodies, which may read `inputs` by position: lifts, then results; targets, value and keep. */
 export function withRoots(
   arena: Arena,
-  node: Node,
-  rewrite: (body: NodeBody) => readonly Scalar[],
-): readonly Ref[] | undefined {
-  if (node.kind !== "loop" && node.kind !== "scatter") return undefined;
-  const body = bodyOf(node);
-  const { roots } = body;
-  const now = rewrite(body);
-  if (now.every((root, i) => root === roots[i])) return undefined;
-  const rebuilt = node.kind === "loop" ? loopOf(arena, node, now) : scatterOf(arena, node, now);
-  return rebuilt.types.map((_, i) => arena.ref(rebuilt, i));
-}
-
-function loopOf(arena: Arena, node: Extract<Node, { kind: "loop" }>, roots: readonly Scalar[]): Node {
+  node: LoopNode | ScatterNode,
+  roots: readonly Scalar[],
+  inputs: readonly Ref[] = node.inputs,
+): Node {
+  if (inputs === node.inputs && bodyOf(node).roots.every((root, i) => root === roots[i])) return node;
+  if (node.kind === "scatter") {
+    const target = roots.slice(0, node.target.length);
+    return arena.scatter({
+      axes: node.axes,
+      inputs,
+      target,
+      value: roots.at(-2) ?? node.value,
+      keep: roots.at(-1) ?? node.keep,
+    });
+  }
   const carriers = node.carriers.map((c, i) => ({ ...c, lift: roots[i] ?? c.lift }));
   const results = node.results.map((r, i) => ({ ...r, value: roots[carriers.length + i] ?? r.value }));
-  return arena.loop({ axes: node.axes, over: node.over, carriers, results, inputs: node.inputs });
+  return arena.loop({ axes: node.axes, over: node.over, carriers, results, inputs });
 }
 
-function scatterOf(arena: Arena, node: Extract<Node, { kind: "scatter" }>, roots: readonly Scalar[]): Node {
-  const target = roots.slice(0, node.target.length);
-  return arena.scatter({
-    axes: node.axes,
-    inputs: node.inputs,
-    target,
-    value: roots.at(-2) ?? node.value,
-    keep: roots.at(-1) ?? node.keep,
-  });
+/**
+ * Gives each node the roots that `rewrite` makes of its own, which must follow from its form; the new bodies may read
+ * the node's inputs. A form is rewritten once.
+ */
+export function bodyRewriter(
+  arena: Arena,
+  templates: Templates,
+  rewrite: (node: LoopNode | ScatterNode) => readonly Scalar[],
+): (node: Node) => Node {
+  /** Forms, by their ids, that stay as they are. */
+  const kept: boolean[] = [];
+  return (node) => {
+    const { form } = node;
+    if ((node.kind !== "loop" && node.kind !== "scatter") || kept[form.id] === true) return node;
+    const made = templates.node([form.id], node.inputs, () => withRoots(arena, node, rewrite(node)));
+    if (made.form === form) kept[form.id] = true;
+    return made;
+  };
 }

@@ -7,7 +7,7 @@
  */
 import { constant, add, mul, min, evaluate, symbols, type Dim } from "../types/dim.ts";
 import { dtypes } from "../types/dtype.ts";
-import { typeOf } from "../tensor/arena.ts";
+import { typeOf } from "../tensor/refs.ts";
 import type { LoopAxis, Node, Ref, TensorType } from "../tensor/ir.ts";
 import { monoidOf } from "../tensor/monoids.ts";
 import { scalarFunctions } from "../tensor/scalar-functions.ts";

@@ -14,7 +14,8 @@
  */
 import { invariant } from "../diagnostics/diagnostic.ts";
 import { dtypes, type DType } from "../types/dtype.ts";
-import { sameRef, typeOf, type Arena } from "../tensor/arena.ts";
+import type { Arena } from "../tensor/arena.ts";
+import { sameRef, typeOf } from "../tensor/refs.ts";
 import { rewriteGraph } from "../tensor/graphs.ts";
 import type { Graph, LoopAxis, LoopNode, Node, Ref, Scalar, ScalarRead } from "../tensor/ir.ts";
 import { reachable, rewriteScalars } from "../tensor/scalars.ts";

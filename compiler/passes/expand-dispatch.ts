@@ -5,7 +5,8 @@
  */
 import { invariant } from "../diagnostics/diagnostic.ts";
 import { ceildiv, constant, mul, type Dim } from "../types/dim.ts";
-import { typeOf, type Arena } from "../tensor/arena.ts";
+import type { Arena } from "../tensor/arena.ts";
+import { typeOf } from "../tensor/refs.ts";
 import type { DispatchNode, Ref, Scalar } from "../tensor/ir.ts";
 import { axesFor, expandScan } from "./expand-scan.ts";
 

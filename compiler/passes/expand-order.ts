@@ -8,7 +8,8 @@
  */
 import { invariant } from "../diagnostics/diagnostic.ts";
 import { dtypes } from "../types/dtype.ts";
-import { typeOf, type Arena } from "../tensor/arena.ts";
+import type { Arena } from "../tensor/arena.ts";
+import { typeOf } from "../tensor/refs.ts";
 import type { Carrier, LoopAxis, Ref, Scalar, ScalarType, SortNode, TopkNode } from "../tensor/ir.ts";
 import { scalarTypeOf } from "../tensor/scalar-types.ts";
 import { axesFor, zeroOf } from "./expand-scan.ts";

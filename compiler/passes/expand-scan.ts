@@ -4,7 +4,8 @@
  */
 import { invariant } from "../diagnostics/diagnostic.ts";
 import { ceildiv, constant, type Dim } from "../types/dim.ts";
-import { typeOf, type Arena } from "../tensor/arena.ts";
+import type { Arena } from "../tensor/arena.ts";
+import { typeOf } from "../tensor/refs.ts";
 import type { LoopAxis, Ref, Scalar, ScalarType } from "../tensor/ir.ts";
 import { scalarTypeOf } from "../tensor/scalar-types.ts";
 

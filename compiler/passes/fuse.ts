@@ -25,6 +25,7 @@ import { canInline, inlineProducers, type InlinePolicy, type Use } from "./inlin
 import { bodyFlops, isContraction, plainAxes, readsOf } from "./loops.ts";
 import type { Pass } from "./pass.ts";
 import { Sizes } from "./sizes.ts";
+import { Templates } from "./templates.ts";
 
 export type { FuseOptions, FusionDecision, FusionReport } from "./fusing.ts";
 
@@ -41,9 +42,10 @@ export function fuseGraph(
 ): { readonly graph: Graph; readonly report: FusionReport } {
   const report: FusionDecision[] = [];
   const cx: Fusing = { arena, options, sizes: new Sizes(), report };
-  const cheap = inlineProducers(arena, graph, cheapProducers(cx));
+  const templates = new Templates(arena);
+  const cheap = inlineProducers(arena, templates, graph, cheapProducers(cx));
   const grouped = groupLoops(cx, cheap);
-  const single = inlineProducers(arena, grouped.graph, singleReaders(cx));
+  const single = inlineProducers(arena, templates, grouped.graph, singleReaders(cx));
   const last = single === grouped.graph && !grouped.changed ? grouped : groupLoops(cx, single);
   report.push(...last.refusals());
   return { graph: last.graph, report };
@@ -57,9 +59,8 @@ const cheapFactorFlops = 2;
 
 /** Cheap producers whose readers all take them, where reading their inputs again costs fewer bytes than they do. */
 function cheapProducers(cx: Fusing): InlinePolicy {
-  return (producer, original, usesOf) => {
+  return (producer, original, uses) => {
     if (bodyFlops(producer) > cheapFlops || readsReduction(producer)) return [];
-    const uses = usesOf();
     if (uses.some((use) => !canInline(producer, use) || !takes(cx, producer, use))) return [];
     const own = producer.inputs.reduce((sum, ref) => sum + cx.sizes.ref(ref), 0);
     const made = producer.types.reduce((sum, type) => sum + cx.sizes.bytes(type), 0);
@@ -72,8 +73,7 @@ function cheapProducers(cx: Fusing): InlinePolicy {
 
 /** Producers that are left, with one reader that computes them no more often than they were, or cheaply. */
 function singleReaders(cx: Fusing): InlinePolicy {
-  return (producer, original, usesOf) => {
-    const uses = usesOf();
+  return (producer, original, uses) => {
     const [use] = uses;
     if (
       use?.consumer === undefined ||

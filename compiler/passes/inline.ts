@@ -9,10 +9,12 @@
  * reachability.
  */
 import { dtypes, isFloat } from "../types/dtype.ts";
-import { sameRef, typeOf, type Arena } from "../tensor/arena.ts";
+import type { Arena } from "../tensor/arena.ts";
+import { sameRef, typeOf } from "../tensor/refs.ts";
 import {
   carryNames,
   outputsOf,
+  outputsOfNode,
   replaceOutputs,
   tableFor,
   topological,
@@ -32,7 +34,9 @@ import type { DType } from "../types/dtype.ts";
 import { isWide } from "../tensor/scalar-types.ts";
 import { bodyOf } from "../tensor/node-body.ts";
 import { reachable, rewriteScalars } from "../tensor/scalars.ts";
-import { isPointwise, plainAxes, readsOf } from "./loops.ts";
+import { withRoots } from "./bodies.ts";
+import { isPointwise, plainAxes, readsOf, readsOfInput } from "./loops.ts";
+import type { Templates } from "./templates.ts";
 
 /** A node that reads a producer, and the reads with which it does; none for a structured node or an output. */
 export interface Use {
@@ -41,89 +45,102 @@ export interface Use {
 }
 
 /** Whether a producer is inlined into a use. `producer` is over its rewritten inputs, `original` is the graph's. */
-export type InlinePolicy = (
-  producer: LoopNode,
-  original: LoopNode,
-  uses: () => readonly Use[],
-) => Iterable<Use>;
+export type InlinePolicy = (producer: LoopNode, original: LoopNode, uses: readonly Use[]) => readonly Use[];
 
 /** Rebuilds the graph with the producers that the policy names inlined. The same graph when there are none. */
-export function inlineProducers(arena: Arena, graph: Graph, policy: InlinePolicy): Graph {
-  let uses: ReadonlyMap<Node, readonly Use[]> | undefined;
+export function inlineProducers(
+  arena: Arena,
+  templates: Templates,
+  graph: Graph,
+  policy: InlinePolicy,
+): Graph {
   const nodes = topological(graph);
+  const uses = usesOfPointwise(graph, nodes);
   const replaced = tableFor<Node>(nodes);
+  const find = (ref: Ref): Ref => {
+    const now = replaced[ref.node.id];
+    return now === undefined ? ref : arena.ref(now, ref.output);
+  };
   /** For each consumer of the graph, the producers to inline into it. */
-  const chosen = tableFor<Set<Node>>(nodes);
+  const chosen = tableFor<Node[]>(nodes);
   for (const node of nodes) {
-    const rebuilt = rebuild(arena, node, replaced, chosen[node.id]);
+    let rebuilt = node;
+    const producers = chosen[node.id];
+    if (producers !== undefined && (node.kind === "loop" || node.kind === "scatter")) {
+      const positions = node.inputs.flatMap((ref, i) => (producers.includes(ref.node) ? [i] : []));
+      rebuilt = inlined(arena, templates, node, node.inputs.map(find), positions);
+    } else if (node.inputs.some((ref) => replaced[ref.node.id] !== undefined)) {
+      rebuilt = withInputs(arena, node, node.inputs.map(find));
+    }
     if (rebuilt !== node) {
       replaced[node.id] = rebuilt;
-      carryNames(
-        arena,
-        node,
-        rebuilt.types.map((_, i) => arena.ref(rebuilt, i)),
-      );
+      carryNames(arena, node, outputsOfNode(arena, rebuilt));
     }
     if (!isPointwise(rebuilt) || !isPointwise(node)) continue;
-    const usesOfNode = (): readonly Use[] => (uses ??= usesOf(graph)).get(node) ?? [];
-    for (const use of policy(rebuilt, node, usesOfNode)) {
-      if (use.consumer === undefined) continue;
-      (chosen[use.consumer.id] ??= new Set()).add(node);
+    for (const { consumer } of policy(rebuilt, node, uses[node.id] ?? [])) {
+      if (consumer === undefined) continue;
+      const list = chosen[consumer.id];
+      if (list === undefined) chosen[consumer.id] = [node];
+      else list.push(node);
     }
   }
-  return replaceOutputs(arena, graph, (ref) => {
-    const node = replaced[ref.node.id];
-    return node === undefined ? ref : arena.ref(node, ref.output);
-  });
+  return replaceOutputs(arena, graph, find);
 }
 
-export function usesOf(graph: Graph): ReadonlyMap<Node, readonly Use[]> {
-  const uses = new Map<Node, Use[]>();
+/** The uses of each pointwise loop, by its id. */
+function usesOfPointwise(graph: Graph, nodes: readonly Node[]): readonly (readonly Use[] | undefined)[] {
+  const uses = tableFor<Use[]>(nodes);
   const add = (producer: Node, use: Use): void => {
-    const list = uses.get(producer);
-    if (list === undefined) uses.set(producer, [use]);
+    const list = uses[producer.id];
+    if (list === undefined) uses[producer.id] = [use];
     else list.push(use);
   };
-  for (const node of topological(graph)) {
-    const reads = readsOf(node);
-    const producers = new Set(node.inputs.map((ref) => ref.node));
-    for (const producer of producers)
-      add(producer, { consumer: node, reads: reads.filter((r) => node.inputs[r.input]?.node === producer) });
+  for (const node of nodes) {
+    const { inputs } = node;
+    for (let i = 0; i < inputs.length; i++) {
+      const producer = inputs[i]?.node;
+      if (producer === undefined || !isPointwise(producer)) continue;
+      // A loop's several outputs are read by one use.
+      if (inputs.findIndex((ref) => ref.node === producer) < i) continue;
+      const reads = inputs.every((ref, k) => k === i || ref.node !== producer)
+        ? readsOfInput(node, i)
+        : readsOf(node).filter((read) => inputs[read.input]?.node === producer);
+      add(producer, { consumer: node, reads });
+    }
   }
-  for (const ref of outputsOf(graph)) add(ref.node, { consumer: undefined, reads: [] });
+  for (const ref of outputsOf(graph))
+    if (isPointwise(ref.node)) add(ref.node, { consumer: undefined, reads: [] });
   return uses;
 }
 
-function rebuild(
+/** The node over `inputs`, with the loops at `positions` computed where they are read. */
+export function inlined(
   arena: Arena,
-  node: Node,
-  replaced: readonly (Node | undefined)[],
-  inlined: ReadonlySet<Node> | undefined,
+  templates: Templates,
+  node: LoopNode | ScatterNode,
+  inputs: readonly Ref[],
+  positions: readonly number[],
 ): Node {
-  let moved = false;
-  const inputs = node.inputs.map((ref) => {
-    const now = replaced[ref.node.id];
-    if (now === undefined) return ref;
-    moved = true;
-    return arena.ref(now, ref.output);
-  });
-  if (inlined !== undefined && (node.kind === "loop" || node.kind === "scatter")) {
-    const positions = new Set(node.inputs.flatMap((ref, i) => (inlined.has(ref.node) ? [i] : [])));
-    return inlineInto(arena, node, inputs, positions);
+  const words: number[] = [node.form.id];
+  const pool: Ref[] = [...inputs];
+  for (const position of positions) {
+    const ref = inputs[position];
+    if (ref === undefined) continue;
+    words.push(position, ref.node.form.id, ref.output);
+    pool.push(...ref.node.inputs);
   }
-  return moved ? withInputs(arena, node, inputs) : node;
+  return templates.node(words, pool, () => inlineInto(arena, node, inputs, positions));
 }
 
-/** The node over `inputs`, with the loops at `positions` computed where they are read. */
 function inlineInto(
   arena: Arena,
   node: LoopNode | ScatterNode,
   inputs: readonly Ref[],
-  positions: ReadonlySet<number>,
+  positions: readonly number[],
 ): Node {
   const list: Ref[] = [...inputs];
   const rule = (s: Scalar): Scalar => {
-    if (s.kind !== "read" || !positions.has(s.input)) return s;
+    if (s.kind !== "read" || !positions.includes(s.input)) return s;
     const ref = list[s.input];
     const producer = ref?.node;
     const result = producer?.kind === "loop" ? producer.results[ref?.output ?? 0] : undefined;
@@ -132,20 +149,7 @@ function inlineInto(
     return inlinedRead(arena, s, producer, result, list);
   };
   const body = bodyOf(node);
-  const roots = rewriteScalars(arena, body.roots, rule, body.scalars);
-  if (node.kind === "scatter") {
-    const target = roots.slice(0, node.target.length);
-    return arena.scatter({
-      axes: node.axes,
-      inputs: list,
-      target,
-      value: roots.at(-2) ?? node.value,
-      keep: roots.at(-1) ?? node.keep,
-    });
-  }
-  const carriers = node.carriers.map((c, i) => ({ ...c, lift: roots[i] ?? c.lift }));
-  const results = node.results.map((r, i) => ({ ...r, value: roots[carriers.length + i] ?? r.value }));
-  return arena.loop({ axes: node.axes, over: node.over, carriers, results, inputs: list });
+  return withRoots(arena, node, rewriteScalars(arena, body.roots, rule, body.scalars), list);
 }
 
 function inlinedRead(
@@ -211,14 +215,19 @@ function isPlainView(producer: LoopNode, result: LoopResult): boolean {
 }
 
 /**
- * Views go into all who can take them: loops that only move, broadcast, convert to something no smaller, or count.
- * Such a loop has one read or none and computes no float.
+ * Positions of the views that the node can read through: loops that only move, broadcast, convert to something no
+ * smaller, or count. Such a loop has one read or none and computes no float.
  */
-export const inlineViews: InlinePolicy = (producer, _, uses) => {
-  producer.findings.view ??= producer.results.every((result) => isView(producer, result));
-  if (!producer.findings.view) return [];
-  return uses().filter((use) => canInline(producer, use));
-};
+export function viewsRead(node: LoopNode | ScatterNode): readonly number[] {
+  const positions: number[] = [];
+  node.inputs.forEach(({ node: producer }, i) => {
+    if (!isPointwise(producer)) return;
+    producer.form.view ??= producer.results.every((result) => isView(producer, result));
+    if (producer.form.view && canInline(producer, { consumer: node, reads: readsOfInput(node, i) }))
+      positions.push(i);
+  });
+  return positions;
+}
 
 function isView(producer: LoopNode, result: LoopResult): boolean {
   if (producer.inputs.length > 1) return false;

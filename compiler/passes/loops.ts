@@ -21,6 +21,11 @@ export function readsOf(node: Node): readonly ScalarRead[] {
   return bodyOf(node).reads;
 }
 
+/** The reads of the input at a position. */
+export function readsOfInput(node: Node, position: number): readonly ScalarRead[] {
+  return bodyOf(node).readsByInput[position] ?? [];
+}
+
 /** FLOPs of evaluating the scalars once each. Index arithmetic is free. */
 export function flopsOf(roots: readonly Scalar[]): number {
   return flopsIn(reachable(roots));
@@ -37,7 +42,7 @@ export function bodyFlops(node: Node): number {
  */
 export function isContraction(node: Node): boolean {
   if (node.kind !== "loop" || node.over.length === 0) return false;
-  return (node.findings.contracts ??= contractsIn(node));
+  return (node.form.contracts ??= contractsIn(node));
 }
 
 function contractsIn(node: LoopNode): boolean {

@@ -7,59 +7,55 @@
  * A loop that only moves, broadcasts or renames is read through by every loop and scatter; it stays where a
  * structured node or a result needs it. What nothing reads any more is not reached, and so is gone.
  */
-import { rewriteGraph } from "../tensor/graphs.ts";
-import { typeOf } from "../tensor/arena.ts";
-import type { Graph, LoopNode, Node, Ref, Scalar, ScatterNode } from "../tensor/ir.ts";
+import { outputsOfNode, rewriteGraph } from "../tensor/graphs.ts";
+import { typeOf } from "../tensor/refs.ts";
+import type { Graph, LoopNode, Node, Scalar, ScatterNode } from "../tensor/ir.ts";
 import { bodyOf } from "../tensor/node-body.ts";
 import { rewriteScalars } from "../tensor/scalars.ts";
 import { learn, noFacts, type Facts } from "../types/prover.ts";
-import { withRoots } from "./bodies.ts";
-import { inlineProducers, inlineViews } from "./inline.ts";
+import { bodyRewriter } from "./bodies.ts";
+import { inlined, viewsRead } from "./inline.ts";
 import type { Pass, PassContext } from "./pass.ts";
 import { simplifyRules, type Rule, type RuleContext } from "./simplify-rules.ts";
+import { Templates } from "./templates.ts";
 
 export const simplify: Pass<Graph> = { name: "simplify", run: simplifyGraph };
 
 /** What this pass has made: the next run of it has nothing to do. */
 const simpleGraphs = new WeakSet<Graph>();
 
-/** A simpler body may be a view, and a body that reads through a view may be simpler: rounds of that. */
+/** A body that reads through a view may be simpler, and a simpler body may read through more: rounds of that. */
 const maxRounds = 4;
 /** Rewrites of one scalar, each of which makes it smaller or simpler; a bound on mistakes, not on programs. */
 const maxSteps = 16;
 
 function simplifyGraph(graph: Graph, cx: PassContext): Graph {
   if (simpleGraphs.has(graph)) return graph;
+  const { arena } = cx;
   const facts = learn(noFacts, graph.checks);
-  let current = graph;
-  for (let round = 0; round < maxRounds; round++) {
-    const viewed = inlineProducers(cx.arena, current, inlineViews);
-    const next = rewriteGraph(cx.arena, viewed, (node) => simplifyNode(cx, node, facts, graph.checks));
-    if (next === current) break;
-    current = next;
-  }
-  simpleGraphs.add(current);
-  return current;
+  const templates = new Templates(arena);
+  const simplifyBodies = bodyRewriter(arena, templates, (node) => simplifyRoots(cx, node, facts));
+  // What a node reads is simple when the node is met, so that one walk finds every view.
+  const made = rewriteGraph(arena, graph, (node) => {
+    let current: Node = node;
+    for (let round = 0; round < maxRounds; round++) {
+      if (current.kind !== "loop" && current.kind !== "scatter") break;
+      const views = viewsRead(current);
+      const viewed = views.length === 0 ? current : inlined(arena, templates, current, current.inputs, views);
+      const next = simplifyBodies(viewed);
+      if (next === current) break;
+      current = next;
+    }
+    return current === node ? undefined : outputsOfNode(arena, current);
+  });
+  simpleGraphs.add(made);
+  return made;
 }
 
-function simplifyNode(
-  cx: PassContext,
-  node: Node,
-  facts: Facts,
-  checks: Graph["checks"],
-): readonly Ref[] | undefined {
-  if (node.kind !== "loop" && node.kind !== "scatter") return undefined;
-  const { findings } = node;
-  if (findings.simplified?.checks !== checks) {
-    const { roots, scalars } = bodyOf(node);
-    const rules = contextOf(cx, node, facts);
-    findings.simplified = {
-      checks,
-      roots: rewriteScalars(cx.arena, roots, (s) => simplifyScalar(rules, s), scalars),
-    };
-  }
-  const { roots } = findings.simplified;
-  return withRoots(cx.arena, node, () => roots);
+function simplifyRoots(cx: PassContext, node: LoopNode | ScatterNode, facts: Facts): readonly Scalar[] {
+  const rules = contextOf(cx, node, facts);
+  const { roots, scalars } = bodyOf(node);
+  return rewriteScalars(cx.arena, roots, (s) => simplifyScalar(rules, s), scalars);
 }
 
 function contextOf(cx: PassContext, node: LoopNode | ScatterNode, facts: Facts): RuleContext {

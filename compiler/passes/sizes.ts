@@ -1,7 +1,7 @@
 /** Sizes as numbers, for decisions: a symbol counts as `unknownSize`. One object for a run of a pass; it remembers. */
 import { evaluate, symbols, type Dim } from "../types/dim.ts";
 import { dtypes } from "../types/dtype.ts";
-import { typeOf } from "../tensor/arena.ts";
+import { typeOf } from "../tensor/refs.ts";
 import type { LoopAxis, Ref, TensorType } from "../tensor/ir.ts";
 import { unknownSize } from "./cost.ts";
 

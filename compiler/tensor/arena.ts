@@ -9,12 +9,11 @@
  * What is made wrongly is an `InternalError` here; `verify` holds the rest.
  */
 import { invariant, type Place } from "../diagnostics/diagnostic.ts";
-import { dtypes, type DType } from "../types/dtype.ts";
-import { add, constant, dimKey, floordiv, mul, type Dim } from "../types/dim.ts";
+import { add, constant, floordiv, mul, type Dim } from "../types/dim.ts";
 import type {
   Carrier,
   DispatchNode,
-  Findings,
+  Form,
   Graph,
   InputNode,
   LoopAxis,
@@ -23,19 +22,17 @@ import type {
   Node,
   Ref,
   Scalar,
-  ScalarRead,
-  ScalarType,
   ScanNode,
   ScatterNode,
   SortNode,
   TensorType,
   TopkNode,
 } from "./ir.ts";
-import { foldApply } from "./fold.ts";
 import { Interner } from "./intern.ts";
 import { inputOrder } from "./node-body.ts";
-import { inferApply } from "./scalar-functions.ts";
-import { dtypeNames, scalarTypeOf, scalarTypes } from "./scalar-types.ts";
+import { typeOf } from "./refs.ts";
+import { ScalarArena } from "./scalar-arena.ts";
+import { dtypeNames, scalarTypeOf } from "./scalar-types.ts";
 import { canonicalInputs } from "./inputs.ts";
 
 export interface LoopParts {
@@ -56,227 +53,52 @@ export interface ScatterParts {
   readonly keep: Scalar;
 }
 
-/** First words of the encodings: node kinds and scalar kinds. */
+/** First words of the encodings of forms, and the roles of inputs. */
 const nodeKinds = { input: 0, loop: 1, scatter: 2, topk: 3, scan: 4, sort: 5, dispatch: 6 } as const;
-const scalarKinds = { const: 0, dim: 1, axis: 2, read: 3, carrier: 4, apply: 5, round: 6, cast: 7 } as const;
-const boundsCodes = { proved: 0, clamp: 1, else: 2 } as const;
 const roleCodes = { argument: 0, param: 1, state: 2 } as const;
 
-export class Arena {
-  readonly #names = new Map<string, number>();
-  readonly #dimsByKey = new Map<string, number>();
-  readonly #dimIds = new WeakMap<Dim, number>();
-  readonly #typeTable = new Interner();
-  readonly #types: TensorType[] = [];
-  readonly #typeIds = new Map<TensorType, number>();
-  readonly #scalarTable = new Interner();
-  readonly #scalars: Scalar[] = [];
+export class Arena extends ScalarArena {
+  readonly #formTable = new Interner();
+  readonly #forms: Form[] = [];
+  /** A node's words are its form and the refs that it reads. */
   readonly #nodeTable = new Interner();
   readonly #nodes: Node[] = [];
-  readonly #refs: Ref[][] = [];
-  readonly #formTable = new Interner();
-  readonly #findings: Findings[] = [];
+  /** Nearly all nodes have one output: those have a slot here, the others' lists are apart. */
+  readonly #firstRefs: (Ref | undefined)[] = [];
+  readonly #otherRefs = new Map<number, Ref[]>();
   readonly #rootsTable = new Interner();
   readonly #inputOrders: (readonly number[])[] = [];
   readonly #hints = new Map<number, Map<number, string>>();
   readonly #places = new Map<number, Place>();
-  readonly #float = new Float64Array(1);
-  readonly #floatWords = new Int32Array(this.#float.buffer);
 
   /** Nodes made so far: ids are below it. */
   get nodeCount(): number {
     return this.#nodes.length;
   }
 
-  /** Scalars made so far: ids are below it. */
-  get scalarCount(): number {
-    return this.#scalars.length;
-  }
-
-  scalarById(id: number): Scalar {
-    const scalar = this.#scalars[id];
-    invariant(scalar !== undefined, `no scalar ${id}`);
-    return scalar;
-  }
-
-  /** Interned: equal types are one object. */
-  type(dtype: DType, shape: readonly Dim[]): TensorType {
-    const t = this.#typeTable;
-    const ids = shape.map((dim) => this.#dimId(dim));
-    t.begin();
-    t.word(dtypeNames.indexOf(dtype));
-    for (const id of ids) t.word(id);
-    const id = t.id();
-    const known = this.#types[id];
-    if (known !== undefined) return known;
-    const type: TensorType = { dtype, shape };
-    this.#types.push(type);
-    this.#typeIds.set(type, id);
-    return type;
-  }
-
   /** Output `output` of a node; one object for each. */
   ref(node: Node, output: number = 0): Ref {
-    const refs = (this.#refs[node.id] ??= []);
+    if (output === 0) return (this.#firstRefs[node.id] ??= { node, output });
+    let refs = this.#otherRefs.get(node.id);
+    if (refs === undefined) this.#otherRefs.set(node.id, (refs = []));
     return (refs[output] ??= { node, output });
-  }
-
-  // ---------------------------------------------------------------- scalars
-
-  const(type: ScalarType, value: number | bigint | boolean): Scalar {
-    const t = this.#begin("const");
-    t.word(scalarTypes.indexOf(type));
-    this.#constWords(type, value);
-    const id = t.id();
-    return this.#scalars[id] ?? this.#keep({ kind: "const", id, type, value });
-  }
-  f32(value: number): Scalar {
-    return this.const("f32", value);
-  }
-  i32(value: number): Scalar {
-    return this.const("i32", value);
-  }
-  bool(value: boolean): Scalar {
-    return this.const("bool", value);
-  }
-
-  /** A size as an i32; a constant size is a constant. */
-  dim(dim: Dim): Scalar {
-    if (dim.kind === "const") return this.i32(dim.value);
-    const key = this.#dimId(dim);
-    const t = this.#begin("dim");
-    t.word(key);
-    const id = t.id();
-    return this.#scalars[id] ?? this.#keep({ kind: "dim", id, type: "i32", dim });
-  }
-
-  axis(axis: number): Scalar {
-    const t = this.#begin("axis");
-    t.word(axis);
-    const id = t.id();
-    return this.#scalars[id] ?? this.#keep({ kind: "axis", id, type: "i32", axis });
-  }
-
-  carrier(carrier: number, type: ScalarType): Scalar {
-    const t = this.#begin("carrier");
-    t.word(carrier);
-    t.word(scalarTypes.indexOf(type));
-    const id = t.id();
-    return this.#scalars[id] ?? this.#keep({ kind: "carrier", id, type, carrier });
-  }
-
-  /**
-   * Reads `tensor` inside a body whose node is made with `inputs`: the ref is appended to that list when it is not
-   * there yet. `otherwise` makes the bounds "else".
-   */
-  read(
-    inputs: Ref[],
-    tensor: Ref,
-    index: readonly Scalar[],
-    bounds: ScalarRead["bounds"] = "proved",
-    otherwise?: Scalar,
-  ): ScalarRead {
-    let position = inputs.findIndex((ref) => sameRef(ref, tensor));
-    if (position < 0) position = inputs.push(tensor) - 1;
-    const type = typeOf(tensor);
-    invariant(
-      type.shape.length === index.length,
-      `a read of ${type.shape.length} axes with ${index.length} indices`,
-    );
-    return this.readAt(
-      position,
-      scalarTypeOf(type.dtype),
-      index,
-      otherwise === undefined ? bounds : "else",
-      otherwise,
-    );
-  }
-
-  /** `read` by position in the list of inputs, for passes. */
-  readAt(
-    input: number,
-    type: ScalarType,
-    index: readonly Scalar[],
-    bounds: ScalarRead["bounds"],
-    otherwise: Scalar | undefined,
-  ): ScalarRead {
-    for (const i of index) invariant(i.type === "i32", `an index of type ${i.type}`);
-    invariant(
-      (bounds === "else") === (otherwise !== undefined),
-      "a read has a value for outside exactly when its bounds are 'else'",
-    );
-    invariant(
-      otherwise === undefined || otherwise.type === type,
-      "a read and its value for outside differ in type",
-    );
-    const t = this.#begin("read");
-    t.word(input);
-    t.word(scalarTypes.indexOf(type));
-    t.word(boundsCodes[bounds]);
-    t.word(otherwise === undefined ? -1 : otherwise.id);
-    for (const i of index) t.word(i.id);
-    const id = t.id();
-    const known = this.#scalars[id];
-    if (known !== undefined && known.kind === "read") return known;
-    const read: ScalarRead = { kind: "read", id, type, input, index, bounds, otherwise };
-    this.#keep(read);
-    return read;
-  }
-
-  /** A row of the scalar-function table; integer and bool constants fold. */
-  apply(fn: string, ...args: readonly Scalar[]): Scalar {
-    const type = inferApply(
-      fn,
-      args.map((arg) => arg.type),
-    );
-    if (typeof type === "object") invariant(false, type.problem);
-    const folded = foldApply(this, fn, type, args);
-    if (folded !== undefined) return folded;
-    const name = this.#name(fn);
-    const t = this.#begin("apply");
-    t.word(name);
-    for (const arg of args) t.word(arg.id);
-    const id = t.id();
-    return this.#scalars[id] ?? this.#keep({ kind: "apply", id, type, fn, args });
-  }
-
-  /** Rounds a float where a type was written. Rounding twice to one dtype is rounding once. */
-  round(to: DType, arg: Scalar): Scalar {
-    invariant(dtypes[to].kind === "float" && arg.type === "f32", `round to ${to} of ${arg.type}`);
-    if (arg.kind === "round" && arg.to === to) return arg;
-    const t = this.#begin("round");
-    t.word(dtypeNames.indexOf(to));
-    t.word(arg.id);
-    const id = t.id();
-    return this.#scalars[id] ?? this.#keep({ kind: "round", id, type: "f32", to, arg });
-  }
-
-  /** Numeric conversion; to a float only as `f32` (a float is made narrower by `round`). */
-  cast(to: DType, arg: Scalar): Scalar {
-    invariant(dtypes[to].kind !== "float" || to === "f32", `a cast to ${to}: round does that`);
-    if (to === arg.type) return arg;
-    const t = this.#begin("cast");
-    t.word(dtypeNames.indexOf(to));
-    t.word(arg.id);
-    const id = t.id();
-    return this.#scalars[id] ?? this.#keep({ kind: "cast", id, type: scalarTypeOf(to), to, arg });
   }
 
   // ---------------------------------------------------------------- nodes
 
   input(name: string, role: InputNode["role"], type: TensorType): InputNode {
     const interned = this.type(type.dtype, type.shape);
-    const nameId = this.#name(name);
-    const t = this.#beginNode("input");
+    const nameId = this.nameId(name);
+    const t = this.#beginForm("input");
     t.word(nameId);
     t.word(roleCodes[role]);
-    t.word(this.#typeIds.get(interned) ?? -1);
-    return this.#node<InputNode>((id) => ({
+    t.word(this.typeId(interned));
+    return this.#node<InputNode>([], (id, form) => ({
       kind: "input",
       id,
       inputs: [],
       types: [interned],
-      findings: this.#formOf(id, []),
+      form,
       name,
       role,
     }));
@@ -292,15 +114,15 @@ export class Arena {
         ? parts.results
         : parts.results.map((r, i) => ({ ...r, value: map[carriers.length + i] ?? r.value }));
     const all = [...axes, ...over];
-    const extents = all.map((axis) => this.#dimId(axis.extent));
-    const names = lifts.map((c) => this.#name(c.monoid));
+    const extents = all.map((axis) => this.dimId(axis.extent));
+    const names = lifts.map((c) => this.nameId(c.monoid));
     const types = results.map((r) =>
       this.type(
         r.dtype,
         r.axes.map((k) => all[k]?.extent ?? constant(0)),
       ),
     );
-    const t = this.#beginNode("loop");
+    const t = this.#beginForm("loop");
     t.word(axes.length);
     t.word(over.length);
     for (const extent of extents) t.word(extent);
@@ -316,13 +138,12 @@ export class Arena {
       t.word(r.axes.length);
       for (const k of r.axes) t.word(k);
     }
-    this.#refWords(inputs);
-    return this.#node<LoopNode>((id) => ({
+    return this.#node<LoopNode>(inputs, (id, form) => ({
       kind: "loop",
       id,
       inputs,
       types,
-      findings: this.#formOf(id, inputs),
+      form,
       axes,
       over,
       carriers: lifts,
@@ -340,21 +161,20 @@ export class Arena {
       "a scatter needs a tensor to write over",
     );
     const types = [typeOf(inputs[0])];
-    const extents = parts.axes.map((axis) => this.#dimId(axis.extent));
-    const t = this.#beginNode("scatter");
+    const extents = parts.axes.map((axis) => this.dimId(axis.extent));
+    const t = this.#beginForm("scatter");
     t.word(extents.length);
     for (const extent of extents) t.word(extent);
     t.word(target.length);
     for (const s of target) t.word(s.id);
     t.word(value.id);
     t.word(keep.id);
-    this.#refWords(inputs);
-    return this.#node<ScatterNode>((id) => ({
+    return this.#node<ScatterNode>(inputs, (id, form) => ({
       kind: "scatter",
       id,
       inputs,
       types,
-      findings: this.#formOf(id, inputs),
+      form,
       axes: parts.axes,
       target,
       value,
@@ -362,25 +182,33 @@ export class Arena {
     }));
   }
 
-  /**
-   * The same loop over other inputs of the same types, one for each. Where two of them are one the loop is made
-   * anew, since it then has fewer.
-   */
-  relink(node: LoopNode, refs: readonly Ref[]): LoopNode {
+  /** The same loop or scatter over other inputs, one for each. */
+  relink(node: LoopNode | ScatterNode, refs: readonly Ref[]): LoopNode | ScatterNode {
     const inputs = this.#own(refs);
-    for (let i = 1; i < inputs.length; i++) {
-      for (let k = 0; k < i; k++) if (inputs[i] === inputs[k]) return this.loop({ ...node, inputs });
+    // Other types make another form; and where two inputs are one the node has fewer.
+    if (!sameTypes(inputs, node.inputs) || hasTwins(inputs))
+      return node.kind === "loop" ? this.loop({ ...node, inputs }) : this.scatter({ ...node, inputs });
+    if (node.kind === "scatter") {
+      const { types, axes, target, value, keep } = node;
+      return this.#nodeOf<ScatterNode>(node.form, inputs, (id, form) => ({
+        kind: "scatter",
+        id,
+        inputs,
+        types,
+        form,
+        axes,
+        target,
+        value,
+        keep,
+      }));
     }
-    // The words of a loop end with its inputs, two for each.
-    this.#nodeTable.beginLike(this.#nodeTable, node.id, 2 * inputs.length);
-    this.#refWords(inputs);
     const { types, axes, over, carriers, results } = node;
-    return this.#node<LoopNode>((id) => ({
+    return this.#nodeOf<LoopNode>(node.form, inputs, (id, form) => ({
       kind: "loop",
       id,
       inputs,
       types,
-      findings: this.#formOf(id, inputs),
+      form,
       axes,
       over,
       carriers,
@@ -393,17 +221,16 @@ export class Arena {
     const kept = shape.map((dim, i) => (i === axis ? k : dim));
     const types = [this.type(dtype, kept), this.type("i32", kept), this.type("bool", shape)];
     const inputs = this.#own(keep === undefined ? [input] : [input, keep]);
-    const size = this.#dimId(k);
-    const t = this.#beginNode("topk");
+    const size = this.dimId(k);
+    const t = this.#beginForm("topk");
     t.word(axis);
     t.word(size);
-    this.#refWords(inputs);
-    return this.#node<TopkNode>((id) => ({
+    return this.#node<TopkNode>(inputs, (id, form) => ({
       kind: "topk",
       id,
       inputs,
       types,
-      findings: this.#formOf(id, inputs),
+      form,
       axis,
       k,
     }));
@@ -413,15 +240,14 @@ export class Arena {
     const { dtype, shape } = typeOf(input);
     const types = [this.type(scalarTypeOf(dtype), shape)];
     const inputs = this.#own([input]);
-    const t = this.#beginNode("scan");
+    const t = this.#beginForm("scan");
     t.word(axis);
-    this.#refWords(inputs);
-    return this.#node<ScanNode>((id) => ({
+    return this.#node<ScanNode>(inputs, (id, form) => ({
       kind: "scan",
       id,
       inputs,
       types,
-      findings: this.#formOf(id, inputs),
+      form,
       axis,
     }));
   }
@@ -430,15 +256,14 @@ export class Arena {
     const { dtype, shape } = typeOf(input);
     const types = [this.type(dtype, shape)];
     const inputs = this.#own([input]);
-    const t = this.#beginNode("sort");
+    const t = this.#beginForm("sort");
     t.word(axis);
-    this.#refWords(inputs);
-    return this.#node<SortNode>((id) => ({
+    return this.#node<SortNode>(inputs, (id, form) => ({
       kind: "sort",
       id,
       inputs,
       types,
-      findings: this.#formOf(id, inputs),
+      form,
       axis,
     }));
   }
@@ -454,18 +279,17 @@ export class Arena {
       this.type("i32", [experts]),
       this.type("i32", [experts]),
     ];
-    const size = this.#dimId(experts);
+    const size = this.dimId(experts);
     const inputs = this.#own([index]);
-    const t = this.#beginNode("dispatch");
+    const t = this.#beginForm("dispatch");
     t.word(size);
     t.word(align);
-    this.#refWords(inputs);
-    return this.#node<DispatchNode>((id) => ({
+    return this.#node<DispatchNode>(inputs, (id, form) => ({
       kind: "dispatch",
       id,
       inputs,
       types,
-      findings: this.#formOf(id, inputs),
+      form,
       experts,
       align,
     }));
@@ -502,47 +326,42 @@ export class Arena {
     return refs.map((ref) => this.ref(ref.node, ref.output));
   }
 
-  #begin(kind: keyof typeof scalarKinds): Interner {
-    this.#scalarTable.begin();
-    this.#scalarTable.word(scalarKinds[kind]);
-    return this.#scalarTable;
+  #beginForm(kind: keyof typeof nodeKinds): Interner {
+    this.#formTable.begin();
+    this.#formTable.word(nodeKinds[kind]);
+    return this.#formTable;
   }
 
-  #beginNode(kind: keyof typeof nodeKinds): Interner {
-    this.#nodeTable.begin();
-    this.#nodeTable.word(nodeKinds[kind]);
-    return this.#nodeTable;
-  }
-
-  #keep<S extends Scalar>(scalar: S): S {
-    this.#scalars.push(scalar);
-    return scalar;
-  }
-
-  /** The node whose words were just written, made by `make` if it is new. */
-  #node<N extends Node>(make: (id: number) => N): N {
-    const id = this.#nodeTable.id();
-    const known = this.#nodes[id];
-    // The first word of an encoding is the kind, so that an equal encoding is a node of the kind asked for.
-    if (known !== undefined) return known as N;
-    const node = make(id);
-    this.#nodes.push(node);
-    return node;
-  }
-
-  /** What is known of the form of the node just written: its words, with the types of its inputs for their refs. */
-  #formOf(id: number, inputs: readonly Ref[]): Findings {
-    const t = this.#formTable;
-    t.beginLike(this.#nodeTable, id, 2 * inputs.length);
-    for (const ref of inputs) t.word(this.#typeIds.get(typeOf(ref)) ?? -1);
-    const form = t.id();
-    return (this.#findings[form] ??= {
+  /** The node over `inputs` of the form whose words were just written, but for the types of the inputs. */
+  #node<N extends Node>(inputs: readonly Ref[], make: (id: number, form: Form) => N): N {
+    for (const ref of inputs) this.#formTable.word(this.typeId(typeOf(ref)));
+    const id = this.#formTable.id();
+    const form = (this.#forms[id] ??= {
+      id,
       body: undefined,
       sound: false,
       contracts: undefined,
       view: undefined,
-      simplified: undefined,
     });
+    return this.#nodeOf(form, inputs, make);
+  }
+
+  /** The node of this form over `inputs`, made by `make` if it is new. */
+  #nodeOf<N extends Node>(form: Form, inputs: readonly Ref[], make: (id: number, form: Form) => N): N {
+    const t = this.#nodeTable;
+    t.begin();
+    t.word(form.id);
+    for (const ref of inputs) {
+      t.word(ref.node.id);
+      t.word(ref.output);
+    }
+    const id = t.id();
+    const known = this.#nodes[id];
+    // A form has a kind, so that an equal encoding is a node of the kind asked for.
+    if (known !== undefined) return known as N;
+    const node = make(id, form);
+    this.#nodes.push(node);
+    return node;
   }
 
   /** Positions of inputs in order of first use by these bodies. */
@@ -553,56 +372,21 @@ export class Arena {
     const id = t.id();
     return (this.#inputOrders[id] ??= inputOrder(roots));
   }
-
-  #refWords(refs: readonly Ref[]): void {
-    for (const ref of refs) {
-      this.#nodeTable.word(ref.node.id);
-      this.#nodeTable.word(ref.output);
-    }
-  }
-
-  #constWords(type: ScalarType, value: number | bigint | boolean): void {
-    const t = this.#scalarTable;
-    if (typeof value === "bigint") {
-      invariant(type === "i64", `a bigint constant of type ${type}`);
-      t.word(Number(BigInt.asIntN(32, value)));
-      t.word(Number(BigInt.asIntN(32, value >> 32n)));
-      return;
-    }
-    invariant(
-      type !== "i64" && (typeof value === "boolean") === (type === "bool"),
-      `a ${typeof value} constant of type ${type}`,
-    );
-    this.#float[0] = Number(value);
-    t.word(this.#floatWords[0] ?? 0);
-    t.word(this.#floatWords[1] ?? 0);
-  }
-
-  #dimId(dim: Dim): number {
-    const known = this.#dimIds.get(dim);
-    if (known !== undefined) return known;
-    const key = dimKey(dim);
-    let id = this.#dimsByKey.get(key);
-    if (id === undefined) this.#dimsByKey.set(key, (id = this.#dimsByKey.size));
-    this.#dimIds.set(dim, id);
-    return id;
-  }
-
-  #name(name: string): number {
-    let id = this.#names.get(name);
-    if (id === undefined) this.#names.set(name, (id = this.#names.size));
-    return id;
-  }
 }
 
-export function typeOf(ref: Ref): TensorType {
-  const type = ref.node.types[ref.output];
-  invariant(type !== undefined, `node ${ref.node.id} has no output ${ref.output}`);
-  return type;
+function sameTypes(a: readonly Ref[], b: readonly Ref[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) {
+    const [left, right] = [a[i], b[i]];
+    if (left === undefined || right === undefined || typeOf(left) !== typeOf(right)) return false;
+  }
+  return true;
 }
 
-export function sameRef(a: Ref, b: Ref): boolean {
-  return a.node === b.node && a.output === b.output;
+/** Whether a ref stands twice in a list of an arena's own refs. */
+function hasTwins(refs: readonly Ref[]): boolean {
+  for (let i = 1; i < refs.length; i++) for (let k = 0; k < i; k++) if (refs[i] === refs[k]) return true;
+  return false;
 }
 
 /** Rows of a dispatch: every copy, and each expert's padding to `align`. */

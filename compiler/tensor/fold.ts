@@ -1,13 +1,13 @@
 /**
- * What `Arena.apply` simplifies as it builds: integer and bool constants, and the neutral elements of integer and
+ * What `ScalarArena.apply` simplifies as it builds: integer and bool constants, and the neutral elements of integer and
  * bool arithmetic. Each is exact. Floats are left to the simplify pass.
  */
-import type { Arena } from "./arena.ts";
+import type { ScalarArena } from "./scalar-arena.ts";
 import type { Scalar, ScalarType } from "./ir.ts";
 import { scalarFunctions } from "./scalar-functions.ts";
 
 export function foldApply(
-  arena: Arena,
+  arena: ScalarArena,
   fn: string,
   type: ScalarType,
   args: readonly Scalar[],
@@ -23,7 +23,7 @@ export function foldApply(
 }
 
 function foldConstants(
-  arena: Arena,
+  arena: ScalarArena,
   fn: string,
   type: ScalarType,
   operand: ScalarType,
@@ -43,7 +43,7 @@ function foldConstants(
   return arena.const(type, type === "u32" ? value >>> 0 : value | 0);
 }
 
-function foldInteger(arena: Arena, fn: string, a: Scalar, b: Scalar): Scalar | undefined {
+function foldInteger(arena: ScalarArena, fn: string, a: Scalar, b: Scalar): Scalar | undefined {
   const left = a.kind === "const" ? a.value : undefined;
   const right = b.kind === "const" ? b.value : undefined;
   switch (fn) {
@@ -64,7 +64,7 @@ function foldInteger(arena: Arena, fn: string, a: Scalar, b: Scalar): Scalar | u
   }
 }
 
-function foldBool(arena: Arena, fn: string, a: Scalar, b: Scalar): Scalar | undefined {
+function foldBool(arena: ScalarArena, fn: string, a: Scalar, b: Scalar): Scalar | undefined {
   const left = a.kind === "const" ? a.value : undefined;
   const right = b.kind === "const" ? b.value : undefined;
   if (fn !== "and" && fn !== "or") return undefined;

@@ -3,8 +3,17 @@ import { invariant } from "../diagnostics/diagnostic.ts";
 import type { Arena } from "./arena.ts";
 import type { Graph, Node, Ref } from "./ir.ts";
 
+/** Graphs never change, and each pass and each verification walks one: their orders are kept. */
+const orders = new WeakMap<Graph, readonly Node[]>();
+
 /** Every node that the results and updates need, and every input of the graph, inputs of nodes first. */
-export function topological(graph: Graph): Node[] {
+export function topological(graph: Graph): readonly Node[] {
+  let order = orders.get(graph);
+  if (order === undefined) orders.set(graph, (order = orderOf(graph)));
+  return order;
+}
+
+function orderOf(graph: Graph): readonly Node[] {
   const ends = [
     ...graph.inputs,
     ...graph.results.map((r) => r.value.node),
@@ -27,6 +36,10 @@ export function outputsOf(graph: Graph): Ref[] {
   return [...graph.results.map((r) => r.value), ...graph.updates.map((u) => u.value)];
 }
 
+export function outputsOfNode(arena: Arena, node: Node): readonly Ref[] {
+  return node.types.map((_, output) => arena.ref(node, output));
+}
+
 /** The same node over other inputs, given for each position; bodies are not touched. */
 export function withInputs(arena: Arena, node: Node, inputs: readonly Ref[]): Node {
   const [first, second] = inputs;
@@ -34,15 +47,8 @@ export function withInputs(arena: Arena, node: Node, inputs: readonly Ref[]): No
     case "input":
       return node;
     case "loop":
-      return arena.relink(node, inputs);
     case "scatter":
-      return arena.scatter({
-        axes: node.axes,
-        target: node.target,
-        value: node.value,
-        keep: node.keep,
-        inputs,
-      });
+      return arena.relink(node, inputs);
     case "topk":
       invariant(first !== undefined, "topk has an input");
       return arena.topk(first, node.axis, node.k, second);
@@ -59,13 +65,13 @@ export function withInputs(arena: Arena, node: Node, inputs: readonly Ref[]): No
 }
 
 /**
- * Rebuilds a graph bottom-up. `rule` gets each node over its rewritten inputs and gives the refs that stand for its
- * outputs, or undefined to keep it. Returns the same graph when nothing changed. Hints and places follow.
+ * Rebuilds a graph bottom-up. `rule` gets each node over its rewritten inputs, and as it was, and gives the refs that
+ * stand for its outputs, or undefined to keep it. Returns the same graph when nothing changed. Hints and places follow.
  */
 export function rewriteGraph(
   arena: Arena,
   graph: Graph,
-  rule: (node: Node) => readonly Ref[] | undefined,
+  rule: (node: Node, original: Node) => readonly Ref[] | undefined,
 ): Graph {
   const nodes = topological(graph);
   const replaced = tableFor<readonly Ref[]>(nodes);
@@ -74,7 +80,7 @@ export function rewriteGraph(
     let moved = false;
     for (const ref of node.inputs) if (find(ref) !== ref) moved = true;
     const rebuilt = moved ? withInputs(arena, node, node.inputs.map(find)) : node;
-    const refs = rule(rebuilt) ?? (moved ? rebuilt.types.map((_, i) => arena.ref(rebuilt, i)) : undefined);
+    const refs = rule(rebuilt, node) ?? (moved ? outputsOfNode(arena, rebuilt) : undefined);
     if (refs === undefined) continue;
     replaced[node.id] = refs;
     carryNames(arena, node, refs);

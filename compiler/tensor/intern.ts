@@ -24,14 +24,6 @@ export class Interner {
     this.#length = 0;
   }
 
-  /** Begins with the words of an entry of `other`, but for its last `dropped`. */
-  beginLike(other: Interner, id: number, dropped: number): void {
-    const start = other.#starts[id] ?? 0;
-    this.#length = (other.#starts[id + 1] ?? 0) - start - dropped;
-    while (this.#scratch.length < this.#length) this.#scratch = grow(this.#scratch);
-    for (let i = 0; i < this.#length; i++) this.#scratch[i] = other.#pool[start + i] ?? 0;
-  }
-
   word(value: number): void {
     if (this.#length === this.#scratch.length) this.#scratch = grow(this.#scratch);
     this.#scratch[this.#length++] = value;

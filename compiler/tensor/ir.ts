@@ -36,23 +36,23 @@ interface Common {
   /** The nodes read, each once, in order of first use; scalar reads name them by position. */
   readonly inputs: readonly Ref[];
   readonly types: readonly TensorType[];
-  readonly findings: Findings;
+  readonly form: Form;
 }
 
 /**
- * What has been found out about a node's form, kept so that it is found once: no part of what the node is. Nodes of
- * one form differ in which tensors of given types they read and in nothing else, as the layers of a model do; they
- * share one object. It all follows from the form, which never changes.
+ * All that a node is but for which tensors it reads: nodes of one form differ in which tensors of given types they
+ * read and in nothing else, as the layers of a model do, and share one object. It keeps what has been found out about
+ * the form, so that it is found once.
  */
-export interface Findings {
+export interface Form {
+  /** Dense id within one arena. */
+  readonly id: number;
   body: NodeBody | undefined;
   /** The form has been verified without a violation. */
   sound: boolean;
   contracts: boolean | undefined;
   /** The loop only moves, broadcasts, converts or counts. */
   view: boolean | undefined;
-  /** The roots that simplify makes of the form's under these checks. */
-  simplified: { readonly checks: Graph["checks"]; readonly roots: readonly Scalar[] } | undefined;
 }
 
 /** What the bodies of a node hold. */
@@ -62,6 +62,8 @@ export interface NodeBody {
   /** Every scalar of the bodies, operands first. */
   readonly scalars: readonly Scalar[];
   readonly reads: readonly ScalarRead[];
+  /** The reads of each input. */
+  readonly readsByInput: readonly (readonly ScalarRead[])[];
   /** Positions of inputs in order of first use. */
   readonly inputOrder: readonly number[];
   /** For each root, the axes that it varies along, as a bit set; loops have 30 axes at most. */

@@ -10,6 +10,7 @@ class LazyBody implements NodeBody {
   readonly roots: readonly Scalar[];
   readonly scalars: readonly Scalar[];
   readonly reads: readonly ScalarRead[];
+  readonly readsByInput: readonly (readonly ScalarRead[])[];
   #order: readonly number[] | undefined = undefined;
   #axes: readonly number[] | undefined = undefined;
   #carriers: readonly number[] | undefined = undefined;
@@ -19,6 +20,7 @@ class LazyBody implements NodeBody {
     this.roots = rootsOf(node);
     this.scalars = reachable(this.roots);
     this.reads = this.scalars.filter((s): s is ScalarRead => s.kind === "read");
+    this.readsByInput = node.inputs.map((_, i) => this.reads.filter((read) => read.input === i));
   }
 
   get inputOrder(): readonly number[] {
@@ -40,7 +42,7 @@ class LazyBody implements NodeBody {
 }
 
 export function bodyOf(node: Node): NodeBody {
-  return (node.findings.body ??= new LazyBody(node));
+  return (node.form.body ??= new LazyBody(node));
 }
 
 /** FLOPs of evaluating these scalars once each. Index arithmetic is free. */

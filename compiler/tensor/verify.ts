@@ -39,11 +39,11 @@ export function verify(graph: Graph): readonly Violation[] {
   verifyInterface(graph, nodes, say);
   for (const node of nodes) {
     verifyRefs(node, say);
-    if (node.findings.sound) continue;
+    if (node.form.sound) continue;
     const before = violations.length;
     verifyNode(node, say);
     // What was found of the form holds for every node that has it.
-    if (violations.length === before) node.findings.sound = true;
+    if (violations.length === before) node.form.sound = true;
   }
   return violations;
 }

@@ -2,7 +2,8 @@
  * Random graphs for properties of passes: chains of pointwise loops, reductions, contractions, reshapes, slices and
  * gathers over a few axes. On small whole numbers every value is exact in f64, whatever the order of its terms.
  */
-import { Arena, typeOf } from "../../compiler/tensor/arena.ts";
+import { Arena } from "../../compiler/tensor/arena.ts";
+import { typeOf } from "../../compiler/tensor/refs.ts";
 import type { Graph, InputNode, LoopAxis, Ref, Scalar } from "../../compiler/tensor/ir.ts";
 import type { StoredTensor } from "../../compiler/tensor/values.ts";
 import { mul, symbol, type Dim } from "../../compiler/types/dim.ts";

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { Arena, typeOf } from "../../compiler/tensor/arena.ts";
+import { Arena } from "../../compiler/tensor/arena.ts";
+import { typeOf } from "../../compiler/tensor/refs.ts";
 import type { LoopNode, Ref } from "../../compiler/tensor/ir.ts";
 import { constant, symbol } from "../../compiler/types/dim.ts";
 

@@ -1,0 +1,51 @@
+/**
+ * Rewriting each form once. Layers of a model have nodes of the same forms, so what a pass makes of one of them it
+ * makes of all, but for the tensors that are read.
+ */
+import type { Arena } from "../tensor/arena.ts";
+import { Interner } from "../tensor/intern.ts";
+import type { LoopNode, Node, Ref, ScatterNode } from "../tensor/ir.ts";
+
+interface Template {
+  readonly node: LoopNode | ScatterNode;
+  /** Position in the pool of each of its inputs. */
+  readonly sources: readonly number[];
+}
+
+/** What has been made in one run of a pass, by all that it was made from but for the tensors that are read. */
+export class Templates {
+  readonly #arena: Arena;
+  readonly #cases = new Interner();
+  readonly #made: (Template | undefined)[] = [];
+
+  constructor(arena: Arena) {
+    this.#arena = arena;
+  }
+
+  /**
+   * The node that `make` makes. Its form must follow from `words`, from the types of the `pool`'s refs, which must
+   * follow from `words` as well, and from which of these refs are one; and it may read refs of the pool alone.
+   */
+  node(words: readonly number[], pool: readonly Ref[], make: () => Node): Node {
+    const t = this.#cases;
+    t.begin();
+    for (const word of words) t.word(word);
+    for (let i = 0; i < pool.length; i++) t.word(pool.indexOf(pool[i] as Ref));
+    const id = t.id();
+    const known = this.#made[id];
+    if (known !== undefined) return this.#arena.relink(known.node, pick(pool, known.sources));
+    const node = make();
+    if (node.kind === "loop" || node.kind === "scatter")
+      this.#made[id] = { node, sources: node.inputs.map((ref) => pool.indexOf(ref)) };
+    return node;
+  }
+}
+
+function pick(pool: readonly Ref[], sources: readonly number[]): readonly Ref[] {
+  const refs: Ref[] = [];
+  for (const source of sources) {
+    const ref = pool[source];
+    if (ref !== undefined) refs.push(ref);
+  }
+  return refs;
+}
