@@ -6,12 +6,13 @@ import { invariant } from "../diagnostics/diagnostic.ts";
 import type { ScalarType } from "../tensor/ir.ts";
 import { constant, dimKey, type Dim } from "../types/dim.ts";
 import type { DType } from "../types/dtype.ts";
-import type { Axis, Counter, GlobalBuffer, SharedTile, Tile, TileExpr } from "./ir.ts";
+import type { Axis, Channel, Counter, GlobalBuffer, SharedTile, Tile, TileExpr } from "./ir.ts";
 
 export class TileBuilder {
   #next = 0;
   readonly buffers: GlobalBuffer[] = [];
   readonly shared: SharedTile[] = [];
+  readonly channels: Channel[] = [];
 
   registerAxis(name: string, size: number): Axis {
     return { id: this.#next++, name, size, place: { kind: "register" } };
@@ -35,12 +36,27 @@ export class TileBuilder {
     return buffer;
   }
 
-  sharedTile(name: string, dtype: DType, shape: readonly number[], pad: number): SharedTile {
-    const tile: SharedTile = { id: this.#next++, name, dtype, shape, pad };
+  sharedTile(name: string, dtype: DType, shape: readonly number[], layout: TileLayout = {}): SharedTile {
+    const tile = this.slotTile(name, dtype, shape, layout);
     this.shared.push(tile);
     return tile;
   }
+
+  /** A tile of a channel's slots. */
+  slotTile(name: string, dtype: DType, shape: readonly number[], layout: TileLayout = {}): SharedTile {
+    const { pad = 0, swizzle = 0, per } = layout;
+    return { id: this.#next++, name, dtype, shape, pad, swizzle, per };
+  }
+
+  channel(name: string, depth: number, tiles: readonly SharedTile[]): Channel {
+    const channel: Channel = { id: this.#next++, name, depth, tiles };
+    this.channels.push(channel);
+    return channel;
+  }
 }
+
+/** As `SharedTile` has them; without, units lie in order and one copy is the block's. */
+export type TileLayout = Partial<Pick<SharedTile, "pad" | "swizzle" | "per">>;
 
 export function int(value: number): TileExpr {
   return { kind: "const", type: "i32", value };

@@ -2,6 +2,9 @@
  * Runs a tile program as its text says: every block in order, every op at every coordinate. Threads and registers
  * make no difference here, which is the point: a schedule is right when this agrees with the tensor interpreter.
  *
+ * Roles run in turn, each until it waits for a channel. What is asynchronous happens at once: a program that uses an
+ * accumulator or refills a slot too early is the kernel interpreter's and the simulator's to find.
+ *
  * Floats are f64 and are rounded where the program rounds and where memory is narrower. Memory starts as NaN (or a
  * value that is as unlikely), so that what was never written shows.
  */
@@ -12,7 +15,20 @@ import { scalarFunctions } from "../tensor/scalar-functions.ts";
 import type { ScalarType } from "../tensor/ir.ts";
 import { evaluate, type Dim } from "../types/dim.ts";
 import { dtypes, type DType } from "../types/dtype.ts";
-import type { Axis, Counter, GlobalBuffer, SharedTile, Tile, TileExpr, TileOp, TileProgram } from "./ir.ts";
+import type {
+  Axis,
+  Channel,
+  Counter,
+  GlobalBuffer,
+  PanelCopy,
+  Role,
+  SharedTile,
+  Tile,
+  TileExpr,
+  TileOp,
+  TileProgram,
+} from "./ir.ts";
+import { matrixIndex, operandExtent } from "./matrix-operand.ts";
 
 /** An element: floats and 32-bit integers as numbers, i64 as bigint, bools as 0 and 1. */
 export type Element = number | bigint;
@@ -28,8 +44,7 @@ export function interpretTiles(
 ): void {
   const counters = new Map<Counter, number>();
   const runBlock = (): void => {
-    const block = new Block(program, memory, dims, counters);
-    block.run(program.body);
+    new Block(program, memory, dims, counters).run(program.body);
   };
   const loop = (k: number): void => {
     const counter = program.blocks[k];
@@ -46,32 +61,157 @@ export function interpretTiles(
   loop(0);
 }
 
+/** Contents of shared tiles: of the block's, or of one slot. */
+type SharedMemory = Map<SharedTile, Map<number, Element[]>>;
+
+/** Slots of a channel that are filled and not yet taken; how many are taken and not released; all that happened to it. */
+interface Queue {
+  readonly filled: SharedMemory[];
+  taken: number;
+  moves: number;
+}
+
 class Block {
+  readonly #program: TileProgram;
   readonly #memory: ReadonlyMap<GlobalBuffer, Memory>;
   readonly #dims: ReadonlyMap<string, number>;
   readonly #counters: Map<Counter, number>;
   readonly #tiles = new Map<Tile, Map<string, Element>>();
-  readonly #shared = new Map<SharedTile, Element[]>();
+  readonly #shared: SharedMemory;
+  readonly #queues: Map<Channel, Queue>;
   #at = new Map<Axis, number>();
 
   constructor(
     program: TileProgram,
     memory: ReadonlyMap<GlobalBuffer, Memory>,
     dims: ReadonlyMap<string, number>,
-    counters: Map<Counter, number>,
+    counters: ReadonlyMap<Counter, number>,
+    block?: Block,
   ) {
+    this.#program = program;
     this.#memory = memory;
     this.#dims = dims;
-    this.#counters = counters;
-    for (const tile of program.shared)
-      this.#shared.set(tile, new Array<Element>(tile.shape.reduce((a, b) => a * b, 1)).fill(Number.NaN));
+    this.#counters = new Map(counters);
+    this.#shared = new Map(block === undefined ? emptyTiles(program.shared) : block.#shared);
+    this.#queues =
+      block === undefined
+        ? new Map(program.channels.map((channel) => [channel, { filled: [], taken: 0, moves: 0 }]))
+        : block.#queues;
   }
 
   run(ops: readonly TileOp[]): void {
-    for (const op of ops) this.#step(op);
+    for (const stop of this.#steps(ops)) throw new InternalError(`${stop} waits for a slot for ever`);
   }
 
-  #step(op: TileOp): void {
+  /** Stops, with the channel's name, where a slot is waited for. */
+  *#steps(ops: readonly TileOp[]): Generator<string, void> {
+    for (const op of ops) {
+      switch (op.kind) {
+        case "for": {
+          const count = evaluate(op.counter.count, this.#dims);
+          for (let i = 0; i < count; i += 1) {
+            this.#counters.set(op.counter, i);
+            yield* this.#steps(op.body);
+          }
+          break;
+        }
+        case "persistent":
+          yield* this.#persistent(op);
+          break;
+        case "roles":
+          this.#roles(op.roles);
+          break;
+        case "fill": {
+          const queue = this.#queue(op.channel);
+          while (queue.filled.length + queue.taken >= op.channel.depth) yield op.channel.name;
+          const slot = emptyTiles(op.channel.tiles);
+          for (const copy of op.copies) this.#copy(copy, slot, "in");
+          queue.filled.push(slot);
+          queue.moves += 1;
+          break;
+        }
+        case "take": {
+          const queue = this.#queue(op.channel);
+          while (queue.filled.length === 0) yield op.channel.name;
+          for (const [tile, contents] of queue.filled.shift() ?? []) this.#shared.set(tile, contents);
+          queue.taken += 1;
+          queue.moves += 1;
+          break;
+        }
+        default:
+          this.#step(op);
+      }
+    }
+  }
+
+  *#persistent(op: Extract<TileOp, { kind: "persistent" }>): Generator<string, void> {
+    const counts = op.counters.map((counter) => evaluate(counter.count, this.#dims));
+    const total = counts.reduce((a, b) => a * b, 1);
+    const first = this.#counters.get(op.worker);
+    invariant(first !== undefined, `counter ${op.worker.name} is not in scope`);
+    for (let place = first; place < total; place += evaluate(op.worker.count, this.#dims)) {
+      let rest = place;
+      for (let k = counts.length - 1; k >= 0; k -= 1) {
+        const [counter, count] = [op.counters[k], counts[k]];
+        invariant(counter !== undefined && count !== undefined, "one count for each counter");
+        this.#counters.set(counter, rest % count);
+        rest = Math.floor(rest / count);
+      }
+      yield* this.#steps(op.body);
+    }
+  }
+
+  #roles(roles: readonly Role[]): void {
+    const running = new Map(
+      roles.map((role) => {
+        const block = new Block(this.#program, this.#memory, this.#dims, this.#counters, this);
+        return [role.name, block.#steps(role.body)];
+      }),
+    );
+    const moves = (): number => [...this.#queues.values()].reduce((sum, queue) => sum + queue.moves, 0);
+    while (running.size > 0) {
+      const before = moves();
+      const waits: string[] = [];
+      for (const [name, steps] of running) {
+        const next = steps.next();
+        if (next.done === true) running.delete(name);
+        else waits.push(`${name} for ${next.value}`);
+      }
+      invariant(running.size === 0 || moves() > before, `no role can go on: ${waits.join(", ")}`);
+    }
+  }
+
+  #queue(channel: Channel): Queue {
+    const queue = this.#queues.get(channel);
+    invariant(queue !== undefined, `channel ${channel.name} is not the program's`);
+    return queue;
+  }
+
+  /** A panel from or to a box, element by element; what lies outside of the view is zero, or dropped. */
+  #copy({ tile, panel, box }: PanelCopy, tiles: SharedMemory, way: "in" | "out"): void {
+    const memory = this.#memory.get(box.buffer);
+    invariant(memory !== undefined, `no memory for ${box.buffer.name}`);
+    const view = box.view.map((extent) => evaluate(extent, this.#dims));
+    const start = box.at.map((part) => Number(this.#value(part)));
+    const contents = this.#contents(tile, tiles);
+    const size = box.extent.reduce((a, b) => a * b, 1);
+    for (let place = 0; place < size; place += 1) {
+      const index = unflat(place, box.extent).map((i, k) => i + (start[k] ?? 0));
+      const inside = index.every((i, k) => i >= 0 && i < (view[k] ?? 0));
+      if (way === "in")
+        contents[panel * size + place] = inside ? (memory[flat(index, view)] ?? Number.NaN) : 0;
+      else if (inside) memory[flat(index, view)] = contents[panel * size + place] ?? Number.NaN;
+    }
+  }
+
+  #contents(tile: SharedTile, tiles: SharedMemory): Element[] {
+    const place = tile.per === undefined ? 0 : this.#at.get(tile.per);
+    const contents = place === undefined ? undefined : tiles.get(tile)?.get(place);
+    invariant(contents !== undefined, `no memory for ${tile.name}`);
+    return contents;
+  }
+
+  #step(op: Exclude<TileOp, { kind: "for" | "persistent" | "roles" | "fill" | "take" }>): void {
     switch (op.kind) {
       case "let":
         this.#define(op.tile, () =>
@@ -82,9 +222,11 @@ class Block {
               : this.#value(op.otherwise),
         );
         return;
-      case "var":
-        this.#define(op.tile, () => this.#value(op.init));
+      case "var": {
+        const { init } = op;
+        this.#define(op.tile, () => (init === undefined ? Number.NaN : this.#value(init)));
         return;
+      }
       case "update":
         this.#define(op.tile, () => this.#value(op.expr));
         return;
@@ -112,14 +254,21 @@ class Block {
       case "mma":
         this.#define(op.acc, () => this.#product(op));
         return;
-      case "for": {
-        const count = evaluate(op.counter.count, this.#dims);
-        for (let i = 0; i < count; i += 1) {
-          this.#counters.set(op.counter, i);
-          this.run(op.body);
+      case "drain":
+        for (const copy of op.copies)
+          this.#each(copy.tile.per === undefined ? [] : [copy.tile.per], () =>
+            this.#copy(copy, this.#shared, "out"),
+          );
+        return;
+      case "release":
+        if (this.#holds(op.where)) {
+          const queue = this.#queue(op.channel);
+          invariant(queue.taken > 0, `${op.channel.name} has no slot to release`);
+          queue.taken -= 1;
+          queue.moves += 1;
         }
         return;
-      }
+      case "await":
       case "line":
         return;
     }
@@ -135,11 +284,14 @@ class Block {
   }
 
   #product(op: Extract<TileOp, { kind: "mma" }>): Element {
-    let sum = Number(this.#element(op.acc));
+    let sum = this.#holds(op.accumulate) ? Number(this.#element(op.acc)) : 0;
     const [m, n] = [Number(this.#value(op.m)), Number(this.#value(op.n))];
-    const depth = op.a.shape[1] ?? 0;
-    const [a, b] = [this.#shared.get(op.a), this.#shared.get(op.b)];
-    for (let k = 0; k < depth; k += 1) sum += Number(a?.[m * depth + k]) * Number(b?.[n * depth + k]);
+    const [a, b] = [this.#contents(op.a.tile, this.#shared), this.#contents(op.b.tile, this.#shared)];
+    const { k: depth } = operandExtent(op.a);
+    for (let k = 0; k < depth; k += 1) {
+      const left = a[flat(matrixIndex(op.a, m, k), op.a.tile.shape)];
+      sum += Number(left) * Number(b[flat(matrixIndex(op.b, n, k), op.b.tile.shape)]);
+    }
     return sum;
   }
 
@@ -158,9 +310,8 @@ class Block {
   }
 
   #put(op: Extract<TileOp, { kind: "put" }>): void {
-    const memory = this.#shared.get(op.shared);
-    invariant(memory !== undefined, `no memory for ${op.shared.name}`);
     this.#each(op.axes, () => {
+      const memory = this.#contents(op.shared, this.#shared);
       const holds = this.#holds(op.where);
       const expr = holds ? op.expr : op.otherwise;
       if (expr === undefined) return;
@@ -235,7 +386,7 @@ class Block {
         return this.#read(expr);
       case "shared": {
         const index = expr.index.map((part) => Number(this.#value(part)));
-        const value = this.#shared.get(expr.tile)?.[flat(index, expr.tile.shape)];
+        const value = this.#contents(expr.tile, this.#shared)[flat(index, expr.tile.shape)];
         invariant(value !== undefined, `${expr.tile.name}[${index.join(", ")}] is outside`);
         return value;
       }
@@ -280,6 +431,30 @@ class Block {
 
 function flat(index: readonly number[], shape: readonly number[]): number {
   return index.reduce((position, i, k) => position * (shape[k] ?? 1) + i, 0);
+}
+
+function unflat(place: number, shape: readonly number[]): number[] {
+  const index: number[] = [];
+  let rest = place;
+  for (const extent of shape.toReversed()) {
+    index.unshift(rest % extent);
+    rest = Math.floor(rest / extent);
+  }
+  return index;
+}
+
+/** Of each tile as many copies as it has places; nothing written yet. */
+function emptyTiles(tiles: readonly SharedTile[]): SharedMemory {
+  return new Map(
+    tiles.map((tile) => {
+      const size = tile.shape.reduce((a, b) => a * b, 1);
+      const copies = Array.from({ length: tile.per?.size ?? 1 }, (_, place): [number, Element[]] => [
+        place,
+        new Array<Element>(size).fill(Number.NaN),
+      ]);
+      return [tile, new Map(copies)];
+    }),
+  );
 }
 
 function applyRow(fn: string, type: ScalarType, args: readonly Element[]): Element {

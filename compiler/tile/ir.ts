@@ -46,6 +46,62 @@ export interface SharedTile {
   readonly dtype: DType;
   readonly shape: readonly number[];
   readonly pad: number;
+  /**
+   * Bytes of a row whose 16-byte units are exchanged by the row's number, so that columns are read without bank
+   * conflicts (PTX ISA 5.5.6); the last axis is one such row then. 0: units lie in order.
+   */
+  readonly swizzle: Swizzle;
+  /** The thread axis each of whose places has a copy of its own; undefined: one for the block. */
+  readonly per: Axis | undefined;
+}
+
+export type Swizzle = 0 | 32 | 64 | 128;
+
+/**
+ * A bounded queue between those who fill its slots and those who take them, in order. A slot holds one of each of
+ * the tiles; `depth` slots can be filled and not yet released. All synchronisation between roles comes from here.
+ */
+export interface Channel {
+  readonly id: number;
+  readonly name: string;
+  readonly depth: number;
+  readonly tiles: readonly SharedTile[];
+}
+
+/** A box of a global buffer, seen as the row-major tensor `view` (its extents' product is the buffer's length). */
+export interface Box {
+  readonly buffer: GlobalBuffer;
+  readonly view: readonly Dim[];
+  /** Where the box begins. */
+  readonly at: readonly TileExpr[];
+  /** How far it reaches; outside of the view a copy reads zero and writes nothing. */
+  readonly extent: readonly number[];
+}
+
+/** What of a tile a box is copied to or from: the tile's part at `panel` of its first axis, which has three. */
+export interface PanelCopy {
+  readonly tile: SharedTile;
+  readonly panel: number;
+  readonly box: Box;
+}
+
+/**
+ * Roles run at once, on threads of their own, taken in order from 0. `one`: a single thread does the role's work,
+ * the others wait. `registers` is what each of its threads may have, where the target can set that.
+ */
+export interface Role {
+  readonly name: string;
+  readonly threads: number;
+  readonly active: "all" | "one";
+  readonly registers: number | undefined;
+  readonly body: readonly TileOp[];
+}
+
+/** An operand of a matrix product in shared memory; see `matrixIndex` for where its elements are. */
+export interface MatrixOperand {
+  readonly tile: SharedTile;
+  /** Which of its two sides lies along memory: the summed one, or the other. */
+  readonly order: "k" | "mn";
 }
 
 /** A tile in registers. */
@@ -65,6 +121,8 @@ export interface TileProgram {
   readonly blocks: readonly Counter[];
   readonly buffers: readonly GlobalBuffer[];
   readonly shared: readonly SharedTile[];
+  /** Their tiles are not among `shared`. */
+  readonly channels: readonly Channel[];
   readonly body: readonly TileOp[];
 }
 
@@ -107,8 +165,8 @@ interface Kinds {
     readonly where: TileExpr | undefined;
     readonly otherwise: TileExpr | undefined;
   };
-  /** A tile that later ops update: a running reduction, an accumulator. */
-  var: { readonly tile: Tile; readonly init: TileExpr };
+  /** A tile that later ops update: a running reduction, an accumulator. Without `init` it holds nothing yet. */
+  var: { readonly tile: Tile; readonly init: TileExpr | undefined };
   /** A row of the monoid table; tile = tile (monoid) expr for every coordinate of the register axes `over`, in row-major order, where `where` holds. */
   fold: {
     readonly tile: Tile;
@@ -145,17 +203,40 @@ interface Kinds {
     readonly otherwise: TileExpr | undefined;
   };
   /**
-   * acc += a . b by a matrix instruction: acc[m, n] += sum over k of a[m, k] * b[n, k], f32. `a` is [rows of m, k],
-   * `b` is [rows of n, k] in shared memory. The accumulator's axes are the instruction's fragment (see
-   * `tile/fragments.ts`): `m` and `n` give the row of a and of b for each coordinate.
+   * acc += a . b by a matrix instruction: acc[m, n] += sum over k of a[m, k] * b[n, k], f32. The accumulator's axes
+   * are the instruction's fragment (see `tile/schedule/fragments.ts`): `m` and `n` give the row of a and of b for
+   * each coordinate. Where `accumulate` does not hold, acc = a . b. An asynchronous instruction's accumulator is
+   * there, and its operands are free, only after an `await`.
    */
   mma: {
     readonly acc: Tile;
-    readonly a: SharedTile;
-    readonly b: SharedTile;
+    readonly a: MatrixOperand;
+    readonly b: MatrixOperand;
     readonly m: TileExpr;
     readonly n: TileExpr;
+    readonly accumulate: TileExpr | undefined;
     readonly instruction: string;
+  };
+  /** All asynchronous products are done but the `pending` youngest. */
+  await: { readonly pending: number };
+  /** Fills the channel's next free slot, once there is one, with boxes of global buffers; others go on meanwhile. */
+  fill: { readonly channel: Channel; readonly copies: readonly PanelCopy[] };
+  /** Waits for the channel's next slot; its tiles are then that slot's. */
+  take: { readonly channel: Channel };
+  /** The oldest slot that was taken may be filled again, where `where` holds. */
+  release: { readonly channel: Channel; readonly where: TileExpr | undefined };
+  /** Writes shared tiles to boxes of global buffers while others go on; the tile may be put to again. */
+  drain: { readonly copies: readonly PanelCopy[] };
+  /** The bodies of the roles; only at the top of a program. */
+  roles: { readonly roles: readonly Role[] };
+  /**
+   * All combinations of the counters, the last fastest, dealt to the blocks in turn: the block at place w of
+   * `worker` takes the w-th, and then every `worker.count`-th.
+   */
+  persistent: {
+    readonly worker: Counter;
+    readonly counters: readonly Counter[];
+    readonly body: readonly TileOp[];
   };
   /** `counter` from 0 below its count; the body sees it. */
   for: { readonly counter: Counter; readonly body: readonly TileOp[]; readonly unroll: boolean };

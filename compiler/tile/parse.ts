@@ -7,7 +7,21 @@ import { dimEquals } from "../types/dim.ts";
 import { parseSize } from "../types/dim-text.ts";
 import { isDType, type DType } from "../types/dtype.ts";
 import { TileBuilder } from "./build.ts";
-import type { Axis, Counter, GlobalBuffer, SharedTile, Tile, TileExpr, TileOp, TileProgram } from "./ir.ts";
+import type {
+  Axis,
+  Channel,
+  Counter,
+  GlobalBuffer,
+  MatrixOperand,
+  PanelCopy,
+  Role,
+  SharedTile,
+  Swizzle,
+  Tile,
+  TileExpr,
+  TileOp,
+  TileProgram,
+} from "./ir.ts";
 
 /** Throws an `InternalError` with line and column where the text is no tile program. */
 export function parse(text: string): TileProgram {
@@ -21,6 +35,7 @@ class Reading {
   readonly #counters = new Map<string, Counter>();
   readonly #buffers = new Map<string, GlobalBuffer>();
   readonly #shared = new Map<string, SharedTile>();
+  readonly #channels = new Map<string, Channel>();
   readonly #tiles = new Map<string, Tile>();
   #expressions = new Map<string, TileExpr>();
 
@@ -38,17 +53,21 @@ class Reading {
     const blocks: Counter[] = [];
     while (r.accept("block")) blocks.push(this.#counter());
     while (r.accept("global")) this.#global();
-    while (r.accept("shared")) this.#sharedTile();
     while (r.accept("axis")) this.#axis();
+    while (r.accept("shared")) this.#b.shared.push(this.#sharedTile());
+    while (r.accept("channel")) this.#channel();
     const body: TileOp[] = [];
     while (r.token.kind !== "end") body.push(this.#op());
-    return { name, summary, threads, blocks, buffers: this.#b.buffers, shared: this.#b.shared, body };
+    const { buffers, shared, channels } = this.#b;
+    return { name, summary, threads, blocks, buffers, shared, channels, body };
   }
 
   #counter(): Counter {
     const name = this.#r.word();
     this.#r.expect("in");
-    const count = parseSize(this.#r.slice("block", "global", "shared", "axis", "unroll", "{"));
+    const count = parseSize(
+      this.#r.slice("block", "global", "shared", "axis", "channel", "unroll", "each", "{"),
+    );
     // Two loops may run the same counter, one after the other.
     const known = this.#counters.get(name);
     if (known !== undefined && dimEquals(known.count, count)) return known;
@@ -71,7 +90,7 @@ class Reading {
     this.#buffers.set(name, this.#b.buffer(name, dtype, shape, access));
   }
 
-  #sharedTile(): void {
+  #sharedTile(): SharedTile {
     const r: TextReader = this.#r;
     const name = r.word();
     r.expect(":");
@@ -79,7 +98,35 @@ class Reading {
     r.expect("[");
     const shape = r.list("]", () => r.integer());
     r.expect("pad");
-    this.#shared.set(name, this.#b.sharedTile(name, dtype, shape, r.integer()));
+    const pad = r.integer();
+    const swizzle = r.accept("swizzle") ? this.#swizzle() : 0;
+    const per = r.accept("per") ? this.#find(this.#axes, r.word(), "axis") : undefined;
+    const tile = this.#b.slotTile(name, dtype, shape, {
+      pad,
+      swizzle,
+      ...(per === undefined ? {} : { per }),
+    });
+    this.#shared.set(name, tile);
+    return tile;
+  }
+
+  #swizzle(): Swizzle {
+    const bytes = this.#r.integer();
+    if (bytes !== 0 && bytes !== 32 && bytes !== 64 && bytes !== 128)
+      this.#r.fail("expected a swizzle of 0, 32, 64 or 128");
+    return bytes;
+  }
+
+  #channel(): void {
+    const r: TextReader = this.#r;
+    const name = r.word();
+    r.expect("depth");
+    const depth = r.integer();
+    r.expect("{");
+    const tiles: SharedTile[] = [];
+    while (r.accept("shared")) tiles.push(this.#sharedTile());
+    r.expect("}");
+    this.#channels.set(name, this.#b.channel(name, depth, tiles));
   }
 
   #axis(): void {
@@ -148,8 +195,7 @@ class Reading {
       case "var": {
         r.next();
         const tile = this.#typedTile(r.word());
-        r.expect("=");
-        return { kind: "var", tile, init: this.#expr() };
+        return { kind: "var", tile, init: r.accept("=") ? this.#expr() : undefined };
       }
       case "set": {
         r.next();
@@ -173,6 +219,28 @@ class Reading {
       case "mma":
         r.next();
         return this.#mma();
+      case "await":
+        r.next();
+        return { kind: "await", pending: r.integer() };
+      case "fill": {
+        r.next();
+        return { kind: "fill", channel: this.#channelNamed(), copies: this.#copies() };
+      }
+      case "take":
+        r.next();
+        return { kind: "take", channel: this.#channelNamed() };
+      case "release":
+        r.next();
+        return { kind: "release", channel: this.#channelNamed(), where: this.#optional("where") };
+      case "drain":
+        r.next();
+        return { kind: "drain", copies: this.#copies() };
+      case "roles":
+        r.next();
+        return this.#roles();
+      case "persistent":
+        r.next();
+        return this.#persistent();
       case "for":
         r.next();
         return this.#for();
@@ -253,21 +321,80 @@ class Reading {
   #mma(): TileOp {
     const r: TextReader = this.#r;
     const acc = this.#find(this.#tiles, r.word(), "tile");
-    const a = this.#find(this.#shared, r.name("%"), "shared tile");
+    const a = this.#operand();
     const m = this.#expr();
-    const b = this.#find(this.#shared, r.name("%"), "shared tile");
+    const b = this.#operand();
     const n = this.#expr();
-    return { kind: "mma", acc, a, m, b, n, instruction: r.string() };
+    return { kind: "mma", acc, a, m, b, n, instruction: r.string(), accumulate: this.#optional("where") };
+  }
+
+  #operand(): MatrixOperand {
+    const tile = this.#find(this.#shared, this.#r.name("%"), "shared tile");
+    const order = this.#r.word();
+    if (order !== "k" && order !== "mn") this.#r.fail("expected k or mn");
+    return { tile, order };
+  }
+
+  #channelNamed(): Channel {
+    return this.#find(this.#channels, this.#r.word(), "channel");
+  }
+
+  #copies(): PanelCopy[] {
+    const r: TextReader = this.#r;
+    const copies: PanelCopy[] = [];
+    r.expect("{");
+    while (!r.accept("}")) {
+      const tile = this.#find(this.#shared, r.name("%"), "shared tile");
+      r.expect("panel");
+      const panel = r.integer();
+      const buffer = this.#find(this.#buffers, r.name("@"), "buffer");
+      r.expect("[");
+      const view = r.list("]", () => parseSize(r.slice(",", "]")));
+      r.expect("at");
+      const at = this.#index();
+      r.expect("extent");
+      r.expect("[");
+      copies.push({ tile, panel, box: { buffer, view, at, extent: r.list("]", () => r.integer()) } });
+    }
+    return copies;
+  }
+
+  #roles(): TileOp {
+    const r: TextReader = this.#r;
+    const roles: Role[] = [];
+    r.expect("{");
+    while (r.accept("role")) {
+      const name = r.word();
+      const threads = r.integer();
+      const active = r.accept("one") ? "one" : "all";
+      if (active === "all") r.expect("all");
+      const registers = r.accept("registers") ? r.integer() : undefined;
+      roles.push({ name, threads, active, registers, body: this.#body() });
+    }
+    r.expect("}");
+    return { kind: "roles", roles };
+  }
+
+  #persistent(): TileOp {
+    const r: TextReader = this.#r;
+    const worker = this.#find(this.#counters, r.word(), "counter");
+    const counters: Counter[] = [];
+    while (r.accept("each")) counters.push(this.#counter());
+    return { kind: "persistent", worker, counters, body: this.#body() };
   }
 
   #for(): TileOp {
     const r: TextReader = this.#r;
     const counter = this.#counter();
     const unroll = r.accept("unroll");
-    r.expect("{");
+    return { kind: "for", counter, unroll, body: this.#body() };
+  }
+
+  #body(): TileOp[] {
+    this.#r.expect("{");
     const body: TileOp[] = [];
-    while (!r.accept("}")) body.push(this.#op());
-    return { kind: "for", counter, unroll, body };
+    while (!this.#r.accept("}")) body.push(this.#op());
+    return body;
   }
 
   // ---------------------------------------------------------------- expressions

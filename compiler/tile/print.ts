@@ -15,7 +15,19 @@
  */
 import { sizeExpression } from "../types/dim-text.ts";
 import { printFloat } from "../text.ts";
-import type { Axis, Counter, GlobalBuffer, SharedTile, Tile, TileExpr, TileOp, TileProgram } from "./ir.ts";
+import type {
+  Axis,
+  Channel,
+  Counter,
+  GlobalBuffer,
+  MatrixOperand,
+  PanelCopy,
+  SharedTile,
+  Tile,
+  TileExpr,
+  TileOp,
+  TileProgram,
+} from "./ir.ts";
 import { expressionsOf, partsOf, visitOps } from "./walk.ts";
 
 export function print(program: TileProgram): string {
@@ -28,12 +40,15 @@ export function print(program: TileProgram): string {
       `global ${buffer.access} ${p.name(buffer)}: ${buffer.dtype}[${buffer.shape.map(sizeExpression).join(", ")}]`,
     );
   }
-  for (const tile of program.shared)
-    p.line(`shared ${p.name(tile)}: ${tile.dtype}[${tile.shape.join(", ")}] pad ${tile.pad}`);
   for (const axis of axesOf(program)) {
     p.line(
       `axis ${p.name(axis)}: ${axis.size} ${axis.place.kind === "register" ? "register" : `thread ${axis.place.stride}`}`,
     );
+  }
+  for (const tile of program.shared) p.line(p.sharedTile(tile));
+  for (const channel of program.channels) {
+    const tiles = channel.tiles.map((tile) => p.sharedTile(tile)).join(" ");
+    p.line(`channel ${p.name(channel)} depth ${channel.depth} { ${tiles} }`);
   }
   p.ops(program.body);
   return p.text();
@@ -47,6 +62,7 @@ function word(text: string): string {
 /** Axes in order of first use. */
 function axesOf(program: TileProgram): Axis[] {
   const axes = new Set<Axis>();
+  for (const tile of program.shared) if (tile.per !== undefined) axes.add(tile.per);
   visitOps(program.body, (op) => {
     if ("tile" in op) op.tile.axes.forEach((axis) => axes.add(axis));
     if (op.kind === "reduce") op.src.axes.forEach((axis) => axes.add(axis));
@@ -57,7 +73,7 @@ function axesOf(program: TileProgram): Axis[] {
   return [...axes];
 }
 
-type Named = Axis | Counter | GlobalBuffer | SharedTile | Tile;
+type Named = Axis | Channel | Counter | GlobalBuffer | SharedTile | Tile;
 
 /** Words with a meaning of their own. */
 const reserved: readonly string[] = [
@@ -90,6 +106,25 @@ const reserved: readonly string[] = [
   "round",
   "cast",
   "size",
+  "channel",
+  "depth",
+  "panel",
+  "at",
+  "extent",
+  "per",
+  "swizzle",
+  "await",
+  "fill",
+  "take",
+  "release",
+  "drain",
+  "roles",
+  "role",
+  "all",
+  "one",
+  "registers",
+  "persistent",
+  "each",
 ];
 
 class Printer {
@@ -134,7 +169,7 @@ class Printer {
         this.line(`${this.#typed(op.tile)} = ${this.#expr(op.expr)}${where(op.where)}${other(op.otherwise)}`);
         return;
       case "var":
-        this.line(`var ${this.#typed(op.tile)} = ${this.#expr(op.init)}`);
+        this.line(`var ${this.#typed(op.tile)}${op.init === undefined ? "" : ` = ${this.#expr(op.init)}`}`);
         return;
       case "update":
         this.line(`set ${this.name(op.tile)} = ${this.#expr(op.expr)}`);
@@ -163,24 +198,86 @@ class Printer {
         return;
       case "mma":
         this.line(
-          `mma ${this.name(op.acc)} %${this.name(op.a)} ${this.#expr(op.m)} %${this.name(op.b)} ${this.#expr(op.n)} ${JSON.stringify(op.instruction)}`,
+          `mma ${this.name(op.acc)} ${this.#operand(op.a)} ${this.#expr(op.m)} ${this.#operand(op.b)} ${this.#expr(op.n)} ${JSON.stringify(op.instruction)}${where(op.accumulate)}`,
         );
         return;
-      case "for": {
-        this.line(
-          `for ${this.name(op.counter)} in ${sizeExpression(op.counter.count)}${op.unroll ? " unroll" : ""} {`,
-        );
-        const outer = this.#indent;
-        this.#indent += "  ";
-        this.ops(op.body);
-        this.#indent = outer;
+      case "await":
+        this.line(`await ${op.pending}`);
+        return;
+      case "fill":
+        this.#copies(`fill ${this.name(op.channel)}`, op.copies);
+        return;
+      case "take":
+        this.line(`take ${this.name(op.channel)}`);
+        return;
+      case "release":
+        this.line(`release ${this.name(op.channel)}${where(op.where)}`);
+        return;
+      case "drain":
+        this.#copies("drain", op.copies);
+        return;
+      case "roles":
+        this.line("roles {");
+        for (const role of op.roles) {
+          const registers = role.registers === undefined ? "" : ` registers ${role.registers}`;
+          this.#block(
+            `  role ${word(role.name)} ${role.threads} ${role.active}${registers}`,
+            role.body,
+            "  ",
+          );
+        }
         this.line("}");
+        return;
+      case "for": {
+        const unroll = op.unroll ? " unroll" : "";
+        this.#block(
+          `for ${this.name(op.counter)} in ${sizeExpression(op.counter.count)}${unroll}`,
+          op.body,
+          "",
+        );
+        return;
+      }
+      case "persistent": {
+        const counters = op.counters.map(
+          (counter) => ` each ${this.name(counter)} in ${sizeExpression(counter.count)}`,
+        );
+        this.#block(`persistent ${this.name(op.worker)}${counters.join("")}`, op.body, "");
         return;
       }
       case "line":
         this.line(`line ${JSON.stringify(op.file)} ${op.line} ${op.column}`);
         return;
     }
+  }
+
+  #block(head: string, body: readonly TileOp[], margin: string): void {
+    this.line(`${head} {`);
+    const outer = this.#indent;
+    this.#indent += `${margin}  `;
+    this.ops(body);
+    this.#indent = outer;
+    this.line(`${margin}}`);
+  }
+
+  #copies(head: string, copies: readonly PanelCopy[]): void {
+    this.line(`${head} {`);
+    for (const { tile, panel, box } of copies) {
+      const view = box.view.map(sizeExpression).join(", ");
+      this.line(
+        `  %${this.name(tile)} panel ${panel} @${this.name(box.buffer)}[${view}] at ${this.#index(box.at)} extent [${box.extent.join(", ")}]`,
+      );
+    }
+    this.line("}");
+  }
+
+  #operand({ tile, order }: MatrixOperand): string {
+    return `%${this.name(tile)} ${order}`;
+  }
+
+  sharedTile(tile: SharedTile): string {
+    const swizzle = tile.swizzle === 0 ? "" : ` swizzle ${tile.swizzle}`;
+    const per = tile.per === undefined ? "" : ` per ${this.name(tile.per)}`;
+    return `shared ${this.name(tile)}: ${tile.dtype}[${tile.shape.join(", ")}] pad ${tile.pad}${swizzle}${per}`;
   }
 
   /** Names what the op uses more than once, so that the text is no longer than the program. */

@@ -7,8 +7,12 @@
  *  4. Thread axes of one tile do not overlap, and lie within the block.
  *  5. Only buffers that may be written are stored to; a buffer that is only written is never read.
  *  6. Matrix operands have equal depth, and their rows are as many as the accumulator needs.
+ *  7. A channel's tiles are filled and taken through it alone, whole slots at a time; `protocol.ts` says whether those
+ *     who use it can all go on.
+ *  8. Roles stand at the top and have all of the block's threads.
  */
-import type { Axis, Counter, Tile, TileExpr, TileOp, TileProgram } from "./ir.ts";
+import type { Axis, Counter, PanelCopy, SharedTile, Tile, TileExpr, TileOp, TileProgram } from "./ir.ts";
+import { operandExtent } from "./matrix-operand.ts";
 import { visitExpressions } from "./walk.ts";
 
 /** What is wrong, one sentence each; empty for a well-formed program. */
@@ -48,7 +52,7 @@ class Verifier {
         return;
       case "var":
         this.#exprs(op, [op.init], op.tile.axes, counters);
-        this.#typed(op, op.init, op.tile);
+        if (op.init !== undefined) this.#typed(op, op.init, op.tile);
         this.#define(op, op.tile);
         this.#changing.add(op.tile);
         return;
@@ -85,8 +89,41 @@ class Verifier {
         return;
       case "mma":
         this.#change(op, op.acc);
-        this.#exprs(op, [op.m, op.n], op.acc.axes, counters);
-        if (op.a.shape[1] !== op.b.shape[1]) this.#say(op, "the operands differ in depth");
+        this.#exprs(op, [op.m, op.n, op.accumulate], op.acc.axes, counters);
+        if (operandExtent(op.a).k !== operandExtent(op.b).k) this.#say(op, "the operands differ in depth");
+        return;
+      case "fill":
+        for (const tile of op.channel.tiles) this.#filled(op, tile, op.copies);
+        for (const copy of op.copies) {
+          if (!op.channel.tiles.includes(copy.tile))
+            this.#say(op, `${copy.tile.name} is no tile of ${op.channel.name}`);
+          this.#copy(op, copy, [], counters);
+          if (copy.box.buffer.access === "write") this.#say(op, `${copy.box.buffer.name} is only written`);
+        }
+        return;
+      case "drain":
+        for (const copy of op.copies) {
+          this.#copy(op, copy, copy.tile.per === undefined ? [] : [copy.tile.per], counters);
+          if (copy.box.buffer.access === "read") this.#say(op, `${copy.box.buffer.name} is read-only`);
+        }
+        return;
+      case "take":
+      case "await":
+        return;
+      case "release":
+        this.#guard(op, op.where, [], counters);
+        return;
+      case "roles": {
+        if (!this.#program.body.includes(op)) this.#say(op, "roles stand at the top of a program");
+        const threads = op.roles.reduce((sum, role) => sum + role.threads, 0);
+        if (threads !== this.#program.threads)
+          this.#say(op, `the roles have ${threads} threads, the block ${this.#program.threads}`);
+        for (const role of op.roles) this.ops(role.body, counters);
+        return;
+      }
+      case "persistent":
+        if (!counters.has(op.worker)) this.#say(op, `counter ${op.worker.name} is not in scope`);
+        this.ops(op.body, new Set([...counters, ...op.counters]));
         return;
       case "for":
         this.ops(op.body, new Set([...counters, op.counter]));
@@ -94,6 +131,27 @@ class Verifier {
       case "line":
         return;
     }
+  }
+
+  /** A slot is filled whole. */
+  #filled(op: TileOp, tile: SharedTile, copies: readonly PanelCopy[]): void {
+    const panels = tile.shape[0] ?? 0;
+    const written = new Set(copies.filter((copy) => copy.tile === tile).map((copy) => copy.panel));
+    if (written.size !== panels)
+      this.#say(op, `${written.size} of ${panels} panels of ${tile.name} are filled`);
+  }
+
+  #copy(op: TileOp, copy: PanelCopy, axes: readonly Axis[], counters: ReadonlySet<Counter>): void {
+    const { tile, panel, box } = copy;
+    const elements = (extents: readonly number[]): number => extents.reduce((a, b) => a * b, 1);
+    if (tile.shape.length !== 3 || tile.pad !== 0) this.#say(op, `${tile.name} is not made of panels`);
+    if (panel < 0 || panel >= (tile.shape[0] ?? 0)) this.#say(op, `${tile.name} has no panel ${panel}`);
+    if (elements(box.extent) !== elements(tile.shape.slice(1)))
+      this.#say(op, `a box of ${box.extent.join(" x ")} is no panel of ${tile.name}`);
+    if (box.at.length !== box.view.length || box.extent.length !== box.view.length)
+      this.#say(op, `${box.buffer.name} is viewed with ${box.view.length} axes`);
+    if (box.buffer.dtype !== tile.dtype) this.#say(op, `${tile.name} and ${box.buffer.name} differ in dtype`);
+    this.#exprs(op, box.at, axes, counters);
   }
 
   #reduce(op: Extract<TileOp, { kind: "reduce" }>): void {

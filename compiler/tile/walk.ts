@@ -29,7 +29,7 @@ export function expressionsOf(op: TileOp): readonly TileExpr[] {
     case "let":
       return given(op.where, op.expr, op.otherwise);
     case "var":
-      return [op.init];
+      return given(op.init);
     case "fold":
       return given(op.where, op.expr);
     case "update":
@@ -39,9 +39,18 @@ export function expressionsOf(op: TileOp): readonly TileExpr[] {
     case "put":
       return given(...op.index, op.where, op.expr, op.otherwise);
     case "mma":
-      return [op.m, op.n];
+      return given(op.m, op.n, op.accumulate);
+    case "fill":
+    case "drain":
+      return op.copies.flatMap((copy) => copy.box.at);
+    case "release":
+      return given(op.where);
     case "reduce":
     case "for":
+    case "persistent":
+    case "roles":
+    case "await":
+    case "take":
     case "line":
       return [];
   }
@@ -59,9 +68,36 @@ export function visitExpressions(roots: readonly TileExpr[], visit: (expr: TileE
   roots.forEach(go);
 }
 
+/** What an op contains. */
+export function bodiesOf(op: TileOp): readonly (readonly TileOp[])[] {
+  switch (op.kind) {
+    case "for":
+    case "persistent":
+      return [op.body];
+    case "roles":
+      return op.roles.map((role) => role.body);
+    default:
+      return [];
+  }
+}
+
+/** An op with other bodies, as many as it has. */
+export function withBodies(op: TileOp, bodies: readonly (readonly TileOp[])[]): TileOp {
+  const [first = []] = bodies;
+  switch (op.kind) {
+    case "for":
+    case "persistent":
+      return { ...op, body: first };
+    case "roles":
+      return { ...op, roles: op.roles.map((role, k) => ({ ...role, body: bodies[k] ?? [] })) };
+    default:
+      return op;
+  }
+}
+
 export function visitOps(ops: readonly TileOp[], visit: (op: TileOp) => void): void {
   for (const op of ops) {
     visit(op);
-    if (op.kind === "for") visitOps(op.body, visit);
+    for (const body of bodiesOf(op)) visitOps(body, visit);
   }
 }

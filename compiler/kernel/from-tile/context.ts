@@ -9,7 +9,9 @@ import { constant, mul, type Dim } from "../../types/dim.ts";
 import { printDim } from "../../types/dim-text.ts";
 import type { KernelBuilder } from "../builder.ts";
 import type { Buffer, Register, Value } from "../ir.ts";
+import type { Channels } from "./channels.ts";
 import type { Hazards } from "./hazards.ts";
+import type { Team } from "./team.ts";
 import { rangeOf, sizePoly, splitConstant, termsInOrder, type Atom, type Poly } from "./algebra.ts";
 
 /** Coordinates of register axes, by axis id: which of a thread's registers is meant. */
@@ -20,7 +22,6 @@ export interface Context {
   readonly caps: Caps;
   readonly program: TileProgram;
   readonly buffers: ReadonlyMap<GlobalBuffer, Buffer>;
-  readonly shared: ReadonlyMap<SharedTile, Buffer>;
   /** Values of the run-time atoms, by key. */
   readonly atoms: Map<string, { readonly atom: Atom; readonly value: () => Value }>;
   /** Tiles in values (written once) or registers (updated), by tile and the assignment of its register axes. */
@@ -29,6 +30,13 @@ export interface Context {
   readonly loads: Map<string, readonly Value[]>[];
   /** Where barriers must stand. */
   readonly hazards: Hazards;
+  readonly channels: Channels;
+  /** Who runs the ops: roles set it in turn. */
+  team: Team;
+  /** Coordinates that are one value for a whole subgroup, and were made so that it shows. */
+  readonly common: Map<Axis, Value>;
+  /** The buffer of a shared tile. */
+  readonly sharedOf: (tile: SharedTile) => Buffer;
   /** True where indices are computed in 64 bits. */
   readonly wide: boolean;
 }
@@ -100,9 +108,11 @@ export function valueAtom(cx: Context, value: Value): Atom {
 /** A thread's coordinate on an axis. */
 export function coordinateValue(cx: Context, axis: Axis): Value {
   invariant(axis.place.kind === "thread", "a register axis has no run-time coordinate");
+  const common = cx.common.get(axis);
+  if (common !== undefined) return common;
   const { stride } = axis.place;
   const quotient = cx.b.div(cx.b.thread(), cx.b.i32(stride));
-  const top = stride * axis.size === cx.program.threads;
+  const top = stride * axis.size === cx.team.threads;
   return cx.b.bound(top ? quotient : cx.b.rem(quotient, cx.b.i32(axis.size), axis.name), 0, axis.size - 1);
 }
 

@@ -36,6 +36,7 @@ import {
   type Context,
 } from "./context.ts";
 import { applyFunction } from "./functions.ts";
+import { sharedIndex } from "./shared-index.ts";
 
 /** One evaluation: some registers of an op at once, and under which condition its memory may be touched. */
 export class Group {
@@ -299,8 +300,7 @@ export class Group {
   #shared(tile: SharedTile, index: readonly Poly[][]): Value[] {
     const { cx } = this;
     cx.hazards.read(tile);
-    const buffer = cx.shared.get(tile);
-    invariant(buffer !== undefined, `shared tile ${tile.name} is not declared`);
+    const buffer = cx.sharedOf(tile);
     const flat = flattenShared(tile, index, this.at.length);
     const loaded: (Value | undefined)[] = this.at.map(() => undefined);
     // Registers of one op often read the same place: once is enough.
@@ -316,7 +316,7 @@ export class Group {
         const key = `${keyOf(first)} ${width}`;
         const values =
           seen.get(key) ??
-          cx.b.loadWide(buffer, evaluatePoly(cx, first, "i32"), { count: width, hint: tile.name });
+          cx.b.loadWide(buffer, sharedIndex(cx, tile, first), { count: width, hint: tile.name });
         seen.set(key, values);
         values.forEach((value, k) => {
           loaded[start + k] = carry(cx, value, tile.dtype, "f32");

@@ -1,31 +1,54 @@
 /**
- * Where barriers stand in a block with shared tiles: derived from who writes and who reads, never placed by hand.
+ * Where barriers stand among threads with shared tiles: derived from who writes and who reads, never placed by hand.
  *
  * A read needs a barrier when the tile was written since the last one; a write needs one when the tile was read or
- * written since. A loop's body is entered as its own end leaves it, since another iteration may have come before.
+ * written since. The copy engine reads a tile that it drains at its own pace: it must see what threads have
+ * written, and a write must wait until it is through. A loop's body is entered as its own end leaves it, since
+ * another iteration may have come before. A channel's tiles are not looked at: the channel orders them.
  */
 import type { SharedTile, TileExpr, TileOp } from "../../tile/ir.ts";
+import { bodiesOf, expressionsOf, visitExpressions } from "../../tile/walk.ts";
+
+export interface Separators {
+  /** Of the threads that share a copy of the tile. */
+  readonly barrier: (tile: SharedTile) => void;
+  /** What threads have written, the copy engine sees after the barrier that follows. */
+  readonly publish: () => void;
+  /** Whoever began to drain the tile waits until the engine has read it. */
+  readonly drained: (tile: SharedTile) => void;
+}
 
 export class Hazards {
-  readonly #barrier: () => void;
+  readonly #separators: Separators;
   #read = new Set<SharedTile>();
   #written = new Set<SharedTile>();
+  readonly #draining = new Set<SharedTile>();
 
-  constructor(barrier: () => void) {
-    this.#barrier = barrier;
+  constructor(separators: Separators) {
+    this.#separators = separators;
   }
 
   read(tile: SharedTile): void {
-    if (this.#written.has(tile)) this.#separate();
+    if (this.#written.has(tile)) this.#separate(tile);
     this.#read.add(tile);
   }
 
   write(tile: SharedTile): void {
-    if (this.#read.has(tile) || this.#written.has(tile)) this.#separate();
+    const wasDraining = this.#draining.delete(tile);
+    if (wasDraining) this.#separators.drained(tile);
+    if (wasDraining || this.#read.has(tile) || this.#written.has(tile)) this.#separate(tile);
     this.#written.add(tile);
   }
 
-  /** Some other code placed a barrier. */
+  drain(tile: SharedTile): void {
+    if (this.#written.has(tile)) {
+      this.#separators.publish();
+      this.#separate(tile);
+    }
+    this.#draining.add(tile);
+  }
+
+  /** Some other code placed a barrier that all of the threads reach. */
   separated(): void {
     this.#read = new Set();
     this.#written = new Set();
@@ -36,72 +59,50 @@ export class Hazards {
    * iteration; then the body begins as if an iteration had just ended.
    */
   enterLoop(body: readonly TileOp[]): void {
-    const { read, written } = touched(body);
-    const conflict =
-      [...read].some((tile) => this.#written.has(tile)) ||
-      [...written].some((tile) => this.#read.has(tile) || this.#written.has(tile));
-    if (conflict) this.#separate();
+    const { read, written, drained } = touched(body);
+    for (const tile of read) if (this.#written.has(tile)) this.#separate(tile);
+    for (const tile of written) if (this.#read.has(tile) || this.#written.has(tile)) this.#separate(tile);
     for (const tile of read) this.#read.add(tile);
     for (const tile of written) this.#written.add(tile);
+    for (const tile of drained) {
+      this.#written.delete(tile);
+      this.#draining.add(tile);
+    }
   }
 
-  #separate(): void {
-    this.#barrier();
-    this.separated();
+  /** A barrier of some threads orders only the tiles that they share among themselves. */
+  #separate(tile: SharedTile): void {
+    this.#separators.barrier(tile);
+    if (tile.per === undefined) {
+      this.separated();
+      return;
+    }
+    for (const set of [this.#read, this.#written])
+      for (const other of [...set]) if (other.per === tile.per) set.delete(other);
   }
 }
 
-/** Shared tiles that some ops read and write. */
-function touched(ops: readonly TileOp[]): {
+interface Touched {
   readonly read: Set<SharedTile>;
   readonly written: Set<SharedTile>;
-} {
-  const read = new Set<SharedTile>();
-  const written = new Set<SharedTile>();
-  const seen = new Set<TileExpr>();
-  const visit = (expr: TileExpr | undefined): void => {
-    if (expr === undefined || seen.has(expr)) return;
-    seen.add(expr);
-    if (expr.kind === "shared") read.add(expr.tile);
-    if (expr.kind === "shared" || expr.kind === "read") expr.index.forEach(visit);
-    if (expr.kind === "read") visit(expr.otherwise);
-    if (expr.kind === "apply") expr.args.forEach(visit);
-    if (expr.kind === "round" || expr.kind === "cast") visit(expr.arg);
-  };
+  readonly drained: Set<SharedTile>;
+}
+
+/** Shared tiles that some ops read, write and drain. */
+function touched(
+  ops: readonly TileOp[],
+  found: Touched = { read: new Set(), written: new Set(), drained: new Set() },
+): Touched {
+  const seen = (exprs: readonly TileExpr[]): void =>
+    visitExpressions(exprs, (expr) => {
+      if (expr.kind === "shared") found.read.add(expr.tile);
+    });
   for (const op of ops) {
-    switch (op.kind) {
-      case "put":
-        written.add(op.shared);
-        visit(op.expr);
-        op.index.forEach(visit);
-        visit(op.where);
-        break;
-      case "mma":
-        read.add(op.a);
-        read.add(op.b);
-        break;
-      case "for": {
-        const inner = touched(op.body);
-        for (const tile of inner.read) read.add(tile);
-        for (const tile of inner.written) written.add(tile);
-        break;
-      }
-      case "let":
-      case "fold":
-        visit(op.expr);
-        visit(op.where);
-        break;
-      case "update":
-      case "store":
-        visit(op.expr);
-        break;
-      case "var":
-        visit(op.init);
-        break;
-      case "reduce":
-      case "line":
-        break;
-    }
+    seen(expressionsOf(op));
+    if (op.kind === "put") found.written.add(op.shared);
+    if (op.kind === "drain") for (const { tile } of op.copies) found.drained.add(tile);
+    if (op.kind === "mma") for (const { tile } of [op.a, op.b]) found.read.add(tile);
+    for (const body of bodiesOf(op)) touched(body, found);
   }
-  return { read, written };
+  return found;
 }

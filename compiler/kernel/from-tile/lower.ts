@@ -4,12 +4,23 @@
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import { monoidOf } from "../../tensor/monoids.ts";
-import type { Axis, GlobalBuffer, SharedTile, Tile, TileExpr, TileOp, TileProgram } from "../../tile/ir.ts";
+import type {
+  Axis,
+  Counter,
+  GlobalBuffer,
+  SharedTile,
+  Tile,
+  TileExpr,
+  TileOp,
+  TileProgram,
+} from "../../tile/ir.ts";
 import type { Caps } from "../../types/caps.ts";
 import { ceildiv, constant, min, mul, one, type Dim } from "../../types/dim.ts";
 import { KernelBuilder } from "../builder.ts";
+import { instructionOf } from "../instructions.ts";
 import type { Buffer, Kernel, Value } from "../ir.ts";
 import { zero, type Poly } from "./algebra.ts";
+import { Channels, sharers } from "./channels.ts";
 import {
   assignmentKey,
   assignments,
@@ -27,6 +38,10 @@ import { applyFunction } from "./functions.ts";
 import { Hazards } from "./hazards.ts";
 import { lowerMma } from "./matrix.ts";
 import { reduceAcross } from "./reduce.ts";
+import { lowerRoles } from "./roles.ts";
+import { sharedIndex } from "./shared-index.ts";
+import { BarrierNumbers, Team } from "./team.ts";
+import { lowerWarpgroupMma } from "./warpgroup.ts";
 
 export function lowerTileProgram(program: TileProgram, caps: Caps): Kernel {
   const b = new KernelBuilder(program.threads);
@@ -39,18 +54,36 @@ export function lowerTileProgram(program: TileProgram, caps: Caps): Kernel {
     );
   }
   const shared = new Map<SharedTile, Buffer>();
-  for (const tile of program.shared)
-    shared.set(tile, b.shared({ name: tile.name, dtype: tile.dtype, length: sharedLength(tile) }));
+  const declare = (tile: SharedTile, copies: number): void => {
+    const align = tile.swizzle === 0 ? {} : { align: swizzleAlign };
+    const length = copies * sharedLength(tile);
+    shared.set(tile, b.shared({ name: tile.name, dtype: tile.dtype, length, ...align }));
+  };
+  for (const channel of program.channels) for (const tile of channel.tiles) declare(tile, channel.depth);
+  for (const tile of program.shared) declare(tile, tile.per?.size ?? 1);
+  const numbers = new BarrierNumbers();
   const cx: Context = {
     b,
     caps,
     program,
     buffers,
-    shared,
+    sharedOf: (tile) => {
+      const buffer = shared.get(tile);
+      invariant(buffer !== undefined, `shared tile ${tile.name} is not declared`);
+      return buffer;
+    },
     atoms: new Map(),
     tiles: new Map(),
     loads: [new Map()],
-    hazards: new Hazards(() => b.barrier()),
+    hazards: new Hazards({
+      barrier: (tile) => cx.team.barrier(sharers(cx, tile)),
+      publish: () => b.instruction("fence.proxy.async", [], []),
+      drained: (tile) =>
+        b.if(cx.team.leads(sharers(cx, tile)), () => b.instruction("bulk.wait.read.0", [], [])),
+    }),
+    channels: new Channels(b, program.channels),
+    team: new Team(b, program.threads, 0, numbers),
+    common: new Map(),
     wide:
       caps.index32Limit < Infinity &&
       [...buffers.values()].some(
@@ -61,10 +94,14 @@ export function lowerTileProgram(program: TileProgram, caps: Caps): Kernel {
   const { grid, index, guard } = layGrid(cx, total);
   declareBlocks(cx, index, total);
   const files: string[] = [];
-  if (guard === undefined) lowerOps(cx, program.body, files);
-  else b.if(guard, () => lowerOps(cx, program.body, files));
+  const lower = (): void => lowerOps(cx, program.body, { files, numbers });
+  if (guard === undefined) lower();
+  else b.if(guard, lower);
   return b.finish({ name: program.name, grid, summary: program.summary, files });
 }
+
+/** A swizzle's pattern repeats every so many bytes, counted from the address zero. */
+const swizzleAlign = 1024;
 
 function sharedLength(tile: SharedTile): number {
   const last = tile.shape.at(-1) ?? 1;
@@ -89,10 +126,18 @@ function layGrid(
   };
 }
 
-/** Each grid counter's value, taken from the block's number, the last one fastest. */
+/** Each grid counter's value, taken from the block's number. */
 function declareBlocks(cx: Context, index: () => Value, total: Dim): void {
   const { b } = cx;
-  const several = cx.program.blocks.filter(
+  declareCounters(cx, cx.program.blocks, () =>
+    total.kind === "const" ? b.bound(index(), 0, total.value - 1) : index(),
+  );
+}
+
+/** Counters from the number of their combination, the last one fastest. */
+function declareCounters(cx: Context, counters: readonly Counter[], number: () => Value): void {
+  const { b } = cx;
+  const several = counters.filter(
     (counter) => !(counter.count.kind === "const" && counter.count.value === 1),
   );
   several.forEach((counter, k) => {
@@ -101,8 +146,7 @@ function declareBlocks(cx: Context, index: () => Value, total: Dim): void {
     cx.atoms.set(atom.key, {
       atom,
       value: () => {
-        const block = total.kind === "const" ? b.bound(index(), 0, total.value - 1) : index();
-        const quotient = b.div(block, sizeValue(cx, faster));
+        const quotient = b.div(number(), sizeValue(cx, faster));
         const value = k === 0 ? quotient : b.rem(quotient, sizeValue(cx, counter.count), counter.name);
         return counter.count.kind === "const" ? b.bound(value, 0, counter.count.value - 1) : value;
       },
@@ -110,7 +154,14 @@ function declareBlocks(cx: Context, index: () => Value, total: Dim): void {
   });
 }
 
-function lowerOps(cx: Context, ops: readonly TileOp[], files: string[]): void {
+/** What all of a program's ops are lowered with. */
+interface Program {
+  /** In order of first mention. */
+  readonly files: string[];
+  readonly numbers: BarrierNumbers;
+}
+
+function lowerOps(cx: Context, ops: readonly TileOp[], own: Program): void {
   for (const op of ops) {
     switch (op.kind) {
       case "let":
@@ -135,12 +186,35 @@ function lowerOps(cx: Context, ops: readonly TileOp[], files: string[]): void {
         put(cx, op);
         break;
       case "mma":
-        lowerMma(cx, op);
+        if (instructionOf(op.instruction).scope === "warpgroup") lowerWarpgroupMma(cx, op);
+        else lowerMma(cx, op);
+        break;
+      case "await":
+        cx.b.instruction(`wgmma.wait.${op.pending}`, [], []);
+        break;
+      case "fill":
+        cx.channels.fill(cx, op);
+        break;
+      case "take":
+        cx.channels.take(cx, op);
+        break;
+      case "release":
+        cx.channels.release(cx, op);
+        break;
+      case "drain":
+        cx.channels.drain(cx, op);
+        break;
+      case "roles":
+        lowerRoles(cx, op.roles, (body) => lowerOps(cx, body, own), own.numbers);
+        break;
+      case "persistent":
+        persistent(cx, op, own);
         break;
       case "for":
-        loop(cx, op, files);
+        loop(cx, op, own);
         break;
       case "line": {
+        const { files } = own;
         if (!files.includes(op.file)) files.push(op.file);
         cx.b.line(files.indexOf(op.file), op.line, op.column);
         break;
@@ -244,8 +318,16 @@ function readsZero(expr: TileExpr): boolean {
 
 function declare(cx: Context, op: Extract<TileOp, { kind: "var" }>): void {
   const held = new Map<string, Value | Held>();
+  const { init } = op;
   forGroups(cx, op.tile.axes, undefined, (group) => {
-    const values = group.values(op.init);
+    if (init === undefined) {
+      for (const assignment of group.at) {
+        const register = cx.b.open(op.tile.type, registerHint(op.tile, assignment));
+        held.set(assignmentKey(op.tile.axes, assignment), { register });
+      }
+      return;
+    }
+    const values = group.values(init);
     group.at.forEach((assignment, k) => {
       const register = cx.b.var(valueAt(values, k), registerHint(op.tile, assignment));
       held.set(assignmentKey(op.tile.axes, assignment), { register });
@@ -317,7 +399,7 @@ function firstOfEqual(cx: Context, axes: readonly Axis[]): Value | undefined {
     }
     covered = stride * size;
   }
-  if (covered < cx.program.threads) guard = andGuards(cx, guard, b.lt(b.thread(), b.i32(covered)));
+  if (covered < cx.team.threads) guard = andGuards(cx, guard, b.lt(b.thread(), b.i32(covered)));
   return guard;
 }
 
@@ -346,8 +428,7 @@ function store(cx: Context, op: Extract<TileOp, { kind: "store" }>): void {
 }
 
 function put(cx: Context, op: Extract<TileOp, { kind: "put" }>): void {
-  const buffer = cx.shared.get(op.shared);
-  invariant(buffer !== undefined, `shared tile ${op.shared.name} is not declared`);
+  const buffer = cx.sharedOf(op.shared);
   const first = firstOfEqual(cx, op.axes);
   const stores: {
     readonly flat: Poly;
@@ -378,25 +459,47 @@ function put(cx: Context, op: Extract<TileOp, { kind: "put" }>): void {
   // All loads are under way before the first store waits for one.
   cx.hazards.write(op.shared);
   for (const { flat, values, guard } of stores)
-    cx.b.store(buffer, evaluatePoly(cx, flat, "i32"), values, guard);
+    cx.b.store(buffer, sharedIndex(cx, op.shared, flat), values, guard);
 }
 
-function loop(cx: Context, op: Extract<TileOp, { kind: "for" }>, files: string[]): void {
-  const { b } = cx;
+function loop(cx: Context, op: Extract<TileOp, { kind: "for" }>, own: Program): void {
   const atom = counterAtom(cx, op.counter);
-  cx.hazards.enterLoop(op.body);
   const count = sizeValue(cx, op.counter.count);
-  b.for(
-    b.i32(0),
-    count,
-    1,
-    op.counter.name,
-    (index) => {
-      cx.atoms.set(atom.key, { atom, value: () => index });
-      cx.loads.push(new Map());
-      lowerOps(cx, op.body, files);
-      cx.loads.pop();
-    },
-    op.unroll ? "unroll" : "roll",
-  );
+  repeat(cx, op.body, count, op.unroll ? "unroll" : "roll", op.counter.name, (index) => {
+    cx.atoms.set(atom.key, { atom, value: () => index });
+    lowerOps(cx, op.body, own);
+  });
+}
+
+function repeat(
+  cx: Context,
+  ops: readonly TileOp[],
+  count: Value,
+  unroll: "unroll" | "roll",
+  name: string,
+  body: (index: Value) => void,
+): void {
+  cx.hazards.enterLoop(ops);
+  const each = (index: Value): void => {
+    cx.loads.push(new Map());
+    body(index);
+    cx.loads.pop();
+  };
+  cx.b.for(cx.b.i32(0), count, 1, name, each, unroll);
+}
+
+/** Places worker, worker + workers, ..: as many as are below the total. */
+function persistent(cx: Context, op: Extract<TileOp, { kind: "persistent" }>, own: Program): void {
+  const { b } = cx;
+  const total = op.counters.reduce<Dim>((product, counter) => mul(product, counter.count), one);
+  const worker = cx.atoms.get(counterAtom(cx, op.worker).key)?.value ?? (() => b.i32(0));
+  const workers = sizeValue(cx, op.worker.count);
+  const left = b.sub(sizeValue(cx, total), worker());
+  const count = b.div(b.add(left, b.sub(workers, b.i32(1))), workers);
+  repeat(cx, op.body, count, "roll", "round", (round) => {
+    const place = b.add(worker(), b.mul(round, workers));
+    if (total.kind === "const") b.bound(place, 0, total.value - 1);
+    declareCounters(cx, op.counters, () => place);
+    lowerOps(cx, op.body, own);
+  });
 }

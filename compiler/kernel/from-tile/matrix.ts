@@ -5,6 +5,7 @@
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { Axis, SharedTile, TileExpr, TileOp } from "../../tile/ir.ts";
+import { operandExtent } from "../../tile/matrix-operand.ts";
 import type { Register, Value } from "../ir.ts";
 import { addPoly, atomPoly, type Poly } from "./algebra.ts";
 import {
@@ -34,10 +35,11 @@ export function lowerMma(cx: Context, op: Extract<TileOp, { kind: "mma" }>): voi
       pair !== undefined,
     "the accumulator is no fragment of a matrix instruction",
   );
-  const k = op.a.shape[1];
-  invariant(k !== undefined && k % depth === 0, "k is whole instructions");
-  cx.hazards.read(op.a);
-  cx.hazards.read(op.b);
+  const { k } = operandExtent(op.a);
+  invariant(k % depth === 0, "k is whole instructions");
+  invariant(op.a.order === "k" && op.b.order === "k", "fragments are loaded along k");
+  cx.hazards.read(op.a.tile);
+  cx.hazards.read(op.b.tile);
   const lane = b.lane();
   const low = (value: Value, mask: number): Value => b.and(value, b.i32(mask));
   // Rows and k that a lane points ldmatrix at: 16 rows by two halves of k for a; for b two tiles of 8 rows.
@@ -49,7 +51,7 @@ export function lowerMma(cx: Context, op: Extract<TileOp, { kind: "mma" }>): voi
 
   for (let step = 0; step < k; step += depth) {
     const as = range(tileM.size).map((i) =>
-      fragmentRows(cx, op.a, {
+      fragmentRows(cx, op.a.tile, {
         start: base(cx, op.m, at(fixed, [i, 0, 0, 0]), group, 1),
         row: aRow,
         column: aColumn,
@@ -59,7 +61,7 @@ export function lowerMma(cx: Context, op: Extract<TileOp, { kind: "mma" }>): voi
     const bs: Value[][] = [];
     for (let j = 0; j < tileN.size; j += 2) {
       const start = base(cx, op.n, at(fixed, [0, j, 0, 0]), quad, 2);
-      const four = fragmentRows(cx, op.b, { start, row: bRow, column: bColumn, step });
+      const four = fragmentRows(cx, op.b.tile, { start, row: bRow, column: bColumn, step });
       bs.push(four.slice(0, 2), four.slice(2, 4));
     }
     range(tileM.size).forEach((i) =>
@@ -96,9 +98,8 @@ interface FragmentAddress {
 
 function fragmentRows(cx: Context, tile: SharedTile, address: FragmentAddress): Value[] {
   const { b } = cx;
-  const buffer = cx.shared.get(tile);
+  const buffer = cx.sharedOf(tile);
   const width = (tile.shape[1] ?? 0) + tile.pad;
-  invariant(buffer !== undefined, `shared tile ${tile.name} is not declared`);
   const own = b.add(b.mul(address.row, b.i32(width)), address.column);
   const warp = b.mul(evaluatePoly(cx, address.start, "i32"), b.i32(width));
   const index = b.add(b.add(own, warp), b.i32(address.step));

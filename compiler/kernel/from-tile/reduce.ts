@@ -57,7 +57,7 @@ function throughShared(cx: Context, values: readonly Value[], across: Across, co
   const parts = across.size / across.lanes;
   const step = across.stride * across.lanes;
   // slot = (threads outside the axis) and the part's number; one array for all registers.
-  const slots = cx.program.threads / across.lanes;
+  const slots = cx.team.threads / across.lanes;
   const type = values[0]?.type;
   invariant(type === "f32" || type === "i32" || type === "u32" || type === "i64", "a reduction of numbers");
   const buffer = b.shared({ name: "partial", dtype: type satisfies DType, length: slots * values.length });
@@ -109,6 +109,6 @@ function halve(cx: Context, buffer: Buffer, tree: Halving, combine: Combine): vo
 }
 
 function barrier(cx: Context): void {
-  cx.b.barrier();
+  cx.team.barrier();
   cx.hazards.separated();
 }

@@ -3,9 +3,11 @@ import { InternalError } from "../../diagnostics/diagnostic.ts";
 import type { LoopNode, Node, ScatterNode } from "../../tensor/ir.ts";
 import type { Caps } from "../../types/caps.ts";
 import type { TileProgram } from "../ir.ts";
-import { asContraction, chooseContraction, contractionProgram } from "./contraction.ts";
+import { chooseContraction, contractionProgram } from "./contraction.ts";
+import { asContraction } from "./matrices.ts";
 import { scatterProgram } from "./scatter.ts";
 import type { KernelSource } from "./source.ts";
+import { planStreamed, streamedProgram } from "./streamed.ts";
 import { chooseSweep, sweepProgram } from "./sweep.ts";
 
 export function schedule(source: KernelSource, caps: Caps): TileProgram {
@@ -18,6 +20,9 @@ export function schedule(source: KernelSource, caps: Caps): TileProgram {
 function choose(source: KernelSource, caps: Caps): TileProgram {
   if (isLoop(source)) {
     const contraction = asContraction(source.node);
+    const streamed = contraction === undefined ? undefined : planStreamed(source.node, contraction, caps);
+    if (contraction !== undefined && streamed !== undefined)
+      return streamedProgram(source, contraction, streamed, caps);
     const tiles = contraction === undefined ? undefined : chooseContraction(source.node, contraction, caps);
     if (contraction !== undefined && tiles !== undefined)
       return contractionProgram(source, contraction, caps, tiles);

@@ -16,80 +16,11 @@ import { ceildiv, constant, type Dim } from "../../types/dim.ts";
 import { dtypes, type DType } from "../../types/dtype.ts";
 import * as t from "../build.ts";
 import type { Axis, Counter, SharedTile, Tile, TileExpr, TileOp, TileProgram } from "../ir.ts";
-import {
-  axesOf,
-  constantOf,
-  contiguousAxis,
-  factorsOf,
-  powerOfTwoFactor,
-  readsOf,
-  sweepsOf,
-  volume,
-} from "./analysis.ts";
+import { constantOf, contiguousAxis, powerOfTwoFactor, readsOf, volume } from "./analysis.ts";
 import { fragment, type Fragment } from "./fragments.ts";
+import { axisExtent, factorDType, guard, matricesOf, type Contraction } from "./matrices.ts";
 import { declareBuffers, type KernelSource } from "./source.ts";
 import { translator } from "./translate.ts";
-
-/** The loop seen as matrices, or undefined where it is none. */
-export interface Contraction {
-  readonly batch: readonly number[];
-  readonly m: readonly number[];
-  readonly n: readonly number[];
-  /** For each carrier its factors, the left one moving with m. */
-  readonly products: readonly { readonly left: Scalar; readonly right: Scalar }[];
-}
-
-/** Splits a loop into matrices. Undefined: not a sum of products, or one side has nothing of its own to tile. */
-export function asContraction(loop: LoopNode): Contraction | undefined {
-  if (loop.carriers.length === 0 || loop.over.length === 0) return undefined;
-  if (sweepsOf(loop).some((sweep) => sweep > 0)) return undefined;
-  if (loop.results.some((result) => result.axes.length > loop.axes.length)) return undefined;
-  const products: { left: Scalar; right: Scalar }[] = [];
-  for (const carrier of loop.carriers) {
-    const factors =
-      carrier.monoid === "sum" && carrier.lift.type === "f32" ? factorsOf(carrier.lift) : undefined;
-    if (factors === undefined) return undefined;
-    products.push({ left: factors[0], right: factors[1] });
-  }
-  const first = products[0];
-  invariant(first !== undefined, "a contraction has a carrier");
-  const leftAxes = axesOf(first.left);
-  const rightAxes = axesOf(first.right);
-  const batch: number[] = [];
-  const m: number[] = [];
-  const n: number[] = [];
-  loop.axes.forEach((_, k) => {
-    const [inLeft, inRight] = [leftAxes.has(k), rightAxes.has(k)];
-    if (inLeft && !inRight) m.push(k);
-    else if (inRight && !inLeft) n.push(k);
-    else batch.push(k);
-  });
-  if (m.length === 0 || n.length === 0) return undefined;
-  // Results are stored along their last axis, so the factor that moves with it is the right one.
-  const lastAxis = loop.results[0]?.axes.at(-1);
-  const swap = lastAxis !== undefined && m.includes(lastAxis);
-  const [ms, ns] = swap ? [n, m] : [m, n];
-  const sided: { left: Scalar; right: Scalar }[] = [];
-  for (const { left, right } of products) {
-    const side = sideOf(left, right, ms, ns);
-    if (side === undefined) return undefined;
-    sided.push(side);
-  }
-  return { batch, m: ms, n: ns, products: sided };
-}
-
-function sideOf(
-  a: Scalar,
-  b: Scalar,
-  m: readonly number[],
-  n: readonly number[],
-): { left: Scalar; right: Scalar } | undefined {
-  const [inA, inB] = [axesOf(a), axesOf(b)];
-  const moves = (axes: Set<number>, by: readonly number[]): boolean => by.some((k) => axes.has(k));
-  if (!moves(inA, n) && !moves(inB, m)) return { left: a, right: b };
-  if (!moves(inA, m) && !moves(inB, n)) return { left: b, right: a };
-  return undefined;
-}
 
 export interface ContractionShape {
   readonly m: number;
@@ -101,24 +32,6 @@ export interface ContractionShape {
   readonly across: { readonly m: number; readonly n: number };
 }
 
-/** Storage dtype of a factor's tile: 16 bits where every value of it is one of that dtype, else f32. */
-export function factorDType(loop: LoopNode, factor: Scalar): DType {
-  if (factor.kind === "round") return factor.to;
-  if (factor.kind === "read") {
-    const ref = loop.inputs[factor.input];
-    const dtype = ref?.node.types[ref.output]?.dtype;
-    if (dtype !== undefined && dtypes[dtype].kind === "float") return dtype;
-  }
-  if (factor.kind === "apply" && factor.fn === "select") {
-    const [, a, b] = factor.args;
-    if (a !== undefined && b !== undefined && b.kind === "const" && b.value === 0)
-      return factorDType(loop, a);
-    if (a !== undefined && b !== undefined && a.kind === "const" && a.value === 0)
-      return factorDType(loop, b);
-  }
-  return "f32";
-}
-
 export function contractionProgram(
   source: KernelSource<LoopNode>,
   contraction: Contraction,
@@ -128,42 +41,17 @@ export function contractionProgram(
   const loop = source.node;
   const b = new t.TileBuilder();
   const buffers = declareBuffers(b, source);
-  const extents = (axes: readonly number[]): Dim[] => axes.map((k) => axisExtent(loop, k));
-  const sizeOf = (axes: readonly number[]): Dim =>
-    volume(axes.map((k) => ({ name: "", extent: axisExtent(loop, k) })));
-  const [mCount, nCount, kCount] = [sizeOf(contraction.m), sizeOf(contraction.n), volume(loop.over)];
+  const matrices = matricesOf(loop, contraction);
+  const { mCount, nCount, kCount } = matrices;
 
-  const batchBlock = b.counter("batch", sizeOf(contraction.batch));
+  const batchBlock = b.counter("batch", matrices.batchCount);
   const mBlock = b.counter("m_block", ceildiv(mCount, constant(shape.m)));
   const nBlock = b.counter("n_block", ceildiv(nCount, constant(shape.n)));
   const kBlock = b.counter("k_block", ceildiv(kCount, constant(shape.k)));
   const mBase = t.times(t.at(mBlock), t.int(shape.m));
   const nBase = t.times(t.at(nBlock), t.int(shape.n));
   const kBase = t.times(t.at(kBlock), t.int(shape.k));
-  const batchIndices = t.unflatten(t.at(batchBlock), extents(contraction.batch));
-
-  /** Index expressions of all loop axes at position (m, n, k) of the matrices. */
-  const axesAt = (m: TileExpr, n: TileExpr, k: TileExpr): TileExpr[] => {
-    const axes: TileExpr[] = [];
-    contraction.batch.forEach((axis, i) => {
-      axes[axis] = batchIndices[i] ?? t.int(0);
-    });
-    const mi = t.unflatten(m, extents(contraction.m));
-    contraction.m.forEach((axis, i) => {
-      axes[axis] = mi[i] ?? t.int(0);
-    });
-    const ni = t.unflatten(n, extents(contraction.n));
-    contraction.n.forEach((axis, i) => {
-      axes[axis] = ni[i] ?? t.int(0);
-    });
-    axes.push(
-      ...t.unflatten(
-        k,
-        loop.over.map((axis) => axis.extent),
-      ),
-    );
-    return axes;
-  };
+  const axesAt = matrices.axesAt(t.at(batchBlock));
 
   const layout = accumulatorLayout(b, shape);
   const carriers = loop.carriers.map((carrier) => b.tile(carrier.name, "f32", layout.axes));
@@ -241,10 +129,11 @@ export function contractionProgram(
         inner.push({
           kind: "mma",
           acc,
-          a: left,
-          b: right,
+          a: { tile: left, order: "k" },
+          b: { tile: right, order: "k" },
           m: layout.m.row,
           n: layout.n.row,
+          accumulate: undefined,
           instruction: shape.instruction,
         });
       } else {
@@ -280,20 +169,9 @@ export function contractionProgram(
     blocks,
     buffers: b.buffers,
     shared: b.shared,
+    channels: b.channels,
     body,
   };
-}
-
-function axisExtent(loop: LoopNode, k: number): Dim {
-  const axis = loop.axes[k];
-  invariant(axis !== undefined, `no axis ${k}`);
-  return axis.extent;
-}
-
-function guard(index: TileExpr, count: Dim, tile: number): TileExpr | undefined {
-  const known = constantOf(count);
-  if (known !== undefined && known % tile === 0) return undefined;
-  return t.less(index, t.size(count));
 }
 
 function multiplyAdd(acc: Tile, a: TileExpr, bb: TileExpr): TileOp {
@@ -354,8 +232,8 @@ function stageFactor(b: t.TileBuilder, loop: LoopNode, factor: Scalar, s: Stagin
   const matrix = s.shape.instruction !== undefined;
   const dtype: DType = matrix ? factorDType(loop, factor) : "f32";
   const tile = matrix
-    ? b.sharedTile(s.name, dtype, [rows, depth], 16 / dtypes[dtype].bytes)
-    : b.sharedTile(s.name, dtype, [depth, rows], 4);
+    ? b.sharedTile(s.name, dtype, [rows, depth], { pad: 16 / dtypes[dtype].bytes })
+    : b.sharedTile(s.name, dtype, [depth, rows], { pad: 4 });
 
   const moving = readsOf([factor])
     .map(contiguousAxis)

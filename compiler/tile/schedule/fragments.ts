@@ -13,6 +13,13 @@ export interface Fragment {
   readonly n: { readonly row: TileExpr; readonly axes: readonly Axis[] };
 }
 
+/** A fragment over warpgroups, each with rows of its own. */
+export interface WarpgroupFragment extends Fragment {
+  readonly warpgroup: Axis;
+  /** Row within the warpgroup's own. */
+  readonly local: TileExpr;
+}
+
 export interface FragmentShape {
   readonly m: number;
   readonly n: number;
@@ -71,5 +78,41 @@ function mmaFragment(b: t.TileBuilder, shape: FragmentShape): Fragment {
     axes: [warpM, warpN, tileM, tileN, half, group, quad, pair],
     m: { row: m, axes: [warpM, tileM, half, group] },
     n: { row: n, axes: [warpN, tileN, quad, pair] },
+  };
+}
+
+/**
+ * wgmma m64 (PTX ISA 9.7.15.5, "Register fragments"): a warpgroup's rows in waves of 64, a warp's 16 of them
+ * as in m16n8.
+ */
+export function warpgroupFragment(
+  b: t.TileBuilder,
+  shape: { readonly m: number; readonly n: number; readonly warpgroups: number },
+): WarpgroupFragment {
+  const rows = shape.m / shape.warpgroups;
+  const warpgroup = b.threadAxis("warpgroup", shape.warpgroups, 128);
+  const warp = b.threadAxis("warp", 4, 32);
+  const wave = b.registerAxis("wave", rows / 64);
+  const tileN = b.registerAxis("tile_n", shape.n / 8);
+  const half = b.registerAxis("half", 2);
+  const group = b.threadAxis("group", 8, 4);
+  const quad = b.threadAxis("quad", 4, 1);
+  const pair = b.registerAxis("pair", 2);
+  const sum = (...parts: readonly (readonly [Axis, number])[]): TileExpr =>
+    parts.reduce<TileExpr>(
+      (position, [axis, stride]) => t.plus(position, t.times(t.along(axis), t.int(stride))),
+      t.int(0),
+    );
+  const local = sum([wave, 64], [warp, 16], [half, 8], [group, 1]);
+  return {
+    threads: 128 * shape.warpgroups,
+    axes: [warpgroup, warp, wave, tileN, half, group, quad, pair],
+    m: {
+      row: t.plus(t.times(t.along(warpgroup), t.int(rows)), local),
+      axes: [warpgroup, warp, wave, half, group],
+    },
+    n: { row: sum([tileN, 8], [quad, 2], [pair, 1]), axes: [tileN, quad, pair] },
+    warpgroup,
+    local,
   };
 }

@@ -45,6 +45,7 @@ export function scatterProgram(source: KernelSource<ScatterNode>, caps: Caps): T
     blocks: [blocks],
     buffers: b.buffers,
     shared: [],
+    channels: [],
     body: [
       {
         kind: "store",

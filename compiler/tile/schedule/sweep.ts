@@ -166,6 +166,7 @@ export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape):
     blocks: [blocks],
     buffers: b.buffers,
     shared: b.shared,
+    channels: b.channels,
     body,
   };
 }

@@ -1,0 +1,249 @@
+/**
+ * Channels on the machine: slots in shared memory, and for each slot two barriers that count phases (PTX ISA
+ * 9.7.13.15, "mbarrier"). `full` completes when the slot's bytes have arrived, `empty` when all who read it have let
+ * it go. This file alone keeps slots and phases; every wait, arrival and fence between roles is generated here.
+ *
+ * Whoever fills, takes or releases goes round the slots in order with a cursor of its own. A cursor's phase is 0 on
+ * the first round and flips at each wrap. To take a slot is to wait for `full` of the cursor's phase; to fill one is
+ * to wait for `empty` of the round before, which counts as complete on the first.
+ */
+import { invariant } from "../../diagnostics/diagnostic.ts";
+import type { Channel, PanelCopy, SharedTile, TileOp } from "../../tile/ir.ts";
+import { visitOps } from "../../tile/walk.ts";
+import { dtypes } from "../../types/dtype.ts";
+import type { KernelBuilder } from "../builder.ts";
+import type { Buffer, Register, TensorMap, Value } from "../ir.ts";
+import { evaluatePoly, type Context } from "./context.ts";
+import { Group } from "./evaluate.ts";
+
+interface Cursor {
+  readonly slot: Register;
+  readonly phase: Register;
+}
+
+type Use = "fill" | "take" | "release";
+
+/** A channel's memory; its cursors belong to one team. */
+interface Lowered {
+  readonly channel: Channel;
+  /** `full` of each slot, then `empty` of each. */
+  readonly barriers: Buffer;
+  readonly cursors: Map<Use, Cursor>;
+  /** The slot whose tiles are read now. */
+  taken: Value | undefined;
+}
+
+/** Bytes at which the tiles of a swizzled slot begin: its pattern repeats so often (PTX ISA 5.5.6). */
+export const slotAlign = 1024;
+
+const subgroup = 32;
+
+export class Channels {
+  readonly #channels = new Map<Channel, Lowered>();
+  readonly #owners = new Map<SharedTile, Channel>();
+
+  constructor(b: KernelBuilder, channels: readonly Channel[]) {
+    for (const channel of channels) {
+      const barriers = b.shared({
+        name: `${channel.name}_barriers`,
+        dtype: "i64",
+        length: 2 * channel.depth,
+      });
+      this.#channels.set(channel, { channel, barriers, cursors: new Map(), taken: undefined });
+      for (const tile of channel.tiles) this.#owners.set(tile, channel);
+    }
+  }
+
+  /** By one thread of the block, before any role begins. `readers`: threads of the role that takes from a channel. */
+  initialise(cx: Context, readers: (channel: Channel) => number): void {
+    if (this.#channels.size === 0) return;
+    const { b } = cx;
+    b.if(b.binary("eq", b.thread(), b.i32(0)), () => {
+      for (const { channel, barriers } of this.#channels.values()) {
+        const count = readers(channel) / subgroup;
+        for (let slot = 0; slot < channel.depth; slot += 1) {
+          b.instruction("mbarrier.init", [], [{ buffer: barriers, index: b.i32(slot) }, b.i32(1)]);
+          const empty = { buffer: barriers, index: b.i32(channel.depth + slot) };
+          b.instruction("mbarrier.init", [], [empty, b.i32(count)]);
+        }
+      }
+      b.instruction("fence.mbarrier_init", [], []);
+    });
+    b.barrier();
+  }
+
+  /** Cursors of what a team's ops do with channels. */
+  enter(cx: Context, ops: readonly TileOp[]): void {
+    const { b } = cx;
+    for (const lowered of this.#channels.values()) {
+      lowered.cursors.clear();
+      lowered.taken = undefined;
+    }
+    visitOps(ops, (op) => {
+      if (op.kind !== "fill" && op.kind !== "take" && op.kind !== "release") return;
+      const { cursors, channel } = this.#of(op.channel);
+      if (cursors.has(op.kind)) return;
+      const slot = b.var(b.i32(0), `${channel.name}_${op.kind}_slot`);
+      cursors.set(op.kind, { slot, phase: b.var(b.i32(0), `${channel.name}_${op.kind}_phase`) });
+    });
+  }
+
+  /** By one thread. */
+  fill(cx: Context, op: Extract<TileOp, { kind: "fill" }>): void {
+    const { b } = cx;
+    const { channel, barriers } = this.#of(op.channel);
+    const { slot, phase } = this.#advance(cx, channel, "fill");
+    const empty = { buffer: barriers, index: b.add(slot, b.i32(channel.depth)) };
+    b.instruction("mbarrier.wait", [], [empty, b.binary("xor", phase, b.i32(1))]);
+    const full = { buffer: barriers, index: slot };
+    const bytes = channel.tiles.reduce((sum, tile) => sum + elementsOf(tile) * dtypes[tile.dtype].bytes, 0);
+    b.instruction("mbarrier.expect", [], [full, b.i32(bytes)]);
+    for (const copy of op.copies) {
+      const { map, at } = this.#box(cx, copy);
+      const to = { buffer: cx.sharedOf(copy.tile), index: this.#panel(cx, copy, slot) };
+      b.instruction(`tensor.load.${at.length}d`, [], [to, { map }, ...at, full]);
+    }
+  }
+
+  take(cx: Context, op: Extract<TileOp, { kind: "take" }>): void {
+    const { b } = cx;
+    const lowered = this.#of(op.channel);
+    const { slot, phase } = this.#advance(cx, lowered.channel, "take");
+    b.instruction("mbarrier.wait", [], [{ buffer: lowered.barriers, index: slot }, phase]);
+    lowered.taken = slot;
+  }
+
+  /** One arrival a warp: all its threads have gone as far. */
+  release(cx: Context, op: Extract<TileOp, { kind: "release" }>): void {
+    const { b } = cx;
+    const { channel, barriers } = this.#of(op.channel);
+    const isFirst = b.binary("eq", b.lane(), b.i32(0));
+    const give = (): void => {
+      const { slot } = this.#advance(cx, channel, "release");
+      const empty = { buffer: barriers, index: b.add(slot, b.i32(channel.depth)) };
+      b.if(isFirst, () => b.instruction("mbarrier.arrive", [], [empty]));
+    };
+    if (op.where === undefined) {
+      give();
+      return;
+    }
+    const [where] = new Group(cx, [new Map()], [undefined]).values(op.where);
+    invariant(where !== undefined, "one condition");
+    b.if(where, give);
+  }
+
+  /** Copies shared tiles out, by the thread that leads those who wrote them. */
+  drain(cx: Context, op: Extract<TileOp, { kind: "drain" }>): void {
+    const { b } = cx;
+    for (const { tile } of op.copies) cx.hazards.drain(tile);
+    for (const [tile, copies] of groupByTile(op.copies)) {
+      b.if(cx.team.leads(sharers(cx, tile)), () => {
+        for (const copy of copies) {
+          const { map, at } = this.#box(cx, copy);
+          const from = { buffer: cx.sharedOf(tile), index: this.#panel(cx, copy, b.i32(0)) };
+          b.instruction(`tensor.store.${at.length}d`, [], [{ map }, ...at, from]);
+        }
+        b.instruction("bulk.commit", [], []);
+      });
+    }
+  }
+
+  /** Element at which the tile's current contents begin: of the taken slot, or of the thread's own copy. */
+  start(cx: Context, tile: SharedTile): Value {
+    const { b } = cx;
+    const slot = this.slot(tile);
+    return slot === undefined ? this.#copyOf(cx, tile) : b.mul(slot, b.i32(elementsOf(tile)));
+  }
+
+  /** The slot whose tiles are read now; undefined for a tile of no channel. */
+  slot(tile: SharedTile): Value | undefined {
+    const owner = this.#owners.get(tile);
+    if (owner === undefined) return undefined;
+    const { taken } = this.#of(owner);
+    invariant(taken !== undefined, `${tile.name} is read before its slot is taken`);
+    return taken;
+  }
+
+  /** Moves a cursor on and gives back where it was. */
+  #advance(cx: Context, channel: Channel, use: Use): { readonly slot: Value; readonly phase: Value } {
+    const { b } = cx;
+    const cursor = this.#of(channel).cursors.get(use);
+    invariant(cursor !== undefined, `no cursor to ${use} ${channel.name}`);
+    const slot = b.bound(b.get(cursor.slot), 0, channel.depth - 1);
+    const phase = b.get(cursor.phase);
+    const next = b.add(slot, b.i32(1));
+    const wraps = b.binary("eq", next, b.i32(channel.depth));
+    b.set(cursor.slot, b.select(wraps, b.i32(0), next));
+    if (use !== "release") b.set(cursor.phase, b.select(wraps, b.binary("xor", phase, b.i32(1)), phase));
+    return { slot, phase };
+  }
+
+  #of(channel: Channel): Lowered {
+    const lowered = this.#channels.get(channel);
+    invariant(lowered !== undefined, `channel ${channel.name} is not the program's`);
+    return lowered;
+  }
+
+  #copyOf(cx: Context, tile: SharedTile): Value {
+    const { b } = cx;
+    if (tile.per === undefined) return b.i32(0);
+    const place = new Group(cx, [new Map()], [undefined]).polys({
+      kind: "coordinate",
+      type: "i32",
+      axis: tile.per,
+    })[0];
+    invariant(place !== undefined, "one place");
+    return b.mul(evaluatePoly(cx, place, "i32"), b.i32(elementsOf(tile)));
+  }
+
+  #panel(cx: Context, copy: PanelCopy, slot: Value): Value {
+    const { b } = cx;
+    const elements = elementsOf(copy.tile);
+    const panels = copy.tile.shape[0] ?? 1;
+    const start = this.#owners.has(copy.tile) ? b.mul(slot, b.i32(elements)) : this.#copyOf(cx, copy.tile);
+    return b.add(start, b.i32(copy.panel * (elements / panels)));
+  }
+
+  #box(
+    cx: Context,
+    { tile, box }: PanelCopy,
+  ): {
+    readonly map: TensorMap;
+    readonly at: readonly Value[];
+  } {
+    const { b, buffers } = cx;
+    const buffer = buffers.get(box.buffer);
+    invariant(buffer !== undefined, `buffer ${box.buffer.name} is not declared`);
+    const map = b.map({
+      name: `${box.buffer.name}_map`,
+      buffer,
+      dims: box.view,
+      box: box.extent,
+      swizzle: tile.swizzle,
+    });
+    const group = new Group(cx, [new Map()], [undefined]);
+    const at = box.at.map((part) => {
+      const [poly] = group.polys(part);
+      invariant(poly !== undefined, "one place");
+      return evaluatePoly(cx, poly, "i32");
+    });
+    return { map, at };
+  }
+}
+
+function groupByTile(copies: readonly PanelCopy[]): ReadonlyMap<SharedTile, PanelCopy[]> {
+  const groups = new Map<SharedTile, PanelCopy[]>();
+  for (const copy of copies) groups.set(copy.tile, [...(groups.get(copy.tile) ?? []), copy]);
+  return groups;
+}
+
+export function elementsOf(tile: SharedTile): number {
+  return tile.shape.reduce((product, extent) => product * extent, 1);
+}
+
+/** Threads that share one copy of a tile. */
+export function sharers(cx: Context, tile: SharedTile): number {
+  if (tile.per === undefined) return cx.team.threads;
+  invariant(tile.per.place.kind === "thread", "copies lie along a thread axis");
+  return tile.per.size === 1 ? cx.team.threads : tile.per.place.stride;
+}

@@ -1,0 +1,106 @@
+/**
+ * When the copy engine can load a matrix: a tensor seen with fewer axes, one for each side of the product.
+ *
+ * Axes of one side that follow each other are one axis of the view; an axis that both sides share, or that is read
+ * at a fixed place, stays one of its own, and a box takes a single place of it. The engine wants at most five axes,
+ * the last one contiguous, and strides of whole 16 bytes (PTX ISA 5.5; cuTensorMapEncodeTiled).
+ */
+import type { LoopNode, LoopResult, Scalar, ScalarRead } from "../../tensor/ir.ts";
+import { constant, dimEquals, mul, type Dim } from "../../types/dim.ts";
+import { dtypes, type DType } from "../../types/dtype.ts";
+import { axesOf, constantOf } from "./analysis.ts";
+
+export type Side = "m" | "n" | "k";
+
+/** Loop axes of each side, in the order in which they are made one. */
+export type Sides = Readonly<Record<Side, readonly number[]>>;
+
+export interface ViewAxis {
+  readonly extent: Dim;
+  /** A side; or a loop axis that both sides share; or the one place at which it is read. */
+  readonly along: Side | { readonly axis: number } | { readonly place: Scalar };
+}
+
+/** The axes of a view, slowest first; the last one is a side. Undefined: the engine cannot copy this. */
+export type View = readonly ViewAxis[];
+
+const mostAxes = 5;
+const strideBytes = 16;
+
+interface Indexed {
+  readonly extent: Dim;
+  readonly index: Scalar | { readonly kind: "axis"; readonly axis: number };
+}
+
+export function viewOfRead(loop: LoopNode, sides: Sides, read: ScalarRead): View | undefined {
+  const ref = loop.inputs[read.input];
+  const type = ref?.node.types[ref.output];
+  if (type === undefined || read.bounds !== "proved") return undefined;
+  const dims = type.shape.flatMap((extent, k): Indexed[] => {
+    const index = read.index[k];
+    return index === undefined ? [] : [{ extent, index }];
+  });
+  return viewOf(loop, sides, dims, type.dtype);
+}
+
+export function viewOfResult(loop: LoopNode, sides: Sides, result: LoopResult): View | undefined {
+  const dims = result.axes.map((axis): Indexed => ({
+    extent: extentOf(loop, axis) ?? constant(0),
+    index: { kind: "axis", axis },
+  }));
+  return viewOf(loop, sides, dims, result.dtype);
+}
+
+function extentOf(loop: LoopNode, axis: number): Dim | undefined {
+  return (loop.axes[axis] ?? loop.over[axis - loop.axes.length])?.extent;
+}
+
+function viewOf(loop: LoopNode, sides: Sides, dims: readonly Indexed[], dtype: DType): View | undefined {
+  const view: ViewAxis[] = [];
+  for (let at = 0; at < dims.length;) {
+    const dim = dims[at];
+    if (dim === undefined) return undefined;
+    const side = sideOf(sides, dim.index);
+    if (side === undefined) {
+      const { index, extent } = dim;
+      if (index.kind !== "axis" && !isShared(sides, index)) return undefined;
+      view.push({ extent, along: index.kind === "axis" ? { axis: index.axis } : { place: index } });
+      at += 1;
+      continue;
+    }
+    if (view.some((axis) => axis.along === side)) return undefined;
+    let extent: Dim = constant(1);
+    for (const axis of sides[side]) {
+      const next = dims[at];
+      const whole = extentOf(loop, axis);
+      if (next?.index.kind !== "axis" || next.index.axis !== axis) return undefined;
+      if (whole === undefined || !dimEquals(next.extent, whole)) return undefined;
+      extent = mul(extent, whole);
+      at += 1;
+    }
+    view.push({ extent, along: side });
+  }
+  const last = view.at(-1);
+  const row = last === undefined ? undefined : constantOf(last.extent);
+  if (view.length > mostAxes || typeof last?.along !== "string") return undefined;
+  if (row === undefined || (row * dtypes[dtype].bytes) % strideBytes !== 0) return undefined;
+  return view;
+}
+
+function sideOf(sides: Sides, index: Indexed["index"]): Side | undefined {
+  if (index.kind !== "axis") return undefined;
+  const { axis } = index;
+  return (["m", "n", "k"] as const).find((side) => sides[side].includes(axis));
+}
+
+/** True for an index that moves with none of the sides. */
+function isShared(sides: Sides, index: Scalar): boolean {
+  const moves = axesOf(index);
+  return ![...sides.m, ...sides.n, ...sides.k].some((axis) => moves.has(axis));
+}
+
+/** True where the view has just these sides. */
+export function hasSides(view: View, ...wanted: readonly Side[]): boolean {
+  const found = view.map((axis) => axis.along).filter((along) => typeof along === "string");
+  return found.length === wanted.length && wanted.every((side) => found.includes(side));
+}

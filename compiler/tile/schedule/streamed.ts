@@ -1,0 +1,406 @@
+/**
+ * The contraction schedule for targets with a copy engine and asynchronous products: tiles of both factors stream
+ * through a channel while the matrix unit works, and results leave through shared memory.
+ *
+ * What is written here is sequential: fill a slot, take it, multiply, release it. `overlap` lets a product run while
+ * the next one is issued, and `partition` gives the copies a role of their own (compiler/tile/{overlap,partition}.ts).
+ * Each block works on many tiles of the result, dealt in an order that keeps rows and columns in the L2 cache.
+ */
+import { invariant } from "../../diagnostics/diagnostic.ts";
+import type { LoopNode } from "../../tensor/ir.ts";
+import type { Caps } from "../../types/caps.ts";
+import { ceildiv, constant, min, mul, type Dim } from "../../types/dim.ts";
+import { dtypes, type DType } from "../../types/dtype.ts";
+import * as t from "../build.ts";
+import type { GlobalBuffer, MatrixOperand, PanelCopy, Tile, TileExpr, TileOp, TileProgram } from "../ir.ts";
+import { overlap } from "../overlap.ts";
+import { partition } from "../partition.ts";
+import { constantOf, readsOf, volume } from "./analysis.ts";
+import { hasSides, viewOfRead, viewOfResult, type Side, type Sides, type View } from "./boxes.ts";
+import { warpgroupFragment, type WarpgroupFragment } from "./fragments.ts";
+import { factorDType, guard, matricesOf, type Contraction, type Matrices } from "./matrices.ts";
+import { declareBuffers, type DeclaredBuffers, type KernelSource } from "./source.ts";
+import { translator } from "./translate.ts";
+
+/** Bytes of a panel's row: the widest that is swizzled. */
+const panelBytes = 128;
+/** Rows of one instruction. */
+const instructionRows = 64;
+const warpgroup = 128;
+/** Tiles of the result in a band of rows, which share their columns' tiles in the cache. */
+const bandRows = 8;
+/** Bytes that barriers and alignment take of shared memory. */
+const spareBytes = 2048;
+const mostSlots = 8;
+
+export interface StreamedShape {
+  readonly m: number;
+  readonly n: number;
+  /** Warpgroups along m. */
+  readonly warpgroups: number;
+  /** Columns of one instruction. */
+  readonly columns: number;
+  readonly depth: number;
+}
+
+/** What of a contraction the engine copies, and how. */
+export interface StreamedPlan {
+  readonly sides: Sides;
+  readonly dtype: DType;
+  readonly left: { readonly input: number; readonly view: View };
+  readonly right: { readonly input: number; readonly view: View };
+  /** Of each result; undefined where its elements are stored one by one. */
+  readonly results: readonly (View | undefined)[];
+  readonly shape: StreamedShape;
+}
+
+/** Undefined: the target has no such instructions, or the factors are no plain matrices, or too small. */
+export function planStreamed(loop: LoopNode, contraction: Contraction, caps: Caps): StreamedPlan | undefined {
+  const [product, ...others] = contraction.products;
+  if (product === undefined || others.length > 0) return undefined;
+  const { left, right } = product;
+  if (left.kind !== "read" || right.kind !== "read") return undefined;
+  const dtype = factorDType(loop, left);
+  if (dtype !== factorDType(loop, right)) return undefined;
+  const sides: Sides = {
+    m: contraction.m,
+    n: contraction.n,
+    k: loop.over.map((_, k) => loop.axes.length + k),
+  };
+  const [leftView, rightView] = [viewOfRead(loop, sides, left), viewOfRead(loop, sides, right)];
+  if (leftView === undefined || rightView === undefined) return undefined;
+  if (!hasSides(leftView, "m", "k") || !hasSides(rightView, "n", "k")) return undefined;
+  // An empty sum has no product to begin with.
+  const depth = constantOf(volume(loop.over));
+  if (depth === undefined || depth < 1) return undefined;
+  const results = loop.results.map((result) => {
+    const view = viewOfResult(loop, sides, result);
+    return view !== undefined && hasSides(view, "m", "n") && view.at(-1)?.along === "n" ? view : undefined;
+  });
+  const shape = chooseShape(loop, contraction, caps, dtype, results);
+  if (shape === undefined) return undefined;
+  return {
+    sides,
+    dtype,
+    left: { input: left.input, view: leftView },
+    right: { input: right.input, view: rightView },
+    results,
+    shape,
+  };
+}
+
+export function streamedProgram(
+  source: KernelSource<LoopNode>,
+  contraction: Contraction,
+  plan: StreamedPlan,
+  caps: Caps,
+): TileProgram {
+  const { shape, dtype } = plan;
+  const loop = source.node;
+  const b = new t.TileBuilder();
+  const buffers = declareBuffers(b, source);
+  const matrices = matricesOf(loop, contraction);
+  const panel = panelBytes / dtypes[dtype].bytes;
+
+  const [mTiles, nTiles] = [
+    ceildiv(matrices.mCount, constant(shape.m)),
+    ceildiv(matrices.nCount, constant(shape.n)),
+  ];
+  const batch = b.counter("batch", matrices.batchCount);
+  const tile = b.counter("tile", mul(mTiles, nTiles));
+  const worker = b.counter("worker", min(mul(batch.count, tile.count), constant(caps.units)));
+  const order = tileOrder(b, t.at(tile), mTiles, nTiles);
+  const mBase = t.times(order.m, t.int(shape.m));
+  const nBase = t.times(order.n, t.int(shape.n));
+  const axesAt = matrices.axesAt(t.at(batch));
+
+  const a = operandTile(b, "a_tile", dtype, plan.left.view, "m", shape.m, panel);
+  const bb = operandTile(b, "b_tile", dtype, plan.right.view, "n", shape.n, panel);
+  const channel = b.channel("factors", shape.depth, [a.tile, bb.tile]);
+  const kBlock = b.counter("k_block", ceildiv(matrices.kCount, constant(panel)));
+  const kBase = t.times(t.at(kBlock), t.int(panel));
+  const start: Readonly<Record<Side, TileExpr>> = { m: mBase, n: nBase, k: kBase };
+  const at = { axes: axesAt(mBase, nBase, kBase), buffers, start };
+
+  const layout = warpgroupFragment(b, shape);
+  const carrier = loop.carriers[0];
+  invariant(carrier !== undefined, "a contraction has a carrier");
+  const acc = b.tile(carrier.name, "f32", layout.axes);
+  const body: TileOp[] = [
+    ...order.ops,
+    { kind: "var", tile: acc, init: undefined },
+    {
+      kind: "for",
+      counter: kBlock,
+      unroll: false,
+      body: [
+        {
+          kind: "fill",
+          channel,
+          copies: [
+            ...operandCopies(a, plan.left, "m", panel, at),
+            ...operandCopies(bb, plan.right, "n", panel, at),
+          ],
+        },
+        { kind: "take", channel },
+        {
+          kind: "mma",
+          acc,
+          a,
+          b: bb,
+          m: layout.m.row,
+          n: layout.n.row,
+          accumulate: t.less(t.int(0), t.at(kBlock)),
+          instruction: instructionName(shape.columns, dtype, a, bb),
+        },
+        { kind: "await", pending: 0 },
+        { kind: "release", channel, where: undefined },
+      ],
+    },
+    ...resultOps(b, loop, plan, { acc, layout, buffers, axesAt, mBase, nBase, matrices }),
+  ];
+  const program: TileProgram = {
+    name: source.name,
+    summary: source.summary,
+    threads: shape.warpgroups * warpgroup,
+    blocks: [worker],
+    buffers: b.buffers,
+    shared: b.shared,
+    channels: b.channels,
+    body: [{ kind: "persistent", worker, counters: [batch, tile], body }],
+  };
+  return partition(overlap(program), {
+    copy: { threads: warpgroup, registers: 40 },
+    math: { threads: shape.warpgroups * warpgroup, registers: shape.warpgroups > 2 ? 160 : 232 },
+  });
+}
+
+/** `wgmma` by shape, dtype and which side of each operand lies along memory. */
+function instructionName(columns: number, dtype: DType, a: MatrixOperand, b: MatrixOperand): string {
+  const [left, right] = [a.order === "k" ? "k" : "m", b.order === "k" ? "k" : "n"];
+  return `wgmma.m${instructionRows}n${columns}k16.${dtype}.${left}.${right}`;
+}
+
+/**
+ * The tile's place in the result: bands of rows, and down the columns of a band first, so that the blocks that run
+ * at one time touch a patch that is nearly square.
+ */
+function tileOrder(
+  b: t.TileBuilder,
+  tile: TileExpr,
+  mTiles: Dim,
+  nTiles: Dim,
+): { readonly ops: readonly TileOp[]; readonly m: TileExpr; readonly n: TileExpr } {
+  const ops: TileOp[] = [];
+  const define = (name: string, expr: TileExpr): TileExpr => {
+    const value = b.tile(name, "i32", []);
+    ops.push({ kind: "let", tile: value, expr, where: undefined, otherwise: undefined });
+    return t.valueOf(value);
+  };
+  const minus = (x: TileExpr, y: TileExpr): TileExpr => t.apply("sub", "i32", [x, y]);
+  const bandTiles = t.times(t.size(nTiles), t.int(bandRows));
+  const band = define("band", t.over(tile, bandTiles));
+  const first = t.times(band, t.int(bandRows));
+  const rest = minus(tile, t.times(band, bandTiles));
+  // The last band may have fewer rows.
+  const rows = define("band_rows", t.apply("min", "i32", [minus(t.size(mTiles), first), t.int(bandRows)]));
+  const n = define("n_block", t.over(rest, rows));
+  const m = define("m_block", t.plus(first, minus(rest, t.times(n, rows))));
+  return { ops, m, n };
+}
+
+/** A tile of a channel's slots for one factor: panels as wide as the engine swizzles, along what is contiguous. */
+function operandTile(
+  b: t.TileBuilder,
+  name: string,
+  dtype: DType,
+  view: View,
+  side: "m" | "n",
+  rows: number,
+  panel: number,
+): MatrixOperand {
+  const alongK = view.at(-1)?.along === "k";
+  const shape = alongK ? [1, rows, panel] : [rows / panel, panel, panel];
+  invariant(alongK || view.at(-1)?.along === side, "a factor lies along one of its sides");
+  return { tile: b.slotTile(name, dtype, shape, { swizzle: panelBytes }), order: alongK ? "k" : "mn" };
+}
+
+interface CopyPlace {
+  /** Index expressions of all loop axes at the tile's start. */
+  readonly axes: readonly TileExpr[];
+  readonly buffers: DeclaredBuffers;
+  readonly start: Readonly<Record<Side, TileExpr>>;
+}
+
+function operandCopies(
+  operand: MatrixOperand,
+  factor: StreamedPlan["left"],
+  side: "m" | "n",
+  panel: number,
+  place: CopyPlace,
+): PanelCopy[] {
+  const [panels = 0, rows = 0] = operand.tile.shape;
+  const buffer = place.buffers.inputs[factor.input];
+  invariant(buffer !== undefined, "each input has a buffer");
+  const across: Side = operand.order === "k" ? side : "k";
+  return Array.from({ length: panels }, (_, p) => ({
+    tile: operand.tile,
+    panel: p,
+    box: boxAt(buffer, factor.view, place, { [across]: { shift: 0, extent: rows } }, p * panel, panel),
+  }));
+}
+
+/** A box of a view: `width` places along its last axis, `shift` from where the tile begins. */
+function boxAt(
+  buffer: GlobalBuffer,
+  view: View,
+  place: CopyPlace,
+  rows: Partial<Record<Side, { readonly shift: TileExpr | number; readonly extent: number }>>,
+  shift: number,
+  width: number,
+): PanelCopy["box"] {
+  const translate = translator({ axes: place.axes, carriers: [], inputs: place.buffers.inputs });
+  const at = view.map(({ along }, k): { readonly start: TileExpr; readonly extent: number } => {
+    if (typeof along !== "string") {
+      const start = "axis" in along ? place.axes[along.axis] : translate(along.place);
+      invariant(start !== undefined, "an axis of the loop");
+      return { start, extent: 1 };
+    }
+    if (k === view.length - 1) return { start: t.plus(place.start[along], t.int(shift)), extent: width };
+    const row = rows[along];
+    invariant(row !== undefined, "a view has two sides");
+    const moved = typeof row.shift === "number" ? t.int(row.shift) : row.shift;
+    return { start: t.plus(place.start[along], moved), extent: row.extent };
+  });
+  return {
+    buffer,
+    view: view.map((axis) => axis.extent),
+    at: at.map(({ start }) => start),
+    extent: at.map(({ extent }) => extent),
+  };
+}
+
+interface ResultPlace {
+  readonly acc: Tile;
+  readonly layout: WarpgroupFragment;
+  readonly buffers: DeclaredBuffers;
+  readonly axesAt: ReturnType<Matrices["axesAt"]>;
+  readonly mBase: TileExpr;
+  readonly nBase: TileExpr;
+  readonly matrices: Matrices;
+}
+
+/** Results go through shared memory, from where the engine takes whole boxes; others are stored by each thread. */
+function resultOps(
+  b: t.TileBuilder,
+  loop: LoopNode,
+  plan: StreamedPlan,
+  { acc, layout, buffers, axesAt, mBase, nBase, matrices }: ResultPlace,
+): TileOp[] {
+  const { shape } = plan;
+  const [m, n] = [t.plus(mBase, layout.m.row), t.plus(nBase, layout.n.row)];
+  const axes = axesAt(m, n, t.int(0));
+  const inside = t.both(guard(m, matrices.mCount, shape.m), guard(n, matrices.nCount, shape.n));
+  const translate = translator({ axes, carriers: [t.valueOf(acc)], inputs: buffers.inputs });
+  return loop.results.flatMap((result, k): TileOp[] => {
+    const buffer = buffers.outputs[k];
+    invariant(buffer !== undefined, "each result has a buffer");
+    const expr = translate(result.value);
+    const view = plan.results[k];
+    if (view === undefined) {
+      const index = result.axes.map((axis) => axes[axis] ?? t.int(0));
+      return [{ kind: "store", buffer, index, expr, axes: layout.axes, where: inside, bounds: "proved" }];
+    }
+    const width = panelBytes / dtypes[result.dtype].bytes;
+    const rows = shape.m / shape.warpgroups;
+    const { warpgroup: group, local } = layout;
+    const tile = b.sharedTile(`${buffer.name}_tile`, result.dtype, [shape.n / width, rows, width], {
+      swizzle: panelBytes,
+      per: group,
+    });
+    // What no read of another tensor can reach beyond needs no guard: the engine drops what lies outside.
+    const where = readsOf([result.value]).length > 0 ? inside : undefined;
+    const columns = layout.n.row;
+    const place: CopyPlace = {
+      axes: axesAt(mBase, nBase, t.int(0)),
+      buffers,
+      start: { m: mBase, n: nBase, k: t.int(0) },
+    };
+    const shift = t.times(t.along(group), t.int(rows));
+    return [
+      {
+        kind: "put",
+        shared: tile,
+        index: [t.over(columns, t.int(width)), local, t.modulo(columns, t.int(width))],
+        expr,
+        axes: layout.axes,
+        where,
+        otherwise: where === undefined ? undefined : { kind: "const", type: expr.type, value: 0 },
+      },
+      {
+        kind: "drain",
+        copies: Array.from({ length: shape.n / width }, (_, p) => ({
+          tile,
+          panel: p,
+          box: boxAt(buffer, view, place, { m: { shift, extent: rows } }, p * width, width),
+        })),
+      },
+    ];
+  });
+}
+
+// ---------------------------------------------------------------- choice
+
+/** Rows and columns of a tile; as many accumulators as a thread has registers for, or fewer. */
+const tileShapes = [
+  { m: 128, n: 256 },
+  { m: 256, n: 128 },
+  { m: 128, n: 192 },
+  { m: 128, n: 128 },
+  { m: 128, n: 64 },
+] as const;
+
+/** Cycles of a tile that its products do not take: filling the channel, writing the result (64 KB of it: 2900). */
+const edgeCycles = 1500;
+const resultBytesPerCycle = 45;
+/** Multiply-adds of 16-bit floats that a multiprocessor does in a cycle. */
+const rate = 2048;
+/** A size that is not known is taken for this. */
+const usualSize = 4096;
+
+/** The tile with which the slowest block is done first. */
+function chooseShape(
+  loop: LoopNode,
+  contraction: Contraction,
+  caps: Caps,
+  dtype: DType,
+  results: StreamedPlan["results"],
+): StreamedShape | undefined {
+  const matrices = matricesOf(loop, contraction);
+  const size = (dim: Dim): number => constantOf(dim) ?? usualSize;
+  const [m, n, k] = [size(matrices.mCount), size(matrices.nCount), size(matrices.kCount)];
+  // A smaller matrix does not fill an instruction.
+  if (m < instructionRows || n < panelBytes / dtypes[dtype].bytes) return undefined;
+  let best: { readonly shape: StreamedShape; readonly cycles: number } | undefined;
+  for (const { m: rows, n: columns } of tileShapes) {
+    const name = `wgmma.m${instructionRows}n${columns}k16.${dtype}.k.k`;
+    if (!caps.instructions.includes(name)) continue;
+    const staged = loop.results.reduce(
+      (bytes, result, i) =>
+        results[i] === undefined ? bytes : bytes + rows * columns * dtypes[result.dtype].bytes,
+      0,
+    );
+    const slot = (rows + columns) * panelBytes;
+    const depth = Math.min(mostSlots, Math.floor((caps.sharedBytes - spareBytes - staged) / slot));
+    if (depth < 2) continue;
+    const tiles = size(matrices.batchCount) * Math.ceil(m / rows) * Math.ceil(n / columns);
+    const waves = Math.ceil(tiles / caps.units);
+    const edge = edgeCycles + (rows * columns * 2) / resultBytesPerCycle;
+    // Both factors' rows pass through shared memory for each product: a tile far from square reads more.
+    const steps = Math.ceil(k / (panelBytes / dtypes[dtype].bytes));
+    const cycles = waves * (edge + steps * ((rows * columns * 64) / rate + (rows + columns) / 8));
+    if (best === undefined || cycles < best.cycles)
+      best = { shape: { m: rows, n: columns, warpgroups: 2, columns, depth }, cycles };
+  }
+  return best?.shape;
+}
