@@ -20,7 +20,7 @@ import {
   evaluateUnary,
   type ScalarValue,
 } from "./scalar.ts";
-import { isAddress, isRegister } from "./walk.ts";
+import { isAddress, isMap, isRegister } from "./walk.ts";
 
 export { KernelFault } from "./interpret/memory.ts";
 
@@ -207,6 +207,7 @@ const table: InterpretTable = {
     );
   },
   var: (op, active, cx) => {
+    if (op.init === undefined) return;
     for (const thread of active) cx.write(op.register, thread, cx.read(op.init, thread));
   },
   get: (op, active, cx) => cx.define(op.dst, active, (thread) => cx.read(op.register, thread)),
@@ -221,6 +222,8 @@ const table: InterpretTable = {
   "shuffle-index": (op, active, cx) =>
     shuffle(op.dst, op.value, active, cx, (_lane, thread) => cx.number(op.lane, thread)),
   instruction: runInstruction,
+  descriptor: (op, _active, cx) => cx.fault(`a descriptor of ${op.buffer.name}`),
+  roles: (_op, _active, cx) => cx.fault("roles"),
   for: runFor,
   if: (op, active, cx) => {
     cx.ops(
@@ -345,7 +348,10 @@ function warpOf(op: Op<"instruction">, lanes: readonly number[], number: number,
     active: lanes,
     operand: (position, lane) => {
       const operand = operandAt(position);
-      invariant(!isAddress(operand), `${op.name}: operand ${position} is a place in memory`);
+      invariant(
+        !isAddress(operand) && !isMap(operand),
+        `${op.name}: operand ${position} is a place in memory`,
+      );
       return cx.number(operand, threadOf(lane));
     },
     pointer: (position, lane) => {

@@ -8,10 +8,13 @@ import type {
   BinaryFn,
   Buffer,
   Kernel,
+  KernelRole,
   Op,
   Operand,
   Register,
   SizeParam,
+  Swizzle,
+  TensorMap,
   UnaryFn,
   Value,
   ValueType,
@@ -105,6 +108,7 @@ class KernelReader {
   readonly #values = new Map<string, Value>();
   readonly #registers = new Map<string, Register>();
   readonly #buffers = new Map<string, Buffer>();
+  readonly #maps = new Map<string, TensorMap>();
   #results: readonly (Value | Register)[] = [];
 
   constructor(r: TextReader) {
@@ -126,7 +130,8 @@ class KernelReader {
     const sizes: SizeParam[] = [];
     while (r.accept("file")) files.push(r.string());
     while (r.accept("size")) sizes.push(this.#size());
-    while (!r.at("{")) this.#buffer();
+    while (!r.at("{") && !r.at("map")) this.#buffer();
+    while (r.accept("map")) this.#map();
     return {
       name,
       threads,
@@ -135,6 +140,7 @@ class KernelReader {
       files,
       sizes,
       buffers: [...this.#buffers.values()],
+      maps: [...this.#maps.values()],
       body: this.#body(),
     };
   }
@@ -148,7 +154,7 @@ class KernelReader {
   #size(): SizeParam {
     const name = this.#r.string();
     this.#r.expect("=");
-    return { name, dim: parseSize(this.#r.slice("size", "global", "shared", "{")) };
+    return { name, dim: parseSize(this.#r.slice("size", "global", "shared", "map", "{")) };
   }
 
   #buffer(): void {
@@ -165,6 +171,31 @@ class KernelReader {
     r.expect("align");
     const align = r.integer();
     this.#buffers.set(spelling, { id: this.#buffers.size, name, space, dtype, length, access, align });
+  }
+
+  #map(): void {
+    const r = this.#r;
+    const spelling = r.name("@");
+    const name = this.#hint(spelling);
+    r.expect("=");
+    const buffer = this.#bufferUse();
+    r.expect(":");
+    r.expect("[");
+    const dims: Dim[] = [];
+    do dims.push(parseSize(r.slice(",", "]")));
+    while (r.accept(","));
+    r.expect("]");
+    r.expect("box");
+    r.expect("[");
+    const box = r.list("]", () => r.integer());
+    r.expect("swizzle");
+    this.#maps.set(spelling, { id: this.#maps.size, name, buffer, dims, box, swizzle: this.#swizzle() });
+  }
+
+  #swizzle(): Swizzle {
+    const bytes = this.#r.integer();
+    if (bytes === 0 || bytes === 32 || bytes === 64 || bytes === 128) return bytes;
+    return this.#r.fail("expected a swizzle of 0, 32, 64 or 128");
   }
 
   #access(): Buffer["access"] {
@@ -309,6 +340,22 @@ class KernelReader {
         return { kind: "unpack", dst: this.#valueResults(), a: this.#use() };
       case "get":
         return { kind: "get", dst: this.#value(), register: this.#register() };
+      case "descriptor": {
+        const place = this.#place();
+        this.#r.expect("leading");
+        const leading = this.#r.integer();
+        this.#r.expect("stride");
+        const stride = this.#r.integer();
+        this.#r.expect("swizzle");
+        return {
+          kind: "descriptor",
+          dst: this.#value(),
+          ...place,
+          leading,
+          stride,
+          swizzle: this.#swizzle(),
+        };
+      }
       case "load": {
         const place = this.#place();
         const guard = this.#guard();
@@ -341,8 +388,7 @@ class KernelReader {
     switch (word) {
       case "var": {
         const register = this.#defineRegister();
-        r.expect("=");
-        return { kind: "var", register, init: this.#use() };
+        return { kind: "var", register, init: r.accept("=") ? this.#use() : undefined };
       }
       case "set": {
         const register = this.#register();
@@ -362,7 +408,9 @@ class KernelReader {
         return { kind: "atomic", fn, ...place, value: this.#use(), guard: this.#guard() };
       }
       case "barrier":
-        return { kind: "barrier" };
+        return { kind: "barrier", group: r.token.kind === "number" ? this.#group() : undefined };
+      case "roles":
+        return { kind: "roles", roles: this.#roles() };
       case "instruction":
         return this.#instruction([]);
       case "for":
@@ -381,6 +429,24 @@ class KernelReader {
     }
   }
 
+  #group(): Op<"barrier">["group"] {
+    const first = this.#r.integer();
+    this.#r.expect("of");
+    return { threads: this.#r.integer(), first };
+  }
+
+  #roles(): KernelRole[] {
+    const r = this.#r;
+    const roles: KernelRole[] = [];
+    r.expect("{");
+    while (r.accept("role")) {
+      const name = r.token.kind === "string" ? r.string() : r.word();
+      roles.push({ name, threads: r.integer(), body: this.#body() });
+    }
+    r.expect("}");
+    return roles;
+  }
+
   #for(): Op<"for"> {
     const r = this.#r;
     const index = this.#define();
@@ -397,10 +463,17 @@ class KernelReader {
   #instruction(dst: readonly (Value | Register)[]): Op<"instruction"> {
     const name = this.#r.string();
     this.#r.expect("(");
-    const operands = this.#r.list(")", (): Operand =>
-      this.#r.token.text.startsWith("@") ? this.#place() : this.#use(),
-    );
+    const operands = this.#r.list(")", (): Operand => this.#operand());
     return { kind: "instruction", name, dst, operands };
+  }
+
+  #operand(): Operand {
+    const { text } = this.#r.token;
+    if (!text.startsWith("@")) return this.#use();
+    const map = this.#maps.get(text.slice(1));
+    if (map === undefined) return this.#place();
+    this.#r.name("@");
+    return { map };
   }
 
   #pair(): { readonly a: Value; readonly b: Value } {

@@ -1,11 +1,11 @@
 /**
  * The kernel IR as text. Values, registers and buffers are numbered in order of appearance and carry their hints:
- * `%3_row`, `$0_acc`, `@1_y`. A hint that is no word stands in quotes behind its definition.
+ * `%3_row`, `$0_acc`, `@1_y`, and `@m0_x` of a tensor map. A hint that is no word stands in quotes behind its definition.
  */
 import { printFloat } from "../text.ts";
 import { printDim } from "../types/dim-text.ts";
-import type { Buffer, Kernel, Kind, Op, Operand, Register, Value } from "./ir.ts";
-import { isAddress, isRegister } from "./walk.ts";
+import type { Buffer, Kernel, Kind, Op, Operand, Register, TensorMap, Value } from "./ir.ts";
+import { isAddress, isMap, isRegister } from "./walk.ts";
 
 export function printKernel(kernel: Kernel): string {
   const cx = new PrintContext(kernel);
@@ -18,6 +18,7 @@ export function printKernel(kernel: Kernel): string {
   for (const file of kernel.files) out.push(`  file ${quote(file)}`);
   for (const size of kernel.sizes) out.push(`  size ${quote(size.name)} = ${printDim(size.dim)}`);
   for (const buffer of kernel.buffers) out.push(`  ${printBuffer(buffer, cx)}`);
+  for (const map of kernel.maps) out.push(`  ${printMap(map, cx)}`);
   out.push("{", ...printBody(kernel.body, cx, "  "), "}");
   return `${out.join("\n")}\n`;
 }
@@ -28,6 +29,12 @@ function printBuffer(buffer: Buffer, cx: PrintContext): string {
   return `global ${parts} ${buffer.access} align ${buffer.align}`;
 }
 
+function printMap(map: TensorMap, cx: PrintContext): string {
+  const name = `${cx.map(map)}${named(map.name)} = ${cx.buffer(map.buffer)}`;
+  const box = `[${map.box.join(", ")}]`;
+  return `map ${name}: [${map.dims.map(printDim).join(", ")}] box ${box} swizzle ${map.swizzle}`;
+}
+
 function printBody(ops: readonly Op[], cx: PrintContext, indent: string): string[] {
   return ops.flatMap((op) => printOp(op, cx).map((line) => indent + line));
 }
@@ -36,9 +43,11 @@ class PrintContext {
   readonly #values = new Map<Value, string>();
   readonly #registers = new Map<Register, string>();
   readonly #buffers: ReadonlyMap<Buffer, string>;
+  readonly #maps: ReadonlyMap<TensorMap, string>;
 
   constructor(kernel: Kernel) {
     this.#buffers = new Map(kernel.buffers.map((buffer, k) => [buffer, `@${k}${suffix(buffer.name)}`]));
+    this.#maps = new Map(kernel.maps.map((map, k) => [map, `@m${k}${suffix(map.name)}`]));
   }
 
   /** `%3_row`; a value or register not defined before prints as its hint and `?`, so that a broken kernel prints too. */
@@ -73,6 +82,10 @@ class PrintContext {
 
   buffer(buffer: Buffer): string {
     return this.#buffers.get(buffer) ?? `@?${buffer.name}`;
+  }
+
+  map(map: TensorMap): string {
+    return this.#maps.get(map) ?? `@m?${map.name}`;
   }
 }
 
@@ -112,8 +125,8 @@ const table: PrintTable = {
     return `${cx.defs(op.dst)} = unpack ${a}`;
   },
   var: (op, cx) => {
-    const init = cx.use(op.init);
-    return `var ${cx.newRegister(op.register)} = ${init}`;
+    const init = op.init === undefined ? "" : ` = ${cx.use(op.init)}`;
+    return `var ${cx.newRegister(op.register)}${init}`;
   },
   get: (op, cx) => `${cx.def(op.dst)} = get ${cx.register(op.register)}`,
   set: (op, cx) => `set ${cx.register(op.register)} = ${cx.use(op.value)}`,
@@ -126,13 +139,25 @@ const table: PrintTable = {
     `store ${cx.buffer(op.buffer)}[${cx.use(op.index)}] = ${cx.uses(op.values)}${guard(op.guard, cx)}`,
   atomic: (op, cx) =>
     `atomic ${op.fn} ${cx.buffer(op.buffer)}[${cx.use(op.index)}] = ${cx.use(op.value)}${guard(op.guard, cx)}`,
-  barrier: () => "barrier",
+  barrier: ({ group }) => (group === undefined ? "barrier" : `barrier ${group.first} of ${group.threads}`),
   "shuffle-xor": (op, cx) => assign(op.dst, `shuffle-xor ${cx.use(op.value)}, ${op.mask}`, cx),
   "shuffle-index": (op, cx) => assign(op.dst, `shuffle-index ${cx.uses([op.value, op.lane])}`, cx),
   instruction: (op, cx) => {
     const operands = op.operands.map((operand) => printOperand(operand, cx)).join(", ");
     const results = op.dst.map((dst) => (isRegister(dst) ? cx.register(dst) : cx.def(dst))).join(", ");
     return `${results === "" ? "" : `${results} = `}instruction ${quote(op.name)} (${operands})`;
+  },
+  descriptor: (op, cx) => {
+    const layout = `leading ${op.leading} stride ${op.stride} swizzle ${op.swizzle}`;
+    return assign(op.dst, `descriptor ${cx.buffer(op.buffer)}[${cx.use(op.index)}] ${layout}`, cx);
+  },
+  roles: (op, cx) => {
+    const roles = op.roles.flatMap(({ name, threads, body }) => [
+      `  role ${name === "" || !plain.test(name) ? quote(name) : name} ${threads} {`,
+      ...printBody(body, cx, "    "),
+      "  }",
+    ]);
+    return ["roles {", ...roles, "}"];
   },
   for: (op, cx) => {
     const bounds = `${cx.use(op.from)} to ${cx.use(op.to)} step ${op.step}${op.unroll ? " unroll" : ""}`;
@@ -163,5 +188,6 @@ function guard(condition: Value | undefined, cx: PrintContext): string {
 }
 
 function printOperand(operand: Operand, cx: PrintContext): string {
+  if (isMap(operand)) return cx.map(operand.map);
   return isAddress(operand) ? `${cx.buffer(operand.buffer)}[${cx.use(operand.index)}]` : cx.use(operand);
 }

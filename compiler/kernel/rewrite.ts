@@ -4,8 +4,8 @@
  */
 import { invariant } from "../diagnostics/diagnostic.ts";
 import { KernelBuilder } from "./builder.ts";
-import type { Buffer, Kernel, Kind, Op, Operand, Register, Value } from "./ir.ts";
-import { isAddress, isRegister } from "./walk.ts";
+import type { Buffer, Kernel, Kind, Op, Operand, Register, TensorMap, Value } from "./ir.ts";
+import { isAddress, isMap, isRegister } from "./walk.ts";
 
 export type RewriteTable<C> = { readonly [K in Kind]?: (op: Op<K>, cx: C) => void };
 
@@ -17,6 +17,7 @@ export class Rewriter {
   readonly #values = new Map<Value, Value>();
   readonly #registers = new Map<Register, Register>();
   readonly #buffers = new Map<Buffer, Buffer>();
+  readonly #maps = new Map<TensorMap, TensorMap>();
   #rewrite: (op: Op) => void = (op) => this.copy(op);
 
   constructor(kernel: Kernel) {
@@ -34,6 +35,7 @@ export class Rewriter {
     for (const buffer of kernel.buffers)
       this.#buffers.set(buffer, b.addBuffer({ ...buffer, ...buffers(buffer) }));
     for (const size of kernel.sizes) b.addSize(size);
+    for (const map of kernel.maps) this.#maps.set(map, b.map({ ...map, buffer: this.buffer(map.buffer) }));
     this.ops(kernel.body);
     return b.finish(kernel);
   }
@@ -80,7 +82,14 @@ export class Rewriter {
     return mapped;
   }
 
+  map(map: TensorMap): TensorMap {
+    const mapped = this.#maps.get(map);
+    invariant(mapped !== undefined, `${this.kernel.name}: map ${map.name} is not the kernel's`);
+    return mapped;
+  }
+
   operand(operand: Operand): Operand {
+    if (isMap(operand)) return { map: this.map(operand.map) };
     return isAddress(operand)
       ? { buffer: this.buffer(operand.buffer), index: this.value(operand.index) }
       : this.value(operand);
@@ -119,7 +128,11 @@ const copyTable: CopyTable = {
     cx.b.push({ kind: "unpack", dst, a: cx.value(op.a) });
     op.dst.forEach((value, k) => defineAt(cx, value, dst[k]));
   },
-  var: (op, cx) => cx.defineRegister(op.register, cx.b.var(cx.value(op.init), op.register.hint)),
+  var: (op, cx) => {
+    const { type, hint } = op.register;
+    const made = op.init === undefined ? cx.b.open(type, hint) : cx.b.var(cx.value(op.init), hint);
+    cx.defineRegister(op.register, made);
+  },
   get: (op, cx) => cx.define(op.dst, cx.b.get(cx.register(op.register), op.dst.hint)),
   set: (op, cx) => cx.b.set(cx.register(op.register), cx.value(op.value)),
   load: (op, cx) => {
@@ -143,7 +156,7 @@ const copyTable: CopyTable = {
     ),
   atomic: (op, cx) =>
     cx.b.atomic(cx.buffer(op.buffer), cx.value(op.index), op.fn, cx.value(op.value), cx.optional(op.guard)),
-  barrier: (_op, cx) => cx.b.barrier(),
+  barrier: (op, cx) => cx.b.barrier(op.group),
   "shuffle-xor": (op, cx) => cx.define(op.dst, cx.b.shuffleXor(cx.value(op.value), op.mask, op.dst.hint)),
   "shuffle-index": (op, cx) =>
     cx.define(op.dst, cx.b.shuffleIndex(cx.value(op.value), cx.value(op.lane), op.dst.hint)),
@@ -157,6 +170,9 @@ const copyTable: CopyTable = {
     });
     cx.b.instruction(op.name, dst, operands);
   },
+  descriptor: (op, cx) => cx.define(op.dst, cx.b.descriptor(cx.buffer(op.buffer), cx.value(op.index), op)),
+  roles: (op, cx) =>
+    cx.b.roles(op.roles.map(({ name, threads, body }) => ({ name, threads, body: () => cx.ops(body) }))),
   for: (op, cx) => {
     const body = (index: Value): void => {
       cx.define(op.index, index);

@@ -6,7 +6,11 @@
  * - memory: a buffer belongs to the kernel; indices are i32 or i64; access is as declared; a wide access has 1, 2,
  *   4, 8 or 16 elements and at most 16 bytes; atomics are on u32 and i32; a shared buffer's length is constant
  * - control: a loop's step is positive; barriers and shuffles stand where all threads arrive (`uniform.ts`)
- * - instructions: the record exists, and operands, results and in-place registers are what it says
+ * - roles: at the top only, with all threads of the block among them, in warpgroups; within them barriers of groups
+ *   that divide the role; a group's threads are whole warps, and hardware barriers are 1 to 15
+ * - maps: what a tensor map can say (PTX ISA 5.5); rows of a box are as long as the swizzle
+ * - instructions: the record exists, and operands, results and in-place registers are what it says; matrix products
+ *   under way have their registers to themselves (`in-flight.ts`)
  */
 import { dtypes, isFloat } from "../types/dtype.ts";
 import { elementType } from "./builder.ts";
@@ -23,9 +27,12 @@ import type {
   Value,
   ValueType,
 } from "./ir.ts";
+import { findInFlight } from "./in-flight.ts";
 import { normalizeScalar } from "./scalar.ts";
 import { findDivergence } from "./uniform.ts";
-import { isAddress, isRegister, partsOf } from "./walk.ts";
+import { verifyBarrier, verifyRoles } from "./verify/groups.ts";
+import { verifyDescriptor, verifyMap } from "./verify/maps.ts";
+import { isAddress, isMap, isRegister, partsOf } from "./walk.ts";
 
 export interface Violation {
   readonly op: Op | undefined;
@@ -37,10 +44,10 @@ export function verifyKernel(kernel: Kernel): readonly Violation[] {
   cx.head();
   cx.body(kernel.body);
   // Uniformity asks what values are made of, which only a kernel that is otherwise right can answer.
-  return cx.found.length > 0 ? cx.found : findDivergence(kernel);
+  return cx.found.length > 0 ? cx.found : [...findDivergence(kernel), ...findInFlight(kernel)];
 }
 
-class Verifier {
+export class Verifier {
   readonly kernel: Kernel;
   readonly found: Violation[] = [];
   readonly #buffers: ReadonlySet<Buffer>;
@@ -48,6 +55,9 @@ class Verifier {
   /** Defined once, wherever. */
   readonly #ever = new Set<Value | Register>();
   #op: Op | undefined;
+  /** Threads from `first` of the role that ops stand in. */
+  #role: { readonly first: number; readonly threads: number } | undefined;
+  #depth = 0;
 
   constructor(kernel: Kernel) {
     this.kernel = kernel;
@@ -79,6 +89,7 @@ class Verifier {
         `${buffer.name} is aligned to ${buffer.align}, less than an element`,
       );
     }
+    for (const map of kernel.maps) verifyMap(map, this);
   }
 
   body(ops: readonly Op[]): void {
@@ -96,7 +107,7 @@ class Verifier {
       this.#row(op);
       const inner = op.kind === "for" ? [op.index] : [];
       for (const value of inner) this.#define(value);
-      for (const body of parts.bodies) this.body(body);
+      this.#bodies(op, parts.bodies);
       for (const value of inner) this.#defined.delete(value);
       this.#op = op;
       const results = op.kind === "var" ? [op.register] : parts.results.filter((dst) => !isRegister(dst));
@@ -106,6 +117,37 @@ class Verifier {
       }
     }
     for (const dst of own) this.#defined.delete(dst);
+  }
+
+  #bodies(op: Op, bodies: readonly (readonly Op[])[]): void {
+    this.#depth += 1;
+    let first = 0;
+    bodies.forEach((body, k) => {
+      const role = op.kind === "roles" ? op.roles[k] : undefined;
+      if (role !== undefined) this.#role = { first, threads: role.threads };
+      this.body(body);
+      if (role === undefined) return;
+      first += role.threads;
+      this.#role = undefined;
+    });
+    this.#depth -= 1;
+  }
+
+  /** Threads that a barrier here may split into groups. */
+  get crew(): { readonly first: number; readonly threads: number } {
+    return this.#role ?? { first: 0, threads: this.kernel.threads };
+  }
+
+  get isInRole(): boolean {
+    return this.#role !== undefined;
+  }
+
+  get isAtTop(): boolean {
+    return this.#depth === 0;
+  }
+
+  hasBuffer(buffer: Buffer): boolean {
+    return this.#buffers.has(buffer);
   }
 
   #define(dst: Value | Register): void {
@@ -184,7 +226,9 @@ const table: VerifyTable = {
     verifyPacked(op.dst, op.parts, cx);
   },
   unpack: (op, cx) => verifyPacked(op.a, op.dst, cx),
-  var: (op, cx) => cx.is(op.init, op.register.type, "the first value"),
+  var: (op, cx) => {
+    if (op.init !== undefined) cx.is(op.init, op.register.type, "the first value");
+  },
   get: (op, cx) => cx.is(op.dst, op.register.type, "the result"),
   set: (op, cx) => cx.is(op.value, op.register.type, "the value"),
   load: (op, cx) => {
@@ -210,7 +254,7 @@ const table: VerifyTable = {
     cx.check(op.buffer.dtype === "u32" || op.buffer.dtype === "i32", `an atomic on ${op.buffer.dtype}`);
     cx.is(op.value, elementType(op.buffer.dtype), "the value");
   },
-  barrier: () => undefined,
+  barrier: verifyBarrier,
   "shuffle-xor": (op, cx) => {
     cx.same([op.dst.type, op.value.type], "result and operand");
     cx.check(op.value.type !== "bool", "a shuffle of bool");
@@ -222,6 +266,8 @@ const table: VerifyTable = {
     cx.is(op.lane, "i32", "the lane");
   },
   instruction: verifyInstruction,
+  descriptor: verifyDescriptor,
+  roles: verifyRoles,
   for: (op, cx) => {
     cx.same([op.index.type, op.from.type, op.to.type], "index and bounds");
     cx.check(integers.has(op.index.type), `a loop over ${op.index.type}`);
@@ -322,6 +368,10 @@ function verifyInstruction(op: Op<"instruction">, cx: Verifier): void {
       `operand ${k} of ${op.name} is ${operandType(operand)}`,
     ),
   );
+  const wrong = record.check?.(op.operands);
+  if (wrong !== undefined) cx.fail(`${op.name}: ${wrong}`);
+  for (const operand of op.operands.filter(isMap))
+    cx.check(cx.kernel.maps.includes(operand.map), `map ${operand.map.name} is not the kernel's`);
   op.dst.forEach((dst, k) => {
     cx.check(dst.type === record.results[k], `result ${k} of ${op.name} is ${dst.type}`);
     cx.check(
@@ -332,5 +382,6 @@ function verifyInstruction(op: Op<"instruction">, cx: Verifier): void {
 }
 
 function operandType(operand: Operand): string {
+  if (isMap(operand)) return "map";
   return isAddress(operand) ? operand.buffer.space : operand.type;
 }

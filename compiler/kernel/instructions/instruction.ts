@@ -6,7 +6,7 @@
  * the lanes' operands through `Warp`. Values are as the interpreter keeps them: an f32 as a number, an `h2`, `b8x4`
  * or `u32` as its 32 bits unsigned.
  */
-import type { ValueType } from "../ir.ts";
+import type { Operand, ValueType } from "../ir.ts";
 import type { AsyncCopies } from "./async-copies.ts";
 
 /** A buffer's memory as bytes; out of bounds is the interpreter's to report. */
@@ -33,8 +33,8 @@ export interface Warp {
   readonly copies: AsyncCopies;
 }
 
-/** A value's type, or the space of a buffer with an index. */
-export type OperandType = ValueType | "shared" | "global";
+/** A value's type, or the space of a buffer with an index, or a tensor map. */
+export type OperandType = ValueType | "shared" | "global" | "map";
 
 export interface Instruction {
   readonly name: string;
@@ -46,12 +46,17 @@ export interface Instruction {
   readonly operands: readonly OperandType[];
   /** What must hold beside the operand types, for a reader. The body checks what it can. */
   readonly precondition: string;
-  /** `warp`: all 32 lanes execute it together. `thread`: each lane for itself. */
-  readonly scope: "warp" | "thread";
+  /** What is wrong with operands of the right types; undefined if nothing is. */
+  readonly check?: (operands: readonly Operand[]) => string | undefined;
+  /** `warpgroup`: 128 threads, the first a multiple of 128, execute it together. `warp`: all 32 lanes do. `thread`: each lane for itself. */
+  readonly scope: "warpgroup" | "warp" | "thread";
   /** Bytes that a pointer operand must be a multiple of. */
   readonly align: number;
   readonly evaluate: (warp: Warp) => void;
-  /** PTX without the semicolon, from operands already spelled (an address as `[register+4]`). CUDA C++ takes it as inline assembly. */
+  /**
+   * PTX without the last semicolon, from operands already spelled: an address as `[register+4]`, a bool as a
+   * predicate register, a map as the register of its address. CUDA C++ takes it as inline assembly.
+   */
   readonly ptx: (dst: readonly string[], operands: readonly string[]) => string;
   /** Compute capability (80 is 8.0) and PTX version that have it first. */
   readonly needs: { readonly sm: number; readonly isa: readonly [number, number] };

@@ -50,5 +50,10 @@ function checkLimits(kernel: Kernel, caps: Caps): void {
       op.kind !== "instruction" || caps.instructions.includes(op.name),
       `${kernel.name}: ${caps.target} lacks the instruction`,
     );
+    invariant(
+      !(op.kind === "roles" || (op.kind === "barrier" && op.group !== undefined)) ||
+        caps.instructions.length > 0,
+      `${kernel.name}: ${op.kind} of a part of the block, and ${caps.target} has barriers of blocks only`,
+    );
   });
 }

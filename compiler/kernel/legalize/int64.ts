@@ -52,9 +52,11 @@ class Int64Rewriter extends Rewriter {
     return pair;
   }
 
-  defineRegisterPair(register: Register, init: Pair): void {
-    const low = this.b.var(init.low, `${register.hint}_low`);
-    const high = this.b.var(init.high, `${register.hint}_high`);
+  defineRegisterPair(register: Register, init: Pair | undefined): void {
+    const word = (value: Value | undefined, hint: string): Register =>
+      value === undefined ? this.b.open("u32", hint) : this.b.var(value, hint);
+    const low = word(init?.low, `${register.hint}_low`);
+    const high = word(init?.high, `${register.hint}_high`);
     this.#registerPairs.set(register, { low, high });
   }
 
@@ -112,8 +114,13 @@ const table: RewriteTable<Int64Rewriter> = {
     else if (op.dst.type === "i64") cx.definePair(op.dst, to64(cx.b, widened(op, cx)));
     else cx.copy(op);
   },
-  var: (op, cx) =>
-    op.register.type === "i64" ? cx.defineRegisterPair(op.register, cx.pair(op.init)) : cx.copy(op),
+  var: (op, cx) => {
+    if (op.register.type !== "i64") return cx.copy(op);
+    cx.defineRegisterPair(op.register, op.init === undefined ? undefined : cx.pair(op.init));
+  },
+  descriptor: (op) => {
+    throw new InternalError(`a descriptor of ${op.buffer.name} on a target without i64`);
+  },
   get: (op, cx) => {
     if (op.register.type !== "i64") return cx.copy(op);
     const { low, high } = cx.registerPair(op.register);

@@ -43,6 +43,7 @@ function isLive(op: Op, live: Live): boolean {
       return true;
     case "for":
     case "if":
+    case "roles":
       return true;
     case "var":
     case "set":
@@ -63,6 +64,8 @@ function keep(ops: readonly Op[], live: Live): readonly Op[] {
       const [then, otherwise] = [keep(op.then, live), keep(op.else, live)];
       return isEmpty(then) && isEmpty(otherwise) ? [] : [{ ...op, then, else: otherwise }];
     }
+    if (op.kind === "roles")
+      return [{ ...op, roles: op.roles.map((role) => ({ ...role, body: keep(role.body, live) })) }];
     return [op];
   });
 }

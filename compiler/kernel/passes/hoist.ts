@@ -30,6 +30,11 @@ function hoistBody(ops: readonly Op[]): readonly Op[] {
       const same = then === op.then && otherwise === op.else;
       out.push(same ? op : { ...op, then, else: otherwise });
       changed ||= !same;
+    } else if (op.kind === "roles") {
+      const roles = op.roles.map((role) => ({ ...role, body: hoistBody(role.body) }));
+      const same = roles.every((role, k) => role.body === op.roles[k]?.body);
+      out.push(same ? op : { ...op, roles });
+      changed ||= !same;
     } else {
       out.push(op);
     }
@@ -69,6 +74,7 @@ function isMovable(op: Op): boolean {
     case "bitcast":
     case "pack":
     case "unpack":
+    case "descriptor":
       return true;
     case "load":
       return op.buffer.space === "global" && op.buffer.access === "read";
@@ -81,6 +87,7 @@ function isMovable(op: Op): boolean {
     case "shuffle-xor":
     case "shuffle-index":
     case "instruction":
+    case "roles":
     case "for":
     case "if":
     case "line":
