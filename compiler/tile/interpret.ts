@@ -20,6 +20,7 @@ import type {
   Channel,
   Counter,
   GlobalBuffer,
+  MatrixOperand,
   PanelCopy,
   Role,
   SharedTile,
@@ -70,6 +71,9 @@ interface Queue {
   taken: number;
   moves: number;
 }
+
+/** Elements along k of one row. */
+type OperandRows = (row: number) => Float64Array;
 
 class Block {
   readonly #program: TileProgram;
@@ -251,9 +255,11 @@ class Block {
       case "put":
         this.#put(op);
         return;
-      case "mma":
-        this.#define(op.acc, () => this.#product(op));
+      case "mma": {
+        const [a, b] = [this.#rows(op.a), this.#rows(op.b)];
+        this.#define(op.acc, () => this.#product(op, a, b));
         return;
+      }
       case "drain":
         for (const copy of op.copies)
           this.#each(copy.tile.per === undefined ? [] : [copy.tile.per], () =>
@@ -283,16 +289,31 @@ class Block {
     return sum;
   }
 
-  #product(op: Extract<TileOp, { kind: "mma" }>): Element {
+  #product(op: Extract<TileOp, { kind: "mma" }>, a: OperandRows, b: OperandRows): Element {
+    const left = a(Number(this.#value(op.m)));
+    const right = b(Number(this.#value(op.n)));
     let sum = this.#holds(op.accumulate) ? Number(this.#element(op.acc)) : 0;
-    const [m, n] = [Number(this.#value(op.m)), Number(this.#value(op.n))];
-    const [a, b] = [this.#contents(op.a.tile, this.#shared), this.#contents(op.b.tile, this.#shared)];
-    const { k: depth } = operandExtent(op.a);
-    for (let k = 0; k < depth; k += 1) {
-      const left = a[flat(matrixIndex(op.a, m, k), op.a.tile.shape)];
-      sum += Number(left) * Number(b[flat(matrixIndex(op.b, n, k), op.b.tile.shape)]);
-    }
+    left.forEach((value, k) => {
+      sum += value * (right[k] ?? Number.NaN);
+    });
     return sum;
+  }
+
+  /** Rows of a product's operand, each gathered once. */
+  #rows(operand: MatrixOperand): OperandRows {
+    const contents = this.#contents(operand.tile, this.#shared);
+    const { k: depth } = operandExtent(operand);
+    const rows = new Map<number, Float64Array>();
+    return (row) => {
+      let found = rows.get(row);
+      if (found === undefined) {
+        found = Float64Array.from({ length: depth }, (_, k) =>
+          Number(contents[flat(matrixIndex(operand, row, k), operand.tile.shape)]),
+        );
+        rows.set(row, found);
+      }
+      return found;
+    };
   }
 
   #store(op: Extract<TileOp, { kind: "store" }>): void {

@@ -169,6 +169,14 @@ class Reading {
     r.expect("[");
     const axes = this.#axisList("]");
     r.expect("]");
+    // Two roles may compute the same tile, each for itself.
+    const known = this.#tiles.get(name);
+    if (
+      known?.type === type &&
+      known.axes.length === axes.length &&
+      axes.every((axis, k) => axis === known.axes[k])
+    )
+      return known;
     const tile = this.#b.tile(name, type, axes);
     this.#tiles.set(name, tile);
     return tile;

@@ -197,3 +197,53 @@ export const contractions: fc.Arbitrary<Sample> = fc
     });
     return { arena, node, dims };
   });
+
+/** Products of plain matrices of 16-bit floats, of sizes that an asynchronous matrix unit takes, tails included. */
+export const matrixProducts: fc.Arbitrary<Sample> = fc
+  .record({
+    batch: fc.constantFrom(0, 2),
+    m: fc.constantFrom(64, 72, 130, 200),
+    heads: fc.constantFrom(1, 2),
+    n: fc.constantFrom(64, 72, 136, 264),
+    k: fc.constantFrom(8, 64, 72, 136),
+    dynamic: fc.boolean(),
+    dtype: fc.constantFrom<DType>("bf16", "f16"),
+    outDtype: fc.constantFrom<DType>("bf16", "f16", "f32"),
+    leftAlongK: fc.boolean(),
+    rightAlongK: fc.boolean(),
+    biased: fc.boolean(),
+    transposed: fc.boolean(),
+  })
+  .map((c): Sample => {
+    const arena = new Arena();
+    const batch = c.batch === 0 ? [] : [c.batch];
+    const { extents, dims } = extentsOf(
+      [...batch, c.heads, c.m / c.heads, c.n, c.k],
+      [...batch, c.heads, c.m, c.n, c.k].map((_, axis) => c.dynamic && axis === batch.length + 1),
+    );
+    const first = batch.length;
+    const [b, m, n, k] = [batch.map(() => 0), [first, first + 1], [first + 2], [first + 3]];
+    const inputs: Ref[] = [];
+    const factor = (name: string, axes: readonly number[], dtype: DType): Scalar => {
+      const shape = axes.map((axis) => extents[axis] ?? constant(1));
+      const tensor = arena.ref(arena.input(name, "argument", arena.type(dtype, shape)));
+      return arena.read(
+        inputs,
+        tensor,
+        axes.map((axis) => arena.axis(axis)),
+      );
+    };
+    const left = factor("x", c.leftAlongK ? [...b, ...m, ...k] : [...b, ...k, ...m], c.dtype);
+    const right = factor("w", c.rightAlongK ? [...b, ...n, ...k] : [...b, ...k, ...n], c.dtype);
+    let value: Scalar = arena.carrier(0, "f32");
+    if (c.biased) value = arena.apply("add", value, factor("bias", n, "f32"));
+    const axes = c.transposed ? [...b, ...n, ...m] : [...b, ...m, ...n];
+    const node = arena.loop({
+      axes: axesOf(extents, 0, first + 3),
+      over: axesOf(extents, first + 3, first + 4),
+      carriers: [{ name: "acc", monoid: "sum", lift: arena.apply("mul", left, right) }],
+      results: [{ value, dtype: c.outDtype, axes }],
+      inputs,
+    });
+    return { arena, node, dims };
+  });
