@@ -5,8 +5,8 @@
  * a hint of its own, where the expression would be long, or where what it reads (a register, memory) is about to
  * change. Everything else is one declaration an op. The order of effects is the IR's.
  */
-import { invariant } from "../../diagnostics/diagnostic.ts";
-import type { Buffer, Kernel, Kind, Op, Register, Value } from "../../kernel/ir.ts";
+import { InternalError, invariant } from "../../diagnostics/diagnostic.ts";
+import type { Buffer, Kernel, Kind, Op, Register, TensorMap, Value } from "../../kernel/ir.ts";
 import { partsOf, visitOps } from "../../kernel/walk.ts";
 import { oneLine, type Names, type Writer } from "../writer.ts";
 import type { Dialect } from "./dialect.ts";
@@ -41,6 +41,7 @@ export class Printer {
   readonly #pending = new Map<Value, Pending>();
   readonly #registers = new Map<Register, string>();
   readonly #buffers = new Map<Buffer, string>();
+  readonly #maps = new Map<TensorMap, string>();
   readonly #used = new Set<string>();
 
   constructor(parts: {
@@ -57,6 +58,7 @@ export class Printer {
     this.#table = parts.table ?? opTable;
     this.#uses = findUses(parts.kernel);
     for (const buffer of parts.kernel.buffers) this.#buffers.set(buffer, parts.names.fresh(buffer.name));
+    for (const map of parts.kernel.maps) this.#maps.set(map, parts.names.fresh(`${map.name}_map`));
   }
 
   body(ops: readonly Op[]): void {
@@ -80,6 +82,12 @@ export class Printer {
   buffer(buffer: Buffer): string {
     const name = this.#buffers.get(buffer);
     invariant(name !== undefined, `buffer ${buffer.name} is not the kernel's`);
+    return name;
+  }
+
+  map(map: TensorMap): string {
+    const name = this.#maps.get(map);
+    invariant(name !== undefined, `map ${map.name} is not the kernel's`);
     return name;
   }
 
@@ -276,7 +284,8 @@ export const opTable: OpTable = {
   load: printLoad,
   store: printStore,
   atomic: printAtomic,
-  barrier: (_op, cx) => {
+  barrier: (op, cx) => {
+    if (op.group !== undefined) refuse(op, cx);
     cx.flush(touchesMemory);
     cx.out.line(cx.dialect.barrier);
   },
@@ -286,11 +295,18 @@ export const opTable: OpTable = {
   "shuffle-index": (op, cx) =>
     cx.declareUsed(op.dst, cx.dialect.shuffleIndex(cx, op.value, cx.expr(op.value), cx.expr(op.lane))),
   instruction: (op, cx) => cx.dialect.instruction(cx, op),
+  descriptor: refuse,
+  roles: refuse,
   for: printFor,
   if: printIf,
   line: (op, cx) => cx.out.at(`${cx.kernel.files[op.file] ?? ""}:${op.line}:${op.column}`),
   comment: (op, cx) => cx.out.line(`// ${oneLine(op.text)}`),
 };
+
+/** What only some targets have; those bring rows of their own. */
+function refuse(op: Op, cx: Printer): never {
+  throw new InternalError(`${cx.kernel.name}: this target has no ${op.kind} of threads or memory in parts`);
+}
 
 function printUnpack(op: Op<"unpack">, cx: Printer): void {
   const whole = cx.names.fresh(op.a.hint === "" ? "packed" : op.a.hint);
@@ -301,7 +317,7 @@ function printUnpack(op: Op<"unpack">, cx: Printer): void {
 }
 
 function printVar(op: Op<"var">, cx: Printer): void {
-  const e = cx.expr(op.init);
+  const e = op.init === undefined ? undefined : cx.expr(op.init);
   cx.out.line(cx.dialect.declareVariable(op.register.type, cx.newRegister(op.register), e));
 }
 

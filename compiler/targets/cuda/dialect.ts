@@ -3,7 +3,7 @@ import { InternalError, invariant, unreachable } from "../../diagnostics/diagnos
 import { instructionOf } from "../../kernel/instructions.ts";
 import type { BinaryFn, Op, UnaryFn, ValueType } from "../../kernel/ir.ts";
 import type { ScalarValue } from "../../kernel/scalar.ts";
-import { isAddress, isRegister } from "../../kernel/walk.ts";
+import { isAddress, isMap, isRegister } from "../../kernel/walk.ts";
 import { dtypes, type DType } from "../../types/dtype.ts";
 import type { Dialect } from "../c/dialect.ts";
 import {
@@ -273,11 +273,11 @@ function isNarrow(type: ValueType): boolean {
 /** A call of the device function that holds the instruction; defined results are variables of their own. */
 function instruction(cx: Printer, op: Op<"instruction">): void {
   const record = instructionOf(op.name);
-  const operands = op.operands.map((operand) =>
-    isAddress(operand)
-      ? `&${indexed(cx.buffer(operand.buffer), cx.expr(operand.index)).text}`
-      : cx.expr(operand).text,
-  );
+  const operands = op.operands.map((operand) => {
+    if (isMap(operand)) return `&${cx.map(operand.map)}`;
+    if (!isAddress(operand)) return cx.expr(operand).text;
+    return `&${indexed(cx.buffer(operand.buffer), cx.expr(operand.index)).text}`;
+  });
   cx.flush({ ...touchesMemory, registers: new Set(op.dst.filter(isRegister)) });
   const dst = op.dst.map((target) => {
     if (isRegister(target)) return cx.register(target);

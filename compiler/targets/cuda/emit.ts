@@ -1,5 +1,5 @@
 /** A kernel as a CUDA C++ file: aliases and device functions that it uses, then the kernel. */
-import type { Buffer, Kernel, Op } from "../../kernel/ir.ts";
+import type { Buffer, Kernel, Op, TensorMap } from "../../kernel/ir.ts";
 import { sharedBytesOf, sharedLayout, sizeTypes } from "../../kernel/launch.ts";
 import { collectOps, isAddress } from "../../kernel/walk.ts";
 import { printDim } from "../../types/dim-text.ts";
@@ -10,6 +10,7 @@ import { cudaDialect, wrappingBinary, wrappingFma } from "./dialect.ts";
 import { printLoad, printStore } from "./memory.ts";
 import { cudaReserved } from "./names.ts";
 import { preludeLines, preludeNames } from "./prelude.ts";
+import { printBarrier, printDescriptor, printRoles, printWait, registersOfWaits } from "./roles.ts";
 import { aliases, elementTypes } from "./types.ts";
 import { valuesThatMayWrap } from "./wrap.ts";
 
@@ -104,6 +105,10 @@ function printParameters(out: Writer, printer: Printer, sizes: readonly string[]
       text: `${types[param] === "i64" ? "long long" : "int"} ${sizes[param] ?? ""}`,
       about: printDim(size.dim),
     })),
+    ...kernel.maps.map((map) => ({
+      text: `const __grid_constant__ ${printer.use("tensor_map")} ${printer.map(map)}`,
+      about: describeMap(map),
+    })),
   ];
   for (const [i, { text, about }] of parameters.entries())
     out.line(`${text}${i + 1 < parameters.length ? "," : ""}  ${comment(about)}`);
@@ -118,10 +123,19 @@ function describe(buffer: Buffer): string {
   return `${buffer.dtype}[${printDim(buffer.length)}]`;
 }
 
+function describeMap({ buffer, dims, box, swizzle }: TensorMap): string {
+  const how = swizzle === 0 ? "" : `, swizzled by ${swizzle} bytes`;
+  const extents = dims.map((dim) => printDim(dim)).join(", ");
+  return `${buffer.dtype}[${extents}] of ${buffer.name} in boxes of ${box.join(" x ")}${how}`;
+}
+
 function printShared(out: Writer, printer: Printer): void {
   const { offsets, kind } = sharedLayout(printer.kernel);
   const { body } = printer.kernel;
-  const pointedAt = collectOps(body, "instruction").flatMap((op) => op.operands.filter(isAddress));
+  const pointedAt = [
+    ...collectOps(body, "instruction").flatMap((op) => op.operands.filter(isAddress)),
+    ...collectOps(body, "descriptor"),
+  ];
   const read = new Set([...collectOps(body, "load"), ...pointedAt].map(({ buffer }) => buffer));
   if (kind === "dynamic") {
     const align = Math.max(...[...offsets.keys()].map((buffer) => Math.max(buffer.align, 16)));
@@ -143,6 +157,7 @@ function printShared(out: Writer, printer: Printer): void {
 
 function tableFor(kernel: Kernel): OpTable {
   const mayWrap = valuesThatMayWrap(kernel.body);
+  const waits = registersOfWaits(kernel.body);
   return {
     ...opTable,
     comment: (op, cx) => cx.out.line(comment(op.text)),
@@ -168,6 +183,14 @@ function tableFor(kernel: Kernel): OpTable {
           "own",
         );
     },
+    instruction: (op, cx) => {
+      const registers = waits.get(op);
+      if (registers === undefined) opTable.instruction(op, cx);
+      else printWait(op, registers, cx);
+    },
+    barrier: printBarrier,
+    descriptor: printDescriptor,
+    roles: printRoles,
     for: printFor,
   };
 }

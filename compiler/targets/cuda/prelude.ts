@@ -56,6 +56,28 @@ const functions: Readonly<Record<string, readonly string[]>> = {
     "unsigned pack_bytes(unsigned char a, unsigned char b, unsigned char c, unsigned char d)",
     "unsigned(a) | (unsigned(b) << 8) | (unsigned(c) << 16) | (unsigned(d) << 24)",
   ),
+  tensor_map: ["// CUtensorMap of cuda.h", "struct alignas(64) tensor_map { char bytes[128]; };"],
+  group_barrier: [
+    `${inline} void group_barrier(int barrier, int threads) {`,
+    '    asm volatile("bar.sync %0, %1;" : : "r"(barrier), "r"(threads) : "memory");',
+    "}",
+  ],
+  matrix_descriptor: [
+    "// PTX ISA 9.7.15.5.1, Matrix descriptor format; offsets in bytes",
+    `${inline} long long matrix_descriptor(const void* tile, unsigned leading, unsigned stride, unsigned swizzle) {`,
+    "    const unsigned low = (unsigned(__cvta_generic_to_shared(tile)) >> 4 & 0x3fffu) | (leading >> 4 & 0x3fffu) << 16;",
+    "    return (long long)((unsigned long long)((stride >> 4 & 0x3fffu) | swizzle << 30) << 32 | low);",
+    "}",
+  ],
+  written: [
+    "// What asynchronous instructions wrote is there from here on",
+    `${inline} void written() {}`,
+    "template <typename... Rest>",
+    `${inline} void written(float& first, Rest&... rest) {`,
+    '    asm volatile("" : "+f"(first) : : "memory");',
+    "    written(rest...);",
+    "}",
+  ],
 };
 
 function fp8(format: "e4m3" | "e5m2"): Readonly<Record<string, readonly string[]>> {

@@ -20,6 +20,7 @@ export function shareAddresses(kernel: Kernel): Kernel {
     load: (op, cx) => cx.access(op, op.buffer, op.index, (index) => ({ ...op, index })),
     store: (op, cx) => cx.access(op, op.buffer, op.index, (index) => ({ ...op, index })),
     atomic: (op, cx) => cx.access(op, op.buffer, op.index, (index) => ({ ...op, index })),
+    descriptor: (op, cx) => cx.access(op, op.buffer, op.index, (index) => ({ ...op, index })),
     instruction: (op, cx) =>
       cx.copy({ ...op, operands: op.operands.map((operand) => cx.peeledOperand(operand)) }),
   });
@@ -33,7 +34,7 @@ interface Peeled {
 }
 
 class AddressRewriter extends Rewriter {
-  access<K extends "load" | "store" | "atomic">(
+  access<K extends "load" | "store" | "atomic" | "descriptor">(
     op: Op<K>,
     buffer: Buffer,
     index: Value,

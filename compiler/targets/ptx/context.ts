@@ -1,6 +1,6 @@
 /** State of one kernel's emission: lines, names, and which register holds what. */
 import { invariant } from "../../diagnostics/diagnostic.ts";
-import type { Buffer, Caps, Kernel, Op, Register, Value } from "../../kernel/ir.ts";
+import type { Buffer, Caps, Kernel, Op, Register, TensorMap, Value } from "../../kernel/ir.ts";
 import type { ScalarValue } from "../../kernel/scalar.ts";
 import { isAddress, partsOf, visitOps } from "../../kernel/walk.ts";
 import { Names, Writer } from "../writer.ts";
@@ -17,6 +17,14 @@ import {
 /** Byte offsets that an address takes as an immediate: what the machine's own loads have (24 bits, signed). */
 const offsetLimit = 2 ** 23;
 
+/** Bytes that a matrix descriptor counts addresses in. */
+export const descriptorUnit = 16;
+
+export interface ThreadRange {
+  readonly first: number;
+  readonly count: number;
+}
+
 export class Context {
   readonly out: Writer = new Writer("");
   readonly kernel: Kernel;
@@ -28,6 +36,7 @@ export class Context {
   readonly #values = new Map<Value, string>();
   readonly #variables = new Map<number, string>();
   readonly #pointers = new Map<Buffer, string>();
+  readonly #maps = new Map<TensorMap, string>();
   readonly #sizes: string[] = [];
   readonly #arrays = new Map<Buffer, string>();
   /** Parameters and arrays: PTX keeps them in one scope. */
@@ -36,14 +45,17 @@ export class Context {
   readonly #inPlace: ReadonlyMap<Value, Register>;
   /** Uses of a value but those as an index that an address's offset takes apart. */
   readonly #otherUses = new Map<Value, number>();
-  /** Addresses known in the enclosing bodies, innermost last. */
-  #addresses: Map<string, string>[] = [new Map()];
+  /** Registers of what was computed in the enclosing bodies, by what it is; innermost last. */
+  readonly #known: Map<string, string>[] = [new Map()];
+
+  #range: ThreadRange;
 
   /** `files` are the module's, of which the kernel's are some. */
   constructor(kernel: Kernel, caps: Caps, files: readonly string[]) {
     this.kernel = kernel;
     this.caps = caps;
     this.#files = files;
+    this.#range = { first: 0, count: kernel.threads };
     this.#inPlace = inPlaceValues(kernel.body);
     visitOps(kernel.body, (op) => {
       if (op.kind === "const" || op.kind === "binary") this.#definitions.set(op.dst, op);
@@ -51,8 +63,8 @@ export class Context {
     visitOps(kernel.body, (op) => {
       for (const value of partsOf(op).operands)
         this.#otherUses.set(value, (this.#otherUses.get(value) ?? 0) + 1);
-      for (const { buffer, index } of accessesOf(op)) {
-        if (this.#split(buffer, index).offset !== 0)
+      for (const { buffer, index, unit } of accessesOf(op)) {
+        if (this.#split(buffer, index, unit).offset !== 0)
           this.#otherUses.set(index, (this.#otherUses.get(index) ?? 0) - 1);
       }
     });
@@ -153,6 +165,16 @@ export class Context {
     this.#pointers.set(buffer, register);
   }
 
+  map(map: TensorMap): string {
+    const register = this.#maps.get(map);
+    invariant(register !== undefined, `${map.name} is no map of the kernel`);
+    return register;
+  }
+
+  setMap(map: TensorMap, register: string): void {
+    this.#maps.set(map, register);
+  }
+
   /** A name without `%`. */
   symbol(hint: string): string {
     return this.#symbols.fresh(hint);
@@ -198,14 +220,37 @@ export class Context {
     return this.#definitions.get(value)?.kind === "binary" && this.#otherUses.get(value) === 0;
   }
 
-  // Addresses.
-
-  /** A body in which new addresses are known, and after which they are forgotten. */
-  scoped(body: () => void): void {
-    this.#addresses.push(new Map());
-    body();
-    this.#addresses.pop();
+  /** Threads of the block that run what is being emitted. */
+  get range(): ThreadRange {
+    return this.#range;
   }
+
+  inRange(range: ThreadRange, body: () => void): void {
+    const outer = this.#range;
+    this.#range = range;
+    body();
+    this.#range = outer;
+  }
+
+  /** A body in which new registers are known, and after which they are forgotten. */
+  scoped(body: () => void): void {
+    this.#known.push(new Map());
+    body();
+    this.#known.pop();
+  }
+
+  /** The register that holds what `key` says, computed unless an enclosing body has. */
+  once(key: string, compute: () => string): string {
+    for (const known of this.#known.toReversed()) {
+      const found = known.get(key);
+      if (found !== undefined) return found;
+    }
+    const register = compute();
+    this.#known.at(-1)?.set(key, register);
+    return register;
+  }
+
+  // Addresses.
 
   /**
    * `[register+offset]` of an element. An index `x + 8` has x in the register and 8 elements in the offset, so that
@@ -213,19 +258,29 @@ export class Context {
    * i32, so x did not wrap; an unsigned x might have.
    */
   address(buffer: Buffer, index: Value): string {
-    const { root, offset } = this.#split(buffer, index);
-    const register = root === undefined ? this.pointer(buffer) : this.#addressOf(buffer, root);
+    const { register, offset } = this.place(buffer, index, 1);
     // A negative offset is added too: `[%x+-4]` is how PTX spells it.
     return offset === 0 ? `[${register}]` : `[${register}+${offset}]`;
   }
 
-  #split(buffer: Buffer, index: Value): { readonly root: Value | undefined; readonly offset: number } {
+  /** The address in parts: a register, and bytes beyond it that are a multiple of `unit`. */
+  place(buffer: Buffer, index: Value, unit: number): { readonly register: string; readonly offset: number } {
+    const { root, offset } = this.#split(buffer, index, unit);
+    return { register: root === undefined ? this.pointer(buffer) : this.#addressOf(buffer, root), offset };
+  }
+
+  #split(
+    buffer: Buffer,
+    index: Value,
+    unit: number,
+  ): { readonly root: Value | undefined; readonly offset: number } {
+    const isOffset = (offset: number): boolean => Math.abs(offset) < offsetLimit && offset % unit === 0;
     const bytes = bytesOf(buffer.dtype);
     const whole = { root: index, offset: 0 };
     const constant = this.constantOf(index);
     if (constant !== undefined) {
       const offset = Number(constant) * bytes;
-      return Math.abs(offset) < offsetLimit ? { root: undefined, offset } : whole;
+      return isOffset(offset) ? { root: undefined, offset } : whole;
     }
     const op = this.#definitions.get(index);
     if (op?.kind !== "binary" || op.fn !== "add" || (index.type === "u32" && buffer.space === "global"))
@@ -233,15 +288,14 @@ export class Context {
     const added = this.constantOf(op.b);
     if (added === undefined) return whole;
     const offset = Number(added) * bytes;
-    return Math.abs(offset) < offsetLimit ? { root: op.a, offset } : whole;
+    return isOffset(offset) ? { root: op.a, offset } : whole;
   }
 
   #addressOf(buffer: Buffer, root: Value): string {
-    const key = `${buffer.id} ${root.id}`;
-    for (const known of this.#addresses.toReversed()) {
-      const found = known.get(key);
-      if (found !== undefined) return found;
-    }
+    return this.once(`address ${buffer.id} ${root.id}`, () => this.#computeAddress(buffer, root));
+  }
+
+  #computeAddress(buffer: Buffer, root: Value): string {
     const isShared = buffer.space === "shared";
     const register = this.temporary(isShared ? "b32" : "b64", `${buffer.name}_at`);
     const index = isShared && root.type === "i64" ? this.#low(root) : this.use(root);
@@ -253,7 +307,6 @@ export class Context {
           ? "mad.wide.u32"
           : "mad.wide.s32";
     this.instruction(`${fn} ${register}, ${index}, ${bytesOf(buffer.dtype)}, ${this.pointer(buffer)}`);
-    this.#addresses.at(-1)?.set(key, register);
     return register;
   }
 
@@ -264,15 +317,24 @@ export class Context {
   }
 }
 
-/** The places in buffers that an op reads or writes. */
-function accessesOf(op: Op): readonly { readonly buffer: Buffer; readonly index: Value }[] {
+interface Access {
+  readonly buffer: Buffer;
+  readonly index: Value;
+  /** Bytes that an offset must be a multiple of to be split off. */
+  readonly unit: number;
+}
+
+/** The places in buffers that an op names. */
+function accessesOf(op: Op): readonly Access[] {
   switch (op.kind) {
     case "load":
     case "store":
     case "atomic":
-      return [op];
+      return [{ buffer: op.buffer, index: op.index, unit: 1 }];
+    case "descriptor":
+      return [{ buffer: op.buffer, index: op.index, unit: descriptorUnit }];
     case "instruction":
-      return op.operands.filter(isAddress);
+      return op.operands.filter(isAddress).map(({ buffer, index }) => ({ buffer, index, unit: 1 }));
     default:
       return [];
   }

@@ -2,14 +2,16 @@
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import { instructionOf } from "../../kernel/instructions.ts";
 import type { Op, Value } from "../../kernel/ir.ts";
-import { isAddress, isRegister } from "../../kernel/walk.ts";
+import { isAddress, isMap, isRegister } from "../../kernel/walk.ts";
 import type { Context } from "./context.ts";
 import { arithmeticType, classOf } from "./registers.ts";
 
 /** Emits a body; handed in, since bodies hold all kinds of op. */
 export type EmitBody = (ops: readonly Op[], cx: Context) => void;
 
+/** A register that is set before it is read needs no instruction: its first write defines it. */
 export function emitVar(op: Op<"var">, cx: Context): void {
+  if (op.init === undefined) return;
   const init = cx.use(op.init);
   cx.instruction(`mov.${classOf(op.register.type)} ${cx.variable(op.register)}, ${init}`);
 }
@@ -114,9 +116,19 @@ export function emitInstruction(op: Op<"instruction">, cx: Context): void {
   const record = instructionOf(op.name);
   invariant(cx.caps.instructions.includes(op.name), `${cx.caps.target} has no ${op.name}`);
   const operands = op.operands.map((operand) => {
+    if (isMap(operand)) return cx.map(operand.map);
     if (isAddress(operand)) return cx.address(operand.buffer, operand.index);
     return operand.type === "i32" ? cx.use(operand) : cx.register(operand);
   });
   const dst = op.dst.map((target) => (isRegister(target) ? cx.variable(target) : cx.define(target)));
-  cx.instruction(record.ptx(dst, operands));
+  emitText(record.ptx(dst, operands), cx);
+}
+
+/** One instruction, or several in a scope of their own, each on its line. */
+function emitText(text: string, cx: Context): void {
+  if (!text.startsWith("{")) {
+    cx.instruction(text);
+    return;
+  }
+  for (const line of text.split(/(?<=[{;:])\s+/)) cx.comment(line);
 }

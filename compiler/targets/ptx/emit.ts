@@ -1,6 +1,6 @@
 /** A kernel as PTX text: the head, the registers, then op by op. */
 import { instructionOf } from "../../kernel/instructions.ts";
-import type { Buffer, Caps, Kernel, Kind, Op } from "../../kernel/ir.ts";
+import type { Buffer, Caps, Kernel, Kind, Op, TensorMap } from "../../kernel/ir.ts";
 import { sharedBytesOf, sharedLayout, sizeTypes } from "../../kernel/launch.ts";
 import { collectOps } from "../../kernel/walk.ts";
 import { printDim } from "../../types/dim-text.ts";
@@ -9,8 +9,10 @@ import { emitBinary, emitFma, emitSelect, emitUnary } from "./arithmetic.ts";
 import { Context } from "./context.ts";
 import * as control from "./control.ts";
 import { emitBitcast, emitConvert, emitPack, emitUnpack } from "./convert.ts";
+import { emitDescriptor } from "./descriptor.ts";
 import { emitAtomic, emitLoad, emitStore } from "./memory.ts";
 import type { RegisterClass } from "./registers.ts";
+import { emitBarrier, emitRoles } from "./roles.ts";
 
 type EmitTable = { readonly [K in Kind]: (op: Op<K>, cx: Context) => void };
 
@@ -36,10 +38,12 @@ const table: EmitTable = {
   load: emitLoad,
   store: emitStore,
   atomic: emitAtomic,
-  barrier: (_, cx) => cx.instruction("bar.sync 0"),
+  barrier: emitBarrier,
   "shuffle-xor": control.emitShuffleXor,
   "shuffle-index": control.emitShuffleIndex,
   instruction: control.emitInstruction,
+  descriptor: emitDescriptor,
+  roles: (op, cx) => emitRoles(op, cx, emitBody),
   for: (op, cx) => control.emitFor(op, cx, emitBody),
   if: (op, cx) => control.emitIf(op, cx, emitBody),
   line: (op, cx) => {
@@ -148,7 +152,7 @@ interface Parameter {
   readonly comment: string;
 }
 
-/** Buffers, then sizes; each is loaded once, at the start. */
+/** Buffers, then sizes, then maps; each is loaded once, at the start, and a map's address taken. */
 function emitParameters(cx: Context): readonly Parameter[] {
   const buffers = cx.kernel.buffers.filter((buffer) => buffer.space === "global");
   const types = sizeTypes(cx.kernel);
@@ -175,12 +179,28 @@ function emitParameters(cx: Context): readonly Parameter[] {
     });
     return { text: `.param .${isWide ? "s64" : "s32"} ${name}`, comment: oneLine(printDim(size.dim)) };
   });
+  const maps = cx.kernel.maps.map((map): Parameter => {
+    const name = cx.symbol(`${map.name}_map`);
+    loads.push(() => {
+      const address = cx.temporary("b64", name);
+      cx.instruction(`mov.b64 ${address}, ${name}`);
+      cx.instruction(`cvta.param.u64 ${address}, ${address}`);
+      cx.setMap(map, address);
+    });
+    return { text: `.param .align 64 .b8 ${name}[128]`, comment: describeMap(map) };
+  });
   for (const load of loads) load();
-  return [...pointers, ...sizes];
+  return [...pointers, ...sizes, ...maps];
 }
 
 function describe(buffer: Buffer): string {
   return oneLine(`${buffer.dtype}[${printDim(buffer.length)}]`);
+}
+
+function describeMap({ buffer, dims, box, swizzle }: TensorMap): string {
+  const how = swizzle === 0 ? "" : `, swizzled by ${swizzle} bytes`;
+  const extents = dims.map((dim) => printDim(dim)).join(", ");
+  return oneLine(`${buffer.dtype}[${extents}] of ${buffer.name} in boxes of ${box.join(" x ")}${how}`);
 }
 
 const dynamicArray = "shared_memory";
