@@ -49,8 +49,9 @@ function peakActivations(s: Schedule, rank: number): number {
 
 /**
  * The most that each queue can hold under any timing. When its k-th message is sent, the receiver has taken at least
- * those that it took before sending what the sender has received from it since; it may have taken no more. Exact where
- * ranks speak only to their neighbours on a line; on a ring, where word could come the other way round, a bound.
+ * those that it took before sending what the sender has received from it since, and before making the room that the
+ * sender has used in another queue; it may have taken no more. Exact where ranks speak only to their neighbours on a
+ * line; on a ring, where word could come the other way round, a bound.
  */
 function depthsOf(s: Schedule, channels: Channels, capacity: number): Int32Array {
   const depth = new Int32Array(channels.count);
@@ -61,6 +62,10 @@ function depthsOf(s: Schedule, channels: Channels, capacity: number): Int32Array
   const known = new Int32Array(s.ranks).fill(-1);
   for (let rank = 0; rank < s.ranks; rank++) {
     const met: number[] = [];
+    const learn = (other: number, entry: number): void => {
+      if (known[other] === -1) met.push(other);
+      known[other] = Math.max(known[other] ?? -1, entry);
+    };
     const end = s.start[rank + 1] ?? 0;
     for (let entry = s.start[rank] ?? 0; entry < end;) {
       const last = isJoined(s, entry) ? entry + 1 : entry;
@@ -69,10 +74,8 @@ function depthsOf(s: Schedule, channels: Channels, capacity: number): Int32Array
         if (q < 0) continue;
         const k = received[q] ?? 0;
         received[q] = k + 1;
-        const sender = channels.from[q] ?? 0;
         const by = channels.sends[(channels.sendAt[q] ?? 0) + k] ?? 0;
-        if (known[sender] === -1) met.push(sender);
-        known[sender] = Math.max(known[sender] ?? -1, isJoined(s, by) ? by + 1 : by);
+        learn(channels.from[q] ?? 0, isJoined(s, by) ? by + 1 : by);
       }
       for (let e = entry; e <= last; e++) {
         const q = queueOf(s, channels.outbound, rank, e);
@@ -82,8 +85,17 @@ function depthsOf(s: Schedule, channels: Channels, capacity: number): Int32Array
         let k = taken[q] ?? 0;
         while (first + k < limit && (channels.receives[first + k] ?? 0) <= sure) k += 1;
         taken[q] = k;
-        sent[q] = (sent[q] ?? 0) + 1;
-        depth[q] = Math.min(capacity, Math.max(depth[q] ?? 0, (sent[q] ?? 0) - k));
+        const n = (sent[q] ?? 0) + 1;
+        sent[q] = n;
+        depth[q] = Math.min(capacity, Math.max(depth[q] ?? 0, n - k));
+      }
+      // Once all is sent: what was taken to make room for it, and so all of the actions before that.
+      for (let e = entry; e <= last; e++) {
+        const q = queueOf(s, channels.outbound, rank, e);
+        const k = q < 0 ? -1 : (sent[q] ?? 0) - 1 - capacity;
+        if (k < 0) continue;
+        const taker = channels.receives[(channels.receiveAt[q] ?? 0) + k] ?? 0;
+        learn(channels.to[q] ?? 0, taker > 0 && isJoined(s, taker - 1) ? taker - 2 : taker - 1);
       }
       entry = last + 1;
     }

@@ -44,6 +44,7 @@ describe("right for small M and wrong for a larger one: never proved for all", (
       block("M >= 6", `phase a for i in M + M - 6 ${pair}`),
     ],
     ["a count that stops growing", 2, 9, 10, block("M >= 1", `phase a for i in min(M, 9) ${pair}`)],
+    ["a condition on M", 2, 9, 10, block("M >= 1", `phase a for i in if M < 10 then M else M - 1 ${pair}`)],
     [
       "a let that hides how M grows",
       2,
