@@ -27,8 +27,10 @@ class Buffer(NamedTuple):
     shape: tuple
 
 
-DTYPES = dict(f32="float32", f16="float16", bf16="bfloat16", e4m3="float8_e4m3fn", e5m2="float8_e5m2", i64="int64",
-              i32="int32", u32="uint32", i8="int8", u8="uint8", bool="bool")
+# By dtype: PyTorch's name, bytes of an element, and the CUtensorMapDataType.
+DTYPES = dict(f32=("float32", 4, 7), f16=("float16", 2, 6), bf16=("bfloat16", 2, 9), e4m3=("float8_e4m3fn", 1, 0),
+              e5m2=("float8_e5m2", 1, 0), i64=("int64", 8, 5), i32=("int32", 4, 3), u32=("uint32", 4, 2),
+              i8=("int8", 1, 0), u8=("uint8", 1, 0), bool=("bool", 1, 0))
 
 
 def need(condition, words):
@@ -48,6 +50,7 @@ SIGNATURES = dict(
     cuModuleLoadDataEx=[c_void_p, c_char_p, c_uint, c_void_p, c_void_p],
     cuModuleGetFunction=[c_void_p, c_void_p, c_char_p], cuFuncSetAttribute=[c_void_p, c_int, c_int],
     cuMemAlloc_v2=[c_void_p, c_size_t], cuMemFree_v2=[c_uint64], cuLaunchKernelEx=[c_void_p] * 4,
+    cuTensorMapEncodeTiled=[c_void_p, c_int, c_uint, c_uint64] + [c_void_p] * 4 + [c_int] * 4,
     cuGetErrorName=[c_int, c_void_p], cuGetErrorString=[c_int, c_void_p])
 
 
@@ -171,13 +174,21 @@ def solve(text, known, name, value):
 
 # ---------------------------------------------------------------- plans
 
-# What this loader understands: a plan that says more would be launched wrong.
-KNOWN = dict(launches={"kernel", "buffers", "grid", "sizes"},
-             kernels={"name", "entry", "summary", "file", "sha256", "threads", "sharedBytes", "dynamicSharedBytes",
-                      "buffers", "sizes", "features", "bytes", "flops", "roofline", "lines"})
+def tensor_map(driver, kernel, spec, extents, address):
+    """A CUtensorMap as plan.ts describes it: 128 bytes, aligned to 64. The driver counts dims from the fastest."""
+    dims, box, (_, width, number) = extents[::-1], spec["box"][::-1], DTYPES[spec["dtype"]]
+    strides = [width * functools.reduce(int.__mul__, dims[:k]) for k in range(1, len(dims))]
+    room = (ctypes.c_ubyte * 192)()
+    made = (ctypes.c_ubyte * 128).from_buffer(room, -ctypes.addressof(room) % 64)
+    rank, words = len(dims), lambda kind, values: (kind * max(len(values), 1))(*values)
+    # No interleaving; a swizzle of 0, 32, 64, 128 bytes is 0 to 3; L2 promotion to 256 bytes; zeros out of bounds.
+    driver.call("cuTensorMapEncodeTiled", made, number, rank, address, words(c_uint64, dims), words(c_uint64, strides),
+                words(c_uint, box), words(c_uint, [1] * rank), 0, (0, 32, 64, 128).index(spec["swizzle"]), 3, 0,
+                what=blame(kernel, f"cuTensorMapEncodeTiled of {spec['name']}, extents {extents}, box {spec['box']}"))
+    return made
 
 
-def arguments_of(kernel, launch, address, dims):
+def arguments_of(driver, kernel, launch, address, dims):
     """The values of a kernel's parameters in its order: every kind of parameter is made here."""
     for buffer in launch["buffers"]:
         yield c_uint64(address[buffer])
@@ -185,6 +196,8 @@ def arguments_of(kernel, launch, address, dims):
         value, bits = size(text, dims), 32 if parameter["type"] == "i32" else 64
         need(abs(value) < 1 << bits - 1, blame(kernel, f"{parameter['name']} = {value} does not fit in an i{bits}"))
         yield (c_int32 if bits == 32 else c_int64)(value)
+    for spec, texts in zip(kernel["maps"], launch["maps"]):
+        yield tensor_map(driver, kernel, spec, [count(text, dims) for text in texts], address[launch["buffers"][spec["buffer"]]])
 
 
 class Plan:
@@ -193,10 +206,7 @@ class Plan:
     def __init__(self, folder, device=None):
         with open(os.path.join(folder, "plan.json"), encoding="utf8") as file:
             self.plan = plan = json.load(file)
-        need(plan.get("schema") == 1, f"plan.json has the schema {plan.get('schema')}, and this loader reads 1")
-        for part, known in KNOWN.items():
-            unknown = set().union(*plan[part]) - known
-            need(not unknown, f"plan.json: {part} have {unknown}, which this loader does not know")
+        need(plan.get("schema") == 2, f"plan.json has the schema {plan.get('schema')}, and this loader reads 2")
         torch = pytorch()
         self.ordinal = device if device is not None else torch.cuda.current_device() if torch else 0
         self.driver = driver_of(self.ordinal)
@@ -289,7 +299,7 @@ class Bound:
             need(tensor.is_cuda and tensor.device.index == ordinal, f"{what} is on {tensor.device}, the plan on GPU {ordinal}")
             need(tensor.is_contiguous(), f"{what} is not contiguous: its strides are {tensor.stride()}")
             dtype = str(tensor.dtype).replace("torch.", "")
-            dtype = next((name for name, theirs in DTYPES.items() if theirs == dtype), dtype)
+            dtype = next((name for name, (theirs, _, _) in DTYPES.items() if theirs == dtype), dtype)
             pointer, shape = tensor.data_ptr(), tensor.shape
         need(dtype == entry["dtype"] and len(shape) == len(entry["shape"]),
              f"{what} is {dtype}[{', '.join(map(str, shape))}], and {entry['dtype']}[{', '.join(entry['shape'])}] is expected")
@@ -300,7 +310,7 @@ class Bound:
         torch = pytorch()
         need(torch, f"PyTorch is not imported: give the result '{entry['name']}'")
         shape = [count(text, self.dims) for text in entry["shape"]]
-        return torch.empty(shape, dtype=getattr(torch, DTYPES[entry["dtype"]]), device=f"cuda:{self.plan.ordinal}")
+        return torch.empty(shape, dtype=getattr(torch, DTYPES[entry["dtype"]][0]), device=f"cuda:{self.plan.ordinal}")
 
     def temporaries(self, size_in_bytes):
         """The address of memory that lives as long as this object."""
@@ -318,8 +328,9 @@ class Bound:
 
     def prepared(self, launch, address):
         kernel = self.plan.plan["kernels"][launch["kernel"]]
-        values = list(arguments_of(kernel, launch, address, self.dims))
         grid = (c_uint * 3)(*(count(text, self.dims) for text in launch["grid"]))
+        # What has no block has nothing to view.
+        values = list(arguments_of(self.driver, kernel, launch, address, self.dims)) if all(grid) else []
         config = LaunchConfig(grid, (c_uint * 3)(kernel["threads"], 1, 1), kernel["dynamicSharedBytes"], None, None, 0)
         pointers = (c_void_p * max(len(values), 1))(*map(ctypes.addressof, values))
         return kernel, self.plan.functions[launch["kernel"]], config, pointers, values

@@ -82,6 +82,17 @@ function python(build: string, request: Request): Answer {
   return JSON.parse(out) as Answer;
 }
 
+/** A tensor map as the driver in C writes it down, its address as the parameter that has the same. */
+function mapText(hex: string, parameters: readonly string[]): string {
+  const bytes = Buffer.from(hex, "hex");
+  const [type, rank, swizzle] = bytes;
+  const wide = (at: number): readonly bigint[] =>
+    Array.from({ length: rank ?? 0 }, (_, k) => bytes.readBigUInt64LE(at + 8 * k));
+  const box = Array.from({ length: rank ?? 0 }, (_, k) => bytes.readUInt32LE(88 + 4 * k));
+  const at = parameters.indexOf(bytes.subarray(8, 16).toString("hex"));
+  return `map of ${at}: type ${type}, swizzle ${swizzle}, [${wide(16)}], strides [${wide(56).slice(0, -1)}], box [${box}]`;
+}
+
 /** The plan's parameters of each launch with addresses by buffer: temporaries as offsets from the first of them. */
 function spelled(plan: Plan, launches: readonly Logged[]): unknown {
   const base = new Map<string, bigint>();
@@ -91,6 +102,7 @@ function spelled(plan: Plan, launches: readonly Logged[]): unknown {
       ...rest,
       parameters: parameters.map((hex, n) => {
         const id = launch?.buffers[n];
+        if (hex.length === 256) return mapText(hex, parameters);
         if (id === undefined) return hex;
         const address = Buffer.from(hex, "hex").readBigUInt64LE();
         const kind = plan.buffers[id]?.kind === "temporary" ? "temporary" : `buffer ${id}`;
@@ -183,6 +195,51 @@ describe.skipIf(!hasPython)("the Python loader", () => {
       await device.close();
     });
 
+  test("makes tensor maps, the driver's dims counted from the fastest", () => {
+    const build = write(
+      scalePlan(
+        {
+          ...scaleTexts,
+          affine:
+            ".visible .entry affine(.param .u64 x, .param .u64 y, .param .u32 n, .param .align 64 .b8 m[128], .param .align 64 .b8 v[128])\n",
+        },
+        (plan) => ({
+          ...plan,
+          kernels: plan.kernels.map((kernel, k) => ({
+            ...kernel,
+            maps:
+              k > 0
+                ? []
+                : [
+                    { name: "m", buffer: 1, dtype: "f32", box: [2, 4], swizzle: 128 },
+                    { name: "v", buffer: 0, dtype: "f32", box: [1, 2, 4], swizzle: 0 },
+                  ],
+          })),
+          launches: plan.launches.map((launch, k) => ({
+            ...launch,
+            maps:
+              k > 0
+                ? []
+                : [
+                    ["N", "4"],
+                    ["floordiv(N, 2)", "2", "4"],
+                  ],
+          })),
+        }),
+      ),
+    );
+    const answer = python(build, {
+      inputs: { x: { shape: [6, 4], hex: hexOf(rows) } },
+      results: { out: [6, 4] },
+    });
+    expect(answer.error).toBeUndefined();
+    const [first] = takeLog();
+    expect(first?.parameters.slice(3).map((hex) => mapText(hex, first.parameters))).toEqual([
+      "map of 1: type 7, swizzle 3, [4,6], strides [16], box [4,2]",
+      "map of 0: type 7, swizzle 0, [4,2,3], strides [16,32], box [4,2,1]",
+    ]);
+  });
+
   const x = { shape: [6, 4] };
   const refused: readonly (readonly [string, () => string, Request, string])[] = [
     ["an input is missing", scale, { inputs: {}, results: {} }, "input 'x' is missing: f32[N, 4]"],
@@ -265,10 +322,15 @@ describe.skipIf(!hasPython)("the Python loader", () => {
       "scale.dsl:scale is compiled for cuda:sm_90a, and GPU 0 has compute capability 9.0",
     ],
     [
-      "a plan that says more",
-      () => scale((plan) => ({ ...plan, kernels: plan.kernels.map((kernel) => ({ ...kernel, teams: 2 })) })),
+      "a plan of another schema",
+      () => {
+        const build = scale();
+        const file = join(build, "plan.json");
+        writeFileSync(file, readFileSync(file, "utf8").replace(/"schema": \d+/, '"schema": 1'));
+        return build;
+      },
       { inputs: { x }, results: {} },
-      "plan.json: kernels have {'teams'}, which this loader does not know",
+      "plan.json has the schema 1, and this loader reads 2",
     ],
     [
       "too much shared memory",
@@ -289,6 +351,20 @@ describe.skipIf(!hasPython)("the Python loader", () => {
         })),
       { inputs: { x }, results: { out: [6, 4] } },
       "kernel affine (scale.dsl:7:3), affine.ptx: cuLaunchKernelEx, grid 6000000 x 1 x 1, 64 threads, 0 dynamic shared bytes: CUDA_ERROR_INVALID_VALUE",
+    ],
+    [
+      "a map that the driver refuses",
+      () =>
+        scale((plan) => ({
+          ...plan,
+          kernels: plan.kernels.map((kernel) => ({
+            ...kernel,
+            maps: [{ name: "m", buffer: 0, dtype: "f32", box: [3], swizzle: 0 }],
+          })),
+          launches: plan.launches.map((launch) => ({ ...launch, maps: [["0 * N"]] })),
+        })),
+      { inputs: { x }, results: { out: [6, 4] } },
+      "kernel affine (scale.dsl:7:3), affine.ptx: cuTensorMapEncodeTiled of m, extents [0], box [3]: CUDA_ERROR_INVALID_VALUE: invalid argument",
     ],
     [
       "PTX that the driver refuses",
