@@ -15,6 +15,8 @@ export const cudaConstants = {
   nonBlocking: 1,
   /** CU_STREAM_CAPTURE_MODE_THREAD_LOCAL. */
   captureThreadLocal: 1,
+  /** Of a tensor map: no interleaving, fetched into L2 by 256 bytes, zeros out of bounds. */
+  tensorMap: { bytes: 128, align: 64, interleaveNone: 0, promotion256: 3, fillZeros: 0 },
   jit: { infoLog: 3, infoLogBytes: 4, errorLog: 5, errorLogBytes: 6, lineNumbers: 13 },
   status: { success: 0, outOfMemory: 2, notReady: 600 },
 } as const;

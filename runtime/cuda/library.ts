@@ -63,6 +63,21 @@ export interface CudaLibrary {
     parameters: Handle,
     extra: Handle,
   ): Status;
+  /** CUDA 12; the map is 128 bytes at a multiple of 64, the address on the device. */
+  cuTensorMapEncodeTiled(
+    map: Handle,
+    type: number,
+    rank: number,
+    address: Handle,
+    dims: BigUint64Array,
+    strides: BigUint64Array,
+    box: Uint32Array,
+    elementStrides: Uint32Array,
+    interleave: number,
+    swizzle: number,
+    promotion: number,
+    fill: number,
+  ): Status;
   cuEventCreate(event: Out, flags: number): Status;
   cuEventRecord(event: Handle, stream: Handle): Status;
   cuEventSynchronize(event: Handle): Status;
@@ -102,6 +117,8 @@ const signatures: Readonly<Record<keyof CudaLibrary, string>> = {
   cuGraphDestroy: "int cuGraphDestroy(uint64_t)",
   cuLaunchKernel:
     "int cuLaunchKernel(uint64_t, unsigned int, unsigned int, unsigned int, unsigned int, unsigned int, unsigned int, unsigned int, uint64_t, uint64_t, uint64_t)",
+  cuTensorMapEncodeTiled:
+    "int cuTensorMapEncodeTiled(uint64_t, int, unsigned int, uint64_t, void *, void *, void *, void *, int, int, int, int)",
   cuEventCreate: "int cuEventCreate(void *, unsigned int)",
   cuEventRecord: "int cuEventRecord(uint64_t, uint64_t)",
   cuEventSynchronize: "int cuEventSynchronize(uint64_t)",
@@ -110,6 +127,9 @@ const signatures: Readonly<Record<keyof CudaLibrary, string>> = {
   cuGetErrorName: "int cuGetErrorName(int, void *)",
   cuGetErrorString: "int cuGetErrorString(int, void *)",
 };
+
+/** What a driver may lack that runs everything else. */
+const newer: ReadonlySet<string> = new Set(["cuTensorMapEncodeTiled"]);
 
 /** Memory outside the JavaScript heap, whose address may be handed to the driver and kept. */
 export interface NativeMemory {
@@ -134,7 +154,17 @@ export async function loadCuda(): Promise<Cuda> {
   const path = libraryPath();
   try {
     const loaded = koffi.load(path);
-    const entries = Object.entries(signatures).map(([name, signature]) => [name, loaded.func(signature)]);
+    const bind = (name: string, signature: string): unknown => {
+      try {
+        return loaded.func(signature);
+      } catch (error) {
+        if (!newer.has(name)) throw error;
+        return () => {
+          throw new DeviceError(`the driver at ${path} has no ${name}: it is older than CUDA 12`);
+        };
+      }
+    };
+    const entries = Object.entries(signatures).map(([name, signature]) => [name, bind(name, signature)]);
     // The record has exactly the members that `signatures`, keyed by CudaLibrary, lists.
     const library: CudaLibrary = Object.fromEntries(entries);
     return {

@@ -14,6 +14,7 @@ import type { Launch, Program } from "../plan/executor.ts";
 import type { CudaDriver } from "./driver.ts";
 import { cudaConstants } from "./driver.ts";
 import type { Handle, NativeMemory } from "./library.ts";
+import { encodeMaps } from "./tensor-maps.ts";
 
 export interface CudaKernel {
   readonly kernel: PlanKernel;
@@ -90,26 +91,46 @@ export class CudaProgram implements Program<Handle> {
     parameters.free();
   }
 
-  /** Writes every launch's parameters, and the addresses of them that cuLaunchKernel takes, into one piece of memory. */
+  /**
+   * Writes every launch's maps, its other parameters, and the addresses of all that cuLaunchKernel takes, into one
+   * piece of memory: a map is encoded once for the buffer and the extents that it is asked for.
+   */
   #prepare(launches: readonly Launch<Handle>[]): Prepared {
     const made = launches.map((launch) => {
       const kernel = this.#kernels[launch.kernel];
       if (kernel === undefined) throw new DeviceError(`the plan has no kernel ${launch.kernel}`);
-      return { ...kernel, grid: launch.grid, values: parameterBits(kernel.kernel, launch) };
+      return { ...kernel, launch, values: parameterBits(kernel.kernel, launch) };
     });
-    const count = made.reduce((sum, { values }) => sum + values.length, 0);
-    const memory = this.#driver.cuda.allocate(Math.max(16 * count, 16));
-    let at = 0;
-    const ready = made.map(({ kernel, fn, grid, values }): Ready => {
-      const parameters = memory.address + BigInt(8 * (count + at));
-      for (const bits of values) {
-        memory.view.setBigUint64(8 * at, bits, true);
-        memory.view.setBigUint64(8 * (count + at), memory.address + BigInt(8 * at), true);
-        at += 1;
-      }
-      return { kernel, fn, grid, parameters };
-    });
-    return { launches: ready, parameters: memory, graph: undefined };
+    const { bytes, align } = cudaConstants.tensorMap;
+    const maps = made.reduce((sum, { kernel }) => sum + kernel.maps.length, 0);
+    const values = made.reduce((sum, part) => sum + part.values.length, 0);
+    const memory = this.#driver.cuda.allocate(align + bytes * maps + 8 * (2 * values + maps));
+    try {
+      const first = -Number(memory.address % BigInt(align)) & (align - 1);
+      let [map, value, address] = [first, first + bytes * maps, first + bytes * maps + 8 * values];
+      const ready = made.map(({ kernel, fn, launch, values: own }): Ready => {
+        const parameters = memory.address + BigInt(address);
+        const point = (to: number): void => {
+          memory.view.setBigUint64(address, memory.address + BigInt(to), true);
+          address += 8;
+        };
+        for (const bits of own) {
+          memory.view.setBigUint64(value, bits, true);
+          point(value);
+          value += 8;
+        }
+        encodeMaps(this.#driver, kernel, launch, memory.address + BigInt(map));
+        for (const _ of kernel.maps) {
+          point(map);
+          map += bytes;
+        }
+        return { kernel, fn, grid: launch.grid, parameters };
+      });
+      return { launches: ready, parameters: memory, graph: undefined };
+    } catch (error) {
+      memory.free();
+      throw error;
+    }
   }
 
   #start({ kernel, fn, grid, parameters }: Ready): void {
@@ -183,8 +204,14 @@ export class CudaProgram implements Program<Handle> {
 /** All that the launches take; equal for launches that do the same. */
 function keyOf(launches: readonly Launch<Handle>[]): string {
   return launches
-    .map(({ kernel, buffers, grid, sizes }) =>
-      [kernel, ...grid, ...sizes, ...buffers.map(({ memory, offset }) => memory + BigInt(offset))].join(),
+    .map(({ kernel, buffers, grid, sizes, maps }) =>
+      [
+        kernel,
+        ...grid,
+        ...sizes,
+        ...maps.flat(),
+        ...buffers.map(({ memory, offset }) => memory + BigInt(offset)),
+      ].join(),
     )
     .join(";");
 }

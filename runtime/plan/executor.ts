@@ -26,6 +26,8 @@ export interface Launch<M> {
   readonly buffers: readonly Range<M>[];
   readonly grid: readonly [number, number, number];
   readonly sizes: readonly number[];
+  /** Extents of each of the kernel's tensor maps, slowest first. */
+  readonly maps: readonly (readonly number[])[];
 }
 
 /** The kernels of one loaded plan. */

@@ -15,7 +15,10 @@ export function checkTarget(
   artifact: Artifact,
   device: { readonly name: string; readonly targets: readonly string[] },
 ): void {
-  const { target, program } = artifact.plan;
+  const { target, program, kernels } = artifact.plan;
+  const mapped = kernels.find(({ maps }) => maps.length > 0);
+  if (mapped !== undefined && !target.startsWith("ptx:"))
+    throw new DeviceError(`the plan's kernel ${mapped.name} takes tensor maps, which ${target} has none of`);
   if (device.targets.includes(target)) return;
   throw new DeviceError(
     `${program} is compiled for ${target}, and the device ${device.name} takes ${device.targets.join(", ")}`,

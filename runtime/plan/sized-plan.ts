@@ -17,6 +17,8 @@ export interface SizedLaunch {
   readonly buffers: readonly number[];
   readonly grid: readonly [number, number, number];
   readonly sizes: readonly number[];
+  /** Extents of each of the kernel's tensor maps, slowest first. */
+  readonly maps: readonly (readonly number[])[];
 }
 
 export interface SizedPlan {
@@ -46,6 +48,7 @@ export function sizerOf(plan: Plan): (dims: Dims) => SizedPlan {
     buffers: launch.buffers,
     grid: [count(launch.grid[0]), count(launch.grid[1]), count(launch.grid[2])] as const,
     sizes: launch.sizes.map(parseSize),
+    maps: launch.maps.map((extents) => extents.map(count)),
   }));
   const outputs = plan.outputs.map((output) => output.shape.map(count));
   return (dims) =>
@@ -58,11 +61,12 @@ export function sizerOf(plan: Plan): (dims: Dims) => SizedPlan {
       ),
       temporaryBytes: temporaryBytes(dims),
       launches: launches
-        .map(({ kernel, buffers: ids, grid: [x, y, z], sizes }): SizedLaunch => ({
+        .map(({ kernel, buffers: ids, grid: [x, y, z], sizes, maps }): SizedLaunch => ({
           kernel,
           buffers: ids,
           grid: [x(dims), y(dims), z(dims)],
           sizes: sizes.map((size) => size(dims)),
+          maps: maps.map((extents) => extents.map((extent) => extent(dims))),
         }))
         .filter(({ grid }) => grid.every((blocks) => blocks > 0)),
       outputShapes: outputs.map((shape) => shape.map((extent) => extent(dims))),

@@ -12,6 +12,7 @@ import type { Backend, Launch, Program, Range } from "../plan/executor.ts";
 import { Executor } from "../plan/executor.ts";
 import { textOf } from "../plan/kernel-text.ts";
 import { MemoryPool } from "../plan/memory-pool.ts";
+import { tiledMap } from "../plan/tensor-maps.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
 import { loadModule, type Module } from "./compile/kernel.ts";
 import { createDevice, type Buffer, type Device as SimulatedDevice } from "./device.ts";
@@ -19,6 +20,7 @@ import { explore, renderReproducer, type Reproducer } from "./explore.ts";
 import { SimulateError } from "./finding.ts";
 import { launch as simulate, type KernelArg, type SimulateOptions } from "./launch.ts";
 import type { Report } from "./report.ts";
+import { encodeTensorMap, tensorMapTypes } from "./tensor-map.ts";
 
 export interface SimulatorOptions {
   /** How launches are simulated: the order of warps, the checks. */
@@ -147,6 +149,18 @@ function runKernel(
   const sizes = launch.sizes.map((value, k): KernelArg =>
     kernel.sizes[k]?.type === "i64" ? { kind: "i64", value: BigInt(value) } : { kind: "i32", value },
   );
+  const maps = kernel.maps.map((map, k): KernelArg => {
+    const range = launch.buffers[map.buffer];
+    const extents = launch.maps[k];
+    const placedAt = range === undefined ? undefined : placed.get(range.memory);
+    if (range === undefined || extents === undefined || placedAt === undefined)
+      throw new DeviceError(kernelMessage(kernel, `the map ${map.name} views no buffer`, undefined));
+    const { type, ...tiled } = tiledMap(kernel, map, extents, range.bytes);
+    const { address } = placedAt.buffer;
+    const name = tensorMapTypes[type];
+    if (name === undefined) throw new DeviceError(`there is no tensor map of type ${type}`);
+    return { kind: "bytes", bytes: encodeTensorMap({ ...tiled, type: name, address, fill: "zero" }) };
+  });
   const report = simulate(
     module,
     kernel.entry,
@@ -154,7 +168,7 @@ function runKernel(
       grid: launch.grid,
       block: [kernel.threads, 1, 1],
       sharedBytes: kernel.dynamicSharedBytes,
-      args: [...buffers, ...sizes],
+      args: [...buffers, ...sizes, ...maps],
       device,
     },
     options,

@@ -3,11 +3,12 @@
  * replay, errors. A C compiler is needed; where there is none the tests say so and fail.
  */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import koffi from "koffi";
 import { afterAll, describe, expect, test } from "vitest";
+import type { Artifact } from "../../compiler/plan/plan.ts";
 import type { DeviceTensor, HostTensor } from "../../runtime/index.ts";
 import { fromNumbers, openDevice, toNumbers } from "../../runtime/index.ts";
 import { deviceTests, rowsOf } from "./device-tests.ts";
@@ -32,6 +33,78 @@ const texts: KernelTexts = {
 };
 
 deviceTests("cuda", texts);
+
+/** The plan's first launch with a kernel that has two maps instead, which the fake driver does not run. */
+function mappedPlan(extents: readonly string[]): Artifact {
+  const f32 = "f32" as const;
+  const box = [8, 4, 1].slice(0, extents.length);
+  return scalePlan(
+    {
+      ...texts,
+      affine:
+        ".visible .entry boxes(.param .u64 x, .param .u64 y, .param .u32 n, .param .align 64 .b8 a[128], .param .align 64 .b8 b[128])\n",
+    },
+    (plan) => ({
+      ...plan,
+      launches: plan.launches.map((launch, k) =>
+        k === 0 ? { ...launch, maps: [extents, ["4 * N"]] } : launch,
+      ),
+      kernels: plan.kernels.map((kernel, k) =>
+        k > 0
+          ? kernel
+          : {
+              ...kernel,
+              name: "boxes",
+              entry: "boxes",
+              maps: [
+                { name: "tiles", buffer: 0, dtype: f32, box, swizzle: 64 },
+                { name: "rows", buffer: 1, dtype: f32, box: [16], swizzle: 0 },
+              ],
+            },
+      ),
+    }),
+  );
+}
+
+interface LoggedMap {
+  readonly type: number;
+  readonly rank: number;
+  readonly swizzle: number;
+  readonly address: bigint;
+  readonly dims: readonly bigint[];
+  readonly strides: readonly bigint[];
+  readonly box: readonly number[];
+}
+
+/** A line of the fake driver's log: 8-byte parameters as pointers, those of 128 bytes as maps in its own layout. */
+function launchOfLog(line: string): {
+  readonly name: string;
+  readonly pointers: readonly bigint[];
+  readonly maps: readonly LoggedMap[];
+} {
+  const { name, parameters }: { readonly name: string; readonly parameters: readonly string[] } =
+    JSON.parse(line);
+  const views = parameters.map((hex) => new DataView(Uint8Array.from(Buffer.from(hex, "hex")).buffer));
+  const map = (view: DataView): LoggedMap => {
+    const rank = view.getUint8(1);
+    const list = <T>(count: number, read: (k: number) => T): readonly T[] =>
+      Array.from({ length: count }, (_, k) => read(k));
+    return {
+      type: view.getUint8(0),
+      rank,
+      swizzle: view.getUint8(2),
+      address: view.getBigUint64(8, true),
+      dims: list(rank, (k) => view.getBigUint64(16 + 8 * k, true)),
+      strides: list(rank - 1, (k) => view.getBigUint64(56 + 8 * k, true)),
+      box: list(rank, (k) => view.getUint32(88 + 4 * k, true)),
+    };
+  };
+  return {
+    name,
+    pointers: views.filter((view) => view.byteLength === 8).map((view) => view.getBigUint64(0, true)),
+    maps: views.filter((view) => view.byteLength === 128).map(map),
+  };
+}
 
 describe("cuda", () => {
   const plain = { keep: false, time: false };
@@ -149,6 +222,41 @@ describe("cuda", () => {
     const loaded = await device.load(huge);
     await expect(loaded.run(rowsOf(4), plain)).rejects.toThrow(
       "kernel affine (scale.dsl:7:3), affine.ptx: cuLaunchKernel, grid 4000000 x 1 x 1, 64 threads, 0 dynamic shared bytes: CUDA_ERROR_INVALID_VALUE",
+    );
+    await device.close();
+  });
+
+  test("tensor maps are encoded from the buffer and the run's extents, and handed over by value", async () => {
+    const log = join(folder, "maps.log");
+    process.env["FAKE_CUDA_LOG"] = log;
+    const device = await openDevice("cuda");
+    const plan = await device.load(mappedPlan(["N", "4"]));
+    for (const rows of [40, 40, 40, 42]) await plan.run(rowsOf(rows), plain);
+    delete process.env["FAKE_CUDA_LOG"];
+    const runs = readFileSync(log, "utf8").trim().split("\n").map(launchOfLog);
+    expect(runs.map(({ name }) => name)).toEqual(Array.from({ length: 4 }, () => ["boxes", "double"]).flat());
+    for (const [k, { pointers, maps }] of runs.filter(({ name }) => name === "boxes").entries()) {
+      const rows = k === 3 ? 42n : 40n;
+      // The driver counts dims from the fastest; FLOAT32 is 7, the swizzle of 64 bytes 2.
+      expect(maps).toEqual([
+        { type: 7, rank: 2, swizzle: 2, address: pointers[0], dims: [4n, rows], strides: [16n], box: [4, 8] },
+        { type: 7, rank: 1, swizzle: 0, address: pointers[1], dims: [4n * rows], strides: [], box: [16] },
+      ]);
+    }
+    await device.close();
+  });
+
+  test("a map that the driver refuses: its words, the kernel, and what is wrong", async () => {
+    const device = await openDevice("cuda");
+    const odd = await device.load(mappedPlan(["N", "2", "2"]));
+    await expect(odd.run(rowsOf(40), plain)).rejects.toThrow(
+      "kernel boxes (scale.dsl:7:3), affine.ptx: cuTensorMapEncodeTiled, tiles: f32[40, 2, 2] in boxes of 8 x 4 x 1, swizzle 64: " +
+        "CUDA_ERROR_INVALID_VALUE: invalid argument; the stride of dim 2 is 8 bytes, and a multiple of 16 below 2^40 is needed; " +
+        "a row of its box has 4 bytes, no multiple of 16",
+    );
+    const long = await device.load(mappedPlan(["N", "8"]));
+    await expect(long.run(rowsOf(40), plain)).rejects.toThrow(
+      "the map tiles: f32[40, 8] in boxes of 8 x 4, swizzle 64 has 1280 bytes, and its buffer 640",
     );
     await device.close();
   });
