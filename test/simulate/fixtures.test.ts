@@ -5,12 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { loadModule, type Module } from "../../runtime/simulate/index.ts";
-import {
-  accumulateBound,
-  floatFractionBits,
-  hopperFractionBits,
-} from "../../runtime/simulate/numeric/accumulate.ts";
-import { bf16ToNumber, e4m3ToNumber, f16ToNumber } from "../../runtime/simulate/numeric/formats.ts";
+import { bf16ToNumber, f16ToNumber } from "../../runtime/simulate/numeric/formats.ts";
 import { encodeFixtures, fixtureCases, type FixtureCase } from "./fixture-cases.ts";
 import { runSample, type Sample } from "./harness.ts";
 
@@ -87,37 +82,7 @@ function near(c: FixtureCase, ours: bigint, theirs: bigint, input: bigint): bool
   });
 }
 
-/** Random products: |ours - theirs| within both sides' distance from the true sum. */
-function accumulated(c: FixtureCase, ours: Uint8Array, theirs: Uint8Array): string[] {
-  const [, type] = /^random-(\w+)-/.exec(c.name)!;
-  const decode = { bf16: bf16ToNumber, f16: f16ToNumber, e4m3: e4m3ToNumber }[
-    type as "bf16" | "f16" | "e4m3"
-  ];
-  const inputs = c.args
-    .filter((arg) => arg.in !== undefined)
-    .map((arg) => Array.from(arg.in as Uint16Array, decode));
-  const k = inputs[0]!.length / 64;
-  const [x, y] = [new Float32Array(ours.slice().buffer), new Float32Array(theirs.slice().buffer)];
-  const step = type === "e4m3" ? 32 : 16;
-  const wrong: string[] = [];
-  x.forEach((value, at) => {
-    let magnitude = 0;
-    for (let p = 0; p < k; p++)
-      magnitude += Math.abs(inputs[0]![Math.floor(at / 64) * k + p]! * inputs[1]![(at % 64) * k + p]!);
-    const bound = accumulateBound(
-      type === "e4m3" ? hopperFractionBits : floatFractionBits,
-      k,
-      step,
-      magnitude,
-    );
-    if (!(Math.abs(value - y[at]!) <= bound))
-      wrong.push(`element ${at}: ${value} against ${y[at]!}, bound ${bound}`);
-  });
-  return wrong;
-}
-
 function differences(c: FixtureCase, ours: readonly Uint8Array[], theirs: readonly Uint8Array[]): string[] {
-  if (c.compare === "accumulate") return accumulated(c, ours[0]!, theirs[0]!);
   const input = c.args.find((arg) => arg.in !== undefined)?.in;
   return ours.flatMap((bytes, o) => {
     if (c.module !== "instructions")

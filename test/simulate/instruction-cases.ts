@@ -237,16 +237,38 @@ function makeCase(
 /** Rows that are about addresses, which differ from machine to machine. */
 const aboutAddresses = /^(cvta|isspacep|mapa|getctarank)/;
 
+/** Each rounding of each source: what is rounded depends on both. */
+function roundingsOf(parts: readonly Part[]): (string | undefined)[][] {
+  const [to, rounding, from] = ["to", "rnd", "from"].map((name) =>
+    parts.findIndex((part) => part.name === name),
+  );
+  if (to === undefined || rounding === undefined || from === undefined) return [];
+  const of = (k: number): readonly string[] => parts[k]?.alternatives ?? [];
+  return of(to).flatMap((result) =>
+    of(rounding).flatMap((mode) =>
+      of(from).map((source) => {
+        const picked = parts.map((part) => (part.optional ? undefined : part.alternatives[0]));
+        [picked[to], picked[rounding], picked[from]] = [result, mode, source];
+        return picked;
+      }),
+    ),
+  );
+}
+
 export function instructionCases(): InstructionCase[] {
   const cases = new Map<string, InstructionCase>();
   let seed = 1;
-  for (const row of rows) {
-    if (!("is" in row) || aboutAddresses.test(row.pattern)) continue;
-    const parts = partsOf(row.pattern);
-    for (const picked of choicesOf(parts)) {
-      const made = makeCase(row, parts, picked, seed++);
-      if (made !== undefined && !cases.has(made.name)) cases.set(made.name, made);
+  const add = (choose: (parts: readonly Part[]) => (string | undefined)[][]): void => {
+    for (const row of rows) {
+      if (!("is" in row) || aboutAddresses.test(row.pattern)) continue;
+      const parts = partsOf(row.pattern);
+      for (const picked of choose(parts)) {
+        const made = makeCase(row, parts, picked, seed++);
+        if (made !== undefined && !cases.has(made.name)) cases.set(made.name, made);
+      }
     }
-  }
+  };
+  add(choicesOf);
+  add(roundingsOf);
   return [...cases.values()];
 }

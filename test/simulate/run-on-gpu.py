@@ -2,13 +2,20 @@
 """Runs the cases of a fixture set on the GPU of this host and writes what they gave.
 
     python3 test/simulate/run-on-gpu.py cases.json h200.json
+    python3 test/simulate/run-on-gpu.py emitted-cases.json.gz emitted-answers.json.gz
+
+Cases are kernels each by itself, or chains: launches one after the other on the same memory. A launch of a chain whose
+text has approximate instructions runs twice, the second time with the text that logs their results; both runs must
+leave the same bytes.
 
 Needs the CUDA driver (libcuda.so.1) alone: no toolkit, no Python package. The driver assembles the PTX.
 """
 import base64
 import ctypes as C
+import gzip
 import json
 import sys
+import zlib
 
 cu = C.CDLL("libcuda.so.1")
 
@@ -113,18 +120,89 @@ def run(case, module):
     return outputs
 
 
-def main():
-    with open(sys.argv[1]) as file:
-        fixtures = json.load(file)
-    ok(cu.cuInit(0), "cuInit")
-    device, context = C.c_int(), C.c_void_p()
-    ok(cu.cuDeviceGet(C.byref(device), 0), "cuDeviceGet")
-    ok(cu.cuDevicePrimaryCtxRetain(C.byref(context), device), "cuDevicePrimaryCtxRetain")
-    ok(cu.cuCtxSetCurrent(context), "cuCtxSetCurrent")
-    name = C.create_string_buffer(256)
-    ok(cu.cuDeviceGetName(name, 256, device), "cuDeviceGetName")
-    driver = C.c_int()
-    ok(cu.cuDriverGetVersion(C.byref(driver)), "cuDriverGetVersion")
+def upload(data):
+    address = alloc(len(data))
+    ok(cu.cuMemcpyHtoD_v2(C.c_uint64(address), data, C.c_size_t(len(data))), "cuMemcpyHtoD")
+    return address
+
+
+def download(address, size):
+    data = C.create_string_buffer(max(size, 1))
+    ok(cu.cuMemcpyDtoH_v2(data, C.c_uint64(address), C.c_size_t(size)), "cuMemcpyDtoH")
+    return data.raw[:size]
+
+
+def launch_one(module, launch, addresses, log):
+    """One launch of a chain; `log` is the address of one more argument, or None."""
+    function = C.c_void_p()
+    ok(cu.cuModuleGetFunction(C.byref(function), module, launch["entry"].encode()), "cuModuleGetFunction")
+    if launch["dynamicShared"] > 48 * 1024:
+        ok(cu.cuFuncSetAttribute(function, C.c_int(8), C.c_int(launch["dynamicShared"])), "cuFuncSetAttribute")
+    values = [C.c_uint64(addresses[k]) for k in launch["buffers"]]
+    values += [C.c_int64(size["value"]) if size["type"] == "i64" else C.c_int32(size["value"]) for size in launch["sizes"]]
+    values += [] if log is None else [C.c_uint64(log)]
+    params = (C.c_void_p * max(1, len(values)))(*[C.addressof(value) for value in values])
+    config = Config((C.c_uint * 3)(*launch["grid"]), (C.c_uint * 3)(launch["threads"], 1, 1), launch["dynamicShared"], None, None, 0)
+    ok(cu.cuLaunchKernelEx(C.byref(config), function, params, None), "cuLaunchKernelEx")
+    ok(cu.cuCtxSynchronize(), f"run {launch['entry']}")
+
+
+def pack(data):
+    return base64.b64encode(zlib.compress(data, 9)).decode()
+
+
+def run_chain(chain, module_of):
+    sizes = [buffer["bytes"] for buffer in chain["buffers"]]
+    addresses = []
+    for buffer in chain["buffers"]:
+        data = base64.b64decode(buffer.get("input", ""))
+        addresses.append(upload(data + b"\xff" * (buffer["bytes"] - len(data))))
+    answers = []
+    for launch in chain["launches"]:
+        answer = {}
+        written = launch["written"]
+        before = {k: download(addresses[k], sizes[k]) for k in written} if launch["slots"] > 0 else {}
+        launch_one(module_of(launch["text"], False), launch, addresses, None)
+        outputs = [download(addresses[k], sizes[k]) for k in written]
+        if launch["slots"] > 0:
+            x, y, z = launch["grid"]
+            size = 4 * launch["slots"] * launch["threads"] * x * y * z
+            log = upload(b"\xff" * size)
+            for k, data in before.items():
+                ok(cu.cuMemcpyHtoD_v2(C.c_uint64(addresses[k]), data, C.c_size_t(len(data))), "cuMemcpyHtoD")
+            launch_one(module_of(launch["text"], True), launch, addresses, log)
+            if [download(addresses[k], sizes[k]) for k in written] != outputs:
+                raise RuntimeError(f"{launch['entry']}: the text that logs does not give the same bytes")
+            answer["log"] = pack(download(log, size))
+            ok(cu.cuMemFree_v2(C.c_uint64(log)), "cuMemFree")
+        answer["outputs"] = [pack(data) for data in outputs]
+        answers.append(answer)
+    for address in addresses:
+        ok(cu.cuMemFree_v2(C.c_uint64(address)), "cuMemFree")
+    return answers
+
+
+def run_chains(cases):
+    modules, results, refused = {}, {}, {}
+
+    def module_of(text, logs):
+        key = (text, logs)
+        if key not in modules:
+            modules[key] = load(cases["recording"][str(text)] if logs else cases["texts"][text])
+        return modules[key]
+
+    for chain in cases["chains"]:
+        try:
+            results[chain["name"]] = run_chain(chain, module_of)
+        except RuntimeError as error:
+            print(f"{chain['name']}: {error}", flush=True)
+            refused[chain["name"]] = str(error)
+            if "_ILLEGAL_" in str(error) or "MISALIGNED" in str(error) or "LAUNCH_FAILED" in str(error):
+                break
+    return results, refused, len(cases["chains"])
+
+
+def run_cases(fixtures):
     modules, results, refused = {}, {}, {}
     for text in fixtures["modules"]:
         try:
@@ -142,9 +220,29 @@ def main():
                 refused[case["name"]] = str(error)
                 if "_ILLEGAL_" in str(error) or "MISALIGNED" in str(error) or "LAUNCH_FAILED" in str(error):
                     break
-    with open(sys.argv[2], "w") as file:
+    return results, refused, len(fixtures["cases"])
+
+
+def opened(path, mode):
+    return gzip.open(path, mode + "t") if path.endswith(".gz") else open(path, mode)
+
+
+def main():
+    with opened(sys.argv[1], "r") as file:
+        fixtures = json.load(file)
+    ok(cu.cuInit(0), "cuInit")
+    device, context = C.c_int(), C.c_void_p()
+    ok(cu.cuDeviceGet(C.byref(device), 0), "cuDeviceGet")
+    ok(cu.cuDevicePrimaryCtxRetain(C.byref(context), device), "cuDevicePrimaryCtxRetain")
+    ok(cu.cuCtxSetCurrent(context), "cuCtxSetCurrent")
+    name = C.create_string_buffer(256)
+    ok(cu.cuDeviceGetName(name, 256, device), "cuDeviceGetName")
+    driver = C.c_int()
+    ok(cu.cuDriverGetVersion(C.byref(driver)), "cuDriverGetVersion")
+    results, refused, count = (run_chains if "chains" in fixtures else run_cases)(fixtures)
+    with opened(sys.argv[2], "w") as file:
         json.dump({"device": name.value.decode(), "driver": driver.value, "outputs": results, "refused": refused}, file)
-    print(f"{name.value.decode()}: {len(results)} of {len(fixtures['cases'])} cases ran, {len(refused)} refused")
+    print(f"{name.value.decode()}: {len(results)} of {count} cases ran, {len(refused)} refused")
 
 
 main()

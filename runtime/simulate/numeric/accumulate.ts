@@ -1,91 +1,95 @@
 /**
  * How tensor cores add the products of one instruction to an accumulator.
  *
- * "exact": the sum of all products and the accumulator, rounded once to f32.
+ * As Hopper does: products and accumulator are aligned to the largest of their exponents, where a product's exponent
+ * is the sum of its factors'. Each keeps some bits below the point of that exponent; what falls off is dropped, not
+ * rounded. The sum is then cut to the bits of the result. How many products are aligned together, and how many bits
+ * are kept, differ by type; the numbers are those that give an H200's results bit for bit (test/simulate/fixtures).
  *
- * "hopper", for 8-bit floats: products and accumulator are aligned to the largest exponent among them, and each
- * keeps 13 bits below its point; what falls off is dropped, not rounded. The sum has about 14 bits (DeepSeek-V3
- * report, 3.3.2: "FP22", 1 + 8 + 13 bits, 32 products at a time), which is why FP8 matrix products are promoted to
- * f32 registers every 128 elements of k.
+ * For 8-bit floats of wgmma 13 bits stay, in the accumulator too ("FP22", 1 + 8 + 13 bits; DeepSeek-V3 report, 3.3.2),
+ * which is why such products are promoted to f32 registers every 128 elements of k. "exact" is the sum of all
+ * products and the accumulator rounded once, to show what that costs.
  */
 import { exponentOf } from "./formats.ts";
 
-/** Bits below the point that survive the alignment. */
-export const hopperFractionBits = 13;
-/** Products that are aligned together. */
-export const hopperGroup = 32;
+export interface Alignment {
+  /** Products that are aligned together. */
+  readonly group: number;
+  /** Bits below the point that survive the alignment. */
+  readonly fractionBits: number;
+  /** Bits below the point of the sum; all of them where the result is rounded by its own format. */
+  readonly resultBits: number;
+}
 
-const terms = new Float64Array(hopperGroup + 1);
+/** f16 and bf16; tf32 has half as many products in as many bytes. */
+export const aligned16: Alignment = { group: 16, fractionBits: 25, resultBits: 23 };
+export const aligned32: Alignment = { group: 8, fractionBits: 25, resultBits: 23 };
+/** e4m3 and e5m2 of wgmma. */
+export const aligned8: Alignment = { group: 32, fractionBits: 13, resultBits: 13 };
 
-/** sum over p of a[i + p] * b[j + p] plus c, in the order and with the loss that the hardware has. */
-export function hopperDot(
-  a: Float64Array,
+/** A row-major operand, each row k elements long, with what the alignment asks of it. */
+export interface Factors {
+  readonly values: Float64Array;
+  /** floor(log2 |x|); far below any for a zero, above all for what is not finite. */
+  readonly exponents: Int32Array;
+}
+
+const ofZero = -100_000;
+const notFinite = 100_000;
+
+export function makeFactors(count: number): Factors {
+  return { values: new Float64Array(count), exponents: new Int32Array(count) };
+}
+
+/** To be called when the first `count` values have changed. */
+export function findExponents({ values, exponents }: Factors, count: number): void {
+  for (let i = 0; i < count; i++) {
+    const x = values[i]!;
+    exponents[i] = x === 0 ? ofZero : Number.isFinite(x) ? exponentOf(x) : notFinite;
+  }
+}
+
+/** Adds the products of row `i` of `a` and row `j` of `b`, counted in elements, to `c`. */
+export type Dot = (a: Factors, i: number, b: Factors, j: number, k: number, c: number) => number;
+
+export function alignedDot({ group, fractionBits, resultBits }: Alignment): Dot {
+  return (a, i, b, j, k, c) => {
+    let sum = c;
+    for (let start = 0; start < k; start += group)
+      sum = addGroup(a, i + start, b, j + start, Math.min(group, k - start), sum, fractionBits, resultBits);
+    return sum;
+  };
+}
+
+function addGroup(
+  a: Factors,
   i: number,
-  b: Float64Array,
+  b: Factors,
   j: number,
   k: number,
   c: number,
+  fractionBits: number,
+  resultBits: number,
 ): number {
-  let sum = c;
-  for (let start = 0; start < k; start += hopperGroup)
-    sum = group(a, i + start, b, j + start, Math.min(hopperGroup, k - start), sum);
-  return sum;
-}
-
-function group(a: Float64Array, i: number, b: Float64Array, j: number, k: number, c: number): number {
-  let most = -1e9;
+  let most = c === 0 ? ofZero : Number.isFinite(c) ? exponentOf(c) : notFinite;
   for (let p = 0; p < k; p++) {
-    const x = a[i + p]! * b[j + p]!;
-    terms[p] = x;
-    if (x !== 0) most = Math.max(most, exponentOf(x));
+    const exponent = a.exponents[i + p]! + b.exponents[j + p]!;
+    if (exponent > most) most = exponent;
   }
-  terms[k] = c;
-  if (c !== 0 && Number.isFinite(c)) most = Math.max(most, exponentOf(c));
-  let sum = 0;
-  const unit = 2 ** (most - hopperFractionBits);
-  for (let p = 0; p <= k; p++) {
-    const x = terms[p]!;
-    if (!Number.isFinite(x)) return plain(k);
-    sum += Math.trunc(x / unit);
-  }
-  return most === -1e9 ? 0 : truncated(sum * unit);
-}
-
-/** Infinities and NaN go the plain way. */
-function plain(k: number): number {
-  let sum = 0;
-  for (let p = 0; p <= k; p++) sum += terms[p]!;
-  return sum;
-}
-
-/** The accumulator itself has 13 bits below its point. */
-function truncated(x: number): number {
-  if (x === 0) return 0;
-  const unit = 2 ** (exponentOf(x) - hopperFractionBits);
+  if (most > 10_000) return exactDot(a, i, b, j, k, c);
+  if (most < -10_000) return 0;
+  const scale = 2 ** (fractionBits - most);
+  let sum = Math.trunc(c * scale);
+  for (let p = 0; p < k; p++) sum += Math.trunc(a.values[i + p]! * b.values[j + p]! * scale);
+  const x = sum / scale;
+  if (x === 0 || resultBits === Infinity) return x;
+  const unit = 2 ** (exponentOf(x) - resultBits);
   return Math.trunc(x / unit) * unit;
 }
 
-export function exactDot(
-  a: Float64Array,
-  i: number,
-  b: Float64Array,
-  j: number,
-  k: number,
-  c: number,
-): number {
+/** Exact as far as f64 reaches; infinities and NaN go this way too. */
+export const exactDot: Dot = (a, i, b, j, k, c) => {
   let sum = c;
-  for (let p = 0; p < k; p++) sum += a[i + p]! * b[j + p]!;
+  for (let p = 0; p < k; p++) sum += a.values[i + p]! * b.values[j + p]!;
   return sum;
-}
-
-/** Bits below the point that 16-bit products keep when they are aligned, at the least: those of an f32. */
-export const floatFractionBits = 23;
-
-/**
- * How far the hardware's result may lie from the true sum, for `k` products added `step` at a time whose absolute
- * values sum to `magnitude` (the accumulator's included). Each group drops less than one unit a term, and one more
- * when the accumulator is cut; a unit is 2^-fractionBits of the largest term, which is at most the magnitude.
- */
-export function accumulateBound(fractionBits: number, k: number, step: number, magnitude: number): number {
-  return Math.ceil(k / step) * (step + 2) * magnitude * 2 ** -fractionBits;
-}
+};

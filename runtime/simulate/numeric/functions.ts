@@ -143,6 +143,22 @@ export function fromInteger64(a: bigint): number {
   return a < 0n ? -value : value;
 }
 
+const wide = new Float64Array(1);
+const wideBits = new BigInt64Array(wide.buffer);
+
+/** A 64-bit integer to f64. */
+export function integer64ToF64(a: bigint, mode: "rn" | "rz" | "rm" | "rp"): number {
+  const nearest = Number(a);
+  const rest = a - BigInt(nearest);
+  if (rest === 0n || mode === "rn") return nearest;
+  const up = mode === "rp" || (mode === "rz" && a < 0n);
+  if (up === rest < 0n) return nearest;
+  // The neighbour on the other side of a: its bits count away from zero.
+  wide[0] = nearest;
+  wideBits[0] = wideBits[0]! + (up === nearest > 0 ? 1n : -1n);
+  return wide[0]!;
+}
+
 export function f32BitsOf(x: number): number {
   scratch[0] = x;
   return bits[0]!;

@@ -38,7 +38,8 @@ function floatToInteger(x: Choices): string {
 }
 
 function integerToFloat(x: Choices): string {
-  const value = isWide(x["from"]!) ? (x["to"] === "f64" ? "Number(a)" : "H.fromInteger64(a)") : "a";
+  const wide = x["to"] === "f64" ? `H.integer64ToF64(a, ${rounding(x)})` : "H.fromInteger64(a)";
+  const value = isWide(x["from"]!) ? wide : "a";
   const rounded = x["to"] === "f32" ? `H.roundF32(${value}, ${rounding(x)})` : value;
   return x["sat"] === undefined ? rounded : `H.saturate(${rounded})`;
 }

@@ -8,6 +8,15 @@ import { countAccess } from "../machine/counts.ts";
 import { wasWrite } from "../machine/journal.ts";
 import type { Warp } from "../machine/warp.ts";
 import {
+  aligned16,
+  aligned32,
+  alignedDot,
+  exactDot,
+  findExponents,
+  makeFactors,
+  type Dot,
+} from "../numeric/accumulate.ts";
+import {
   bf16ToNumber,
   e4m3ToNumber,
   e5m2ToNumber,
@@ -112,8 +121,15 @@ function writeAccumulator(
   else w.U[at] = 0x7fffffff;
 }
 
-const a = new Float64Array(16 * 64);
-const b = new Float64Array(16 * 64);
+const a = makeFactors(16 * 64);
+const b = makeFactors(16 * 64);
+
+/** 8-bit floats are widened to f16 first (sm_90 has no such instruction for a warp); integers are exact. */
+function dotOf(from: string, to: string): Dot {
+  if (to === "s32") return exactDot;
+  const alignment = from === "tf32" ? aligned32 : aligned16;
+  return alignedDot(to === "f16" ? { ...alignment, resultBits: Infinity } : alignment);
+}
 
 function bindMma(site: Site): Step {
   const { shape, at, bt, dt, ct, satfinite } = site.choices;
@@ -138,17 +154,21 @@ function bindMma(site: Site): Step {
   expect("c", C, ct === "f16" ? results / 2 : results);
   expect("d", D, dt === "f16" ? results / 2 : results);
   const clamp = satfinite !== undefined;
+  const dot = dotOf(at!, dt!);
   return (w, mask) => {
     checkAligned(w, mask, site);
-    gather(w, A, aType, m, k, a);
-    gather(w, B, bType, n, k, b);
+    gather(w, A, aType, m, k, a.values);
+    gather(w, B, bType, n, k, b.values);
+    if (dot !== exactDot) {
+      findExponents(a, m * k);
+      findExponents(b, n * k);
+    }
     const sums = new Float64Array(32 * results);
     for (let lane = 0; lane < 32; lane++) {
       for (let i = 0; i < results; i++) {
         const row = (lane >> 2) + 8 * (i >> 1);
         const column = (lane & 3) * 2 + (i & 1);
-        let sum = readAccumulator(w, C, ct!, i, lane);
-        for (let p = 0; p < k; p++) sum += a[row * k + p]! * b[column * k + p]!;
+        const sum = dot(a, row * k, b, column * k, k, readAccumulator(w, C, ct!, i, lane));
         sums[lane * results + i] = clamp ? Math.max(-2147483648, Math.min(2147483647, sum)) : sum;
       }
     }
@@ -172,16 +192,17 @@ function bindMma64(site: Site): Step {
     for (let lane = 0; lane < 32; lane++) {
       A.forEach(
         (base, r) =>
-          (a[((lane >> 2) + 8 * (r % halves)) * k + (lane & 3) + 4 * Math.floor(r / halves)] =
+          (a.values[((lane >> 2) + 8 * (r % halves)) * k + (lane & 3) + 4 * Math.floor(r / halves)] =
             w.D[base + lane]!),
       );
-      B.forEach((base, r) => (b[(lane >> 2) * k + (lane & 3) + 4 * r] = w.D[base + lane]!));
+      B.forEach((base, r) => (b.values[(lane >> 2) * k + (lane & 3) + 4 * r] = w.D[base + lane]!));
     }
     for (let lane = 0; lane < 32; lane++) {
       C.forEach((base, i) => {
         let sum = w.D[base + lane]!;
         for (let p = 0; p < k; p++)
-          sum += a[((lane >> 2) + 8 * (i >> 1)) * k + p]! * b[((lane & 3) * 2 + (i & 1)) * k + p]!;
+          sum +=
+            a.values[((lane >> 2) + 8 * (i >> 1)) * k + p]! * b.values[((lane & 3) * 2 + (i & 1)) * k + p]!;
         w.D[D[i]! + lane] = sum;
       });
     }

@@ -26,7 +26,16 @@ import {
 import { checkHazards, wgmmaRegisters } from "../machine/wgmma-registers.ts";
 import type { Warp } from "../machine/warp.ts";
 import { popc32 } from "../numeric/bits.ts";
-import { exactDot, hopperDot } from "../numeric/accumulate.ts";
+import {
+  aligned16,
+  aligned32,
+  aligned8,
+  alignedDot,
+  exactDot,
+  findExponents,
+  makeFactors,
+  type Dot,
+} from "../numeric/accumulate.ts";
 import { f16ToNumber, numberToF16 } from "../numeric/formats.ts";
 import { checkAligned } from "./barrier.ts";
 import { elementTypes } from "./matrix.ts";
@@ -47,6 +56,8 @@ interface Plan {
   readonly bits: boolean;
   readonly decodeA: (bits: number) => number;
   readonly decodeB: (bits: number) => number;
+  /** How products are added; undefined where every sum is exact. */
+  readonly aligned: Dot | undefined;
 }
 
 const bases = (value: Value | undefined): number[] => registersOf(value).map((register) => register.base);
@@ -62,6 +73,13 @@ function constantAt(site: Site, i: number): number {
 }
 
 const single = (x: number): number => x;
+
+/** Results of f16 are rounded by their format from all the bits that the alignment left. */
+function alignmentOf(bytes: number, result: string): Dot | undefined {
+  if (result === "s32") return undefined;
+  const alignment = bytes === 1 ? aligned8 : bytes === 2 ? aligned16 : aligned32;
+  return alignedDot(result === "f16" ? { ...alignment, resultBits: Infinity } : alignment);
+}
 
 function makePlan(site: Site): Plan {
   const { n, k, dt, at, bt, satfinite, op } = site.choices;
@@ -112,6 +130,7 @@ function makePlan(site: Site): Plan {
     bits,
     decodeA: typeA.decode,
     decodeB: typeB.decode,
+    aligned: bits ? undefined : alignmentOf(typeA.bits / 8, dt!),
   };
 }
 
@@ -152,31 +171,34 @@ function setAccumulator(
   else w.U[D[i]! + lane] = 0x7fffffff;
 }
 
-const a = new Float64Array(16 * 32);
-const b = new Float64Array(256 * 32);
-
-type Dot = (x: Float64Array, i: number, y: Float64Array, j: number, k: number, c: number) => number;
+const a = makeFactors(16 * 32);
+const b = makeFactors(256 * 32);
 
 const bitDot: Dot = (x, i, y, j, k, c) => {
   let sum = c;
-  for (let p = 0; p < k; p++) sum += popc32((x[i + p]! & y[j + p]!) >>> 0);
+  for (let p = 0; p < k; p++) sum += popc32((x.values[i + p]! & y.values[j + p]!) >>> 0);
   return sum;
 };
+
+function dotOf(w: Warp, { bits, aligned, aShape }: Plan): Dot {
+  if (bits) return bitDot;
+  const exact = aShape.bytes === 1 && w.machine.options.fp8Accumulate === "exact";
+  return aligned === undefined || exact ? exactDot : aligned;
+}
 
 /** Rows 16 q to 16 q + 15 of the product, where q is the warp's place in its warpgroup. */
 function multiply(w: Warp, plan: Plan, da: Descriptor | undefined, db: Descriptor, scaleD: boolean): void {
   const { n, k, signA, signB } = plan;
   const quarter = 16 * (w.index & 3);
-  if (da === undefined) fragmentA(w, plan, a);
-  else readOperand(w.block.shared, da, plan.aShape, quarter, 16, plan.decodeA, a);
-  readOperand(w.block.shared, db, plan.bShape, 0, n, plan.decodeB, b);
-  if (signA * signB < 0) for (let i = 0; i < 16 * k; i++) a[i] = -a[i]!;
-  const eight = plan.aShape.bytes === 1 && plan.result !== "s32";
-  const dot: Dot = plan.bits
-    ? bitDot
-    : eight && w.machine.options.fp8Accumulate === "hopper"
-      ? hopperDot
-      : exactDot;
+  if (da === undefined) fragmentA(w, plan, a.values);
+  else readOperand(w.block.shared, da, plan.aShape, quarter, 16, plan.decodeA, a.values);
+  readOperand(w.block.shared, db, plan.bShape, 0, n, plan.decodeB, b.values);
+  if (signA * signB < 0) for (let i = 0; i < 16 * k; i++) a.values[i] = -a.values[i]!;
+  const dot = dotOf(w, plan);
+  if (dot === plan.aligned) {
+    findExponents(a, 16 * k);
+    findExponents(b, n * k);
+  }
   for (let lane = 0; lane < 32; lane++) {
     for (let i = 0; i < n / 2; i++) {
       const row = (lane >> 2) + 8 * ((i >> 1) & 1);
