@@ -1,0 +1,71 @@
+// What the benchmarks run: a program, its sizes, and the group whose PyTorch script times the same work beside it.
+
+/** M, N, K of products that models do, at 4,096 tokens and at 128, and one large cube. */
+const products = [
+  [8192, 8192, 8192],
+  [4096, 2112, 7168],
+  [4096, 24576, 1536],
+  [4096, 32768, 512],
+  [4096, 7168, 16384],
+  [4096, 4096, 7168],
+  [4096, 7168, 2048],
+  [128, 7168, 16384],
+  [128, 4096, 7168],
+];
+
+/** Sizes that no tile divides; where K or N is no multiple of 8, rows are not aligned to 16 bytes. */
+const oddRows = [1, 17, 333, 1000];
+const oddWeights = [
+  [1000, 1000],
+  [4104, 4104],
+  [7167, 7167],
+  [4104, 7167],
+  [7167, 4104],
+];
+
+/** B, H, S, D, Dv. */
+const heads = [
+  [2, 128, 4096, 128, 128],
+  [4, 16, 8192, 128, 128],
+  [1, 128, 4096, 192, 128],
+];
+
+const gemm = (group, entry, [M, N, K]) => ({
+  group,
+  name: `${entry}-${M}x${N}x${K}`,
+  program: "gemm.dsl",
+  entry,
+  dims: { M, N, K },
+});
+const attention = (group, entry, [B, H, S, D, Dv]) => ({
+  group,
+  name: `${entry}-${B}x${H}x${S}x${D}x${Dv}`,
+  program: "attention.dsl",
+  entry,
+  dims: { B, H, S, T: S, D, Dv },
+});
+const rows = (entry, N, D) => ({
+  group: "rowwise",
+  name: `${entry}-${N}x${D}`,
+  program: "rowwise.dsl",
+  entry: entry === "copied" ? entry : `${entry}_rows`,
+  dims: { N, D },
+});
+
+export const cases = [
+  ...products.flatMap((shape) => [gemm("gemm", "rows", shape), gemm("gemm", "columns", shape)]),
+  ...products.map((shape) => gemm("e4m3", "rows_e4m3", shape)),
+  ...oddRows.flatMap((M) =>
+    oddWeights.flatMap(([N, K]) => [gemm("odd", "rows", [M, N, K]), gemm("odd", "columns", [M, N, K])]),
+  ),
+  ...heads.flatMap((shape) => [
+    attention("attention", "causal", shape),
+    attention("attention", "full", shape),
+  ]),
+  ...["sliding", "document", "capped"].map((entry) => attention("masks", entry, heads[1])),
+  rows("copied", 16384, 7168),
+  rows("rmsnorm", 16384, 7168),
+  rows("softmax", 16384, 7168),
+  rows("swiglu", 16384, 7168),
+  rows("cross_entropy", 4096, 129280),
+];
