@@ -23,7 +23,6 @@ import type {
   Operand,
   Register,
   SizeParam,
-  Swizzle,
   TensorMap,
   UnaryFn,
   Value,
@@ -434,12 +433,10 @@ export class KernelBuilder {
   descriptor(
     buffer: Buffer,
     index: Value,
-    layout: { readonly leading: number; readonly stride: number; readonly swizzle: Swizzle },
+    { leading, stride, swizzle }: Pick<Op<"descriptor">, "leading" | "stride" | "swizzle">,
   ): Value {
-    return this.#pure(
-      { kind: "descriptor", dst: this.#value("i64", buffer.name), buffer, index, ...layout },
-      undefined,
-    );
+    const dst = this.#value("i64", buffer.name);
+    return this.#pure({ kind: "descriptor", dst, buffer, index, leading, stride, swizzle }, undefined);
   }
 
   // Control.
