@@ -63,7 +63,8 @@ function shortest(charts: readonly { readonly simulation: Simulation }[]): numbe
     }
     return least;
   });
-  return 17 / Math.min(...costs);
+  const digits = Math.max(...charts.map(({ simulation: { schedule } }) => String(schedule.micro - 1).length));
+  return (5 + 6 * digits) / Math.min(...costs);
 }
 
 const style = [
