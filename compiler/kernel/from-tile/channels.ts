@@ -215,7 +215,7 @@ export class Channels {
     const buffer = buffers.get(box.buffer);
     invariant(buffer !== undefined, `buffer ${box.buffer.name} is not declared`);
     const map = b.map({
-      name: `${box.buffer.name}_map`,
+      name: box.buffer.name,
       buffer,
       dims: box.view,
       box: box.extent,
