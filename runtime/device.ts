@@ -35,9 +35,38 @@ export interface RunResult {
   readonly timings: readonly KernelTiming[];
 }
 
+export interface MeasureOptions {
+  readonly samples: number;
+  /** Seconds that a sample lasts at least, by as many runs as that takes. */
+  readonly sampleSeconds: number;
+  /**
+   * Bytes that are written elsewhere before each run, so that the device's cache holds nothing of it; 0 for none. A
+   * sample is then one run on the first set of inputs. Only a device that tells its `cacheBytes` does it.
+   */
+  readonly flushBytes: number;
+}
+
+/** Times in seconds, one a sample. */
+export interface Measurement {
+  /** "device": between two events on its own clock. "host": from the first call to the end of the wait. */
+  readonly clock: "device" | "host";
+  /** Of a run of the whole plan. */
+  readonly runs: readonly number[];
+  /** Of each launch by itself, in order: the plan's kernel and its times. Those of an empty grid are not there. */
+  readonly launches: readonly { readonly kernel: number; readonly seconds: readonly number[] }[];
+}
+
 export interface LoadedPlan {
   /** `inputs` by plan name. Throws `DeviceError` for a missing or misshapen input, a failed size check, or the device's own error. */
   run(inputs: ReadonlyMap<string, HostTensor | DeviceTensor>, options: RunOptions): Promise<RunResult>;
+  /**
+   * Times the plan over sets of inputs of the same shapes, in turn: as many as the cache cannot hold, where inputs are
+   * to come from memory. States are given on the host, and are put back before each run. Throws like `run`.
+   */
+  measure(
+    sets: readonly ReadonlyMap<string, HostTensor | DeviceTensor>[],
+    options: MeasureOptions,
+  ): Promise<Measurement>;
   free(): void;
 }
 
@@ -47,6 +76,8 @@ export interface Device {
   readonly description: string;
   /** Targets whose plans it loads, best first: `ptx:sm_90a`. */
   readonly targets: readonly string[];
+  /** Bytes of the cache before the device's memory (a GPU's L2); undefined where the device does not tell. */
+  readonly cacheBytes?: number | undefined;
   upload(tensor: HostTensor): Promise<DeviceTensor>;
   load(artifact: Artifact): Promise<LoadedPlan>;
   close(): Promise<void>;

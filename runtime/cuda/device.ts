@@ -22,7 +22,7 @@ export async function openCuda(ordinal: number): Promise<Device> {
   const count = driver.integer("cuDeviceGetCount", (out) => library.cuDeviceGetCount(out));
   if (ordinal >= count) throw new DeviceError(`there is no GPU ${ordinal}: the driver sees ${count}`);
   const gpu = driver.integer("cuDeviceGet", (out) => library.cuDeviceGet(out, ordinal));
-  const { description, targets } = describe(driver, gpu);
+  const { description, targets, cacheBytes } = describe(driver, gpu);
   driver.openContext(gpu);
   const stream = driver.handle("cuStreamCreate", (out) =>
     library.cuStreamCreate(out, cudaConstants.nonBlocking),
@@ -34,6 +34,7 @@ export async function openCuda(ordinal: number): Promise<Device> {
     name: "cuda",
     description,
     targets,
+    cacheBytes,
     upload: (tensor: HostTensor): Promise<DeviceTensor> => Promise.resolve(executor.upload(tensor)),
     load: (artifact: Artifact): Promise<LoadedPlan> => executor.load(artifact),
     close(): Promise<void> {
@@ -88,6 +89,7 @@ function backendOf(
       await driver.finish(stream, "copying from the device");
       return bytes;
     },
+    finish: () => driver.finish(stream, "running the plan"),
     load(artifact: Artifact): Promise<CudaProgram> {
       driver.enter();
       const kernels = artifact.plan.kernels.map((kernel) => ({
@@ -104,6 +106,7 @@ function backendOf(
 interface Description {
   readonly description: string;
   readonly targets: readonly string[];
+  readonly cacheBytes: number;
 }
 
 /** Hopper's own instructions (sm_90a) are on compute capability 9.0 alone; plain PTX runs on what is newer too. */
@@ -119,7 +122,7 @@ function describe(driver: CudaDriver, gpu: number): Description {
   if (major < 8)
     throw new DeviceError(`${text} has compute capability ${major}.${minor}, and 8.0 is the least`);
   const targets = major === 9 && minor === 0 ? ["ptx:sm_90a", "ptx:sm_80"] : ["ptx:sm_80"];
-  return { description: `${text}, ${driverText(driver)}`, targets };
+  return { description: `${text}, ${driverText(driver)}`, targets, cacheBytes: read(attribute.l2Bytes) };
 }
 
 /** `driver 580.159` as the kernel module says on Linux, else the CUDA version that the driver implements. */

@@ -5,6 +5,7 @@ import type { Cuda, CudaLibrary, Handle, Status } from "./library.ts";
 /** Numbers from cuda.h. */
 export const cudaConstants = {
   attribute: {
+    l2Bytes: 38,
     computeCapabilityMajor: 75,
     computeCapabilityMinor: 76,
     maxSharedBytes: 97,

@@ -37,6 +37,7 @@ export interface CudaLibrary {
   cuFuncSetAttribute(fn: Handle, attribute: number, value: number): Status;
   cuMemAlloc_v2(pointer: Out, bytes: number): Status;
   cuMemFree_v2(pointer: Handle): Status;
+  cuMemsetD8Async(to: Handle, value: number, bytes: number, stream: Handle): Status;
   cuMemcpyHtoDAsync_v2(to: Handle, from: Uint8Array, bytes: number, stream: Handle): Status;
   cuMemcpyDtoHAsync_v2(to: Uint8Array, from: Handle, bytes: number, stream: Handle): Status;
   cuStreamCreate(stream: Out, flags: number): Status;
@@ -103,6 +104,7 @@ const signatures: Readonly<Record<keyof CudaLibrary, string>> = {
   cuFuncSetAttribute: "int cuFuncSetAttribute(uint64_t, int, int)",
   cuMemAlloc_v2: "int cuMemAlloc_v2(void *, size_t)",
   cuMemFree_v2: "int cuMemFree_v2(uint64_t)",
+  cuMemsetD8Async: "int cuMemsetD8Async(uint64_t, unsigned char, size_t, uint64_t)",
   cuMemcpyHtoDAsync_v2: "int cuMemcpyHtoDAsync_v2(uint64_t, void *, size_t, uint64_t)",
   cuMemcpyDtoHAsync_v2: "int cuMemcpyDtoHAsync_v2(void *, uint64_t, size_t, uint64_t)",
   cuStreamCreate: "int cuStreamCreate(void *, unsigned int)",

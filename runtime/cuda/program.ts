@@ -10,7 +10,7 @@ import type { PlanKernel } from "../../compiler/plan/plan.ts";
 import type { KernelTiming } from "../device.ts";
 import { DeviceError } from "../device.ts";
 import { kernelMessage } from "../plan/blame.ts";
-import type { Launch, Program } from "../plan/executor.ts";
+import type { Launch, Program, TimeOptions } from "../plan/executor.ts";
 import type { CudaDriver } from "./driver.ts";
 import { cudaConstants } from "./driver.ts";
 import type { Handle, NativeMemory } from "./library.ts";
@@ -68,6 +68,42 @@ export class CudaProgram implements Program<Handle> {
       for (const ready of prepared.launches) this.#start(ready);
     }
     return [];
+  }
+
+  /** One graph of all launches, between two events that are queued while the device still works. */
+  async time(launches: readonly Launch<Handle>[], options: TimeOptions): Promise<readonly number[]> {
+    const { samples, repeats, restore, flushBytes } = options;
+    const { library } = this.#driver;
+    this.#driver.enter();
+    const prepared = this.#prepare(launches);
+    const flushed =
+      flushBytes === 0
+        ? 0n
+        : this.#driver.handle(`${flushBytes} bytes`, (out) => library.cuMemAlloc_v2(out, flushBytes));
+    try {
+      const graph = this.#capture(prepared.launches);
+      prepared.graph = graph;
+      const replay = (): void =>
+        this.#driver.check(library.cuGraphLaunch(graph, this.#stream), "cuGraphLaunch");
+      const lead = (): void => {
+        restore?.();
+        if (flushBytes > 0)
+          this.#driver.check(
+            library.cuMemsetD8Async(flushed, 1, flushBytes, this.#stream),
+            "cuMemsetD8Async",
+          );
+        else if (restore === undefined) replay();
+      };
+      const work = (): void => {
+        for (let repeat = 0; repeat < repeats; repeat += 1) replay();
+      };
+      return await this.#between(samples, lead, work, "timing the plan").then((passes) =>
+        passes.map((seconds) => seconds / repeats),
+      );
+    } finally {
+      this.#release(prepared);
+      if (flushed !== 0n) library.cuMemFree_v2(flushed);
+    }
   }
 
   free(): void {
@@ -177,27 +213,51 @@ export class CudaProgram implements Program<Handle> {
     }
   }
 
-  /** Between two events a launch, waiting after each, so that a fault is its kernel's. */
+  /** A launch at a time, waiting after each, so that a fault is its kernel's. */
   async #timed(launches: readonly Ready[]): Promise<readonly KernelTiming[]> {
+    const timings: KernelTiming[] = [];
+    for (const ready of launches) {
+      const what = kernelMessage(ready.kernel, "running", undefined);
+      const [seconds = 0] = await this.#between(
+        1,
+        () => undefined,
+        () => this.#start(ready),
+        what,
+      );
+      timings.push({ kernel: ready.kernel.name, seconds });
+    }
+    return timings;
+  }
+
+  /** Seconds on the device from one event to another around what `work` queues, behind what `lead` does. */
+  async #between(
+    samples: number,
+    lead: () => void,
+    work: () => void,
+    what: string,
+  ): Promise<readonly number[]> {
     const { library } = this.#driver;
     const event = (): Handle => this.#driver.handle("cuEventCreate", (out) => library.cuEventCreate(out, 0));
+    const record = (at: Handle): void =>
+      this.#driver.check(library.cuEventRecord(at, this.#stream), "cuEventRecord");
     const [start, end] = [event(), event()];
     const milliseconds = new Float32Array(1);
-    const timings: KernelTiming[] = [];
+    const found: number[] = [];
     try {
-      for (const ready of launches) {
-        this.#driver.check(library.cuEventRecord(start, this.#stream), "cuEventRecord");
-        this.#start(ready);
-        this.#driver.check(library.cuEventRecord(end, this.#stream), "cuEventRecord");
-        await this.#driver.finish(this.#stream, kernelMessage(ready.kernel, "running", undefined));
+      for (let sample = 0; sample < samples; sample += 1) {
+        lead();
+        record(start);
+        work();
+        record(end);
+        await this.#driver.finish(this.#stream, what);
         this.#driver.check(library.cuEventElapsedTime(milliseconds, start, end), "cuEventElapsedTime");
-        timings.push({ kernel: ready.kernel.name, seconds: (milliseconds[0] ?? 0) * 1e-3 });
+        found.push((milliseconds[0] ?? 0) * 1e-3);
       }
     } finally {
       library.cuEventDestroy_v2(start);
       library.cuEventDestroy_v2(end);
     }
-    return timings;
+    return found;
   }
 }
 

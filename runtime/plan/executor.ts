@@ -3,12 +3,22 @@
  * lies on the host, launches in order, and brings the results back. Devices differ in a `Backend` alone.
  */
 import type { Artifact, Plan } from "../../compiler/plan/plan.ts";
-import type { Device, DeviceTensor, KernelTiming, LoadedPlan, RunOptions, RunResult } from "../device.ts";
+import type {
+  Device,
+  DeviceTensor,
+  KernelTiming,
+  LoadedPlan,
+  Measurement,
+  MeasureOptions,
+  RunOptions,
+  RunResult,
+} from "../device.ts";
 import { DeviceError } from "../device.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
 import { byteCount, tensorOf } from "../tensor/tensor.ts";
 import { bindDims, checkRelations } from "./dims.ts";
 import { checkTarget } from "./kernel-text.ts";
+import { measure } from "./measure.ts";
 import type { Block, MemoryPool } from "./memory-pool.ts";
 import type { Dims } from "./size.ts";
 import type { SizedPlan } from "./sized-plan.ts";
@@ -30,6 +40,14 @@ export interface Launch<M> {
   readonly maps: readonly (readonly number[])[];
 }
 
+export interface TimeOptions {
+  readonly samples: number;
+  /** Passes over the launches in a sample. */
+  readonly repeats: number;
+  readonly restore: (() => void) | undefined;
+  readonly flushBytes: number;
+}
+
 /** The kernels of one loaded plan. */
 export interface Program<M> {
   /**
@@ -37,6 +55,11 @@ export interface Program<M> {
    * the same memory, so that a device may keep what it prepared for it.
    */
   launch(launches: readonly Launch<M>[], time: boolean): Promise<readonly KernelTiming[]>;
+  /**
+   * Seconds of each sample on the device's clock, of one pass over the launches; not there where a device has no such
+   * clock. Before a sample `restore` is called and `flushBytes` are written elsewhere, in no part of its time.
+   */
+  readonly time?: (launches: readonly Launch<M>[], options: TimeOptions) => Promise<readonly number[]>;
   free(): void;
 }
 
@@ -46,6 +69,8 @@ export interface Backend<M> {
   /** Waits for what was queued before. */
   read(memory: M, bytes: number): Promise<Uint8Array>;
   load(artifact: Artifact): Promise<Program<M>>;
+  /** Waits for what was queued before; not there where a launch has ended when it returns. */
+  readonly finish?: () => Promise<void>;
   /**
    * "one": all temporaries lie in one allocation at their offsets. "each": each slot of it is an allocation of its
    * own (WebGPU refuses a buffer that one launch both reads and writes, wherever in it).
@@ -63,6 +88,10 @@ export class Executor<M> {
   constructor(device: Device, backend: Backend<M>) {
     this.#device = device;
     this.#backend = backend;
+  }
+
+  get cacheBytes(): number | undefined {
+    return this.#device.cacheBytes;
   }
 
   upload(tensor: HostTensor): DeviceTensor {
@@ -133,9 +162,17 @@ class LoadedProgram<M> implements LoadedPlan {
     this.#sizes = explained(() => sizerOf(plan));
   }
 
-  /** Runs stand in a queue: they share the plan's memory. */
   run(inputs: Inputs, options: RunOptions): Promise<RunResult> {
-    const result = this.#queue.then(() => this.#run(inputs, options));
+    return this.#queued(() => this.#run(inputs, options));
+  }
+
+  measure(sets: readonly Inputs[], options: MeasureOptions): Promise<Measurement> {
+    return this.#queued(() => this.#measure(sets, options));
+  }
+
+  /** Runs stand in a queue: they share the plan's memory. */
+  #queued<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(work);
     this.#queue = result.then(
       () => undefined,
       () => undefined,
@@ -151,10 +188,7 @@ class LoadedProgram<M> implements LoadedPlan {
   }
 
   async #run(inputs: Inputs, options: RunOptions): Promise<RunResult> {
-    if (this.#freed) throw new DeviceError("the plan has been freed");
-    const dims = explained(() => bindDims(this.#plan, inputs));
-    explained(() => checkRelations(this.#plan, dims));
-    const workspace = this.#workspaceFor(dims);
+    const workspace = this.#workspaceOf(inputs);
     const kept = new Map<number, Block<M>>();
     try {
       const blocks = this.#place(workspace, inputs, kept, options.keep);
@@ -164,6 +198,45 @@ class LoadedProgram<M> implements LoadedPlan {
     } finally {
       for (const block of kept.values()) this.#backend.pool.drop(block);
     }
+  }
+
+  /** Each set has results of its own, as it has inputs; temporaries are the plan's. */
+  async #measure(sets: readonly Inputs[], options: MeasureOptions): Promise<Measurement> {
+    if (options.flushBytes > 0 && this.#executor.cacheBytes === undefined)
+      throw new DeviceError("this device does not tell the size of its cache, which is to be flushed");
+    const kept = sets.map(() => new Map<number, Block<M>>());
+    try {
+      const placed = sets.map((inputs, k) => {
+        const workspace = this.#workspaceOf(inputs);
+        const blocks = this.#place(workspace, inputs, kept[k] ?? new Map(), true);
+        return { inputs, blocks, launches: this.#launches(workspace, blocks) };
+      });
+      const states = this.#plan.inputs.filter(({ role }) => role === "state");
+      const restore = (): void => {
+        for (const { inputs, blocks } of placed) {
+          for (const { name, buffer } of states) {
+            const [tensor, block] = [inputs.get(name), blocks.get(buffer)];
+            if (tensor === undefined || block === undefined || "device" in tensor)
+              throw new DeviceError(`the state '${name}' is to be timed from a tensor on the host`);
+            this.#backend.write(block.memory, tensor.bytes);
+          }
+        }
+      };
+      const measured = {
+        sets: placed.map(({ launches }) => launches),
+        restore: states.length === 0 ? undefined : restore,
+      };
+      return await measure(this.#backend, this.#program, measured, options);
+    } finally {
+      for (const blocks of kept) for (const block of blocks.values()) this.#backend.pool.drop(block);
+    }
+  }
+
+  #workspaceOf(inputs: Inputs): Workspace<M> {
+    if (this.#freed) throw new DeviceError("the plan has been freed");
+    const dims = explained(() => bindDims(this.#plan, inputs));
+    explained(() => checkRelations(this.#plan, dims));
+    return this.#workspaceFor(dims);
   }
 
   #workspaceFor(dims: Dims): Workspace<M> {

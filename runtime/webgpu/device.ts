@@ -36,6 +36,7 @@ export async function openWebGpu(adapter: GPUAdapter, engine: string): Promise<D
       writeBuffer(gpu, buffer, bytes);
     },
     read: (buffer, bytes) => readBuffer(gpu, buffer, bytes),
+    finish: async () => void (await gpu.queue.onSubmittedWorkDone()),
     async load(artifact: Artifact): Promise<Program<GPUBuffer>> {
       checkAlive();
       const { kernels } = artifact.plan;

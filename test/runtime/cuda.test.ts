@@ -135,6 +135,51 @@ describe("cuda", () => {
     await device.close();
   });
 
+  test("a measured plan is a graph of all sets, flushed where it is to be cold", async () => {
+    const device = await openDevice("cuda");
+    expect(device.cacheBytes).toBe(2 ** 20);
+    const plan = await device.load(scalePlan(texts));
+    const x = await device.upload(rowsOf(4).get("x") as HostTensor);
+    const sets = [new Map([["x", x]]), rowsOf(4), rowsOf(4)];
+    const [graphs, live] = [count(1), count(3)];
+    const { runs } = await plan.measure(sets, { samples: 3, sampleSeconds: 0.001, flushBytes: 0 });
+    // The fake's events are 0.25 ms apart: four passes make a sample, and each is a third of that a set.
+    for (const seconds of runs) expect(seconds).toBeCloseTo(0.00025 / 4 / 3, 9);
+    // Of all launches and of each of the two: a pass to size the sample by, and its lead, then 3 x (4 and a lead).
+    expect(count(1)).toBe(graphs + 3 * (2 + 3 * 5));
+    expect(count(3)).toBe(live);
+    const flushes = count(4);
+    const cold = await plan.measure(sets, { samples: 3, sampleSeconds: 1, flushBytes: 2 ** 21 });
+    expect(cold.runs).toEqual([0.00025, 0.00025, 0.00025]);
+    expect(count(4)).toBe(flushes + 3 * 4);
+    await device.close();
+  });
+
+  test("states are put back before each run that is measured", async () => {
+    const device = await openDevice("cuda");
+    const plan = await device.load(
+      scalePlan(texts, (plan_) => ({
+        ...plan_,
+        inputs: plan_.inputs.map((input) => ({ ...input, role: "state" as const })),
+        outputs: plan_.outputs.map((output) => ({ ...output, role: "state" as const, buffer: 0 })),
+        buffers: plan_.buffers.filter(({ id }) => id !== 1).map((buffer, id) => ({ ...buffer, id })),
+        launches: plan_.launches.map((launch) => ({
+          ...launch,
+          buffers: launch.buffers.map((id) => (id === 2 ? 1 : 0)),
+        })),
+      })),
+    );
+    const [graphs, options] = [count(1), { samples: 3, sampleSeconds: 1, flushBytes: 0 }];
+    const { runs } = await plan.measure([rowsOf(4), rowsOf(4)], options);
+    expect(runs).toEqual([0.00025, 0.00025, 0.00025]);
+    expect(count(1)).toBe(graphs + 3 * 4);
+    const onDevice = new Map([["x", await device.upload(rowsOf(4).get("x") as HostTensor)]]);
+    await expect(plan.measure([onDevice], options)).rejects.toThrow(
+      "the state 'x' is to be timed from a tensor on the host",
+    );
+    await device.close();
+  });
+
   test("inputs that take turns have a graph each, and the contents of the run", async () => {
     const device = await openDevice("cuda");
     const plan = await device.load(scalePlan(texts));

@@ -56,6 +56,31 @@ export function deviceTests(name: DeviceName, texts: KernelTexts): void {
       expect(host(await x.read())).toEqual(numbers(16));
     });
 
+    test("a plan is measured over sets of inputs, as a whole and by launch", async () => {
+      const plan = await device.load(scalePlan(texts));
+      const sets = [rowsOf(4), rowsOf(4), rowsOf(4)];
+      const options = { samples: 5, sampleSeconds: 0, flushBytes: 0 };
+      const { runs, launches, clock } = await plan.measure(sets, options);
+      expect(runs).toHaveLength(5);
+      expect(launches.map(({ kernel, seconds }) => [kernel, seconds.length])).toEqual([
+        [0, 5],
+        [1, 5],
+      ]);
+      for (const seconds of [...runs, ...launches.flatMap((launch) => launch.seconds)]) {
+        expect(seconds).toBeGreaterThanOrEqual(0);
+        expect(seconds).toBeLessThan(10);
+      }
+      expect(clock).toBe(name === "cuda" ? "device" : "host");
+      expect((await plan.measure([rowsOf(0)], options)).launches).toEqual([]);
+      const { outputs } = await plan.run(rowsOf(4), plain);
+      expect(host(outputs.get("out"))).toEqual(expected(4));
+      if (device.cacheBytes === undefined)
+        await expect(plan.measure(sets, { ...options, flushBytes: 4096 })).rejects.toThrow(
+          "the size of its cache",
+        );
+      plan.free();
+    });
+
     test("each launch is timed", async () => {
       const plan = await device.load(scalePlan(texts));
       const { timings } = await plan.run(rowsOf(1000), { keep: false, time: true });

@@ -8,18 +8,18 @@
 #include <string.h>
 
 typedef uint64_t u64;
-static int current, launches, graph_launches, live_graphs, allocations;
+static int current, launches, graph_launches, live_graphs, allocations, flushes;
 static const u64 context = 0x1000, stream_handle = 0x2000;
 
 /* Counters that the test reads, by name of the function that would be odd to call. */
-int fakeCount(int which) { return which == 0 ? allocations : which == 1 ? graph_launches : which == 2 ? launches : live_graphs; }
+int fakeCount(int which) { return which == 0 ? allocations : which == 1 ? graph_launches : which == 2 ? launches : which == 3 ? live_graphs : flushes; }
 
 int cuInit(unsigned flags) { return flags == 0 ? 0 : 1; }
 int cuDriverGetVersion(int *v) { *v = 12080; return 0; }
 int cuDeviceGetCount(int *n) { *n = 1; return 0; }
 int cuDeviceGet(int *d, int k) { *d = k; return k == 0 ? 0 : 101; }
 int cuDeviceGetName(char *s, int n, int d) { (void)d; snprintf(s, n, "Fake GPU"); return 0; }
-int cuDeviceGetAttribute(int *v, int a, int d) { (void)d; *v = a == 75 ? 9 : a == 76 ? 0 : -1; return 0; }
+int cuDeviceGetAttribute(int *v, int a, int d) { (void)d; *v = a == 75 ? 9 : a == 76 ? 0 : a == 38 ? 1 << 20 : -1; return 0; }
 int cuDevicePrimaryCtxRetain(u64 *c, int d) { (void)d; *c = context; return 0; }
 int cuDevicePrimaryCtxRelease_v2(int d) { (void)d; return 0; }
 int cuCtxSetCurrent(u64 c) { current = c == context; return current ? 0 : 201; }
@@ -85,6 +85,7 @@ int cuFuncSetAttribute(u64 f, int a, int v) { (void)f; return a == 8 && v <= 232
 
 int cuMemAlloc_v2(u64 *p, size_t n) { allocations++; *p = (u64)malloc(n); return *p ? 0 : 2; }
 int cuMemFree_v2(u64 p) { free((void *)p); return 0; }
+int cuMemsetD8Async(u64 to, unsigned char value, size_t n, u64 s) { if (s != stream_handle) return 400; memset((void *)to, value, n); flushes++; return 0; }
 int cuMemcpyHtoDAsync_v2(u64 to, const void *from, size_t n, u64 s) { if (s != stream_handle) return 400; memcpy((void *)to, from, n); return 0; }
 int cuMemcpyDtoHAsync_v2(void *to, u64 from, size_t n, u64 s) { if (s != stream_handle) return 400; memcpy(to, (void *)from, n); return 0; }
 int cuStreamCreate(u64 *s, unsigned flags) { *s = stream_handle; return flags == 1 ? 0 : 1; }
@@ -95,7 +96,7 @@ int cuStreamSynchronize(u64 s) { return s == stream_handle ? 0 : 400; }
 /* A launch with its parameters copied, as the driver copies them; a line of JSON in the file that FAKE_CUDA_LOG names. */
 struct attribute { int id; char pad[4]; union { unsigned cluster[3]; int flag; char bytes[64]; } value; };
 struct launch { struct function *f; unsigned grid[3], block[3], shared, cluster[3]; int dependent; unsigned char value[most_parameters][parameter_bytes]; };
-struct graph { int count; struct launch nodes[16]; };
+struct graph { int count; struct launch nodes[256]; };
 static struct graph *capturing;
 
 static void run(struct launch *l) {
@@ -120,7 +121,7 @@ static int start(struct launch *l, u64 s, void **p) {
   if (!current || s != stream_handle) return 400;
   if (l->grid[0] > 1000000 || l->grid[1] > 65535 || l->grid[2] > 65535 || l->block[0] < 1 || l->block[0] > 1024 || l->shared > 232448) return 1;
   for (int k = 0; k < l->f->count; k++) memcpy(l->value[k], p[k], l->f->bytes[k]);
-  if (capturing && capturing->count == 16) return 2;
+  if (capturing && capturing->count == 256) return 2;
   if (capturing) { capturing->nodes[capturing->count++] = *l; return 0; }
   launches++;
   run(l);
