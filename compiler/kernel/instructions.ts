@@ -6,16 +6,26 @@ import { invariant } from "../diagnostics/diagnostic.ts";
 import { cpAsyncInstructions } from "./instructions/cp-async.ts";
 import type { Instruction } from "./instructions/instruction.ts";
 import { ldmatrixInstructions } from "./instructions/ldmatrix.ts";
+import { mbarrierInstructions } from "./instructions/mbarrier.ts";
 import { mmaInstructions } from "./instructions/mma.ts";
+import { setmaxnregInstructions } from "./instructions/setmaxnreg.ts";
+import { tensorCopyInstructions } from "./instructions/tensor-copies.ts";
+import { wgmmaInstructions } from "./instructions/wgmma.ts";
 
 export { AsyncCopies } from "./instructions/async-copies.ts";
+export type { BoxCopy, DescribedTile, Engines, Product } from "./instructions/engines.ts";
 export type { Instruction, Memory, OperandType, Pointer, Warp } from "./instructions/instruction.ts";
 
 export const instructions: ReadonlyMap<string, Instruction> = new Map(
-  [...mmaInstructions, ...ldmatrixInstructions, ...cpAsyncInstructions].map((record) => [
-    record.name,
-    record,
-  ]),
+  [
+    ...mmaInstructions,
+    ...ldmatrixInstructions,
+    ...cpAsyncInstructions,
+    ...mbarrierInstructions,
+    ...tensorCopyInstructions,
+    ...wgmmaInstructions,
+    ...setmaxnregInstructions,
+  ].map((record) => [record.name, record]),
 );
 
 export function instructionOf(name: string): Instruction {

@@ -2,16 +2,26 @@
  * Runs a kernel: the meaning of the kernel IR, and the oracle of what the emitters print.
  *
  * Blocks run one after another, the threads of a block in lockstep, op by op; an `if` narrows who is active, a
- * `for` runs until its last thread is done. What is wrong on a real device but would work in lockstep is a
+ * `for` runs until its last thread is done. The roles of a block take turns, each in lockstep, and change at waits
+ * that are not over (`interpret/roles.ts`). Copies, products and stores happen at the latest moment that they may
+ * (`interpret/copy-engine.ts`, `interpret/matrix-unit.ts`). What is wrong on a real device but would work in lockstep is a
  * `KernelFault`: accesses out of bounds or off their alignment, two threads at one place without a barrier
- * between, a barrier or shuffle that not all reach, asynchronous copies nobody waited for. Shared memory begins as
- * bytes 0xff, which is NaN in every float.
+ * between, a barrier or shuffle that not all reach, asynchronous copies nobody waited for, waits that no one can end.
+ * Shared memory begins as bytes 0xff, which is NaN in every float.
  */
 import { invariant } from "../diagnostics/diagnostic.ts";
+import type { Dim } from "../types/dim.ts";
 import { dtypes } from "../types/dtype.ts";
-import { instructionOf, AsyncCopies, type Pointer, type Warp } from "./instructions.ts";
+import { AsyncCopies } from "./instructions.ts";
+import { CopyEngine, type SharedPlace } from "./interpret/copy-engine.ts";
+import { runInstruction, waiting } from "./interpret/instruction.ts";
+import { encodeDescriptor, MatrixUnit } from "./interpret/matrix-unit.ts";
+import type { Mbarrier } from "./interpret/mbarriers.ts";
 import { BufferMemory, KernelFault, type Toucher } from "./interpret/memory.ts";
-import type { Buffer, Kernel, Kind, Op, Operand, Register, Value } from "./ir.ts";
+import { Role } from "./interpret/order.ts";
+import { drive, suspends, type Flow } from "./interpret/roles.ts";
+import type { Buffer, Kernel, Kind, Op, Register, TensorMap, Value } from "./ir.ts";
+import { sharedLayout, type SharedLayout } from "./launch.ts";
 import {
   evaluateBinary,
   evaluateBitcast,
@@ -20,7 +30,6 @@ import {
   evaluateUnary,
   type ScalarValue,
 } from "./scalar.ts";
-import { isAddress, isMap, isRegister } from "./walk.ts";
 
 export { KernelFault } from "./interpret/memory.ts";
 
@@ -31,6 +40,8 @@ export interface Launch {
   readonly grid: readonly [number, number, number];
   /** Threads that shuffle with one another. */
   readonly subgroup: number;
+  /** Extents of the kernel's tensor maps, in its order; those with sizes in them have to be here. */
+  readonly maps?: readonly (readonly number[])[];
 }
 
 export function interpretKernel(kernel: Kernel, launch: Launch): void {
@@ -51,9 +62,10 @@ export function interpretKernel(kernel: Kernel, launch: Launch): void {
   }
 }
 
-type Active = readonly number[];
+/** Threads that run an op, ascending. */
+export type Active = readonly number[];
 
-class Block {
+export class Block {
   readonly kernel: Kernel;
   readonly launch: Launch;
   readonly position: readonly [number, number, number];
@@ -61,9 +73,14 @@ class Block {
   readonly #values = new Map<Value | Register, ScalarValue[]>();
   readonly #copies = new Map<number, AsyncCopies>();
   readonly #number: number;
-  #epoch = 0;
-  /** Where in the source, for messages. */
-  #line = "";
+  readonly #layout: SharedLayout;
+  /** Whose turn it is. */
+  #role: Role;
+  /** Where parts of the block run at once, the order of accesses is the roles' to tell. */
+  readonly #isConcurrent: boolean;
+  readonly mbarriers: Map<number, Mbarrier> = new Map();
+  readonly engine: CopyEngine = new CopyEngine();
+  readonly matrices: MatrixUnit = new MatrixUnit();
 
   constructor(
     kernel: Kernel,
@@ -77,6 +94,9 @@ class Block {
     const [columns, rows] = launch.grid;
     this.#number = (position[2] * rows + position[1]) * columns + position[0];
     this.#memory = new Map(memory);
+    this.#layout = sharedLayout(kernel);
+    this.#role = Role.whole(kernel.threads);
+    this.#isConcurrent = kernel.body.some((op) => op.kind === "roles" || suspends(op));
     for (const buffer of kernel.buffers) {
       if (buffer.space === "shared")
         this.#memory.set(buffer, new BufferMemory(kernel.name, buffer, sharedBytes(buffer)));
@@ -84,10 +104,14 @@ class Block {
   }
 
   run(): void {
-    this.ops(
-      this.kernel.body,
-      Array.from({ length: this.kernel.threads }, (_, thread) => thread),
-    );
+    const { body } = this.kernel;
+    if (body.some(suspends)) drive(this, [{ role: this.#role, body }]);
+    else this.ops(body, this.#role.threads);
+    const unfinished = this.engine.finish();
+    if (unfinished !== undefined) this.fault(unfinished);
+    if (this.matrices.unfinished) this.fault("matrix products are still under way at the end");
+    for (const barrier of this.mbarriers.values())
+      if (barrier.isMidway) this.fault(`the block ends while ${barrier.state}`);
     for (const copies of this.#copies.values())
       if (copies.unfinished) this.fault("asynchronous copies are still under way at the end");
   }
@@ -100,15 +124,51 @@ class Block {
     table[op.kind](op, active, this);
   }
 
+  /** As `ops`, where some of them may wait: yields what it waits for. */
+  *flow(ops: readonly Op[], active: Active): Flow {
+    if (active.length === 0) return;
+    for (const op of ops) {
+      if (!suspends(op)) this.#op(op, active);
+      else if (op.kind === "for")
+        for (const running of trips(op, active, this)) yield* this.flow(op.body, running);
+      else if (op.kind === "if") {
+        const [met, unmet] = parted(op, active, this);
+        yield* this.flow(op.then, met);
+        yield* this.flow(op.else, unmet);
+      } else if (op.kind === "instruction") yield* waiting(op, active, this);
+    }
+  }
+
+  get role(): Role {
+    return this.#role;
+  }
+
+  /** Gives the role its turn. */
+  enter(role: Role): void {
+    this.#role = role;
+  }
+
   fault(what: string): never {
-    throw new KernelFault(`${this.kernel.name}${this.#line}: ${what}`);
+    throw new KernelFault(`${this.kernel.name}${this.#role.line}: ${what}`);
   }
 
   at(line: string): void {
-    this.#line = line;
+    this.#role.line = line;
   }
 
   read(value: Value | Register, thread: number): ScalarValue {
+    if (!this.matrices.isIdle) this.#checkOwned(value, thread);
+    return this.peek(value, thread);
+  }
+
+  /** Registers of a product under way are its own. */
+  #checkOwned(value: Value | Register, thread: number): void {
+    if (this.matrices.owns(value, Math.floor(thread / warpgroupSize)))
+      this.fault(`accumulator in flight: ${value.hint} of thread ${thread} is touched before the wgmma.wait`);
+  }
+
+  /** For what is part of a product. */
+  peek(value: Value | Register, thread: number): ScalarValue {
     const found = this.#values.get(value)?.[thread];
     invariant(
       found !== undefined,
@@ -126,6 +186,11 @@ class Block {
   }
 
   write(value: Value | Register, thread: number, scalar: ScalarValue): void {
+    if (!this.matrices.isIdle) this.#checkOwned(value, thread);
+    this.poke(value, thread, scalar);
+  }
+
+  poke(value: Value | Register, thread: number, scalar: ScalarValue): void {
     let column = this.#values.get(value);
     if (column === undefined) this.#values.set(value, (column = []));
     column[thread] = scalar;
@@ -142,13 +207,46 @@ class Block {
   }
 
   who(thread: number): Toucher {
-    return { block: this.#number, thread, epoch: this.#epoch };
+    const role = this.#role;
+    return {
+      block: this.#number,
+      thread,
+      epoch: role.epoch,
+      order: this.#isConcurrent ? role : undefined,
+    };
   }
 
-  barrier(active: Active): void {
-    if (active.length !== this.kernel.threads)
-      this.fault(`a barrier that ${active.length} of ${this.kernel.threads} threads reach`);
-    this.#epoch += 1;
+  barrier(active: Active, size: number): void {
+    const isWhole = size === this.kernel.threads;
+    for (const count of isWhole ? [active.length] : groupSizes(active, size))
+      if (count !== size) this.fault(`a barrier that ${count} of ${size} threads reach`);
+    this.#role.barrier();
+  }
+
+  /** Where in the block's shared memory an element is. */
+  shared(buffer: Buffer, index: number): SharedPlace {
+    const byte = index * dtypes[buffer.dtype].bytes;
+    return { memory: this.memory(buffer), byte, address: (this.#layout.offsets.get(buffer) ?? 0) + byte };
+  }
+
+  /** What lies at an address of shared memory. */
+  sharedAt(address: number): SharedPlace {
+    for (const [buffer, offset] of this.#layout.offsets) {
+      const memory = this.memory(buffer);
+      if (address >= offset && address < offset + memory.bytes.length)
+        return { memory, byte: address - offset, address };
+    }
+    return this.fault(`byte ${address} of shared memory is in no buffer`);
+  }
+
+  extents(map: TensorMap): readonly number[] {
+    const given = this.launch.maps?.[this.kernel.maps.indexOf(map)];
+    return given ?? map.dims.map((dim) => this.#constant(dim, map));
+  }
+
+  #constant(dim: Dim, map: TensorMap): number {
+    invariant(dim.kind === "const", `${this.kernel.name}: the launch lacks the extents of map ${map.name}`);
+    return dim.value;
   }
 
   copies(warp: number): AsyncCopies {
@@ -156,6 +254,18 @@ class Block {
     if (copies === undefined) this.#copies.set(warp, (copies = new AsyncCopies()));
     return copies;
   }
+}
+
+const warpgroupSize = 128;
+
+/** How many of each group are there, of those that have any. */
+function groupSizes(active: Active, size: number): Iterable<number> {
+  const groups = new Map<number, number>();
+  for (const thread of active) {
+    const group = Math.floor(thread / size);
+    groups.set(group, (groups.get(group) ?? 0) + 1);
+  }
+  return groups.values();
 }
 
 function sharedBytes(buffer: Buffer): Uint8Array {
@@ -217,23 +327,31 @@ const table: InterpretTable = {
   load,
   store,
   atomic,
-  barrier: (_op, active, cx) => cx.barrier(active),
+  barrier: (op, active, cx) => cx.barrier(active, op.group?.threads ?? cx.kernel.threads),
   "shuffle-xor": (op, active, cx) => shuffle(op.dst, op.value, active, cx, (lane) => lane ^ op.mask),
   "shuffle-index": (op, active, cx) =>
     shuffle(op.dst, op.value, active, cx, (_lane, thread) => cx.number(op.lane, thread)),
   instruction: runInstruction,
-  descriptor: (op, _active, cx) => cx.fault(`a descriptor of ${op.buffer.name}`),
-  roles: (_op, _active, cx) => cx.fault("roles"),
+  descriptor: (op, active, cx) =>
+    cx.define(op.dst, active, (thread) => {
+      const { address } = cx.shared(op.buffer, cx.number(op.index, thread));
+      return encodeDescriptor({ ...op, start: address });
+    }),
+  roles: (op, _active, cx) => {
+    const whole = cx.role;
+    const parts = whole.split(op.roles);
+    drive(
+      cx,
+      op.roles.map(({ body }, k) => ({ role: parts[k] ?? whole, body })),
+    );
+    whole.unite(parts);
+    cx.enter(whole);
+  },
   for: runFor,
   if: (op, active, cx) => {
-    cx.ops(
-      op.then,
-      active.filter((thread) => cx.holds(op.condition, thread)),
-    );
-    cx.ops(
-      op.else,
-      active.filter((thread) => !cx.holds(op.condition, thread)),
-    );
+    const [met, unmet] = parted(op, active, cx);
+    cx.ops(op.then, met);
+    cx.ops(op.else, unmet);
   },
   line: (op, _active, cx) => cx.at(` (${cx.kernel.files[op.file] ?? ""}:${op.line}:${op.column})`),
   comment: () => undefined,
@@ -298,7 +416,20 @@ function shuffle(
   active.forEach((thread, k) => cx.write(dst, thread, taken[k] ?? 0));
 }
 
+/** Who goes where. The conditions are read before either body changes anything. */
+function parted(op: Op<"if">, active: Active, cx: Block): readonly [Active, Active] {
+  return [
+    active.filter((thread) => cx.holds(op.condition, thread)),
+    active.filter((thread) => !cx.holds(op.condition, thread)),
+  ];
+}
+
 function runFor(op: Op<"for">, active: Active, cx: Block): void {
+  for (const running of trips(op, active, cx)) cx.ops(op.body, running);
+}
+
+/** The threads of each trip, with the index set. */
+function* trips(op: Op<"for">, active: Active, cx: Block): Generator<Active> {
   const isWide = op.index.type === "i64";
   const at = new Map(active.map((thread) => [thread, cx.number(op.from, thread)]));
   for (let trip = 0; ; trip += 1) {
@@ -310,78 +441,6 @@ function runFor(op: Op<"for">, active: Active, cx: Block): void {
       const index = (at.get(thread) ?? 0) + trip * op.step;
       cx.write(op.index, thread, isWide ? BigInt(index) : index);
     }
-    cx.ops(op.body, running);
+    yield running;
   }
-}
-
-const warpSize = 32;
-
-function runInstruction(op: Op<"instruction">, active: Active, cx: Block): void {
-  const record = instructionOf(op.name);
-  const warps = new Map<number, number[]>();
-  for (const thread of active) {
-    const number = Math.floor(thread / warpSize);
-    const lanes = warps.get(number) ?? [];
-    lanes.push(thread % warpSize);
-    warps.set(number, lanes);
-  }
-  for (const [number, lanes] of warps) {
-    if (record.scope === "warp" && lanes.length !== warpSize)
-      cx.fault(`${op.name} by ${lanes.length} lanes of warp ${number}`);
-    record.evaluate(warpOf(op, lanes, number, cx));
-  }
-}
-
-function warpOf(op: Op<"instruction">, lanes: readonly number[], number: number, cx: Block): Warp {
-  const threadOf = (lane: number): number => number * warpSize + lane;
-  const operandAt = (position: number): Operand => {
-    const operand = op.operands[position];
-    invariant(operand !== undefined, `${op.name} has no operand ${position}`);
-    return operand;
-  };
-  const resultAt = (position: number): Value | Register => {
-    const dst = op.dst[position];
-    invariant(dst !== undefined, `${op.name} has no result ${position}`);
-    return dst;
-  };
-  return {
-    active: lanes,
-    operand: (position, lane) => {
-      const operand = operandAt(position);
-      invariant(
-        !isAddress(operand) && !isMap(operand),
-        `${op.name}: operand ${position} is a place in memory`,
-      );
-      return cx.number(operand, threadOf(lane));
-    },
-    pointer: (position, lane) => {
-      const operand = operandAt(position);
-      invariant(isAddress(operand), `${op.name}: operand ${position} is a value`);
-      return pointerTo(operand.buffer, cx.number(operand.index, threadOf(lane)), threadOf(lane), cx);
-    },
-    current: (position, lane) => {
-      const dst = resultAt(position);
-      invariant(isRegister(dst), `${op.name}: result ${position} is no register`);
-      return Number(cx.read(dst, threadOf(lane)));
-    },
-    define: (position, lane, value) => cx.write(resultAt(position), threadOf(lane), value),
-    copies: cx.copies(number),
-  };
-}
-
-function pointerTo(buffer: Buffer, index: number, thread: number, cx: Block): Pointer {
-  const memory = cx.memory(buffer);
-  return {
-    byte: index * dtypes[buffer.dtype].bytes,
-    memory: {
-      read(byte: number, length: number): Uint8Array {
-        memory.touchBytes(byte, length, "read", cx.who(thread));
-        return memory.bytes.slice(byte, byte + length);
-      },
-      write(byte: number, bytes: Uint8Array): void {
-        memory.touchBytes(byte, bytes.length, "write", cx.who(thread));
-        memory.bytes.set(bytes, byte);
-      },
-    },
-  };
 }

@@ -154,6 +154,7 @@ function kernelOf(type: Type): { readonly kernel: Kernel; readonly inputs: Uint8
     name: "fold",
     buffers: [input, ...outputs],
     sizes: [],
+    maps: [],
     grid: [constant(1), constant(1), constant(1)],
     threads: 1,
     body: raw.body,

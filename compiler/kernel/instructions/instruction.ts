@@ -2,12 +2,13 @@
  * What a hardware instruction is: operands, precondition, meaning and spelling in one record, so that an emitter
  * and the kernel interpreter cannot disagree about it.
  *
- * An instruction belongs to a whole warp. Its meaning is a body over the warp's 32 lanes; the interpreter lends it
+ * An instruction belongs to a thread, a whole warp or a warpgroup. Its meaning is a body over the lanes; the interpreter lends it
  * the lanes' operands through `Warp`. Values are as the interpreter keeps them: an f32 as a number, an `h2`, `b8x4`
  * or `u32` as its 32 bits unsigned.
  */
 import type { Operand, ValueType } from "../ir.ts";
 import type { AsyncCopies } from "./async-copies.ts";
+import type { Engines } from "./engines.ts";
 
 /** A buffer's memory as bytes; out of bounds is the interpreter's to report. */
 export interface Memory {
@@ -21,16 +22,19 @@ export interface Pointer {
   readonly byte: number;
 }
 
-/** One warp at one instruction. Positions count an op's `dst` and `operands`. */
+/** One warp at one instruction, or one warpgroup, whose lanes are its 128 threads. Positions count an op's `dst` and `operands`. */
 export interface Warp {
-  /** Lanes that execute it, ascending; all 32 unless the instruction says otherwise. */
+  /** Lanes that execute it, ascending; all unless the instruction says otherwise. */
   readonly active: readonly number[];
   operand(position: number, lane: number): number;
+  /** An operand of an integer type, bool or h2 in full; of a product, also where another product under way has it. */
+  bits(position: number, lane: number): bigint;
   pointer(position: number, lane: number): Pointer;
   /** Value of an in-place destination before the instruction. */
   current(position: number, lane: number): number;
   define(position: number, lane: number, value: number): void;
   readonly copies: AsyncCopies;
+  readonly engines: Engines;
 }
 
 /** A value's type, or the space of a buffer with an index, or a tensor map. */
@@ -53,6 +57,8 @@ export interface Instruction {
   /** Bytes that a pointer operand must be a multiple of. */
   readonly align: number;
   readonly evaluate: (warp: Warp) => void;
+  /** Where it is there, a lane goes on when it holds. */
+  readonly isReady?: (warp: Warp, lane: number) => boolean;
   /**
    * PTX without the last semicolon, from operands already spelled: an address as `[register+4]`, a bool as a
    * predicate register, a map as the register of its address. CUDA C++ takes it as inline assembly.

@@ -5,6 +5,7 @@
 import { dtypes, type DType } from "../../types/dtype.ts";
 import type { Buffer } from "../ir.ts";
 import type { ScalarValue } from "../scalar.ts";
+import type { Order } from "./order.ts";
 
 /** What a kernel did that it must not do; the message names the kernel, the buffer, the place and the thread. */
 export class KernelFault extends Error {
@@ -15,8 +16,10 @@ export interface Toucher {
   /** Number of the block in the grid. */
   readonly block: number;
   readonly thread: number;
-  /** Barriers that the block has passed. */
+  /** Barriers that the block, or its role in it, has passed. */
   readonly epoch: number;
+  /** Where parts of the block run at once. */
+  readonly order: Order | undefined;
 }
 
 type Access = "read" | "write" | "atomic";
@@ -60,8 +63,8 @@ class AccessLog {
       this.#writeKind[byte] = access === "atomic" ? 1 : 0;
       return;
     }
-    const isSame =
-      this.#reader[byte] === -1 || this.#reader[byte] === me || this.#readEpoch[byte] !== who.epoch;
+    const reader = this.#reader[byte] ?? -1;
+    const isSame = reader === -1 || reader === me || isBehind(reader, this.#readEpoch[byte] ?? 0, who);
     this.#severalReaders[byte] = isSame ? 0 : 1;
     this.#reader[byte] = me;
     this.#readEpoch[byte] = who.epoch;
@@ -76,7 +79,19 @@ function numberOf(who: Toucher): number {
 
 /** Accesses of one block with a barrier between them. */
 function isOrdered(other: number, epoch: number, who: Toucher): boolean {
-  return Math.floor(other / threadsPerBlock) === who.block && epoch < who.epoch;
+  if (Math.floor(other / threadsPerBlock) !== who.block) return false;
+  return who.order === undefined ? epoch < who.epoch : who.order.isBefore(other % threadsPerBlock, epoch);
+}
+
+/** An earlier read that a later write need not be told of any more. */
+function isBehind(reader: number, epoch: number, who: Toucher): boolean {
+  return who.order === undefined ? epoch !== who.epoch : isOrdered(reader, epoch, who);
+}
+
+/** Bytes that a copy is under way to. */
+export interface Filling {
+  readonly first: number;
+  readonly end: number;
 }
 
 export class BufferMemory {
@@ -85,6 +100,7 @@ export class BufferMemory {
   readonly #view: DataView;
   readonly #log: AccessLog;
   readonly #kernel: string;
+  readonly #fillings = new Set<Filling>();
 
   constructor(kernel: string, buffer: Buffer, bytes: Uint8Array) {
     this.#kernel = kernel;
@@ -112,16 +128,37 @@ export class BufferMemory {
   }
 
   touchBytes(first: number, count: number, access: Access, who: Toucher): void {
+    this.check(first, count, access, who);
+    for (let byte = first; byte < first + count; byte += 1) this.#log.record(byte, access, who);
+  }
+
+  /** What an access of these bytes would be at fault for. */
+  check(first: number, count: number, access: Access, who: Toucher): void {
     if (first < 0 || first + count > this.bytes.length)
       this.fault(
         `${access} of bytes ${first}..${first + count - 1} outside of the ${this.bytes.length} of`,
         who,
       );
-    for (let byte = first; byte < first + count; byte += 1) {
+    for (const filling of this.#fillings)
+      if (first < filling.end && filling.first < first + count)
+        this.fault(
+          `${access} of bytes ${first}..${first + count - 1} while a copy is under way to them in`,
+          who,
+        );
+    for (let byte = first; byte < first + count; byte += 1)
       if (this.#log.conflicts(byte, access, who))
         this.fault(`${access} of byte ${byte} races with another thread in`, who);
-      this.#log.record(byte, access, who);
-    }
+  }
+
+  /** A copy to these bytes begins; until it is done nobody touches them. */
+  fill(first: number, count: number): Filling {
+    const filling: Filling = { first, end: first + count };
+    this.#fillings.add(filling);
+    return filling;
+  }
+
+  filled(filling: Filling): void {
+    this.#fillings.delete(filling);
   }
 
   get(index: number): ScalarValue {

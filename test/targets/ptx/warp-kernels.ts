@@ -104,6 +104,7 @@ function evaluateRecord(
   const warp: Warp = {
     active: lanes,
     operand: (position, lane) => operands[position]?.[lane] ?? 0,
+    bits: (position, lane) => BigInt(operands[position]?.[lane] ?? 0),
     pointer: (_, lane) =>
       pointer?.(lane) ?? { memory: { read: () => new Uint8Array(16), write: () => undefined }, byte: 0 },
     current: (position, lane) => current[position]?.[lane] ?? 0,
@@ -112,6 +113,9 @@ function evaluateRecord(
       if (list !== undefined) list[lane] = value;
     },
     copies: new AsyncCopies(),
+    get engines(): never {
+      throw new Error(`${name} needs more than a warp`);
+    },
   };
   instructionOf(name).evaluate(warp);
   return results;
