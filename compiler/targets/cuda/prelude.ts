@@ -127,6 +127,9 @@ const registers: Readonly<
   u32: { type: "unsigned", constraint: "r" },
   h2: { type: "unsigned", constraint: "r" },
   b8x4: { type: "unsigned", constraint: "r" },
+  i64: { type: "long long", constraint: "l" },
+  bool: { type: "bool", constraint: "r" },
+  map: { type: "const tensor_map*", constraint: "l" },
   shared: { type: "const void*", constraint: "r" },
   global: { type: "const void*", constraint: "l" },
 };
@@ -144,22 +147,50 @@ function instructionLines(record: Instruction): readonly string[] {
   for (const [i, type] of record.operands.entries()) {
     const row = registers[type];
     parameters.push(`${row?.type ?? "unsigned"} a${i}`);
-    inputs.push(
-      `"${row?.constraint ?? "r"}"(${type === "shared" ? `unsigned(__cvta_generic_to_shared(a${i}))` : `a${i}`})`,
-    );
+    inputs.push(`"${row?.constraint ?? "r"}"(${sent(type, `a${i}`)})`);
   }
   const operand = (i: number): string => `%${record.results.length + i}`;
   const dst = record.results.map((_, i) => `%${i}`);
-  const operands = record.operands.map((type, i) =>
-    type === "shared" || type === "global" ? `[${operand(i)}]` : operand(i),
+  const operands = record.operands.map((type, i) => {
+    if (type === "bool") return `p${i}`;
+    return type === "shared" || type === "global" ? `[${operand(i)}]` : operand(i);
+  });
+  const predicates = record.operands.flatMap((type, i) =>
+    type === "bool" ? [`.reg .pred p${i}; setp.ne.b32 p${i}, ${operand(i)}, 0; `] : [],
   );
+  const text = record.ptx(dst, operands);
+  const statement = text.startsWith("{") ? text : `${text};`;
+  const assembled = predicates.length === 0 ? statement : `{ ${predicates.join("")}${statement} }`;
   return [
     `// PTX ISA ${record.section}`,
-    `${inline} void ${instructionFunction(record.name)}(${parameters.join(", ")}) {`,
-    `    asm volatile("${record.ptx(dst, operands)};"`,
-    `                 : ${outputs.join(", ")}`,
-    `                 : ${inputs.join(", ")}`,
+    ...list(`${inline} void ${instructionFunction(record.name)}(`, parameters, ") {"),
+    `    asm volatile("${assembled}"`,
+    ...list("                 : ", outputs),
+    ...list("                 : ", inputs),
     `                 : "memory");`,
     "}",
   ];
+}
+
+/** What inline assembly is given for a parameter: it has no predicates, and shared memory by 32-bit addresses. */
+function sent(type: OperandType, name: string): string {
+  if (type === "bool") return `int(${name})`;
+  return type === "shared" ? `unsigned(__cvta_generic_to_shared(${name}))` : name;
+}
+
+const widest = 110;
+
+/** Items with commas between, on as many lines as they take. */
+function list(head: string, items: readonly string[], tail = ""): readonly string[] {
+  const lines: string[] = [];
+  let line = head;
+  for (const [i, item] of items.entries()) {
+    const text = i + 1 < items.length ? `${item}, ` : item;
+    if (line.length + text.length > widest) {
+      lines.push(line.trimEnd());
+      line = " ".repeat(head.startsWith(" ") ? head.length : 4);
+    }
+    line += text;
+  }
+  return [...lines, `${line}${tail}`];
 }

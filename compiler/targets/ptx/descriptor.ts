@@ -14,7 +14,7 @@ export function emitDescriptor(op: Op<"descriptor">, cx: Context): void {
   const base = cx.once(`descriptor ${register} ${leading} ${stride} ${swizzle}`, () => {
     const [low, whole] = [
       cx.temporary("b32", `${op.buffer.name}_low`),
-      cx.temporary("b64", `${op.buffer.name}_tile`),
+      cx.temporary("b64", `${op.buffer.name}_matrix`),
     ];
     cx.instruction(`bfe.u32 ${low}, ${register}, 4, 14`);
     if (leading !== 0) cx.instruction(`or.b32 ${low}, ${low}, ${hex(units(leading) * 2 ** 16)}`);

@@ -18,6 +18,8 @@ type EmitTable = { readonly [K in Kind]: (op: Op<K>, cx: Context) => void };
 
 const axes = ["x", "y", "z"] as const;
 
+const dynamicArray = "shared_memory";
+
 const table: EmitTable = {
   const: () => undefined,
   size: emitSize,
@@ -87,7 +89,7 @@ export function emitPtxModule(kernels: readonly Kernel[], caps: Caps): string {
 }
 
 function entryName(kernel: Kernel): string {
-  return new Names([]).fresh(kernel.name);
+  return new Names([dynamicArray]).fresh(kernel.name);
 }
 
 /** Gives the files back in the order of their numbers. */
@@ -100,7 +102,20 @@ function emitPreamble(out: Writer, kernels: readonly Kernel[], caps: Caps): read
   const files = [...new Set(kernels.flatMap((kernel) => kernel.files))];
   for (const [i, file] of files.entries()) out.line(`.file ${i + 1} "${fileName(file)}"`);
   if (files.length > 0) out.line("");
+  emitDynamicArray(out, kernels);
   return files;
+}
+
+/** Dynamic shared memory has no size of its own, and is declared outside of the kernels that have some. */
+function emitDynamicArray(out: Writer, kernels: readonly Kernel[]): void {
+  const buffers = kernels
+    .map((kernel) => sharedLayout(kernel))
+    .filter(({ kind }) => kind === "dynamic")
+    .flatMap(({ offsets }) => [...offsets.keys()]);
+  if (buffers.length === 0) return;
+  const align = Math.max(16, ...buffers.map((buffer) => buffer.align));
+  out.line(`.extern .shared .align ${align} .b8 ${dynamicArray}[];`);
+  out.line("");
 }
 
 /** The oldest that has what the kernels use, since an older driver may have to read it. */
@@ -203,8 +218,6 @@ function describeMap({ buffer, dims, box, swizzle }: TensorMap): string {
   return oneLine(`${buffer.dtype}[${extents}] of ${buffer.name} in boxes of ${box.join(" x ")}${how}`);
 }
 
-const dynamicArray = "shared_memory";
-
 function emitSharedPointers(cx: Context): void {
   const { offsets, kind } = sharedLayout(cx.kernel);
   for (const [buffer, offset] of offsets) {
@@ -218,10 +231,6 @@ function emitSharedPointers(cx: Context): void {
 
 function emitShared(out: Writer, cx: Context): void {
   const { offsets, kind } = sharedLayout(cx.kernel);
-  if (kind === "dynamic") {
-    const align = Math.max(...[...offsets.keys()].map((buffer) => Math.max(buffer.align, 16)));
-    out.line(`    .extern .shared .align ${align} .b8 ${dynamicArray}[];`);
-  }
   for (const [buffer, offset] of offsets) {
     const declared = `.shared .align ${Math.max(buffer.align, 16)} .b8 ${cx.sharedName(buffer)}[${sharedBytesOf(buffer)}];`;
     out.line(

@@ -148,6 +148,16 @@ export function resolve(layout: Layout, instruction: Instruction, operand: Opera
         first: resolve(layout, instruction, operand.first),
         second: resolve(layout, instruction, operand.second),
       };
+    case "beyond": {
+      const base = resolve(layout, instruction, operand.base);
+      // What a global variable's symbol has is its number, not its place.
+      if (base.kind !== "symbol" || base.space === "global")
+        throw new SimulateError(
+          "I know offsets from shared, local and parameter variables",
+          instruction.line,
+        );
+      return { ...base, offset: base.offset + operand.offset };
+    }
     case "address": {
       const coordinates =
         operand.coordinates === undefined

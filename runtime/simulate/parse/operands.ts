@@ -52,9 +52,8 @@ function primary(at: Cursor): Operand {
   return at.fail(`I expected an operand and found "${token.text}"`, token);
 }
 
-/** `base`, `base+n`, `base, {coordinates}` between brackets. */
-function address(at: Cursor): Operand {
-  const base = primary(at);
+/** `+n`, `-n`, any number of them, none too. */
+function offsetOf(at: Cursor): number {
   let offset = 0;
   while (at.peek().text === "+" || at.peek().text === "-") {
     const sign = at.take().text === "+" ? 1 : -1;
@@ -62,6 +61,13 @@ function address(at: Cursor): Operand {
     if (value.kind !== "integer") at.fail("I expected an integer offset");
     offset += sign * Number(BigInt.asIntN(32, value.value));
   }
+  return offset;
+}
+
+/** `base`, `base+n`, `base, {coordinates}` between brackets. */
+function address(at: Cursor): Operand {
+  const base = primary(at);
+  const offset = offsetOf(at);
   const coordinates = at.accept(",") ? parseOperand(at) : undefined;
   at.expect("]");
   return { kind: "address", base, offset, coordinates };
@@ -79,5 +85,7 @@ export function parseOperand(at: Cursor): Operand {
   }
   const first = primary(at);
   if (at.accept("|")) return { kind: "pair", first, second: primary(at) };
-  return first;
+  // The address of a variable, and bytes beyond it.
+  const offset = first.kind === "name" ? offsetOf(at) : 0;
+  return offset === 0 ? first : { kind: "beyond", base: first, offset };
 }

@@ -7,6 +7,7 @@ export type Operand =
   | { readonly kind: "float"; readonly value: number; readonly bits: 32 | 64 }
   | { readonly kind: "vector"; readonly items: readonly Operand[] }
   | { readonly kind: "pair"; readonly first: Operand; readonly second: Operand }
+  | { readonly kind: "beyond"; readonly base: Operand; readonly offset: number }
   | { readonly kind: "sink" }
   | {
       readonly kind: "address";
