@@ -5,6 +5,7 @@ import type { Carrier, LoopNode, LoopResult, Node, Ref, Scalar } from "../tensor
 import { rewriteScalars, rootsOf } from "../tensor/scalars.ts";
 import type { Group } from "./groups.ts";
 import { storedAs } from "./inline.ts";
+import type { Templates } from "./templates.ts";
 
 /**
  * The refs that stand for the old ones, by old ref. `now` has those of what was written before, and `needed` says
@@ -12,6 +13,7 @@ import { storedAs } from "./inline.ts";
  */
 export function emitGroup(
   arena: Arena,
+  templates: Templates,
   unit: { readonly kind: "group"; readonly group: Group } | { readonly kind: "node"; readonly node: Node },
   now: ReadonlyMap<Ref, Ref>,
   needed: (ref: Ref) => boolean,
@@ -23,7 +25,37 @@ export function emitGroup(
         ? unit.group.members[0]?.node
         : undefined;
   if (single !== undefined) return emitNode(arena, single, now);
-  return unit.kind === "group" ? new GroupWriter(arena, unit.group, now).write(needed) : new Map();
+  return unit.kind === "group" ? emitLoop(arena, templates, unit.group, now, needed) : new Map();
+}
+
+function emitLoop(
+  arena: Arena,
+  templates: Templates,
+  group: Group,
+  now: ReadonlyMap<Ref, Ref>,
+  needed: (ref: Ref) => boolean,
+): ReadonlyMap<Ref, Ref> {
+  // All that the loop is made from: its axes, and for each member its form, its axes' places, and where its inputs
+  // and results are from and go. The axes are those of a member, so that their extents are in a form.
+  const words = [group.axes.length, group.over.length];
+  const pool: Ref[] = [];
+  const outputs: Ref[] = [];
+  for (const { node, map } of group.members) {
+    words.push(node.form.id, ...map);
+    for (const ref of node.inputs) {
+      const maker = group.ids.has(ref.node.id) ? group.members.findIndex((m) => m.node === ref.node) : -1;
+      words.push(maker, ref.output);
+      if (maker < 0) pool.push(now.get(ref) ?? ref);
+    }
+    for (let output = 0; output < node.types.length; output++) {
+      const ref = arena.ref(node, output);
+      const outside = needed(ref);
+      words.push(outside ? 1 : 0);
+      if (outside) outputs.push(ref);
+    }
+  }
+  const loop = templates.node(words, pool, () => new GroupWriter(arena, group, now).write(new Set(outputs)));
+  return new Map(outputs.map((ref, position) => [ref, arena.ref(loop, position)]));
 }
 
 function emitNode(arena: Arena, node: Node, now: ReadonlyMap<Ref, Ref>): ReadonlyMap<Ref, Ref> {
@@ -54,9 +86,9 @@ class GroupWriter {
     this.#now = now;
   }
 
-  write(needed: (ref: Ref) => boolean): ReadonlyMap<Ref, Ref> {
+  /** The loop, with the outputs as its results, in the order of members and their results. */
+  write(outputs: ReadonlySet<Ref>): LoopNode {
     const arena = this.#arena;
-    const positions = new Map<Ref, number>();
     for (const { node, map } of this.#group.members) {
       const results = this.#body(node, map);
       node.results.forEach((result, i) => {
@@ -64,22 +96,12 @@ class GroupWriter {
         if (value === undefined) return;
         const ref = arena.ref(node, i);
         this.#values.set(ref, storedAs(arena, result.dtype, value));
-        if (needed(ref))
-          positions.set(
-            ref,
-            this.#results.push({ ...result, value, axes: result.axes.map((k) => map[k] ?? k) }) - 1,
-          );
+        if (outputs.has(ref))
+          this.#results.push({ ...result, value, axes: result.axes.map((k) => map[k] ?? k) });
       });
     }
     const { axes, over } = this.#group;
-    const loop = arena.loop({
-      axes,
-      over,
-      carriers: this.#carriers,
-      results: this.#results,
-      inputs: this.#inputs,
-    });
-    return new Map([...positions].map(([ref, position]) => [ref, arena.ref(loop, position)]));
+    return arena.loop({ axes, over, carriers: this.#carriers, results: this.#results, inputs: this.#inputs });
   }
 
   /** A member's results in the group's terms; its carriers become the group's. */

@@ -44,9 +44,9 @@ export function fuseGraph(
   const cx: Fusing = { arena, options, sizes: new Sizes(), report };
   const templates = new Templates(arena);
   const cheap = inlineProducers(arena, templates, graph, cheapProducers(cx));
-  const grouped = groupLoops(cx, cheap);
+  const grouped = groupLoops(cx, templates, cheap);
   const single = inlineProducers(arena, templates, grouped.graph, singleReaders(cx));
-  const last = single === grouped.graph && !grouped.changed ? grouped : groupLoops(cx, single);
+  const last = single === grouped.graph && !grouped.changed ? grouped : groupLoops(cx, templates, single);
   report.push(...last.refusals());
   return { graph: last.graph, report };
 }

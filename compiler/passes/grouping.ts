@@ -6,37 +6,45 @@
  * others again. Groups stay convex: nothing outside lies on a path between two members.
  */
 import type { Arena } from "../tensor/arena.ts";
-import { outputsOf, replaceOutputs, topological } from "../tensor/graphs.ts";
+import { outputsOf, replaceOutputs, tableFor, topological } from "../tensor/graphs.ts";
 import type { Graph, Node, Ref } from "../tensor/ir.ts";
 import { emitGroup } from "./emit-group.ts";
 import { nameOf, type Fusing, type FusionDecision } from "./fusing.ts";
 import { meet, merged, producersOf, singleton, type Group, type Meeting } from "./groups.ts";
+import type { Templates } from "./templates.ts";
 
 class Grouping {
   readonly #cx: Fusing;
-  readonly #groups: Group[] = [];
-  readonly #groupOf = new Map<Node, Group>();
-  readonly #consumers = new Map<Node, Node[]>();
+  /** By ids of nodes. */
+  readonly #groupOf: (Group | undefined)[];
+  readonly #readers: Readers;
+  /** How many readers of a node have been added, by its id. */
+  readonly #added: (number | undefined)[];
   readonly #outputs: ReadonlySet<Node>;
   readonly #refusals: { readonly a: Group; readonly b: Group; readonly reason: string }[] = [];
   #next = 0;
   changed = false;
 
-  constructor(cx: Fusing, graph: Graph) {
+  constructor(cx: Fusing, graph: Graph, readers: Readers) {
     this.#cx = cx;
+    this.#readers = readers;
+    const nodes = topological(graph);
+    this.#groupOf = tableFor<Group>(nodes);
+    this.#added = tableFor<number>(nodes);
     this.#outputs = new Set(outputsOf(graph).map((ref) => ref.node));
   }
 
   groupOf(node: Node): Group | undefined {
-    return this.#groupOf.get(node);
+    return this.#groupOf[node.id];
   }
 
+  /** Nodes are added in their order: each after what it reads. */
   add(node: Node): void {
-    for (const maker of new Set(node.inputs.map((ref) => ref.node))) {
-      const list = this.#consumers.get(maker);
-      if (list === undefined) this.#consumers.set(maker, [node]);
-      else list.push(node);
-    }
+    node.inputs.forEach((ref, i) => {
+      const { id } = ref.node;
+      if (node.inputs.findIndex((other) => other.node === ref.node) === i)
+        this.#added[id] = (this.#added[id] ?? 0) + 1;
+    });
     if (node.kind !== "loop") return;
     let group = singleton(this.#next++, node);
     this.#keep(group);
@@ -51,8 +59,7 @@ class Grouping {
   }
 
   #keep(group: Group): void {
-    this.#groups.push(group);
-    for (const { node } of group.members) this.#groupOf.set(node, group);
+    for (const { node } of group.members) this.#groupOf[node.id] = group;
   }
 
   #best(group: Group, node: Node): Candidate | undefined {
@@ -65,19 +72,20 @@ class Grouping {
   }
 
   /** Groups that the new node reads of, then the latest readers of what it reads. */
-  #candidates(group: Group, node: Node): ReadonlySet<Group> {
-    const candidates = new Set<Group>();
+  #candidates(group: Group, node: Node): readonly Group[] {
+    const candidates: Group[] = [];
+    const note = (other: Group | undefined): void => {
+      if (other !== undefined && other !== group && !candidates.includes(other)) candidates.push(other);
+    };
+    for (const ref of node.inputs) note(this.#groupOf[ref.node.id]);
     for (const ref of node.inputs) {
-      const maker = this.#groupOf.get(ref.node);
-      if (maker !== undefined) candidates.add(maker);
-    }
-    for (const ref of node.inputs) {
-      for (const reader of (this.#consumers.get(ref.node) ?? []).slice(-maxSiblings)) {
-        const sibling = this.#groupOf.get(reader);
-        if (sibling !== undefined) candidates.add(sibling);
+      const readers = this.#readers[ref.node.id] ?? [];
+      const end = this.#added[ref.node.id] ?? 0;
+      for (let i = Math.max(0, end - maxSiblings); i < end; i++) {
+        const reader = readers[i];
+        if (reader !== undefined) note(this.#groupOf[reader.id]);
       }
     }
-    candidates.delete(group);
     return candidates;
   }
 
@@ -139,13 +147,9 @@ class Grouping {
   /** Whether someone outside both groups reads the node. Readers that come later are outside. */
   #isNeeded(node: Node, a: Group, b: Group): boolean {
     if (this.#outputs.has(node)) return true;
-    for (const reader of this.#readers.get(node) ?? [])
-      if (!a.nodes.has(reader) && !b.nodes.has(reader)) return true;
+    for (const reader of this.#readers[node.id] ?? [])
+      if (!a.ids.has(reader.id) && !b.ids.has(reader.id)) return true;
     return false;
-  }
-  #readers: ReadonlyMap<Node, readonly Node[]> = new Map();
-  setReaders(readers: ReadonlyMap<Node, readonly Node[]>): void {
-    this.#readers = readers;
   }
 
   #buffers({ base, joined }: Meeting): number {
@@ -154,9 +158,9 @@ class Grouping {
       for (const { node } of group.members)
         if (this.#isNeeded(node, base, joined)) buffers += node.types.length;
     }
-    for (const ref of base.externals) if (!joined.nodes.has(ref.node)) buffers += 1;
+    for (const ref of base.externals) if (!joined.ids.has(ref.node.id)) buffers += 1;
     for (const ref of joined.externals)
-      if (!base.nodes.has(ref.node) && !base.externals.has(ref)) buffers += 1;
+      if (!base.ids.has(ref.node.id) && !base.externals.has(ref)) buffers += 1;
     return buffers;
   }
 
@@ -165,7 +169,7 @@ class Grouping {
     let saved = 0;
     for (const ref of flow) saved += sizes.ref(ref) * (this.#isNeeded(ref.node, base, joined) ? 1 : 2);
     for (const ref of shared)
-      if (!base.nodes.has(ref.node) && !joined.nodes.has(ref.node)) saved += sizes.ref(ref);
+      if (!base.ids.has(ref.node.id) && !joined.ids.has(ref.node.id)) saved += sizes.ref(ref);
     return saved;
   }
 
@@ -174,13 +178,13 @@ class Grouping {
     const least = from.members[0]?.node.id ?? 0;
     const seen = new Set<Node>();
     const stack: Node[] = [];
-    for (const maker of producersOf(to)) if (!from.nodes.has(maker)) stack.push(maker);
+    for (const maker of producersOf(to)) if (!from.ids.has(maker.id)) stack.push(maker);
     for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
       if (seen.has(node)) continue;
       seen.add(node);
-      if (from.nodes.has(node)) return true;
+      if (from.ids.has(node.id)) return true;
       if (seen.size > maxVisits) return true;
-      const group = this.#groupOf.get(node);
+      const group = this.#groupOf[node.id];
       // A group is one loop: what any member reads comes before all of them.
       const makers = group === undefined ? node.inputs.map((ref) => ref.node) : [...producersOf(group)];
       const latest = group === undefined ? node.id : (group.members.at(-1)?.node.id ?? node.id);
@@ -203,8 +207,8 @@ class Grouping {
       for (const ref of b.externals) {
         if (
           consumer === undefined ||
-          !a.nodes.has(ref.node) ||
-          this.#groupOf.get(ref.node) === this.#groupOf.get(consumer)
+          !a.ids.has(ref.node.id) ||
+          this.#groupOf[ref.node.id] === this.#groupOf[consumer.id]
         )
           continue;
         const [producer, reader] = [nameOf(this.#cx, ref.node), nameOf(this.#cx, consumer)];
@@ -257,25 +261,32 @@ export interface Grouped {
   readonly refusals: () => readonly FusionDecision[];
 }
 
-export function groupLoops(cx: Fusing, graph: Graph): Grouped {
-  const nodes = topological(graph);
-  const grouping = new Grouping(cx, graph);
-  const readers = new Map<Node, Node[]>();
+/** The nodes that read each node, by its id, in their order. */
+type Readers = readonly (readonly Node[] | undefined)[];
+
+function readersOf(nodes: readonly Node[]): Readers {
+  const readers = tableFor<Node[]>(nodes);
   for (const node of nodes) {
     for (const ref of node.inputs) {
-      const list = readers.get(ref.node);
-      if (list === undefined) readers.set(ref.node, [node]);
-      else list.push(node);
+      const list = readers[ref.node.id];
+      if (list === undefined) readers[ref.node.id] = [node];
+      else if (list.at(-1) !== node) list.push(node);
     }
   }
-  grouping.setReaders(readers);
+  return readers;
+}
+
+export function groupLoops(cx: Fusing, templates: Templates, graph: Graph): Grouped {
+  const nodes = topological(graph);
+  const readers = readersOf(nodes);
+  const grouping = new Grouping(cx, graph, readers);
   for (const node of nodes) grouping.add(node);
   const refusals = (): readonly FusionDecision[] => grouping.refusals();
   if (!grouping.changed) return { graph, changed: false, refusals };
   const outputs = new Set(outputsOf(graph));
   const now = new Map<Ref, Ref>();
   for (const unit of unitsInOrder(nodes, grouping)) {
-    for (const [old, ref] of emitUnit(cx.arena, unit, now, outputs, readers)) now.set(old, ref);
+    for (const [old, ref] of emitUnit(cx.arena, templates, unit, now, outputs, readers)) now.set(old, ref);
   }
   return { graph: replaceOutputs(cx.arena, graph, (ref) => now.get(ref) ?? ref), changed: true, refusals };
 }
@@ -285,26 +296,28 @@ type Unit =
 
 /** Groups and other nodes, each after what it reads. */
 function unitsInOrder(nodes: readonly Node[], grouping: Grouping): readonly Unit[] {
-  const done = new Set<Node>();
+  const done = tableFor<true>(nodes);
   const units: Unit[] = [];
   for (const start of nodes) {
     const stack: Node[] = [start];
     for (let node = stack.at(-1); node !== undefined; node = stack.at(-1)) {
-      if (done.has(node)) {
+      if (done[node.id] === true) {
         stack.pop();
         continue;
       }
       const group = grouping.groupOf(node);
-      const makers = group === undefined ? node.inputs.map((ref) => ref.node) : [...producersOf(group)];
-      const missing = makers.filter((maker) => !done.has(maker));
-      if (missing.length > 0) {
-        stack.push(...missing);
+      const before = stack.length;
+      for (const ref of group === undefined ? node.inputs : group.externals)
+        if (done[ref.node.id] !== true) stack.push(ref.node);
+      if (stack.length > before) continue;
+      stack.pop();
+      if (group === undefined) {
+        units.push({ kind: "node", node });
+        done[node.id] = true;
         continue;
       }
-      stack.pop();
-      if (group === undefined) units.push({ kind: "node", node });
-      else units.push({ kind: "group", group });
-      for (const member of group === undefined ? [node] : group.members.map((m) => m.node)) done.add(member);
+      units.push({ kind: "group", group });
+      for (const member of group.members) done[member.node.id] = true;
     }
   }
   return units;
@@ -312,17 +325,18 @@ function unitsInOrder(nodes: readonly Node[], grouping: Grouping): readonly Unit
 
 function emitUnit(
   arena: Arena,
+  templates: Templates,
   unit: Unit,
   now: ReadonlyMap<Ref, Ref>,
   outputs: ReadonlySet<Ref>,
-  readers: ReadonlyMap<Node, readonly Node[]>,
+  readers: Readers,
 ): ReadonlyMap<Ref, Ref> {
   const members = unit.kind === "group" ? unit.group.members : [];
   const own = new Set<Node>(members.map((m) => m.node));
   const needed = (ref: Ref): boolean =>
     outputs.has(ref) ||
-    (readers.get(ref.node) ?? []).some((reader) => !own.has(reader) && reader.inputs.includes(ref));
-  const made = emitGroup(arena, unit, now, needed);
+    (readers[ref.node.id] ?? []).some((reader) => !own.has(reader) && reader.inputs.includes(ref));
+  const made = emitGroup(arena, templates, unit, now, needed);
   for (const [old, ref] of made) {
     if (ref.node === old.node) continue;
     const hint = arena.hint(old);

@@ -26,7 +26,8 @@ export interface Group {
   readonly contracts: boolean;
   /** Scalars of all bodies, shared ones counted for each member. */
   readonly scalars: number;
-  readonly nodes: ReadonlySet<Node>;
+  /** Ids of the members. */
+  readonly ids: ReadonlySet<number>;
   /** What the members read of others. */
   readonly externals: ReadonlySet<Ref>;
   readonly access: readonly Access[];
@@ -50,7 +51,6 @@ export interface Meeting {
 }
 
 export function singleton(id: number, node: LoopNode): Group {
-  const map = [...node.axes, ...node.over].map((_, i) => i);
   const access: Access[] = [];
   for (const read of readsOf(node)) {
     const ref = node.inputs[read.input];
@@ -58,23 +58,30 @@ export function singleton(id: number, node: LoopNode): Group {
   }
   return {
     id,
-    members: [{ node, map }],
+    members: [{ node, map: upTo(node.axes.length + node.over.length) }],
     axes: node.axes,
     over: node.over,
     contracts: isContraction(node),
     scalars: bodyOf(node).scalars.length,
-    nodes: new Set([node]),
+    ids: new Set([node.id]),
     externals: new Set(node.inputs),
     access,
   };
+}
+
+const counts: (readonly number[])[] = [];
+
+/** 0, 1, .. below `end`; one list for each end. */
+function upTo(end: number): readonly number[] {
+  return (counts[end] ??= Array.from({ length: end }, (_, i) => i));
 }
 
 export function merged(id: number, meeting: Meeting): Group {
   const { base, joined, map } = meeting;
   const moved = joined.members.map(({ node, map: inner }) => ({ node, map: inner.map((k) => map[k] ?? k) }));
   const members = [...base.members, ...moved].sort((a, b) => a.node.id - b.node.id);
-  const nodes = new Set([...base.nodes, ...joined.nodes]);
-  const externals = new Set([...base.externals, ...joined.externals].filter((ref) => !nodes.has(ref.node)));
+  const ids = new Set([...base.ids, ...joined.ids]);
+  const externals = new Set([...base.externals, ...joined.externals].filter((ref) => !ids.has(ref.node.id)));
   const access = [
     ...base.access,
     ...joined.access.map(({ ref, axes }) => ({ ref, axes: axes?.map((k) => map[k] ?? k) })),
@@ -86,7 +93,7 @@ export function merged(id: number, meeting: Meeting): Group {
     over: base.over,
     contracts: base.contracts || joined.contracts,
     scalars: base.scalars + joined.scalars,
-    nodes,
+    ids,
     externals,
     access,
   };
@@ -100,8 +107,9 @@ export function meet(a: Group, b: Group): Meeting | { readonly reason: string } 
   const [base, joined] = b.over.length > 0 && a.over.length === 0 ? [b, a] : [a, b];
   const allowed = allowedAxes(base, joined);
   if (allowed === undefined) return { reason: "their axes do not match" };
-  const map = Array.from<number>({ length: joined.axes.length + joined.over.length }).fill(-1);
-  const flow = new Set<Ref>();
+  const map: number[] = [];
+  for (let k = joined.axes.length + joined.over.length; k > 0; k--) map.push(-1);
+  const flow: Ref[] = [];
   if (
     !matchFlow(base, joined.access, map, flow, "joined reads") ||
     !matchFlow(joined, base.access, map, flow, "base reads")
@@ -110,33 +118,40 @@ export function meet(a: Group, b: Group): Meeting | { readonly reason: string } 
   }
   matchShared(base.access, joined.access, map);
   if (!matchExtents(base, joined, map, allowed)) return { reason: "their axes have different sizes" };
-  return { base, joined, map, flow: [...flow], shared: sharedReads(base.access, joined.access, map) };
+  return { base, joined, map, flow, shared: sharedReads(base.access, joined.access, map) };
 }
 
-/** For each axis of `joined`, the range of axes of `base` that it may become. */
-function allowedAxes(base: Group, joined: Group): ((axis: number) => readonly [number, number]) | undefined {
+/** The axes of `base` that those of `joined` may become: of its first ones below `split`, and of the others. */
+interface Allowed {
+  readonly split: number;
+  readonly first: readonly [number, number];
+  readonly others: readonly [number, number];
+}
+
+function allowedAxes(base: Group, joined: Group): Allowed | undefined {
   const own = base.axes.length;
   const all = own + base.over.length;
+  const any = (to: number): Allowed => ({ split: all, first: [0, to], others: [0, to] });
   if (joined.over.length > 0) {
     if (joined.axes.length !== own || joined.over.length !== base.over.length) return undefined;
-    return (axis) => (axis < own ? [0, own] : [own, all]);
+    return { split: own, first: [0, own], others: [own, all] };
   }
-  if (joined.axes.length === own) return () => [0, own];
-  return joined.axes.length === all ? () => [0, all] : undefined;
+  if (joined.axes.length === own) return any(own);
+  return joined.axes.length === all ? any(all) : undefined;
 }
 
 function matchFlow(
   makers: Group,
   access: readonly Access[],
   map: number[],
-  flow: Set<Ref>,
+  flow: Ref[],
   who: "joined reads" | "base reads",
 ): boolean {
   for (const { ref, axes } of access) {
-    if (!makers.nodes.has(ref.node)) continue;
+    if (!makers.ids.has(ref.node.id)) continue;
     const maker = makers.members.find((m) => m.node === ref.node);
     if (maker === undefined) continue;
-    flow.add(ref);
+    if (!flow.includes(ref)) flow.push(ref);
     const made = maker.node.results[ref.output]?.axes.map((k) => maker.map[k] ?? k);
     if (axes === undefined || made === undefined) return false;
     for (let j = 0; j < made.length; j++) {
@@ -167,29 +182,26 @@ function matchShared(base: readonly Access[], joined: readonly Access[], map: nu
   }
 }
 
-function matchExtents(
-  base: Group,
-  joined: Group,
-  map: number[],
-  allowed: (axis: number) => readonly [number, number],
-): boolean {
-  const baseAxes = [...base.axes, ...base.over];
-  const joinedAxes = [...joined.axes, ...joined.over];
+function matchExtents(base: Group, joined: Group, map: number[], { split, first, others }: Allowed): boolean {
   for (let from = 0; from < map.length; from++) {
-    const extent = joinedAxes[from]?.extent;
-    const [low, high] = allowed(from);
+    const extent = extentOf(joined, from);
+    const [low, high] = from < split ? first : others;
     if (map[from] === -1) {
       for (let to = low; to < high; to++) {
-        if (!map.includes(to) && equalExtents(extent, baseAxes[to]?.extent)) {
+        if (!map.includes(to) && equalExtents(extent, extentOf(base, to))) {
           map[from] = to;
           break;
         }
       }
     }
     const to = map[from] ?? -1;
-    if (to < low || to >= high || !equalExtents(extent, baseAxes[to]?.extent)) return false;
+    if (to < low || to >= high || !equalExtents(extent, extentOf(base, to))) return false;
   }
   return true;
+}
+
+function extentOf({ axes, over }: Group, axis: number): Dim | undefined {
+  return (axis < axes.length ? axes[axis] : over[axis - axes.length])?.extent;
 }
 
 function equalExtents(a: Dim | undefined, b: Dim | undefined): boolean {
@@ -203,15 +215,15 @@ function sharedReads(
   joined: readonly Access[],
   map: readonly number[],
 ): readonly Ref[] {
-  const shared = new Set<Ref>();
+  const shared: Ref[] = [];
   for (const { ref, axes } of joined) {
-    if (axes === undefined) continue;
+    if (axes === undefined || shared.includes(ref)) continue;
     const same = base.some(
       (other) => other.ref === ref && other.axes?.every((to, j) => map[axes[j] ?? -1] === to),
     );
-    if (same) shared.add(ref);
+    if (same) shared.push(ref);
   }
-  return [...shared];
+  return shared;
 }
 
 /** Nodes outside the group that it reads. */

@@ -11,18 +11,19 @@ import { dtypes, type DType } from "../types/dtype.ts";
 import type { Arena } from "../tensor/arena.ts";
 import { outputsOf, rewriteGraph, topological } from "../tensor/graphs.ts";
 import type { Graph, LoopNode, Node, Ref } from "../tensor/ir.ts";
-import { operandsOf, reachable, rootsOf } from "../tensor/scalars.ts";
+import { bodyOf } from "../tensor/node-body.ts";
+import { operandsOf } from "../tensor/scalars.ts";
 import type { Pass } from "./pass.ts";
 
 export const narrow: Pass<Graph> = {
   name: "narrow",
   run: (graph, { arena }) => {
-    // A node over narrowed inputs is a new node, which the next round knows: as many rounds as loops that follow each other.
+    // What a narrowed loop reads may now be rounded by all its readers: rounds of that.
     let current = graph;
     for (let targets = narrowTargets(current); targets.size > 0; targets = narrowTargets(current)) {
       const round = targets;
-      current = rewriteGraph(arena, current, (node) =>
-        node.kind === "loop" ? narrowed(arena, node, round) : undefined,
+      current = rewriteGraph(arena, current, (node, original) =>
+        node.kind === "loop" ? narrowed(arena, node, original, round) : undefined,
       );
     }
     return current;
@@ -55,8 +56,7 @@ function noteReads(node: Node, note: (ref: Ref, to: DType | "no") => void): void
     for (const ref of node.inputs) note(ref, "no");
     return;
   }
-  const roots = rootsOf(node);
-  const all = reachable(roots);
+  const { roots, scalars: all } = bodyOf(node);
   const rounded = new Map<number, DType | "no">();
   const use = (id: number, to: DType | "no"): void => {
     const before = rounded.get(id);
@@ -76,9 +76,15 @@ function noteReads(node: Node, note: (ref: Ref, to: DType | "no") => void): void
   }
 }
 
-function narrowed(arena: Arena, node: LoopNode, targets: Targets): readonly Ref[] | undefined {
+/** The loop with the outputs narrowed that are targets in the graph as it was, where it was `original`. */
+function narrowed(
+  arena: Arena,
+  node: LoopNode,
+  original: Node,
+  targets: Targets,
+): readonly Ref[] | undefined {
   const to = node.results.map((result, output) =>
-    result.dtype === "f32" ? targets.get(keyOf({ node, output })) : undefined,
+    result.dtype === "f32" ? targets.get(keyOf({ node: original, output })) : undefined,
   );
   if (to.every((dtype) => dtype === undefined)) return undefined;
   const results = node.results.map((result, output) => {

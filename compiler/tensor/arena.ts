@@ -188,32 +188,16 @@ export class Arena extends ScalarArena {
     // Other types make another form; and where two inputs are one the node has fewer.
     if (!sameTypes(inputs, node.inputs) || hasTwins(inputs))
       return node.kind === "loop" ? this.loop({ ...node, inputs }) : this.scatter({ ...node, inputs });
+    const { form, types, axes } = node;
+    const id = this.#idOf(form, inputs);
+    const known = this.#nodes[id];
+    if (known !== undefined) return known as LoopNode | ScatterNode;
     if (node.kind === "scatter") {
-      const { types, axes, target, value, keep } = node;
-      return this.#nodeOf<ScatterNode>(node.form, inputs, (id, form) => ({
-        kind: "scatter",
-        id,
-        inputs,
-        types,
-        form,
-        axes,
-        target,
-        value,
-        keep,
-      }));
+      const { target, value, keep } = node;
+      return this.#add<ScatterNode>({ kind: "scatter", id, inputs, types, form, axes, target, value, keep });
     }
-    const { types, axes, over, carriers, results } = node;
-    return this.#nodeOf<LoopNode>(node.form, inputs, (id, form) => ({
-      kind: "loop",
-      id,
-      inputs,
-      types,
-      form,
-      axes,
-      over,
-      carriers,
-      results,
-    }));
+    const { over, carriers, results } = node;
+    return this.#add<LoopNode>({ kind: "loop", id, inputs, types, form, axes, over, carriers, results });
   }
 
   topk(input: Ref, axis: number, k: Dim, keep?: Ref): TopkNode {
@@ -343,11 +327,13 @@ export class Arena extends ScalarArena {
       contracts: undefined,
       view: undefined,
     });
-    return this.#nodeOf(form, inputs, make);
+    const node = this.#idOf(form, inputs);
+    // A form has a kind, so that an equal encoding is a node of the kind asked for.
+    return (this.#nodes[node] as N | undefined) ?? this.#add(make(node, form));
   }
 
-  /** The node of this form over `inputs`, made by `make` if it is new. */
-  #nodeOf<N extends Node>(form: Form, inputs: readonly Ref[], make: (id: number, form: Form) => N): N {
+  /** The id of the node of this form over `inputs`; the next free one if it is new. */
+  #idOf(form: Form, inputs: readonly Ref[]): number {
     const t = this.#nodeTable;
     t.begin();
     t.word(form.id);
@@ -355,11 +341,10 @@ export class Arena extends ScalarArena {
       t.word(ref.node.id);
       t.word(ref.output);
     }
-    const id = t.id();
-    const known = this.#nodes[id];
-    // A form has a kind, so that an equal encoding is a node of the kind asked for.
-    if (known !== undefined) return known as N;
-    const node = make(id, form);
+    return t.id();
+  }
+
+  #add<N extends Node>(node: N): N {
     this.#nodes.push(node);
     return node;
   }

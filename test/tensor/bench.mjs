@@ -8,6 +8,7 @@ import { verify } from "../../dist/compiler/tensor/verify.js";
 import { expand } from "../../dist/compiler/passes/expand.js";
 import { fuse } from "../../dist/compiler/passes/fuse.js";
 import { lowerFunctions } from "../../dist/compiler/passes/lower-functions.js";
+import { narrow } from "../../dist/compiler/passes/narrow.js";
 import { simplify } from "../../dist/compiler/passes/simplify.js";
 import { constant, symbol } from "../../dist/compiler/types/dim.js";
 
@@ -143,7 +144,7 @@ function build(nodes) {
 /** Milliseconds: of the process's own CPU time with `--cpu`, which other work on the machine disturbs less. */
 const clock = process.argv.includes("--cpu") ? () => process.cpuUsage().user / 1000 : () => performance.now();
 
-const passes = [simplify, expand, simplify, fuse(), lowerFunctions];
+const passes = [simplify, expand, simplify, fuse(), narrow, lowerFunctions];
 
 function once() {
   const times = new Map();
