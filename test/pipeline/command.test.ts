@@ -1,5 +1,5 @@
 /** `weft pipeline` as a user runs it. */
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -115,7 +115,14 @@ describe("a schedule that is wrong, and wrong command lines", () => {
     [["pipeline", "--ranks", "4", "--micro", "8"], "needs FILE.dsl:Name"],
     [[...dualpipe, "--cost", "X=1"], "F, B, W or FB"],
     [[...dualpipe, "--cost", "B=1,W=2"], "B is the whole backward"],
-    [[...dualpipe, "--ranks", "-2"], "--ranks"],
+    [["pipeline", "a.dsl", "--ranks", "-1", "--micro", "8"], "--ranks"],
+    [["pipeline", "a.dsl", "--ranks", "0", "--micro", "8"], "--ranks 0: this is a whole number from 1 on"],
+    [["pipeline", "a.dsl", "--ranks", "8", "--micro", "0"], "--micro 0: this is a whole number from 1 on"],
+    [["pipeline", "a.dsl", "--ranks", "1e99", "--micro", "8"], "a number up to"],
+    [[...dualpipe, "--cost", "F=1,F=2"], "gives F more than once"],
+    [[...dualpipe, "--cost", "F=1e308"], "a number up to"],
+    [[...dualpipe, "--stage-cost", "99=2"], "has stages 0 to 7 here"],
+    [[...dualpipe, "--pieces", "published", "--layers", "1e9"], "take fewer --ranks, --micro or --layers"],
     [["pipeline", "a.dsl", "--ranks", "x", "--micro", "8"], "is no number"],
     [["pipeline", "a.dsl", "--compare", "--ranks", "4", "--micro", "8"], "takes no program"],
     [[...dualpipe, "--pieces", "published", "--sm-share", "1"], "a part between 0 and 1"],
@@ -127,7 +134,29 @@ describe("a schedule that is wrong, and wrong command lines", () => {
   test("sizes that it does not allow, and a name that is not there", async () => {
     const odd = await weft("pipeline", "test/contract/dualpipe.dsl", "--ranks", "7", "--micro", "20");
     expect([odd.code, odd.note]).toEqual([1, expect.stringContaining("WF5005")]);
+    const vast = await weft("pipeline", "test/contract/dualpipe.dsl", "--ranks", "8", "--micro", "1e9");
+    expect([vast.code, vast.note]).toEqual([1, expect.stringContaining("a schedule has up to")]);
+    const wide = await weft("pipeline", "stdlib/pipeline/gpipe.dsl", "--ranks", "1e9", "--micro", "8");
+    expect([wide.code, wide.note]).toEqual([1, expect.stringContaining("1000000000 ranks")]);
+    const empty = await weft("pipeline", "stdlib/nn.dsl", "--ranks", "8", "--micro", "20");
+    expect([empty.code, empty.note]).toEqual([
+      1,
+      expect.stringContaining("there is no pipeline in this file"),
+    ]);
+    const compared = await weft("pipeline", "--compare", "--ranks", "1e9", "--micro", "8");
+    expect([compared.code, compared.out]).toEqual([1, ""]);
     const none = await weft("pipeline", "test/contract/dualpipe.dsl:Nope", "--ranks", "8", "--micro", "20");
     expect([none.code, none.note]).toEqual([1, expect.stringContaining("WF5011")]);
+  });
+
+  test("outputs that cannot be written leave nothing behind, the other output neither", async () => {
+    const [trace, gone] = [join(folder, "t.json"), join(folder, "gone", "x.svg")];
+    const { code, note } = await weft(...dualpipe, "--trace", trace, "--svg", gone);
+    expect([code, note]).toEqual([1, expect.stringContaining("there is no folder to write it to")]);
+    const taken = await weft(...dualpipe, "--trace", trace, "--svg", folder);
+    expect([taken.code, taken.note]).toEqual([1, expect.stringContaining("this is a folder")]);
+    expect(
+      (await readdir(folder)).filter((name) => name.startsWith("t.json") || name.endsWith(".part")),
+    ).toEqual([]);
   });
 });

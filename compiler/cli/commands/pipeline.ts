@@ -1,24 +1,25 @@
 /** `weft pipeline`: proves a pipeline schedule, simulates it, draws it, and sets it beside those of the library. */
-import { readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { readFileSync, statSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import type { Argv } from "yargs";
 import type {
   CompiledPipeline,
   Costs,
   Pipeline,
-  Pieces,
   Proof,
+  Schedule,
   SimulationOptions,
   Study,
 } from "../../pipeline/index.ts";
 import { parseProgram } from "../arguments.ts";
-import { exitCode, usageError } from "../exit-code.ts";
+import { CommandError, exitCode, usageError } from "../exit-code.ts";
 import type { ExitCode } from "../exit-code.ts";
+import { checkAmount, checkStages, simulationOptions, wholeOf } from "../pipeline-arguments.ts";
 import { libraryFolder, openSource } from "../source-host.ts";
 import { table } from "../table.ts";
 import { writeWhole } from "../write-folder.ts";
 import type { Arguments, Command, Session } from "./command.ts";
-import { flagOf, formatOf, showDiagnostics, textOf, textsOf } from "./command.ts";
+import { flagOf, formatOf, showDiagnostics, textOf } from "./command.ts";
 
 export const pipelineCommand: Command = {
   name: "pipeline [program]",
@@ -77,6 +78,7 @@ async function run(session: Session, args: Arguments): Promise<ExitCode> {
   const { ranks, micro } = sizes;
   if (ranks === undefined || micro === undefined)
     throw usageError("--ranks and --micro give the schedule's sizes");
+  for (const option of ["svg", "trace"]) checkOutput(session, args, option);
   const program = textOf(args, "program");
   if (flagOf(args, "compare")) {
     if (program !== undefined)
@@ -104,6 +106,8 @@ async function one(session: Session, args: Arguments, program: string, sizes: Si
     showDiagnostics(session, await session.compiler(), compiled, formatOf(args));
     return exitCode.failed;
   }
+  checkStages(pipeline.schedule, options);
+  checkAmount(args, pipeline.schedule, options);
   const proof = pipelines.prove(
     pipeline.schedule,
     options.buffers === undefined ? {} : { buffers: options.buffers },
@@ -150,7 +154,7 @@ const mostCompared = 2 ** 20;
 async function beside(args: Arguments, sizes: Sizes): Promise<readonly string[]> {
   if (sizes.ranks * sizes.micro > mostCompared)
     return ["The library's schedules are left out at this size; --compare has them."];
-  const { lines } = await libraryTable(args, sizes);
+  const { lines } = await libraryTable(args, sizes, () => undefined);
   return [
     `The library's schedules with ${sizes.ranks} ranks and ${sizes.micro} micro-batches, the model cut into as many stages as each has:`,
     ...lines,
@@ -200,7 +204,13 @@ async function refused(
 
 async function compare(session: Session, args: Arguments, sizes: Sizes): Promise<ExitCode> {
   const { ganttSvg } = await import("../../pipeline/index.ts");
-  const { lines, rows } = await libraryTable(args, sizes);
+  const { lines, rows } = await libraryTable(args, sizes, (schedule, options) =>
+    checkAmount(args, schedule, options),
+  );
+  if (rows.length === 0) {
+    session.terminal.note(lines.join("\n"));
+    return exitCode.failed;
+  }
   const drawn = rows.map(({ pipeline, study }) => ({
     simulation: study.simulation,
     options: { title: titleOf(pipeline) },
@@ -233,6 +243,7 @@ interface Row {
 async function libraryTable(
   args: Arguments,
   { ranks, micro }: Sizes,
+  admit: (schedule: Schedule, options: SimulationOptions) => void,
 ): Promise<{ readonly lines: readonly string[]; readonly rows: readonly Row[] }> {
   const { compilePipeline, printFormula, prove, publishedPieces, pieceNames, studyOf } =
     await import("../../pipeline/index.ts");
@@ -249,6 +260,7 @@ async function libraryTable(
       ranks,
       micro,
     });
+    if (pipeline !== undefined) admit(pipeline.schedule, options);
     const proof = pipeline === undefined ? undefined : prove(pipeline.schedule);
     if (pipeline === undefined || proof?.verdict !== "proved") {
       cells.push([name, "-", "-", "-", "-", diagnostics[0]?.message ?? "not proved"]);
@@ -290,96 +302,20 @@ function titleOf({ name, schedule }: Pipeline): string {
   return `${name}: ${schedule.ranks} ranks, ${schedule.micro} micro-batches`;
 }
 
+/** An output that cannot be written is told before the work is done, and before another output is written. */
+function checkOutput({ terminal }: Session, args: Arguments, option: string): void {
+  const path = textOf(args, option);
+  if (path === undefined) return;
+  const full = resolve(terminal.cwd, path);
+  if (statSync(full, { throwIfNoEntry: false })?.isDirectory() === true)
+    throw new CommandError(exitCode.failed, `--${option} ${path}: this is a folder`);
+  if (statSync(dirname(full), { throwIfNoEntry: false })?.isDirectory() !== true)
+    throw new CommandError(exitCode.failed, `--${option} ${path}: there is no folder to write it to`);
+}
+
 async function write(session: Session, args: Arguments, option: string, text: () => string): Promise<void> {
   const path = textOf(args, option);
   if (path !== undefined) await writeWhole(resolve(session.terminal.cwd, path), text());
-}
-
-// ---------------------------------------------------------------- arguments
-
-function simulationOptions(args: Arguments, published: Pieces, names: readonly string[]): SimulationOptions {
-  const buffers = wholeOf(args, "buffers");
-  const link = {
-    latency: numberOf(args, "latency"),
-    bandwidth: numberOf(args, "bandwidth"),
-    bytes: numberOf(args, "bytes"),
-  };
-  const stages = pairsOf(args, "stage-cost", (key) => /^\d{1,5}$/.test(key), "a stage's number");
-  const pieces = piecesOf(args, published, names);
-  if (link.bandwidth === 0) throw usageError("--bandwidth 0: nothing would arrive");
-  const given = { buffers, jitter: numberOf(args, "jitter"), seed: wholeOf(args, "seed"), pieces };
-  return {
-    ...given,
-    costs: costsOf(args),
-    link,
-    ...(stages.size === 0 ? {} : { stageCosts: stageList(stages) }),
-  };
-}
-
-function costsOf(args: Arguments): Partial<Costs> {
-  const given = pairsOf(args, "cost", (key) => ["F", "B", "W", "FB"].includes(key), "F, B, W or FB");
-  const costs: Partial<Costs> = Object.fromEntries(given);
-  const { B = 2, W = 1 } = costs;
-  if (W > B) throw usageError(`--cost W=${W}: B is the whole backward, and ${B}`);
-  return costs;
-}
-
-function stageList(stages: ReadonlyMap<string, number>): readonly number[] {
-  const list: number[] = [];
-  for (const [stage, cost] of stages) {
-    while (list.length <= Number(stage)) list.push(1);
-    list[Number(stage)] = cost;
-  }
-  return list;
-}
-
-function piecesOf(args: Arguments, published: Pieces, names: readonly string[]): Pieces | undefined {
-  const text = textOf(args, "pieces");
-  if (text === undefined) return undefined;
-  const given =
-    text === "published"
-      ? new Map<string, number>()
-      : pairsOf({ pieces: [text] }, "pieces", (key) => names.includes(key), names.join(", "));
-  const share = numberOf(args, "sm-share") ?? published.share;
-  if (share <= 0 || share >= 1) throw usageError(`--sm-share ${share} is a part between 0 and 1`);
-  const layers = wholeOf(args, "layers") ?? published.layers;
-  if (layers < 1) throw usageError("--layers 0: a stage has layers");
-  return { ...published, layers, share, times: { ...published.times, ...Object.fromEntries(given) } };
-}
-
-function pairsOf(
-  args: Arguments,
-  name: string,
-  isKey: (key: string) => boolean,
-  what: string,
-): ReadonlyMap<string, number> {
-  const pairs = new Map<string, number>();
-  for (const part of textsOf(args, name).flatMap((text) => text.split(","))) {
-    const [, key = "", value = ""] = /^\s*([^=\s]+)\s*=\s*(\S+)\s*$/.exec(part) ?? [];
-    if (!isKey(key)) throw usageError(`--${name} ${part}: takes NAME=NUMBER, the name being ${what}`);
-    pairs.set(key, parseNumber(name, value));
-  }
-  return pairs;
-}
-
-function numberOf(args: Arguments, name: string): number | undefined {
-  const text = textOf(args, name);
-  return text === undefined ? undefined : parseNumber(name, text);
-}
-
-function parseNumber(name: string, text: string): number {
-  const value = Number(text);
-  if (!/^[0-9.]+(?:e[-+]?[0-9]+)?$/i.test(text) || !Number.isFinite(value))
-    throw usageError(`--${name}: '${text}' is no number from 0 on`);
-  return value;
-}
-
-function wholeOf(args: Arguments, name: string): number | undefined {
-  const value = numberOf(args, name);
-  if (value === undefined) return undefined;
-  if (!Number.isSafeInteger(value) || (value < 1 && name !== "seed"))
-    throw usageError(`--${name} ${value}: this is a whole number from 1 on`);
-  return value;
 }
 
 function show(value: number): string {
