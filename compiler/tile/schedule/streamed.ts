@@ -32,6 +32,14 @@ const bandRows = 8;
 /** Bytes that barriers and alignment take of shared memory. */
 const spareBytes = 2048;
 const mostSlots = 8;
+/** What a thread needs beside its accumulators. */
+const addressRegisters = 64;
+const registerFile = 65536;
+
+/** Registers that each of so many threads has, in steps of 8. */
+function evenShare(threads: number): number {
+  return Math.floor(registerFile / threads / 8) * 8;
+}
 
 export interface StreamedShape {
   readonly m: number;
@@ -114,8 +122,8 @@ export function streamedProgram(
   const nBase = t.times(order.n, t.int(shape.n));
   const axesAt = matrices.axesAt(t.at(batch));
 
-  const a = operandTile(b, "a_tile", dtype, plan.left.view, "m", shape.m, panel);
-  const bb = operandTile(b, "b_tile", dtype, plan.right.view, "n", shape.n, panel);
+  const a = operandTile(b, "a_tile", dtype, plan.left.view, "m", shape.m);
+  const bb = operandTile(b, "b_tile", dtype, plan.right.view, "n", shape.n);
   const channel = b.channel("factors", shape.depth, [a.tile, bb.tile]);
   const kBlock = b.counter("k_block", ceildiv(matrices.kCount, constant(panel)));
   const kBase = t.times(t.at(kBlock), t.int(panel));
@@ -169,9 +177,16 @@ export function streamedProgram(
     channels: b.channels,
     body: [{ kind: "persistent", worker, counters: [batch, tile], body }],
   };
+  const threads = shape.warpgroups * warpgroup;
+  const accumulators = (shape.m * shape.n) / threads;
+  // Registers change hands only where an even share is not enough: setting them costs both roles a moment.
+  const [copy, math] =
+    accumulators + addressRegisters <= evenShare(threads + warpgroup)
+      ? [undefined, undefined]
+      : ([40, shape.warpgroups > 2 ? 160 : 232] as const);
   return partition(overlap(program), {
-    copy: { threads: warpgroup, registers: 40 },
-    math: { threads: shape.warpgroups * warpgroup, registers: shape.warpgroups > 2 ? 160 : 232 },
+    copy: { threads: warpgroup, registers: copy },
+    math: { threads, registers: math },
   });
 }
 
@@ -217,8 +232,8 @@ function operandTile(
   view: View,
   side: "m" | "n",
   rows: number,
-  panel: number,
 ): MatrixOperand {
+  const panel = panelBytes / dtypes[dtype].bytes;
   const alongK = view.at(-1)?.along === "k";
   const shape = alongK ? [1, rows, panel] : [rows / panel, panel, panel];
   invariant(alongK || view.at(-1)?.along === side, "a factor lies along one of its sides");
@@ -353,18 +368,32 @@ function resultOps(
 
 /** Rows and columns of a tile; as many accumulators as a thread has registers for, or fewer. */
 const tileShapes = [
-  { m: 128, n: 256 },
-  { m: 256, n: 128 },
-  { m: 128, n: 192 },
-  { m: 128, n: 128 },
-  { m: 128, n: 64 },
+  { m: 128, n: 256, warpgroups: 2 },
+  { m: 256, n: 128, warpgroups: 2 },
+  { m: 128, n: 192, warpgroups: 2 },
+  { m: 128, n: 128, warpgroups: 2 },
+  { m: 128, n: 64, warpgroups: 2 },
+  { m: 64, n: 128, warpgroups: 1 },
+  { m: 64, n: 64, warpgroups: 1 },
 ] as const;
 
 /** Cycles of a tile that its products do not take: filling the channel, writing the result (64 KB of it: 2900). */
 const edgeCycles = 1500;
 const resultBytesPerCycle = 45;
-/** Multiply-adds of 16-bit floats that a multiprocessor does in a cycle. */
+/** Multiply-adds of 16-bit floats that a multiprocessor does in a cycle, and bytes of shared memory that it moves. */
 const rate = 2048;
+const sharedBytesPerCycle = 128 / 0.92;
+
+/** Cycles of one step along k: of the products, or of the tiles on their way into shared memory and out of it. */
+function stepCycles(rows: number, columns: number, dtype: DType): number {
+  const { bytes } = dtypes[dtype];
+  const products = (rows * columns * (panelBytes / bytes)) / rate;
+  // Each instruction reads its rows and all of the columns; four of them go along a panel.
+  const read = (rows / instructionRows) * (instructionRows + columns) * panelBytes;
+  const written = (rows + columns) * panelBytes;
+  return Math.max(products, (read + written) / sharedBytesPerCycle);
+}
+
 /** A size that is not known is taken for this. */
 const usualSize = 4096;
 
@@ -382,7 +411,7 @@ function chooseShape(
   // A smaller matrix does not fill an instruction.
   if (m < instructionRows || n < panelBytes / dtypes[dtype].bytes) return undefined;
   let best: { readonly shape: StreamedShape; readonly cycles: number } | undefined;
-  for (const { m: rows, n: columns } of tileShapes) {
+  for (const { m: rows, n: columns, warpgroups } of tileShapes) {
     const name = `wgmma.m${instructionRows}n${columns}k16.${dtype}.k.k`;
     if (!caps.instructions.includes(name)) continue;
     const staged = loop.results.reduce(
@@ -396,11 +425,10 @@ function chooseShape(
     const tiles = size(matrices.batchCount) * Math.ceil(m / rows) * Math.ceil(n / columns);
     const waves = Math.ceil(tiles / caps.units);
     const edge = edgeCycles + (rows * columns * 2) / resultBytesPerCycle;
-    // Both factors' rows pass through shared memory for each product: a tile far from square reads more.
     const steps = Math.ceil(k / (panelBytes / dtypes[dtype].bytes));
-    const cycles = waves * (edge + steps * ((rows * columns * 64) / rate + (rows + columns) / 8));
+    const cycles = waves * (edge + steps * stepCycles(rows, columns, dtype));
     if (best === undefined || cycles < best.cycles)
-      best = { shape: { m: rows, n: columns, warpgroups: 2, columns, depth }, cycles };
+      best = { shape: { m: rows, n: columns, warpgroups, columns, depth }, cycles };
   }
   return best?.shape;
 }
