@@ -15,6 +15,7 @@ import type { Kernel } from "./kernel/ir.ts";
 import { improve } from "./kernel/passes/index.ts";
 import { printKernel } from "./kernel/print.ts";
 import { verifyKernel } from "./kernel/verify.ts";
+import { collectOps } from "./kernel/walk.ts";
 import { lowerFunction, type ScaledType } from "./lower/lower.ts";
 import { KernelNames } from "./names.ts";
 import { costOf } from "./passes/cost.ts";
@@ -271,7 +272,7 @@ function launchOf(step: Step, cx: Emitting): LaunchRequest {
     values: buffers.map((storage) => storage.id),
     bytes: add(cost.read, cost.written),
     flops: cost.flops,
-    roofline: { bandwidth: caps.bandwidth, flops: usesMatrix(legal) ? caps.flops.matrix16 : caps.flops.f32 },
+    roofline: { bandwidth: caps.bandwidth, flops: peakOf(legal, caps) },
   };
 }
 
@@ -279,15 +280,11 @@ function hold(problems: readonly string[], text: () => string): void {
   if (problems.length > 0) throw new InternalError(`${problems.join("\n")}\n${text()}`);
 }
 
-function usesMatrix(kernel: Kernel): boolean {
-  const inside = (ops: Kernel["body"]): boolean =>
-    ops.some(
-      (op) =>
-        (op.kind === "instruction" && op.name.startsWith("mma")) ||
-        (op.kind === "for" && inside(op.body)) ||
-        (op.kind === "if" && (inside(op.then) || inside(op.else))),
-    );
-  return inside(kernel.body);
+/** FLOP/s of the unit that the kernel's products run on: matrix instructions by the width of their operands, else f32. */
+function peakOf(kernel: Kernel, { flops }: Caps): number {
+  const products = collectOps(kernel.body, "instruction").filter(({ name }) => /^(?:wg)?mma\.m/.test(name));
+  if (products.length === 0) return flops.f32;
+  return products.every(({ name }) => /e4m3|e5m2/.test(name)) ? flops.matrix8 : flops.matrix16;
 }
 
 /** A loop that copies a tensor. */

@@ -1,6 +1,7 @@
 /** The command line: parses arguments with yargs, runs a command, and turns what it throws into an exit code. */
 import yargs from "yargs";
 import type { CompilerApi } from "./api.ts";
+import { benchCommand } from "./commands/bench.ts";
 import { buildCommand } from "./commands/build.ts";
 import { checkCommand } from "./commands/check.ts";
 import type { Command, Session } from "./commands/command.ts";
@@ -19,6 +20,7 @@ const commands: readonly Command[] = [
   fmtCommand,
   buildCommand,
   runCommand,
+  benchCommand,
   inspectCommand,
   pipelineCommand,
   explainCommand,

@@ -10,7 +10,7 @@ import { evaluateCount } from "../../runtime/plan/size.ts";
 import type { Dims } from "../../runtime/plan/size.ts";
 import { randomTensor } from "../../runtime/tensor/random.ts";
 import type { HostTensor } from "../../runtime/tensor/tensor.ts";
-import { elementCount } from "../../runtime/tensor/tensor.ts";
+import { byteCount, elementCount, tensorOf } from "../../runtime/tensor/tensor.ts";
 import { fromNumbers } from "../../runtime/tensor/values.ts";
 import type { Compiled } from "./api.ts";
 import { CommandError, exitCode, usageError } from "./exit-code.ts";
@@ -21,6 +21,8 @@ export interface InputRequest {
   readonly seed: number | undefined;
   readonly ranges: ReadonlyMap<string, Range>;
   readonly cwd: string;
+  /** Elements that are drawn for a tensor, and repeated to its end; undefined for all. */
+  readonly drawn?: number | undefined;
 }
 
 /** Integers from `low` up to `high`, sizes over the program's dims; `high` is left out. */
@@ -143,11 +145,22 @@ function randomInput(input: PlanTensor, dims: Dims, request: InputRequest): Host
     );
   }
   const { low, high } = range ?? defaultRange;
-  return randomTensor(dtype, shape, {
+  const fill = {
     seed: request.seed ?? 0,
     name,
     deviation: 1,
     low: evaluateCount(low, dims),
     high: evaluateCount(high, dims),
-  });
+  };
+  const count = elementCount(shape);
+  if (request.drawn === undefined || count <= request.drawn) return randomTensor(dtype, shape, fill);
+  return repeated(randomTensor(dtype, [request.drawn], fill), shape);
+}
+
+/** The elements of a tensor over and over. */
+function repeated({ dtype, bytes: part }: HostTensor, shape: readonly number[]): HostTensor {
+  const bytes = new Uint8Array(byteCount(dtype, shape));
+  for (let at = 0; at < bytes.length; at += part.length)
+    bytes.set(part.subarray(0, Math.min(part.length, bytes.length - at)), at);
+  return tensorOf(dtype, shape, bytes);
 }

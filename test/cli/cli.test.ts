@@ -29,9 +29,19 @@ describe("help and mistakes in the command line", () => {
   test("help names every command, the exit codes, and comes with 0", async () => {
     const { code, out, note } = await weft(["--help"]);
     expect([code, note]).toEqual([0, ""]);
-    for (const word of ["check", "fmt", "build", "run", "inspect", "explain", "devices", "Exit codes"])
+    for (const word of [
+      "check",
+      "fmt",
+      "build",
+      "run",
+      "bench",
+      "inspect",
+      "explain",
+      "devices",
+      "Exit codes",
+    ])
       expect(out).toContain(word);
-    for (const command of ["check", "fmt", "build", "run", "inspect", "explain", "devices"]) {
+    for (const command of ["check", "fmt", "build", "run", "bench", "inspect", "explain", "devices"]) {
       const help = await weft([command, "--help"]);
       expect(help.code, command).toBe(0);
       expect(help.out, command).toContain("Examples:");
