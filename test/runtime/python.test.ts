@@ -195,49 +195,43 @@ describe.skipIf(!hasPython)("the Python loader", () => {
       await device.close();
     });
 
-  test("makes tensor maps, the driver's dims counted from the fastest", () => {
-    const build = write(
-      scalePlan(
-        {
-          ...scaleTexts,
-          affine:
-            ".visible .entry affine(.param .u64 x, .param .u64 y, .param .u32 n, .param .align 64 .b8 m[128], .param .align 64 .b8 v[128])\n",
-        },
-        (plan) => ({
-          ...plan,
-          kernels: plan.kernels.map((kernel, k) => ({
-            ...kernel,
-            maps:
-              k > 0
-                ? []
-                : [
-                    { name: "m", buffer: 1, dtype: "f32", box: [2, 4], swizzle: 128 },
-                    { name: "v", buffer: 0, dtype: "f32", box: [1, 2, 4], swizzle: 0 },
-                  ],
-          })),
-          launches: plan.launches.map((launch, k) => ({
-            ...launch,
-            maps:
-              k > 0
-                ? []
-                : [
-                    ["N", "4"],
-                    ["floordiv(N, 2)", "2", "4"],
-                  ],
-          })),
-        }),
+  test("makes the tensor maps that the CUDA device makes, the driver's dims counted from the fastest", async () => {
+    const entry = `.visible .entry affine(.param .u64 x, .param .u64 y, .param .u32 n, .param .align 64 .b8 m[128], .param .align 64 .b8 v[128])\n`;
+    const maps: Plan["kernels"][number]["maps"] = [
+      { name: "m", buffer: 1, dtype: "f32", box: [2, 4], swizzle: 128 },
+      { name: "v", buffer: 0, dtype: "f32", box: [1, 2, 4], swizzle: 0 },
+    ];
+    const artifact = scalePlan({ ...scaleTexts, affine: entry }, (plan) => ({
+      ...plan,
+      kernels: plan.kernels.map((kernel, k) => (k > 0 ? kernel : { ...kernel, maps })),
+      launches: plan.launches.map((launch, k) =>
+        k > 0
+          ? launch
+          : {
+              ...launch,
+              maps: [
+                ["N", "4"],
+                ["floordiv(N, 2)", "2", "4"],
+              ],
+            },
       ),
-    );
-    const answer = python(build, {
+    }));
+    const device = await openDevice("cuda");
+    const loaded = await device.load(artifact);
+    await loaded.run(new Map([["x", rows]]), { keep: false, time: false });
+    const expected = takeLog();
+    const answer = python(write(artifact), {
       inputs: { x: { shape: [6, 4], hex: hexOf(rows) } },
       results: { out: [6, 4] },
     });
     expect(answer.error).toBeUndefined();
-    const [first] = takeLog();
-    expect(first?.parameters.slice(3).map((hex) => mapText(hex, first.parameters))).toEqual([
+    const found = takeLog();
+    expect(found[0]?.parameters.slice(3).map((hex) => mapText(hex, found[0]?.parameters ?? []))).toEqual([
       "map of 1: type 7, swizzle 3, [4,6], strides [16], box [4,2]",
       "map of 0: type 7, swizzle 0, [4,2,3], strides [16,32], box [4,2,1]",
     ]);
+    expect(spelled(artifact.plan, found)).toEqual(spelled(artifact.plan, expected));
+    await device.close();
   });
 
   const x = { shape: [6, 4] };
