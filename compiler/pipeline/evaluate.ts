@@ -246,6 +246,12 @@ export function allows(program: Program, { ranks, micro }: Sizes): boolean {
 export function evaluate(program: Program, sizes: Sizes, report: Report): Schedule | undefined {
   const { decl, file } = program;
   const place = { file, start: decl.name.span.start, end: decl.name.span.end };
+  const { ranks, micro } = sizes;
+  if (!Number.isSafeInteger(ranks) || !Number.isSafeInteger(micro) || ranks < 1 || micro < 1) {
+    const what = `${ranks} ranks and ${micro} micro-batches: both are whole numbers from 1 on`;
+    report.add(pipelineSizes(place, what));
+    return undefined;
+  }
   if (!allows(program, sizes)) {
     const [p, m] = decl.params.map(({ text }) => text);
     const first = decl.where.find((_, k) => program.where[k]?.run([sizes.ranks, sizes.micro]) !== 1);

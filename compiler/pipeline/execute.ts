@@ -120,7 +120,8 @@ export function execute(s: Schedule, channels: Channels, capacity: number): Exec
   return { reached, stuck };
 }
 
-function finish(s: Schedule, done: Int32Array, rank: number, entry: number): void {
+/** Counts what an entry did, in `done`: forwards and backwards by (rank, lane). */
+export function finish(s: Schedule, done: Int32Array, rank: number, entry: number): void {
   const kind = kindAt(s, entry);
   if (kind === W) return;
   const at = (rank * s.lanes + (s.lane[entry] ?? 0)) * 2 + (kind === F ? 0 : 1);
@@ -128,7 +129,13 @@ function finish(s: Schedule, done: Int32Array, rank: number, entry: number): voi
 }
 
 /** Whether this rank did what the entry needs of it: a backward its forward, a stage the one before it here. */
-function ownDone(s: Schedule, channels: Channels, done: Int32Array, rank: number, entry: number): boolean {
+export function ownDone(
+  s: Schedule,
+  channels: Channels,
+  done: Int32Array,
+  rank: number,
+  entry: number,
+): boolean {
   return ownMissing(s, channels, done, rank, entry) === undefined;
 }
 

@@ -1,6 +1,6 @@
 /** The proof that a schedule does its work and ends, or the reason why it does not. */
 import { type Diagnostic, InternalError, type Label } from "../diagnostics/diagnostic.ts";
-import { pipelineDeadlock, pipelineOrder } from "../diagnostics/pipeline.ts";
+import { pipelineDeadlock, pipelineOrder, pipelineSizes } from "../diagnostics/pipeline.ts";
 import { type Channels, channelsOf } from "./channels.ts";
 import { miscount, placeOf } from "./counts.ts";
 import { execute, type Execution, type Stuck } from "./execute.ts";
@@ -9,7 +9,7 @@ import { actionAt, describeEntry, type Schedule } from "./schedule.ts";
 import { updatesOf } from "./weights.ts";
 
 export interface ProofOptions {
-  /** What each queue between two ranks holds; the number of micro-batches where it is not given. */
+  /** What each queue between two ranks holds, from 1 on; the number of micro-batches where it is not given. */
   readonly buffers?: number;
 }
 
@@ -40,6 +40,17 @@ export interface Refused {
 
 export function prove(s: Schedule, options: ProofOptions = {}): Proof {
   const buffers = options.buffers ?? s.micro;
+  if (!Number.isSafeInteger(buffers) || buffers < 1) {
+    const diagnostic = pipelineSizes(s.place, `queues of ${buffers}: this is a whole number from 1 on`);
+    return {
+      verdict: "refused",
+      buffers,
+      diagnostic,
+      reached: s.start.slice(0, s.ranks),
+      stuck: [],
+      cycle: [],
+    };
+  }
   const channels = channelsOf(s);
   const wrong = miscount(s);
   const execution = execute(s, channels, buffers);

@@ -163,3 +163,18 @@ test("jitter is by its seed, uneven stages and links lengthen the step", () => {
   expect(time({ link: { latency: 0.5 } })).toBeGreaterThanOrEqual(time({}) + 6 * 0.5);
   expect(time({ link: { bandwidth: 2, bytes: 1 } })).toBeGreaterThanOrEqual(time({}) + 6 * 0.5);
 });
+
+describe("used as a library", () => {
+  test.each([0, -1, 2.5, Number.NaN, Infinity])("%s ranks, micro-batches or buffers are refused", (size) => {
+    const text = textOf("stdlib/pipeline/gpipe.dsl");
+    for (const [ranks, micro] of [[size, 4] as const, [4, size] as const])
+      expect(compiled(text, ranks, micro).diagnostics.map(({ code }) => code)).toEqual(["WF5005"]);
+    const proof = prove(libraryPipeline("gpipe", 2, 4).schedule, { buffers: size });
+    expect(proof.verdict === "refused" && proof.diagnostic.code).toBe("WF5005");
+  });
+
+  test("a schedule that stops is not simulated", () => {
+    const text = textOf("test/contract/errors/deadlock.dsl");
+    expect(() => simulate(pipelineOf(text, 4, 8).schedule)).toThrow("not proved");
+  });
+});
