@@ -67,7 +67,8 @@ class Clock:
         except OSError:
             return
         # NVML counts all GPUs; CUDA those that it is shown.
-        index = int((os.environ.get("CUDA_VISIBLE_DEVICES") or "0").split(",")[0])
+        shown = (os.environ.get("CUDA_VISIBLE_DEVICES") or "0").split(",")[0]
+        index = int(shown) if shown.isdigit() else 0
         if self.library.nvmlInit_v2() or self.library.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(self.handle)):
             self.library = None
 
