@@ -130,6 +130,14 @@ class Block {
           while (queue.filled.length + queue.taken >= op.channel.depth) yield op.channel.name;
           const slot = emptyTiles(op.channel.tiles);
           for (const copy of op.copies) this.#copy(copy, slot, "in");
+          const before = new Map(this.#shared);
+          for (const [tile, contents] of slot) this.#shared.set(tile, contents);
+          yield* this.#steps(op.body);
+          for (const tile of slot.keys()) {
+            const contents = before.get(tile);
+            if (contents === undefined) this.#shared.delete(tile);
+            else this.#shared.set(tile, contents);
+          }
           queue.filled.push(slot);
           queue.moves += 1;
           break;

@@ -219,8 +219,15 @@ interface Kinds {
   };
   /** All asynchronous products are done but the `pending` youngest. */
   await: { readonly pending: number };
-  /** Fills the channel's next free slot, once there is one, with boxes of global buffers; others go on meanwhile. */
-  fill: { readonly channel: Channel; readonly copies: readonly PanelCopy[] };
+  /**
+   * Fills the channel's next free slot, once there is one: with boxes of global buffers, which are copied while others
+   * go on, and with what the body puts into the slot's tiles.
+   */
+  fill: {
+    readonly channel: Channel;
+    readonly copies: readonly PanelCopy[];
+    readonly body: readonly TileOp[];
+  };
   /** Waits for the channel's next slot; its tiles are then that slot's. */
   take: { readonly channel: Channel };
   /** The oldest slot that was taken may be filled again, where `where` holds. */

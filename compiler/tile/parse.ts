@@ -232,7 +232,8 @@ class Reading {
         return { kind: "await", pending: r.integer() };
       case "fill": {
         r.next();
-        return { kind: "fill", channel: this.#channelNamed(), copies: this.#copies() };
+        const [channel, copies] = [this.#channelNamed(), this.#copies()];
+        return { kind: "fill", channel, copies, body: r.accept("and") ? this.#body() : [] };
       }
       case "take":
         r.next();

@@ -15,11 +15,11 @@ export function partition(
   program: TileProgram,
   shapes: Readonly<Record<"copy" | "math", RoleShape>>,
 ): TileProgram {
-  let fills = 0;
+  const fills: Extract<TileOp, { kind: "fill" }>[] = [];
   visitOps(program.body, (op) => {
-    if (op.kind === "fill") fills += 1;
+    if (op.kind === "fill") fills.push(op);
   });
-  if (fills === 0) return program;
+  if (fills.length === 0) return program;
   const math: Role = {
     name: "math",
     active: "all",
@@ -28,7 +28,8 @@ export function partition(
   };
   const copy: Role = {
     name: "copy",
-    active: "one",
+    // One thread tells the copy engine what to do; what is computed on the way takes all of them.
+    active: fills.every((op) => op.body.length === 0) ? "one" : "all",
     ...shapes.copy,
     body: slice(program.body, (op) => op.kind === "fill"),
   };
@@ -43,14 +44,16 @@ export function partition(
 function slice(ops: readonly TileOp[], keeps: (op: TileOp) => boolean): TileOp[] {
   const used = new Set<Tile>();
   const use = (op: TileOp): void =>
-    visitExpressions(expressionsOf(op), (expr) => {
-      if (expr.kind === "tile") used.add(expr.tile);
-    });
+    visitOps([op], (part) =>
+      visitExpressions(expressionsOf(part), (expr) => {
+        if (expr.kind === "tile") used.add(expr.tile);
+      }),
+    );
   const walk = (body: readonly TileOp[]): TileOp[] => {
     const kept: TileOp[] = [];
     for (const op of body.toReversed()) {
       const bodies = bodiesOf(op);
-      if (bodies.length > 0) {
+      if (bodies.length > 0 && op.kind !== "fill") {
         const inner = bodies.map(walk);
         if (inner.some((part) => part.some((one) => one.kind !== "line"))) kept.push(withBodies(op, inner));
         continue;

@@ -115,6 +115,7 @@ const reserved: readonly string[] = [
   "swizzle",
   "await",
   "fill",
+  "and",
   "take",
   "release",
   "drain",
@@ -206,6 +207,7 @@ class Printer {
         return;
       case "fill":
         this.#copies(`fill ${this.name(op.channel)}`, op.copies);
+        if (op.body.length > 0) this.#block("and", op.body, "");
         return;
       case "take":
         this.line(`take ${this.name(op.channel)}`);

@@ -93,13 +93,14 @@ class Verifier {
         if (operandExtent(op.a).k !== operandExtent(op.b).k) this.#say(op, "the operands differ in depth");
         return;
       case "fill":
-        for (const tile of op.channel.tiles) this.#filled(op, tile, op.copies);
+        for (const tile of op.channel.tiles) this.#filled(op, tile);
         for (const copy of op.copies) {
           if (!op.channel.tiles.includes(copy.tile))
             this.#say(op, `${copy.tile.name} is no tile of ${op.channel.name}`);
           this.#copy(op, copy, [], counters);
           if (copy.box.buffer.access === "write") this.#say(op, `${copy.box.buffer.name} is only written`);
         }
+        this.ops(op.body, counters);
         return;
       case "drain":
         for (const copy of op.copies) {
@@ -133,10 +134,11 @@ class Verifier {
     }
   }
 
-  /** A slot is filled whole. */
-  #filled(op: TileOp, tile: SharedTile, copies: readonly PanelCopy[]): void {
+  /** A slot is filled whole: by copies of all panels, or by puts, which are taken to fill the tile. */
+  #filled(op: Extract<TileOp, { kind: "fill" }>, tile: SharedTile): void {
+    if (op.body.some((part) => part.kind === "put" && part.shared === tile)) return;
     const panels = tile.shape[0] ?? 0;
-    const written = new Set(copies.filter((copy) => copy.tile === tile).map((copy) => copy.panel));
+    const written = new Set(op.copies.filter((copy) => copy.tile === tile).map((copy) => copy.panel));
     if (written.size !== panels)
       this.#say(op, `${written.size} of ${panels} panels of ${tile.name} are filled`);
   }

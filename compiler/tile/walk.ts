@@ -73,6 +73,7 @@ export function bodiesOf(op: TileOp): readonly (readonly TileOp[])[] {
   switch (op.kind) {
     case "for":
     case "persistent":
+    case "fill":
       return [op.body];
     case "roles":
       return op.roles.map((role) => role.body);
@@ -87,6 +88,7 @@ export function withBodies(op: TileOp, bodies: readonly (readonly TileOp[])[]): 
   switch (op.kind) {
     case "for":
     case "persistent":
+    case "fill":
       return { ...op, body: first };
     case "roles":
       return { ...op, roles: op.roles.map((role, k) => ({ ...role, body: bodies[k] ?? [] })) };

@@ -204,8 +204,10 @@ export const matrixProducts: fc.Arbitrary<Sample> = fc
     batch: fc.constantFrom(0, 2),
     m: fc.constantFrom(64, 72, 130, 200),
     heads: fc.constantFrom(1, 2),
-    n: fc.constantFrom(64, 72, 136, 264),
-    k: fc.constantFrom(8, 64, 72, 136),
+    n: fc.constantFrom(64, 70, 72, 136, 264),
+    k: fc.constantFrom(8, 33, 64, 72, 136),
+    scaled: fc.constantFrom("", "left", "right"),
+    twice: fc.boolean(),
     dynamic: fc.boolean(),
     dtype: fc.constantFrom<DType>("bf16", "f16"),
     outDtype: fc.constantFrom<DType>("bf16", "f16", "f32"),
@@ -233,15 +235,26 @@ export const matrixProducts: fc.Arbitrary<Sample> = fc
         axes.map((axis) => arena.axis(axis)),
       );
     };
-    const left = factor("x", c.leftAlongK ? [...b, ...m, ...k] : [...b, ...k, ...m], c.dtype);
-    const right = factor("w", c.rightAlongK ? [...b, ...n, ...k] : [...b, ...k, ...n], c.dtype);
+    const halved = (side: string, whole: Scalar): Scalar =>
+      c.scaled === side ? arena.round(c.dtype, arena.apply("mul", whole, arena.f32(0.5))) : whole;
+    const left = halved("left", factor("x", c.leftAlongK ? [...b, ...m, ...k] : [...b, ...k, ...m], c.dtype));
+    const right = halved(
+      "right",
+      factor("w", c.rightAlongK ? [...b, ...n, ...k] : [...b, ...k, ...n], c.dtype),
+    );
+    const carriers: Carrier[] = [{ name: "acc", monoid: "sum", lift: arena.apply("mul", left, right) }];
     let value: Scalar = arena.carrier(0, "f32");
+    if (c.twice) {
+      const other = factor("v", [...b, ...n, ...k], c.dtype);
+      carriers.push({ name: "gate", monoid: "sum", lift: arena.apply("mul", left, other) });
+      value = arena.apply("mul", value, arena.carrier(1, "f32"));
+    }
     if (c.biased) value = arena.apply("add", value, factor("bias", n, "f32"));
     const axes = c.transposed ? [...b, ...n, ...m] : [...b, ...m, ...n];
     const node = arena.loop({
       axes: axesOf(extents, 0, first + 3),
       over: axesOf(extents, first + 3, first + 4),
-      carriers: [{ name: "acc", monoid: "sum", lift: arena.apply("mul", left, right) }],
+      carriers,
       results: [{ value, dtype: c.outDtype, axes }],
       inputs,
     });

@@ -8,7 +8,7 @@
  * to wait for `empty` of the round before, which counts as complete on the first.
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
-import type { Channel, PanelCopy, SharedTile, TileOp } from "../../tile/ir.ts";
+import type { Channel, PanelCopy, Role, SharedTile, TileOp } from "../../tile/ir.ts";
 import { visitOps } from "../../tile/walk.ts";
 import { dtypes } from "../../types/dtype.ts";
 import type { KernelBuilder } from "../builder.ts";
@@ -29,8 +29,8 @@ interface Lowered {
   /** `full` of each slot, then `empty` of each. */
   readonly barriers: Buffer;
   readonly cursors: Map<Use, Cursor>;
-  /** The slot whose tiles are read now. */
-  taken: Value | undefined;
+  /** The slot whose tiles are read, or filled, now. */
+  current: Value | undefined;
 }
 
 /** Bytes at which the tiles of a swizzled slot begin: its pattern repeats so often (PTX ISA 5.5.6). */
@@ -49,22 +49,22 @@ export class Channels {
         dtype: "i64",
         length: 2 * channel.depth,
       });
-      this.#channels.set(channel, { channel, barriers, cursors: new Map(), taken: undefined });
+      this.#channels.set(channel, { channel, barriers, cursors: new Map(), current: undefined });
       for (const tile of channel.tiles) this.#owners.set(tile, channel);
     }
   }
 
-  /** By one thread of the block, before any role begins. `readers`: threads of the role that takes from a channel. */
-  initialise(cx: Context, readers: (channel: Channel) => number): void {
+  /** By one thread of the block, before any role begins. */
+  initialise(cx: Context, roles: readonly Role[]): void {
     if (this.#channels.size === 0) return;
     const { b } = cx;
     b.if(b.binary("eq", b.thread(), b.i32(0)), () => {
       for (const { channel, barriers } of this.#channels.values()) {
-        const count = readers(channel) / subgroup;
+        const { filling, reading } = arrivals(roles, channel);
         for (let slot = 0; slot < channel.depth; slot += 1) {
-          b.instruction("mbarrier.init", [], [{ buffer: barriers, index: b.i32(slot) }, b.i32(1)]);
+          b.instruction("mbarrier.init", [], [{ buffer: barriers, index: b.i32(slot) }, b.i32(filling)]);
           const empty = { buffer: barriers, index: b.i32(channel.depth + slot) };
-          b.instruction("mbarrier.init", [], [empty, b.i32(count)]);
+          b.instruction("mbarrier.init", [], [empty, b.i32(reading)]);
         }
       }
       b.instruction("fence.mbarrier_init", [], []);
@@ -77,7 +77,7 @@ export class Channels {
     const { b } = cx;
     for (const lowered of this.#channels.values()) {
       lowered.cursors.clear();
-      lowered.taken = undefined;
+      lowered.current = undefined;
     }
     visitOps(ops, (op) => {
       if (op.kind !== "fill" && op.kind !== "take" && op.kind !== "release") return;
@@ -88,21 +88,35 @@ export class Channels {
     });
   }
 
-  /** By one thread. */
-  fill(cx: Context, op: Extract<TileOp, { kind: "fill" }>): void {
+  /** By one thread where there are only copies, else by all that compute what is put. */
+  fill(cx: Context, op: Extract<TileOp, { kind: "fill" }>, body: () => void): void {
     const { b } = cx;
-    const { channel, barriers } = this.#of(op.channel);
+    const lowered = this.#of(op.channel);
+    const { channel, barriers } = lowered;
     const { slot, phase } = this.#advance(cx, channel, "fill");
     const empty = { buffer: barriers, index: b.add(slot, b.i32(channel.depth)) };
     b.instruction("mbarrier.wait", [], [empty, b.binary("xor", phase, b.i32(1))]);
     const full = { buffer: barriers, index: slot };
-    const bytes = channel.tiles.reduce((sum, tile) => sum + elementsOf(tile) * dtypes[tile.dtype].bytes, 0);
-    b.instruction("mbarrier.expect", [], [full, b.i32(bytes)]);
-    for (const copy of op.copies) {
-      const { map, at } = this.#box(cx, copy);
-      const to = { buffer: cx.sharedOf(copy.tile), index: this.#panel(cx, copy, slot) };
-      b.instruction(`tensor.load.${at.length}d`, [], [to, { map }, ...at, full]);
+    const copy = (): void => {
+      const tiles = new Set(op.copies.map(({ tile }) => tile));
+      const bytes = [...tiles].reduce((sum, tile) => sum + elementsOf(tile) * dtypes[tile.dtype].bytes, 0);
+      b.instruction("mbarrier.expect", [], [full, b.i32(bytes)]);
+      for (const one of op.copies) {
+        const { map, at } = this.#box(cx, one);
+        const to = { buffer: cx.sharedOf(one.tile), index: this.#panel(cx, one, slot) };
+        b.instruction(`tensor.load.${at.length}d`, [], [to, { map }, ...at, full]);
+      }
+    };
+    if (op.body.length === 0) {
+      copy();
+      return;
     }
+    if (op.copies.length > 0) b.if(cx.team.leads(), copy);
+    lowered.current = slot;
+    body();
+    // Whoever takes the slot may read it by the matrix unit, which sees what threads wrote before their fence.
+    b.instruction("fence.proxy.async", [], []);
+    b.instruction("mbarrier.arrive", [], [full]);
   }
 
   take(cx: Context, op: Extract<TileOp, { kind: "take" }>): void {
@@ -110,7 +124,7 @@ export class Channels {
     const lowered = this.#of(op.channel);
     const { slot, phase } = this.#advance(cx, lowered.channel, "take");
     b.instruction("mbarrier.wait", [], [{ buffer: lowered.barriers, index: slot }, phase]);
-    lowered.taken = slot;
+    lowered.current = slot;
   }
 
   /** One arrival a warp: all its threads have gone as far. */
@@ -155,13 +169,18 @@ export class Channels {
     return slot === undefined ? this.#copyOf(cx, tile) : b.mul(slot, b.i32(elementsOf(tile)));
   }
 
-  /** The slot whose tiles are read now; undefined for a tile of no channel. */
+  /** True for a tile of a channel's slots. */
+  has(tile: SharedTile): boolean {
+    return this.#owners.has(tile);
+  }
+
+  /** The slot whose tiles are read or filled now; undefined for a tile of no channel. */
   slot(tile: SharedTile): Value | undefined {
     const owner = this.#owners.get(tile);
     if (owner === undefined) return undefined;
-    const { taken } = this.#of(owner);
-    invariant(taken !== undefined, `${tile.name} is read before its slot is taken`);
-    return taken;
+    const { current } = this.#of(owner);
+    invariant(current !== undefined, `${tile.name} is read before its slot is taken`);
+    return current;
   }
 
   /** Moves a cursor on and gives back where it was. */
@@ -229,6 +248,30 @@ export class Channels {
     });
     return { map, at };
   }
+}
+
+/**
+ * Arrivals that complete a phase: of `full` one for the copies of a slot, which bring their bytes, and one of each
+ * thread that puts; of `empty` one of each subgroup that releases.
+ */
+function arrivals(
+  roles: readonly Role[],
+  channel: Channel,
+): { readonly filling: number; readonly reading: number } {
+  let [filling, reading] = [0, 0];
+  for (const role of roles) {
+    const found = { fill: false, put: false, release: false };
+    visitOps(role.body, (op) => {
+      if (op.kind === "fill" && op.channel === channel) {
+        found.fill ||= op.copies.length > 0;
+        found.put ||= op.body.length > 0;
+      }
+      found.release ||= op.kind === "release" && op.channel === channel;
+    });
+    filling += (found.fill ? 1 : 0) + (found.put ? role.threads : 0);
+    reading += found.release ? role.threads / subgroup : 0;
+  }
+  return { filling, reading };
 }
 
 function groupByTile(copies: readonly PanelCopy[]): ReadonlyMap<SharedTile, PanelCopy[]> {

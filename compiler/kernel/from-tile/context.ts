@@ -111,7 +111,7 @@ export function coordinateValue(cx: Context, axis: Axis): Value {
   const common = cx.common.get(axis);
   if (common !== undefined) return common;
   const { stride } = axis.place;
-  const quotient = cx.b.div(cx.b.thread(), cx.b.i32(stride));
+  const quotient = cx.b.div(cx.team.thread(), cx.b.i32(stride));
   const top = stride * axis.size === cx.team.threads;
   return cx.b.bound(top ? quotient : cx.b.rem(quotient, cx.b.i32(axis.size), axis.name), 0, axis.size - 1);
 }

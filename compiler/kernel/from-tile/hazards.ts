@@ -102,7 +102,7 @@ function touched(
     if (op.kind === "put") found.written.add(op.shared);
     if (op.kind === "drain") for (const { tile } of op.copies) found.drained.add(tile);
     if (op.kind === "mma") for (const { tile } of [op.a, op.b]) found.read.add(tile);
-    for (const body of bodiesOf(op)) touched(body, found);
+    if (op.kind !== "fill") for (const body of bodiesOf(op)) touched(body, found);
   }
   return found;
 }

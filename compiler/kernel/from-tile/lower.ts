@@ -193,7 +193,7 @@ function lowerOps(cx: Context, ops: readonly TileOp[], own: Program): void {
         cx.b.instruction(`wgmma.wait.${op.pending}`, [], []);
         break;
       case "fill":
-        cx.channels.fill(cx, op);
+        cx.channels.fill(cx, op, () => lowerOps(cx, op.body, own));
         break;
       case "take":
         cx.channels.take(cx, op);
@@ -394,12 +394,12 @@ function firstOfEqual(cx: Context, axes: readonly Axis[]): Value | undefined {
   let guard: Value | undefined;
   for (const { size, stride } of threads) {
     if (stride > covered) {
-      const digit = b.rem(b.div(b.thread(), b.i32(covered)), b.i32(stride / covered));
+      const digit = b.rem(b.div(cx.team.thread(), b.i32(covered)), b.i32(stride / covered));
       guard = andGuards(cx, guard, b.binary("eq", digit, b.i32(0)));
     }
     covered = stride * size;
   }
-  if (covered < cx.team.threads) guard = andGuards(cx, guard, b.lt(b.thread(), b.i32(covered)));
+  if (covered < cx.team.threads) guard = andGuards(cx, guard, b.lt(cx.team.thread(), b.i32(covered)));
   return guard;
 }
 
@@ -457,7 +457,7 @@ function put(cx: Context, op: Extract<TileOp, { kind: "put" }>): void {
     });
   });
   // All loads are under way before the first store waits for one.
-  cx.hazards.write(op.shared);
+  if (!cx.channels.has(op.shared)) cx.hazards.write(op.shared);
   for (const { flat, values, guard } of stores)
     cx.b.store(buffer, sharedIndex(cx, op.shared, flat), values, guard);
 }

@@ -2,7 +2,7 @@
  * Roles: each lowered for its own threads. Before they part, the channels between them are set up; at the end of
  * each, what the copy engine still writes for it is waited for.
  */
-import type { Axis, Channel, Role, TileOp } from "../../tile/ir.ts";
+import type { Axis, Role, TileOp } from "../../tile/ir.ts";
 import { visitOps } from "../../tile/walk.ts";
 import { coordinateValue, type Context } from "./context.ts";
 import { Team, type BarrierNumbers } from "./team.ts";
@@ -14,7 +14,7 @@ export function lowerRoles(
   numbers: BarrierNumbers,
 ): void {
   const { b } = cx;
-  cx.channels.initialise(cx, (channel) => threadsThatTake(roles, channel));
+  cx.channels.initialise(cx, roles);
   let first = 0;
   const block = cx.team;
   const placed = roles.map((role) => {
@@ -48,17 +48,6 @@ export function lowerRoles(
     })),
   );
   cx.team = block;
-}
-
-function threadsThatTake(roles: readonly Role[], channel: Channel): number {
-  const takes = (role: Role): boolean => {
-    let found = false;
-    visitOps(role.body, (op) => {
-      found ||= op.kind === "release" && op.channel === channel;
-    });
-    return found;
-  };
-  return roles.filter(takes).reduce((sum, role) => sum + role.threads, 0);
 }
 
 /**

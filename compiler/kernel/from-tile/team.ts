@@ -20,6 +20,13 @@ export class Team {
     this.#isBlock = threads === b.threads;
   }
 
+  /** The thread's number in the team. */
+  thread(): Value {
+    const b = this.#b;
+    if (this.#isBlock || this.#first === 0) return b.thread();
+    return b.bound(b.sub(b.thread(), b.i32(this.#first)), 0, this.threads - 1);
+  }
+
   /** Of each group of `threads` neighbours, or of the whole team. */
   barrier(threads: number = this.threads): void {
     if (this.#isBlock && threads === this.threads) this.#b.barrier();

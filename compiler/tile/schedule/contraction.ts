@@ -12,14 +12,15 @@
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { LoopNode, Scalar } from "../../tensor/ir.ts";
 import type { Caps } from "../../types/caps.ts";
-import { ceildiv, constant, type Dim } from "../../types/dim.ts";
+import { ceildiv, constant } from "../../types/dim.ts";
 import { dtypes, type DType } from "../../types/dtype.ts";
 import * as t from "../build.ts";
-import type { Axis, Counter, SharedTile, Tile, TileExpr, TileOp, TileProgram } from "../ir.ts";
-import { constantOf, contiguousAxis, powerOfTwoFactor, readsOf, volume } from "./analysis.ts";
+import type { Counter, SharedTile, Tile, TileExpr, TileOp, TileProgram } from "../ir.ts";
+import { constantOf, volume } from "./analysis.ts";
 import { fragment, type Fragment } from "./fragments.ts";
 import { axisExtent, factorDType, guard, matricesOf, type Contraction } from "./matrices.ts";
 import { declareBuffers, type KernelSource } from "./source.ts";
+import { stageFactor } from "./staging.ts";
 import { translator } from "./translate.ts";
 
 export interface ContractionShape {
@@ -96,14 +97,21 @@ export function contractionProgram(
     const stage = (factor: Scalar, side: "m" | "n", name: string): SharedTile => {
       const known = tiles.get(factor);
       if (known !== undefined) return known;
-      const tile = stageFactor(b, loop, factor, {
-        name,
-        side,
-        shape,
-        caps,
+      const rows = side === "m" ? shape.m : shape.n;
+      // Matrix instructions want [row][k], scalars [k][row].
+      const matrix = shape.instruction !== undefined;
+      const dtype: DType = matrix ? factorDType(loop, factor) : "f32";
+      const tile = matrix
+        ? b.sharedTile(name, dtype, [rows, shape.k], { pad: 16 / dtypes[dtype].bytes })
+        : b.sharedTile(name, dtype, [shape.k, rows], { pad: 4 });
+      const pairs = stageFactor(b, loop, factor, {
+        tile,
+        rows,
+        depth: shape.k,
+        index: (row, k) => (matrix ? [row, k] : [k, row]),
         threads: layout.threads,
-        loads,
-        puts,
+        vectorBytes: caps.vectorBytes,
+        most: Infinity,
         base: side === "m" ? mBase : nBase,
         count: side === "m" ? mCount : nCount,
         kBase,
@@ -112,8 +120,10 @@ export function contractionProgram(
           const axes = side === "m" ? axesAt(row, t.int(0), k) : axesAt(t.int(0), row, k);
           return translator({ axes, carriers: [], inputs: buffers.inputs })(factor);
         },
-        axes: side === "m" ? contraction.m : contraction.n,
       });
+      // All loads are under way before the first put waits for one.
+      loads.push(...pairs.map(({ load }) => load));
+      puts.push(...pairs.map(({ put }) => put));
       tiles.set(factor, tile);
       return tile;
     };
@@ -203,99 +213,6 @@ function scalarProducts(
   const a = row(left, layout.m, "a");
   const c = row(right, layout.n, "b");
   return { kind: "for", counter: k, unroll: true, body: [a.op, c.op, multiplyAdd(acc, a.value, c.value)] };
-}
-
-interface Staging {
-  readonly name: string;
-  readonly side: "m" | "n";
-  readonly shape: ContractionShape;
-  readonly caps: Caps;
-  readonly threads: number;
-  /** All loads are under way before the first put waits for one. */
-  readonly loads: TileOp[];
-  readonly puts: TileOp[];
-  readonly base: TileExpr;
-  readonly count: Dim;
-  readonly kBase: TileExpr;
-  readonly kCount: Dim;
-  readonly expr: (row: TileExpr, k: TileExpr) => TileExpr;
-  readonly axes: readonly number[];
-}
-
-/**
- * Loads a factor's tile into shared memory. Threads lie along whichever of rows and k is contiguous in memory, with
- * the widest access that the sizes allow. Matrix instructions want [row][k], scalars [k][row].
- */
-function stageFactor(b: t.TileBuilder, loop: LoopNode, factor: Scalar, s: Staging): SharedTile {
-  const rows = s.side === "m" ? s.shape.m : s.shape.n;
-  const depth = s.shape.k;
-  const matrix = s.shape.instruction !== undefined;
-  const dtype: DType = matrix ? factorDType(loop, factor) : "f32";
-  const tile = matrix
-    ? b.sharedTile(s.name, dtype, [rows, depth], { pad: 16 / dtypes[dtype].bytes })
-    : b.sharedTile(s.name, dtype, [depth, rows], { pad: 4 });
-
-  const moving = readsOf([factor])
-    .map(contiguousAxis)
-    .find((axis) => axis !== undefined);
-  const alongK = moving === undefined || moving >= loop.axes.length;
-  const bytes = narrowRead(loop, factor);
-  const wide = Math.max(1, Math.floor(s.caps.vectorBytes / bytes));
-  const line = alongK ? depth : rows;
-  const whole = alongK ? s.kCount : s.count;
-  const vector = Math.min(powerOfTwoFactor(whole, wide), powerOfTwoFactor(constant(line), wide));
-  const lineThreads = Math.min(line / vector, s.threads);
-  const otherThreads = s.threads / lineThreads;
-  const other = alongK ? rows : depth;
-  const lineRepeats = line / (lineThreads * vector);
-  const otherRepeats = Math.ceil(other / otherThreads);
-
-  const u = b.registerAxis(`${s.name}_u`, otherRepeats);
-  const w = b.registerAxis(`${s.name}_w`, lineRepeats);
-  const ot = b.threadAxis(`${s.name}_o`, otherThreads, lineThreads);
-  const lt = b.threadAxis(`${s.name}_l`, lineThreads, 1);
-  const v = b.registerAxis(`${s.name}_v`, vector);
-  const onLine = t.plus(
-    t.times(t.plus(t.times(t.along(w), t.int(lineThreads)), t.along(lt)), t.int(vector)),
-    t.along(v),
-  );
-  const onOther = t.plus(t.times(t.along(u), t.int(otherThreads)), t.along(ot));
-  const [row, k] = alongK ? [onOther, onLine] : [onLine, onOther];
-  const rowIndex = t.plus(s.base, row);
-  const kIndex = t.plus(s.kBase, k);
-  const inRange = t.both(guard(rowIndex, s.count, rows), guard(kIndex, s.kCount, depth));
-  // More threads than lines: the spare ones hold nothing.
-  const spare = otherRepeats * otherThreads > other ? t.less(onOther, t.int(other)) : undefined;
-  const axes: Axis[] = [u, w, ot, lt, v];
-  const value = b.tile(`${s.name}_value`, "f32", axes);
-  const otherwise: TileExpr = { kind: "const", type: "f32", value: 0 };
-  s.loads.push({
-    kind: "let",
-    tile: value,
-    expr: s.expr(rowIndex, kIndex),
-    where: t.both(inRange, spare),
-    otherwise,
-  });
-  s.puts.push({
-    kind: "put",
-    shared: tile,
-    index: matrix ? [row, k] : [k, row],
-    axes,
-    expr: t.valueOf(value),
-    where: spare,
-    otherwise: undefined,
-  });
-  return tile;
-}
-
-function narrowRead(loop: LoopNode, factor: Scalar): number {
-  let bytes = 4;
-  for (const read of readsOf([factor])) {
-    const ref = loop.inputs[read.input];
-    const dtype = ref?.node.types[ref.output]?.dtype;
-    if (dtype !== undefined) bytes = Math.min(bytes, dtypes[dtype].bytes);
-  }
-  return bytes;
 }
 
 function accumulatorLayout(b: t.TileBuilder, shape: ContractionShape): Fragment {

@@ -7,7 +7,7 @@
  * Each block works on many tiles of the result, dealt in an order that keeps rows and columns in the L2 cache.
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
-import type { LoopNode } from "../../tensor/ir.ts";
+import type { LoopNode, Scalar } from "../../tensor/ir.ts";
 import type { Caps } from "../../types/caps.ts";
 import { ceildiv, constant, min, mul, type Dim } from "../../types/dim.ts";
 import { dtypes, type DType } from "../../types/dtype.ts";
@@ -20,6 +20,7 @@ import { hasSides, viewOfRead, viewOfResult, type Side, type Sides, type View } 
 import { warpgroupFragment, type WarpgroupFragment } from "./fragments.ts";
 import { factorDType, guard, matricesOf, type Contraction, type Matrices } from "./matrices.ts";
 import { declareBuffers, type DeclaredBuffers, type KernelSource } from "./source.ts";
+import { liesAlongK, stageFactor } from "./staging.ts";
 import { translator } from "./translate.ts";
 
 /** Bytes of a panel's row: the widest that is swizzled. */
@@ -35,6 +36,10 @@ const mostSlots = 8;
 /** What a thread needs beside its accumulators. */
 const addressRegisters = 64;
 const registerFile = 65536;
+/** Of a thread, so that addresses have room beside them. */
+const mostAccumulators = 128;
+/** Elements that a thread which fills a slot holds at a time. */
+const mostLoaded = 32;
 
 /** Registers that each of so many threads has, in steps of 8. */
 function evenShare(threads: number): number {
@@ -51,50 +56,57 @@ export interface StreamedShape {
   readonly depth: number;
 }
 
-/** What of a contraction the engine copies, and how. */
+/** A factor, as a channel brings it: copied by the engine where it is a matrix that lies so, else computed by threads. */
+export interface StreamedFactor {
+  readonly factor: Scalar;
+  readonly side: "m" | "n";
+  /** Which of its sides lies along memory, and in the tile. */
+  readonly order: MatrixOperand["order"];
+  readonly copied: { readonly input: number; readonly view: View } | undefined;
+}
+
 export interface StreamedPlan {
-  readonly sides: Sides;
   readonly dtype: DType;
-  readonly left: { readonly input: number; readonly view: View };
-  readonly right: { readonly input: number; readonly view: View };
+  /** Each once, however many products have it. */
+  readonly factors: readonly StreamedFactor[];
   /** Of each result; undefined where its elements are stored one by one. */
   readonly results: readonly (View | undefined)[];
   readonly shape: StreamedShape;
 }
 
-/** Undefined: the target has no such instructions, or the factors are no plain matrices, or too small. */
+/** Undefined: the target has no such instructions, the factors are no 16-bit floats, or there is too little to do. */
 export function planStreamed(loop: LoopNode, contraction: Contraction, caps: Caps): StreamedPlan | undefined {
-  const [product, ...others] = contraction.products;
-  if (product === undefined || others.length > 0) return undefined;
-  const { left, right } = product;
-  if (left.kind !== "read" || right.kind !== "read") return undefined;
-  const dtype = factorDType(loop, left);
-  if (dtype !== factorDType(loop, right)) return undefined;
   const sides: Sides = {
     m: contraction.m,
     n: contraction.n,
     k: loop.over.map((_, k) => loop.axes.length + k),
   };
-  const [leftView, rightView] = [viewOfRead(loop, sides, left), viewOfRead(loop, sides, right)];
-  if (leftView === undefined || rightView === undefined) return undefined;
-  if (!hasSides(leftView, "m", "k") || !hasSides(rightView, "n", "k")) return undefined;
+  const factors = new Map<Scalar, StreamedFactor>();
+  const types = new Set<DType>();
+  for (const { left, right } of contraction.products) {
+    for (const [factor, side] of [[left, "m"] as const, [right, "n"] as const]) {
+      types.add(factorDType(loop, factor));
+      if (!factors.has(factor)) factors.set(factor, streamedFactor(loop, sides, factor, side));
+    }
+  }
+  const [dtype] = types;
   // An empty sum has no product to begin with.
-  const depth = constantOf(volume(loop.over));
-  if (depth === undefined || depth < 1) return undefined;
+  if (types.size !== 1 || dtype === undefined || constantOf(volume(loop.over)) === 0) return undefined;
   const results = loop.results.map((result) => {
     const view = viewOfResult(loop, sides, result);
     return view !== undefined && hasSides(view, "m", "n") && view.at(-1)?.along === "n" ? view : undefined;
   });
-  const shape = chooseShape(loop, contraction, caps, dtype, results);
-  if (shape === undefined) return undefined;
-  return {
-    sides,
-    dtype,
-    left: { input: left.input, view: leftView },
-    right: { input: right.input, view: rightView },
-    results,
-    shape,
-  };
+  const plan = { dtype, factors: [...factors.values()], results };
+  const shape = chooseShape(loop, contraction, caps, plan);
+  return shape === undefined ? undefined : { ...plan, shape };
+}
+
+function streamedFactor(loop: LoopNode, sides: Sides, factor: Scalar, side: "m" | "n"): StreamedFactor {
+  const view = factor.kind === "read" ? viewOfRead(loop, sides, factor) : undefined;
+  if (factor.kind !== "read" || view === undefined || !hasSides(view, side, "k"))
+    return { factor, side, order: liesAlongK(loop, factor) ? "k" : "mn", copied: undefined };
+  const order = view.at(-1)?.along === "k" ? "k" : "mn";
+  return { factor, side, order, copied: { input: factor.input, view } };
 }
 
 export function streamedProgram(
@@ -122,50 +134,83 @@ export function streamedProgram(
   const nBase = t.times(order.n, t.int(shape.n));
   const axesAt = matrices.axesAt(t.at(batch));
 
-  const a = operandTile(b, "a_tile", dtype, plan.left.view, "m", shape.m);
-  const bb = operandTile(b, "b_tile", dtype, plan.right.view, "n", shape.n);
-  const channel = b.channel("factors", shape.depth, [a.tile, bb.tile]);
   const kBlock = b.counter("k_block", ceildiv(matrices.kCount, constant(panel)));
   const kBase = t.times(t.at(kBlock), t.int(panel));
-  const start: Readonly<Record<Side, TileExpr>> = { m: mBase, n: nBase, k: kBase };
-  const at = { axes: axesAt(mBase, nBase, kBase), buffers, start };
+  const place: CopyPlace = {
+    axes: axesAt(mBase, nBase, kBase),
+    buffers,
+    start: { m: mBase, n: nBase, k: kBase },
+  };
+  const operands = new Map(
+    plan.factors.map((one, i): [Scalar, MatrixOperand] => [one.factor, operandTile(b, one, i, dtype, shape)]),
+  );
+  const operandOf = (factor: Scalar): MatrixOperand => {
+    const operand = operands.get(factor);
+    invariant(operand !== undefined, "each factor has a tile");
+    return operand;
+  };
+  const channel = b.channel(
+    "factors",
+    shape.depth,
+    [...operands.values()].map(({ tile: slot }) => slot),
+  );
+  const copies = plan.factors.flatMap((one) =>
+    one.copied === undefined ? [] : operandCopies(operandOf(one.factor), one.copied, one.side, panel, place),
+  );
+  const computed = plan.factors.filter((one) => one.copied === undefined);
+  const puts = computed.flatMap((one) =>
+    stageFactor(b, loop, one.factor, {
+      tile: operandOf(one.factor).tile,
+      rows: one.side === "m" ? shape.m : shape.n,
+      depth: panel,
+      index: (row, k) => panelIndex(one.order, row, k, panel),
+      threads: warpgroup,
+      vectorBytes: caps.vectorBytes,
+      most: mostLoaded,
+      base: one.side === "m" ? mBase : nBase,
+      count: one.side === "m" ? matrices.mCount : matrices.nCount,
+      kBase,
+      kCount: matrices.kCount,
+      expr: (row, k) => {
+        const axes = one.side === "m" ? axesAt(row, t.int(0), k) : axesAt(t.int(0), row, k);
+        return translator({ axes, carriers: [], inputs: buffers.inputs })(one.factor);
+      },
+    }).flatMap(({ load, put }) => [load, put]),
+  );
 
   const layout = warpgroupFragment(b, shape);
-  const carrier = loop.carriers[0];
-  invariant(carrier !== undefined, "a contraction has a carrier");
-  const acc = b.tile(carrier.name, "f32", layout.axes);
+  const accs = loop.carriers.map((carrier) => b.tile(carrier.name, "f32", layout.axes));
+  const products = contraction.products.map(({ left, right }, c): TileOp => {
+    const acc = accs[c];
+    invariant(acc !== undefined, "a carrier has a tile");
+    const [a, bb] = [operandOf(left), operandOf(right)];
+    return {
+      kind: "mma",
+      acc,
+      a,
+      b: bb,
+      m: layout.m.row,
+      n: layout.n.row,
+      accumulate: t.less(t.int(0), t.at(kBlock)),
+      instruction: instructionName(shape.columns, dtype, a, bb),
+    };
+  });
   const body: TileOp[] = [
     ...order.ops,
-    { kind: "var", tile: acc, init: undefined },
+    ...accs.map((acc): TileOp => ({ kind: "var", tile: acc, init: undefined })),
     {
       kind: "for",
       counter: kBlock,
       unroll: false,
       body: [
-        {
-          kind: "fill",
-          channel,
-          copies: [
-            ...operandCopies(a, plan.left, "m", panel, at),
-            ...operandCopies(bb, plan.right, "n", panel, at),
-          ],
-        },
+        { kind: "fill", channel, copies, body: puts },
         { kind: "take", channel },
-        {
-          kind: "mma",
-          acc,
-          a,
-          b: bb,
-          m: layout.m.row,
-          n: layout.n.row,
-          accumulate: t.less(t.int(0), t.at(kBlock)),
-          instruction: instructionName(shape.columns, dtype, a, bb),
-        },
+        ...products,
         { kind: "await", pending: 0 },
         { kind: "release", channel, where: undefined },
       ],
     },
-    ...resultOps(b, loop, plan, { acc, layout, buffers, axesAt, mBase, nBase, matrices }),
+    ...resultOps(b, loop, plan, { accs, layout, buffers, axesAt, mBase, nBase, matrices }),
   ];
   const program: TileProgram = {
     name: source.name,
@@ -178,16 +223,28 @@ export function streamedProgram(
     body: [{ kind: "persistent", worker, counters: [batch, tile], body }],
   };
   const threads = shape.warpgroups * warpgroup;
-  const accumulators = (shape.m * shape.n) / threads;
-  // Registers change hands only where an even share is not enough: setting them costs both roles a moment.
-  const [copy, math] =
-    accumulators + addressRegisters <= evenShare(threads + warpgroup)
-      ? [undefined, undefined]
-      : ([40, shape.warpgroups > 2 ? 160 : 232] as const);
+  const accumulators = (accs.length * shape.m * shape.n) / threads;
+  const registers = accumulators + addressRegisters <= evenShare(threads + warpgroup) ? undefined : shares;
+  const way = computed.length > 0 ? "computed" : "copied";
   return partition(overlap(program), {
-    copy: { threads: warpgroup, registers: copy },
-    math: { threads, registers: math },
+    copy: { threads: warpgroup, registers: registers?.[way].copy },
+    math: { threads, registers: registers?.[way].math },
   });
+}
+
+/**
+ * Registers change hands only where an even share is not enough for the accumulators. Then, for two warpgroups of
+ * products and one that copies, or computes what it fills with.
+ */
+const shares = { copied: { copy: 40, math: 232 }, computed: { copy: 88, math: 208 } } as const;
+
+function panelIndex(
+  order: MatrixOperand["order"],
+  row: TileExpr,
+  k: TileExpr,
+  panel: number,
+): readonly TileExpr[] {
+  return order === "k" ? [t.int(0), row, k] : [t.over(row, t.int(panel)), k, t.modulo(row, t.int(panel))];
 }
 
 /** `wgmma` by shape, dtype and which side of each operand lies along memory. */
@@ -227,17 +284,16 @@ function tileOrder(
 /** A tile of a channel's slots for one factor: panels as wide as the engine swizzles, along what is contiguous. */
 function operandTile(
   b: t.TileBuilder,
-  name: string,
+  { side, order }: StreamedFactor,
+  number: number,
   dtype: DType,
-  view: View,
-  side: "m" | "n",
-  rows: number,
+  extent: StreamedShape,
 ): MatrixOperand {
   const panel = panelBytes / dtypes[dtype].bytes;
-  const alongK = view.at(-1)?.along === "k";
-  const shape = alongK ? [1, rows, panel] : [rows / panel, panel, panel];
-  invariant(alongK || view.at(-1)?.along === side, "a factor lies along one of its sides");
-  return { tile: b.slotTile(name, dtype, shape, { swizzle: panelBytes }), order: alongK ? "k" : "mn" };
+  const rows = side === "m" ? extent.m : extent.n;
+  const shape = order === "k" ? [1, rows, panel] : [rows / panel, panel, panel];
+  const name = side === "m" ? "a_tile" : number <= 1 ? "b_tile" : `b_tile${number}`;
+  return { tile: b.slotTile(name, dtype, shape, { swizzle: panelBytes }), order };
 }
 
 interface CopyPlace {
@@ -249,19 +305,19 @@ interface CopyPlace {
 
 function operandCopies(
   operand: MatrixOperand,
-  factor: StreamedPlan["left"],
+  copied: NonNullable<StreamedFactor["copied"]>,
   side: "m" | "n",
   panel: number,
   place: CopyPlace,
 ): PanelCopy[] {
   const [panels = 0, rows = 0] = operand.tile.shape;
-  const buffer = place.buffers.inputs[factor.input];
+  const buffer = place.buffers.inputs[copied.input];
   invariant(buffer !== undefined, "each input has a buffer");
   const across: Side = operand.order === "k" ? side : "k";
   return Array.from({ length: panels }, (_, p) => ({
     tile: operand.tile,
     panel: p,
-    box: boxAt(buffer, factor.view, place, { [across]: { shift: 0, extent: rows } }, p * panel, panel),
+    box: boxAt(buffer, copied.view, place, { [across]: { shift: 0, extent: rows } }, p * panel, panel),
   }));
 }
 
@@ -296,7 +352,7 @@ function boxAt(
 }
 
 interface ResultPlace {
-  readonly acc: Tile;
+  readonly accs: readonly Tile[];
   readonly layout: WarpgroupFragment;
   readonly buffers: DeclaredBuffers;
   readonly axesAt: ReturnType<Matrices["axesAt"]>;
@@ -310,13 +366,13 @@ function resultOps(
   b: t.TileBuilder,
   loop: LoopNode,
   plan: StreamedPlan,
-  { acc, layout, buffers, axesAt, mBase, nBase, matrices }: ResultPlace,
+  { accs, layout, buffers, axesAt, mBase, nBase, matrices }: ResultPlace,
 ): TileOp[] {
   const { shape } = plan;
   const [m, n] = [t.plus(mBase, layout.m.row), t.plus(nBase, layout.n.row)];
   const axes = axesAt(m, n, t.int(0));
   const inside = t.both(guard(m, matrices.mCount, shape.m), guard(n, matrices.nCount, shape.n));
-  const translate = translator({ axes, carriers: [t.valueOf(acc)], inputs: buffers.inputs });
+  const translate = translator({ axes, carriers: accs.map(t.valueOf), inputs: buffers.inputs });
   return loop.results.flatMap((result, k): TileOp[] => {
     const buffer = buffers.outputs[k];
     invariant(buffer !== undefined, "each result has a buffer");
@@ -402,8 +458,7 @@ function chooseShape(
   loop: LoopNode,
   contraction: Contraction,
   caps: Caps,
-  dtype: DType,
-  results: StreamedPlan["results"],
+  { dtype, factors, results }: Pick<StreamedPlan, "dtype" | "factors" | "results">,
 ): StreamedShape | undefined {
   const matrices = matricesOf(loop, contraction);
   const size = (dim: Dim): number => constantOf(dim) ?? usualSize;
@@ -419,14 +474,15 @@ function chooseShape(
         results[i] === undefined ? bytes : bytes + rows * columns * dtypes[result.dtype].bytes,
       0,
     );
-    const slot = (rows + columns) * panelBytes;
+    if ((loop.carriers.length * rows * columns) / (warpgroups * warpgroup) > mostAccumulators) continue;
+    const slot = factors.reduce((sum, { side }) => sum + (side === "m" ? rows : columns), 0) * panelBytes;
     const depth = Math.min(mostSlots, Math.floor((caps.sharedBytes - spareBytes - staged) / slot));
     if (depth < 2) continue;
     const tiles = size(matrices.batchCount) * Math.ceil(m / rows) * Math.ceil(n / columns);
     const waves = Math.ceil(tiles / caps.units);
     const edge = edgeCycles + (rows * columns * 2) / resultBytesPerCycle;
     const steps = Math.ceil(k / (panelBytes / dtypes[dtype].bytes));
-    const cycles = waves * (edge + steps * stepCycles(rows, columns, dtype));
+    const cycles = waves * (edge + steps * loop.carriers.length * stepCycles(rows, columns, dtype));
     if (best === undefined || cycles < best.cycles)
       best = { shape: { m: rows, n: columns, warpgroups, columns, depth }, cycles };
   }
