@@ -149,6 +149,26 @@ describe.skipIf(!hasPython)("the Python loader", () => {
     await device.close();
   });
 
+  test("with PyTorch: memory is its own, launches go to its current stream, and a bound plan allocates nothing", () => {
+    const script = join(import.meta.dirname, "stub-torch.py");
+    const found: unknown = JSON.parse(execFileSync("python3", [script, scale()], { encoding: "utf8" }));
+    expect(found).toEqual({
+      out: Array.from({ length: 24 }, (_, k) => ((k - 8) * 3 + 1) * 2),
+      shape: [6, 4],
+      asked: [
+        "empty float32 cuda:0",
+        "empty uint8 cuda:0",
+        "current_stream",
+        "empty uint8 cuda:0",
+        "bound",
+        "current_stream",
+        "current_stream",
+        "input 'x' is not contiguous: its strides are (1, 6)",
+      ],
+    });
+    expect(takeLog()).toHaveLength(6);
+  });
+
   const programs: readonly {
     readonly file: string;
     readonly entry: string;
