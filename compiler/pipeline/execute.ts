@@ -120,8 +120,7 @@ export function execute(s: Schedule, channels: Channels, capacity: number): Exec
   return { reached, stuck };
 }
 
-/** Counts what an entry did, in `done`: forwards and backwards by (rank, lane). */
-export function finish(s: Schedule, done: Int32Array, rank: number, entry: number): void {
+function finish(s: Schedule, done: Int32Array, rank: number, entry: number): void {
   const kind = kindAt(s, entry);
   if (kind === W) return;
   const at = (rank * s.lanes + (s.lane[entry] ?? 0)) * 2 + (kind === F ? 0 : 1);

@@ -16,7 +16,7 @@ import {
   type Streams,
   type Work,
 } from "./pieces.ts";
-import { finish, ownDone } from "./execute.ts";
+import { execute } from "./execute.ts";
 import { B, F, I, isJoined, kindAt, type Schedule, W } from "./schedule.ts";
 
 export interface Transfer {
@@ -43,13 +43,19 @@ export interface Simulation {
   readonly transfers: (rank: number) => readonly Transfer[];
 }
 
-/** The schedule must be one that `prove` proved for the same buffers; of one that stops it is an `InternalError`. */
-export function simulate(
-  s: Schedule,
-  options: SimulationOptions = {},
-  channels: Channels = channelsOf(s),
-): Simulation {
-  return new Run(s, options, channels).simulation();
+/**
+ * Of a schedule that completes with these buffers. `channels` are those of its proof; without them it is executed first,
+ * and one that stops is an `InternalError`.
+ */
+export function simulate(s: Schedule, options: SimulationOptions = {}, channels?: Channels): Simulation {
+  const known = channels ?? channelsOf(s);
+  if (channels === undefined && execute(s, known, options.buffers ?? Infinity).stuck.length > 0)
+    throw unproved();
+  return new Run(s, options, known).simulation();
+}
+
+function unproved(): InternalError {
+  return new InternalError("a schedule is simulated that was not proved for these buffers");
 }
 
 class Run {
@@ -70,8 +76,6 @@ class Run {
   readonly #sent: Int32Array;
   readonly #taken: Int32Array;
   readonly #reached: Int32Array;
-  /** Forwards and backwards done, by (rank, lane). */
-  readonly #done: Int32Array;
   readonly #isSending: Uint8Array;
   readonly #compute: Float64Array;
   readonly #communication: Float64Array;
@@ -96,7 +100,6 @@ class Run {
     this.#sent = new Int32Array(channels.count);
     this.#taken = new Int32Array(channels.count);
     this.#reached = s.start.slice(0, s.ranks);
-    this.#done = new Int32Array(s.ranks * s.lanes * 2);
     this.#isSending = new Uint8Array(s.ranks);
     this.#busy = new Float64Array(s.ranks);
     this.#compute = new Float64Array(s.ranks);
@@ -126,8 +129,7 @@ class Run {
       while ((this.#reached[rank] ?? 0) < end && this.#step(rank, wake));
     }
     for (let rank = 0; rank < s.ranks; rank++)
-      if ((this.#reached[rank] ?? 0) < (s.start[rank + 1] ?? 0))
-        throw new InternalError("a schedule is simulated that was not proved for these buffers");
+      if ((this.#reached[rank] ?? 0) < (s.start[rank + 1] ?? 0)) throw unproved();
     return this.#result();
   }
 
@@ -160,8 +162,6 @@ class Run {
       if (!this.#has(rank, entry) || (second >= 0 && !this.#has(rank, second))) return false;
       const first = this.#receive(rank, entry, wake);
       this.#perform(rank, entry, second, first, second < 0 ? 0 : this.#receive(rank, second, wake));
-      finish(s, this.#done, rank, entry);
-      if (second >= 0) finish(s, this.#done, rank, second);
       this.#isSending[rank] = 1;
     }
     if (!this.#hasRoom(rank, entry) || (second >= 0 && !this.#hasRoom(rank, second))) return false;
@@ -173,7 +173,6 @@ class Run {
   }
 
   #has(rank: number, entry: number): boolean {
-    if (!ownDone(this.#s, this.#channels, this.#done, rank, entry)) return false;
     const q = queueOf(this.#s, this.#channels.inbound, rank, entry);
     return q < 0 || (this.#sent[q] ?? 0) > (this.#taken[q] ?? 0);
   }
