@@ -12,7 +12,7 @@ import { evaluate } from "../../compiler/types/dim.ts";
 import { dtypes } from "../../compiler/types/dtype.ts";
 import { simulate } from "../targets/ptx/simulated.ts";
 import { disagreement, makeCase, type Case } from "./agreement.ts";
-import { contractions, sweeps, type Sample } from "./random-loops.ts";
+import { contractions, matrixProducts, sweeps, type Sample } from "./random-loops.ts";
 
 function kernelOf(one: Case, { target, caps }: ChosenTarget): Kernel {
   const kernel = improve(lowerTileProgram(one.program, caps));
@@ -51,6 +51,40 @@ function chosen(name: string): ChosenTarget {
   return target;
 }
 
+function mapsOf(kernel: Kernel, sample: Sample): number[][] {
+  return kernel.maps.map((map) => map.dims.map((dim) => evaluate(dim, sample.dims)));
+}
+
+/** In the kernel interpreter, where every access out of bounds and every race is a fault. */
+function checkInterpreted(sample: Sample, seed: number, target: ChosenTarget): Kernel {
+  const one = makeCase(sample, target.caps, seed);
+  const kernel = kernelOf(one, target);
+  const memory = memoryOf(one, sample);
+  interpretKernel(kernel, {
+    buffers: memory,
+    sizes: kernel.sizes.map(({ dim }) => evaluate(dim, sample.dims)),
+    grid: gridOf(kernel, sample),
+    subgroup: target.caps.subgroup,
+    maps: mapsOf(kernel, sample),
+  });
+  expect(disagreement(one.expected, outputsOf(one, sample, memory))).toBeUndefined();
+  return kernel;
+}
+
+/** On the PTX simulator, with no finding. */
+function checkSimulated(sample: Sample, seed: number, target: ChosenTarget): void {
+  const one = makeCase(sample, target.caps, seed);
+  const kernel = kernelOf(one, target);
+  const { buffers, findings } = simulate(kernel, target.caps, {
+    buffers: memoryOf(one, sample),
+    sizes: kernel.sizes.map(({ dim }) => evaluate(dim, sample.dims)),
+    grid: gridOf(kernel, sample),
+    maps: mapsOf(kernel, sample),
+  });
+  expect(findings).toEqual([]);
+  expect(disagreement(one.expected, outputsOf(one, sample, buffers))).toBeUndefined();
+}
+
 const samples = fc.oneof(sweeps, contractions);
 
 describe.each(["ptx:sm_90a", "ptx:sm_80", "wgsl", "js"])("%s", (name) => {
@@ -58,16 +92,7 @@ describe.each(["ptx:sm_90a", "ptx:sm_80", "wgsl", "js"])("%s", (name) => {
   it("computes random loops in the kernel interpreter, with no race and no access out of bounds", () => {
     fc.assert(
       fc.property(samples, fc.nat(1000), (sample, seed) => {
-        const one = makeCase(sample, target.caps, seed);
-        const kernel = kernelOf(one, target);
-        const memory = memoryOf(one, sample);
-        interpretKernel(kernel, {
-          buffers: memory,
-          sizes: kernel.sizes.map(({ dim }) => evaluate(dim, sample.dims)),
-          grid: gridOf(kernel, sample),
-          subgroup: target.caps.subgroup,
-        });
-        expect(disagreement(one.expected, outputsOf(one, sample, memory))).toBeUndefined();
+        checkInterpreted(sample, seed, target);
       }),
       { numRuns: 12 },
     );
@@ -77,17 +102,30 @@ describe.each(["ptx:sm_90a", "ptx:sm_80", "wgsl", "js"])("%s", (name) => {
 it("computes random loops on the PTX simulator, with no finding", () => {
   const target = chosen("ptx:sm_90a");
   fc.assert(
-    fc.property(samples, fc.nat(1000), (sample, seed) => {
-      const one = makeCase(sample, target.caps, seed);
-      const kernel = kernelOf(one, target);
-      const { buffers, findings } = simulate(kernel, target.caps, {
-        buffers: memoryOf(one, sample),
-        sizes: kernel.sizes.map(({ dim }) => evaluate(dim, sample.dims)),
-        grid: gridOf(kernel, sample),
-      });
-      expect(findings).toEqual([]);
-      expect(disagreement(one.expected, outputsOf(one, sample, buffers))).toBeUndefined();
-    }),
+    fc.property(samples, fc.nat(1000), (sample, seed) => checkSimulated(sample, seed, target)),
     { numRuns: 12 },
   );
 }, 120_000);
+
+describe("matrix products with roles and channels", () => {
+  const target = chosen("ptx:sm_90a");
+
+  it("are right in the kernel interpreter", () => {
+    let roles = 0;
+    fc.assert(
+      fc.property(matrixProducts, fc.nat(1000), (sample, seed) => {
+        const kernel = checkInterpreted(sample, seed, target);
+        if (kernel.body.some((op) => op.kind === "roles")) roles += 1;
+      }),
+      { numRuns: 4 },
+    );
+    expect(roles).toBeGreaterThan(0);
+  }, 120_000);
+
+  it("are right on the PTX simulator, with no finding", () => {
+    fc.assert(
+      fc.property(matrixProducts, fc.nat(1000), (sample, seed) => checkSimulated(sample, seed, target)),
+      { numRuns: 4 },
+    );
+  }, 120_000);
+});

@@ -1,0 +1,115 @@
+/**
+ * How threads bring a factor's tile from global to shared memory, computing it on the way: they lie along whichever
+ * of rows and k is contiguous in memory, with the widest access that the sizes allow.
+ */
+import { invariant } from "../../diagnostics/diagnostic.ts";
+import type { LoopNode, Scalar } from "../../tensor/ir.ts";
+import { constant, type Dim } from "../../types/dim.ts";
+import { dtypes } from "../../types/dtype.ts";
+import * as t from "../build.ts";
+import type { Axis, SharedTile, TileExpr, TileOp } from "../ir.ts";
+import { contiguousAxis, powerOfTwoFactor, readsOf } from "./analysis.ts";
+import { guard } from "./matrices.ts";
+
+export interface Staging {
+  readonly tile: SharedTile;
+  /** Rows of the tile, and its extent along k. */
+  readonly rows: number;
+  readonly depth: number;
+  /** Where row `row` at `k` of the tile is in it. */
+  readonly index: (row: TileExpr, k: TileExpr) => readonly TileExpr[];
+  readonly threads: number;
+  /** Widest access of the target in bytes. */
+  readonly vectorBytes: number;
+  /** Elements that a thread holds at a time. */
+  readonly most: number;
+  /** Where in the matrix the tile begins, and how far that goes. */
+  readonly base: TileExpr;
+  readonly count: Dim;
+  readonly kBase: TileExpr;
+  readonly kCount: Dim;
+  /** The factor at (row, k) of the matrix. */
+  readonly expr: (row: TileExpr, k: TileExpr) => TileExpr;
+}
+
+/** True where neighbouring k of a factor are neighbours in memory, or nothing is. */
+export function liesAlongK(loop: LoopNode, factor: Scalar): boolean {
+  const moving = readsOf([factor])
+    .map(contiguousAxis)
+    .find((axis) => axis !== undefined);
+  return moving === undefined || moving >= loop.axes.length;
+}
+
+/** Pairs of a load into registers and the write of what was loaded; together they fill the tile. */
+export function stageFactor(
+  b: t.TileBuilder,
+  loop: LoopNode,
+  factor: Scalar,
+  s: Staging,
+): { readonly load: TileOp; readonly put: TileOp }[] {
+  const { name } = s.tile;
+  const alongK = liesAlongK(loop, factor);
+  const wide = Math.max(1, Math.floor(s.vectorBytes / narrowRead(loop, factor)));
+  const [line, other] = alongK ? [s.depth, s.rows] : [s.rows, s.depth];
+  const whole = alongK ? s.kCount : s.count;
+  const vector = Math.min(powerOfTwoFactor(whole, wide), powerOfTwoFactor(constant(line), wide));
+  const lineThreads = Math.min(line / vector, s.threads);
+  const otherThreads = s.threads / lineThreads;
+  const lineRepeats = line / (lineThreads * vector);
+  const otherRepeats = Math.ceil(other / otherThreads);
+  const atOnce = Math.max(1, Math.min(otherRepeats, Math.floor(s.most / (lineRepeats * vector))));
+
+  const w = b.registerAxis(`${name}_w`, lineRepeats);
+  const ot = b.threadAxis(`${name}_o`, otherThreads, lineThreads);
+  const lt = b.threadAxis(`${name}_l`, lineThreads, 1);
+  const v = b.registerAxis(`${name}_v`, vector);
+  const onLine = t.plus(
+    t.times(t.plus(t.times(t.along(w), t.int(lineThreads)), t.along(lt)), t.int(vector)),
+    t.along(v),
+  );
+  const pairs: { load: TileOp; put: TileOp }[] = [];
+  for (let from = 0; from < otherRepeats; from += atOnce) {
+    const u = b.registerAxis(`${name}_u`, Math.min(atOnce, otherRepeats - from));
+    const repeat = t.plus(t.along(u), t.int(from));
+    const onOther = t.plus(t.times(repeat, t.int(otherThreads)), t.along(ot));
+    const [row, k] = alongK ? [onOther, onLine] : [onLine, onOther];
+    const rowIndex = t.plus(s.base, row);
+    const kIndex = t.plus(s.kBase, k);
+    const inRange = t.both(guard(rowIndex, s.count, s.rows), guard(kIndex, s.kCount, s.depth));
+    // More threads than lines: the spare ones hold nothing.
+    const spare = otherRepeats * otherThreads > other ? t.less(onOther, t.int(other)) : undefined;
+    const axes: Axis[] = [u, w, ot, lt, v];
+    const value = b.tile(`${name}_value`, "f32", axes);
+    const zero: TileExpr = { kind: "const", type: "f32", value: 0 };
+    pairs.push({
+      load: {
+        kind: "let",
+        tile: value,
+        expr: s.expr(rowIndex, kIndex),
+        where: t.both(inRange, spare),
+        otherwise: zero,
+      },
+      put: {
+        kind: "put",
+        shared: s.tile,
+        index: s.index(row, k),
+        axes,
+        expr: t.valueOf(value),
+        where: spare,
+        otherwise: undefined,
+      },
+    });
+  }
+  return pairs;
+}
+
+function narrowRead(loop: LoopNode, factor: Scalar): number {
+  let bytes = 4;
+  for (const read of readsOf([factor])) {
+    const ref = loop.inputs[read.input];
+    invariant(ref !== undefined, "a read has an input");
+    const dtype = ref.node.types[ref.output]?.dtype;
+    if (dtype !== undefined) bytes = Math.min(bytes, dtypes[dtype].bytes);
+  }
+  return bytes;
+}
