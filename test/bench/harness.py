@@ -297,6 +297,7 @@ def arguments(doc):
 def main(groups, work_of, options):
     """Times the cases of these groups. `work_of(case, plan_of)` gives a `Work`; `plan_of(name)` loads another case's plan."""
     begun = time.perf_counter()
+    os.makedirs(options.out, exist_ok=True)
     with open(os.path.join(options.build, "cases.json"), encoding="utf8") as file:
         cases = [case for case in json.load(file) if case["group"] in groups]
     chosen = [case for case in cases if not options.only or any(word == case["group"] or word in case["name"] for word in options.only)]
