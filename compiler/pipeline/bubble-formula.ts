@@ -13,6 +13,9 @@ export interface Bubble {
   readonly time: number;
   /** Whether the simulated longest idle is that time. */
   readonly isExact: boolean;
+  /** The formula for I = F and W < F, the published one of a published schedule, and its time for the costs at hand. */
+  readonly usual: Formula;
+  readonly usualTime: number;
 }
 
 /**
@@ -25,5 +28,11 @@ export function bubbleFormula(simulated: Simulation, channels: Channels): Bubble
     Math.abs(timeOf(formula, simulated.costs) - simulated.longestIdle) <=
     1e-9 * Math.max(1, simulated.makespan);
   const formula = isClose(usual) ? usual : bubbleOf(simulated, channels);
-  return { formula, time: timeOf(formula, simulated.costs), isExact: isClose(formula) };
+  return {
+    formula,
+    time: timeOf(formula, simulated.costs),
+    isExact: isClose(formula),
+    usual,
+    usualTime: timeOf(usual, simulated.costs),
+  };
 }

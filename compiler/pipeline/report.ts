@@ -142,6 +142,7 @@ export function toPlain(pipeline: Pipeline, proof: Proof, study: Study | undefin
       coefficients: bubble.formula,
       time: bubble.time,
       isExact: bubble.isExact,
+      usual: { formula: printFormula(bubble.usual), time: bubble.usualTime },
       longestIdle: simulation.longestIdle,
       idle: [...simulation.idle],
       makespan: simulation.makespan,

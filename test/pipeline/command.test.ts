@@ -77,6 +77,12 @@ describe("a schedule that is right", () => {
     );
   });
 
+  test("where the usual formula does not hold, the difference is told", async () => {
+    const { out } = await weft(...dualpipe, "--cost", "F=1,B=4,W=3");
+    expect(out).toContain("bubble 5F&B - 4B - W; longest idle 6 of 106");
+    expect(out).toContain("with B = F + W and W < F it is 3(F&B + B - 3W); that would be 0 here, and is 6");
+  });
+
   test("--compare draws the library's schedules at one scale", async () => {
     const svg = join(folder, "all.svg");
     const { code } = await weft("pipeline", "--compare", "--ranks", "4", "--micro", "8", "--svg", svg);

@@ -5,6 +5,7 @@ import type { Argv } from "yargs";
 import type {
   CompiledPipeline,
   Costs,
+  Formula,
   Pipeline,
   Proof,
   Schedule,
@@ -129,7 +130,7 @@ async function one(session: Session, args: Arguments, program: string, sizes: Si
       `Every micro-batch passes each stage forward and backward once, in order; no deadlock with queues of ${proof.buffers}, of which ${memory.queue} ${memory.queue === 1 ? "is" : "are"} used at most.`,
       `F and B of a micro-batch read ${pipelines.oneVersion}.`,
       "",
-      ...summary(pipelines.printFormula(study.bubble.formula), study),
+      ...summary(pipelines.printFormula, study),
       "",
       ...table(
         ["rank", "busy", "idle", "peak activations", "buffers"],
@@ -161,16 +162,23 @@ async function beside(args: Arguments, sizes: Sizes): Promise<readonly string[]>
   ];
 }
 
-function summary(formula: string, { simulation, bubble }: Study): readonly string[] {
+function summary(print: (formula: Formula) => string, { simulation, bubble }: Study): readonly string[] {
+  const formula = print(bubble.formula);
   const { longestIdle, makespan } = simulation;
   const share = makespan === 0 ? 0 : (100 * longestIdle) / makespan;
   const difference =
     Math.abs(longestIdle - bubble.time) <= 1e-9 * Math.max(1, makespan)
       ? ""
       : `, which is ${show(bubble.time)} for even stages without communication`;
-  return [
+  const lines = [
     `  bubble ${formula}${difference}; longest idle ${show(longestIdle)} of ${show(makespan)} (${share.toFixed(1)}%)`,
   ];
+  const usual = print(bubble.usual);
+  if (usual !== formula)
+    lines.push(
+      `  with B = F + W and W < F it is ${usual}; that would be ${show(bubble.usualTime)} here, and is ${show(bubble.time)}`,
+    );
+  return lines;
 }
 
 interface RefusedProof {
