@@ -239,6 +239,13 @@ class Block {
         this.#define(op.tile, () => (init === undefined ? Number.NaN : this.#value(init)));
         return;
       }
+      case "index": {
+        const value = Number(this.#value(op.expr));
+        const count = evaluate(op.counter.count, this.#dims);
+        invariant(value >= 0 && value < count, `${op.counter.name} is ${value}, of ${count}`);
+        this.#counters.set(op.counter, value);
+        return;
+      }
       case "update":
         this.#define(op.tile, () => this.#value(op.expr));
         return;

@@ -165,6 +165,8 @@ interface Kinds {
     readonly where: TileExpr | undefined;
     readonly otherwise: TileExpr | undefined;
   };
+  /** The counter's value for what follows: an index that takes more than counting to find, below the counter's count. */
+  index: { readonly counter: Counter; readonly expr: TileExpr };
   /** A tile that later ops update: a running reduction, an accumulator. Without `init` it holds nothing yet. */
   var: { readonly tile: Tile; readonly init: TileExpr | undefined };
   /** A row of the monoid table; tile = tile (monoid) expr for every coordinate of the register axes `over`, in row-major order, where `where` holds. */

@@ -66,7 +66,7 @@ class Reading {
     const name = this.#r.word();
     this.#r.expect("in");
     const count = parseSize(
-      this.#r.slice("block", "global", "shared", "axis", "channel", "unroll", "each", "{"),
+      this.#r.slice("block", "global", "shared", "axis", "channel", "unroll", "each", "=", "{"),
     );
     // Two loops may run the same counter, one after the other.
     const known = this.#counters.get(name);
@@ -204,6 +204,12 @@ class Reading {
         r.next();
         const tile = this.#typedTile(r.word());
         return { kind: "var", tile, init: r.accept("=") ? this.#expr() : undefined };
+      }
+      case "index": {
+        r.next();
+        const counter = this.#counter();
+        r.expect("=");
+        return { kind: "index", counter, expr: this.#expr() };
       }
       case "set": {
         r.next();

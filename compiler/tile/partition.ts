@@ -5,7 +5,7 @@
  * that both use is computed by both. The channels between carry all synchronisation, so each role is the program
  * with the other's work left out.
  */
-import type { Role, Tile, TileOp, TileProgram } from "./ir.ts";
+import type { Counter, Role, Tile, TileOp, TileProgram } from "./ir.ts";
 import { bodiesOf, expressionsOf, visitExpressions, visitOps, withBodies } from "./walk.ts";
 
 export type RoleShape = Pick<Role, "threads" | "registers">;
@@ -42,11 +42,12 @@ export function partition(
 
 /** The ops that are kept, the loops around them, and the definitions that these use. */
 function slice(ops: readonly TileOp[], keeps: (op: TileOp) => boolean): TileOp[] {
-  const used = new Set<Tile>();
+  const used = new Set<Tile | Counter>();
   const use = (op: TileOp): void =>
     visitOps([op], (part) =>
       visitExpressions(expressionsOf(part), (expr) => {
         if (expr.kind === "tile") used.add(expr.tile);
+        if (expr.kind === "counter") used.add(expr.counter);
       }),
     );
   const walk = (body: readonly TileOp[]): TileOp[] => {
@@ -58,7 +59,9 @@ function slice(ops: readonly TileOp[], keeps: (op: TileOp) => boolean): TileOp[]
         if (inner.some((part) => part.some((one) => one.kind !== "line"))) kept.push(withBodies(op, inner));
         continue;
       }
-      const isNeeded = op.kind === "line" || (op.kind === "let" ? used.has(op.tile) : keeps(op));
+      const isNeeded =
+        op.kind === "line" ||
+        (op.kind === "let" ? used.has(op.tile) : op.kind === "index" ? used.has(op.counter) : keeps(op));
       if (!isNeeded) continue;
       use(op);
       kept.push(op);

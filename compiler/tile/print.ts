@@ -83,6 +83,7 @@ const reserved: readonly string[] = [
   "shared",
   "axis",
   "var",
+  "index",
   "set",
   "fold",
   "store",
@@ -171,6 +172,11 @@ class Printer {
         return;
       case "var":
         this.line(`var ${this.#typed(op.tile)}${op.init === undefined ? "" : ` = ${this.#expr(op.init)}`}`);
+        return;
+      case "index":
+        this.line(
+          `index ${this.name(op.counter)} in ${sizeExpression(op.counter.count)} = ${this.#expr(op.expr)}`,
+        );
         return;
       case "update":
         this.line(`set ${this.name(op.tile)} = ${this.#expr(op.expr)}`);

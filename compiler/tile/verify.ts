@@ -39,7 +39,11 @@ class Verifier {
   }
 
   ops(ops: readonly TileOp[], counters: ReadonlySet<Counter>): void {
-    for (const op of ops) this.#op(op, counters);
+    const known = new Set(counters);
+    for (const op of ops) {
+      this.#op(op, known);
+      if (op.kind === "index") known.add(op.counter);
+    }
   }
 
   #op(op: TileOp, counters: ReadonlySet<Counter>): void {
@@ -55,6 +59,10 @@ class Verifier {
         if (op.init !== undefined) this.#typed(op, op.init, op.tile);
         this.#define(op, op.tile);
         this.#changing.add(op.tile);
+        return;
+      case "index":
+        this.#exprs(op, [op.expr], [], counters);
+        if (op.expr.type !== "i32") this.#say(op, `${op.counter.name} is an i32`);
         return;
       case "update":
         this.#change(op, op.tile);

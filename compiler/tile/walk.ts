@@ -33,6 +33,7 @@ export function expressionsOf(op: TileOp): readonly TileExpr[] {
     case "fold":
       return given(op.where, op.expr);
     case "update":
+    case "index":
       return [op.expr];
     case "store":
       return given(...op.index, op.where, op.expr);

@@ -10,6 +10,7 @@ import type { Buffer, Value, ValueType } from "../ir.ts";
 import {
   addPoly,
   atomPoly,
+  constantOfPoly,
   constantPoly,
   difference,
   divPoly,
@@ -19,6 +20,7 @@ import {
   mulPoly,
   rangeOf,
   sizePoly,
+  splitConstant,
   zero,
   type Poly,
 } from "./algebra.ts";
@@ -348,6 +350,15 @@ function isSize(p: Poly): boolean {
   );
 }
 
+const dividing: ReadonlySet<string> = new Set(["floordiv", "mod"]);
+
+/** Only division by what is surely positive is algebra. */
+function isPositiveSize(expr: TileExpr | undefined): boolean {
+  if (expr?.kind === "const") return Number(expr.value) > 0;
+  if (expr?.kind === "apply") return expr.fn === "mul" && expr.args.every(isPositiveSize);
+  return expr?.kind === "size";
+}
+
 /** True for index arithmetic over counters, coordinates and sizes: exact, with no data in it. */
 function isGeometric(expr: TileExpr): boolean {
   switch (expr.kind) {
@@ -359,7 +370,10 @@ function isGeometric(expr: TileExpr): boolean {
       return true;
     case "apply":
       return (
-        polynomialFunctions[expr.fn] !== undefined && expr.type === "i32" && expr.args.every(isGeometric)
+        polynomialFunctions[expr.fn] !== undefined &&
+        expr.type === "i32" &&
+        expr.args.every(isGeometric) &&
+        (!dividing.has(expr.fn) || isPositiveSize(expr.args[1]))
       );
     case "tile":
     case "read":
@@ -389,7 +403,12 @@ export function compareBelow(cx: Context, left: readonly Poly[], right: readonly
     if (rest.low !== undefined && rest.low > 0) return b.bool(true);
     if (rest.high !== undefined && rest.high <= 0) return b.bool(false);
     const type = cx.wide ? "i64" : "i32";
-    return b.lt(evaluatePoly(cx, x, type), evaluatePoly(cx, y, type));
+    // x + c < y as x < y - c: neighbours compare one value with several constants.
+    const limit = constantOfPoly(y);
+    const { constant, rest: moving } = splitConstant(x);
+    const moved = limit !== undefined && Math.abs(limit - constant) < 2 ** 31;
+    const bound = moved ? constantPoly(limit - constant) : y;
+    return b.lt(evaluatePoly(cx, moved ? moving : x, type), evaluatePoly(cx, bound, type));
   });
 }
 

@@ -167,6 +167,9 @@ function lowerOps(cx: Context, ops: readonly TileOp[], own: Program): void {
       case "let":
         define(cx, op.tile, op.expr, op.where, op.otherwise);
         break;
+      case "index":
+        setCounter(cx, op);
+        break;
       case "var":
         declare(cx, op);
         break;
@@ -469,6 +472,15 @@ function loop(cx: Context, op: Extract<TileOp, { kind: "for" }>, own: Program): 
     cx.atoms.set(atom.key, { atom, value: () => index });
     lowerOps(cx, op.body, own);
   });
+}
+
+function setCounter(cx: Context, op: Extract<TileOp, { kind: "index" }>): void {
+  const [value] = new Group(cx, [new Map()], [undefined]).values(op.expr);
+  invariant(value !== undefined, "one value");
+  const { count } = op.counter;
+  if (count.kind === "const") cx.b.bound(value, 0, count.value - 1);
+  const atom = counterAtom(cx, op.counter);
+  cx.atoms.set(atom.key, { atom, value: () => value });
 }
 
 function repeat(

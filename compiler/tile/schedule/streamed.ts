@@ -264,20 +264,24 @@ function tileOrder(
   nTiles: Dim,
 ): { readonly ops: readonly TileOp[]; readonly m: TileExpr; readonly n: TileExpr } {
   const ops: TileOp[] = [];
-  const define = (name: string, expr: TileExpr): TileExpr => {
-    const value = b.tile(name, "i32", []);
-    ops.push({ kind: "let", tile: value, expr, where: undefined, otherwise: undefined });
-    return t.valueOf(value);
+  const index = (name: string, count: Dim, expr: TileExpr): TileExpr => {
+    const counter = b.counter(name, count);
+    ops.push({ kind: "index", counter, expr });
+    return t.at(counter);
   };
   const minus = (x: TileExpr, y: TileExpr): TileExpr => t.apply("sub", "i32", [x, y]);
   const bandTiles = t.times(t.size(nTiles), t.int(bandRows));
-  const band = define("band", t.over(tile, bandTiles));
+  const band = index("band", ceildiv(mTiles, constant(bandRows)), t.over(tile, bandTiles));
   const first = t.times(band, t.int(bandRows));
   const rest = minus(tile, t.times(band, bandTiles));
   // The last band may have fewer rows.
-  const rows = define("band_rows", t.apply("min", "i32", [minus(t.size(mTiles), first), t.int(bandRows)]));
-  const n = define("n_block", t.over(rest, rows));
-  const m = define("m_block", t.plus(first, minus(rest, t.times(n, rows))));
+  const rows = index(
+    "band_rows",
+    constant(bandRows + 1),
+    t.apply("min", "i32", [minus(t.size(mTiles), first), t.int(bandRows)]),
+  );
+  const n = index("n_block", nTiles, t.over(rest, rows));
+  const m = index("m_block", mTiles, t.plus(first, minus(rest, t.times(n, rows))));
   return { ops, m, n };
 }
 
@@ -450,6 +454,7 @@ function stepCycles(rows: number, columns: number, dtype: DType): number {
   return Math.max(products, (read + written) / sharedBytesPerCycle);
 }
 
+const fewestRows = 8;
 /** A size that is not known is taken for this. */
 const usualSize = 4096;
 
@@ -463,8 +468,8 @@ function chooseShape(
   const matrices = matricesOf(loop, contraction);
   const size = (dim: Dim): number => constantOf(dim) ?? usualSize;
   const [m, n, k] = [size(matrices.mCount), size(matrices.nCount), size(matrices.kCount)];
-  // A smaller matrix does not fill an instruction.
-  if (m < instructionRows || n < panelBytes / dtypes[dtype].bytes) return undefined;
+  // With fewer rows products are not what takes time, and rows of threads read the other factor as fast.
+  if (m < fewestRows || n < panelBytes / dtypes[dtype].bytes) return undefined;
   let best: { readonly shape: StreamedShape; readonly cycles: number } | undefined;
   for (const { m: rows, n: columns, warpgroups } of tileShapes) {
     const name = `wgmma.m${instructionRows}n${columns}k16.${dtype}.k.k`;
