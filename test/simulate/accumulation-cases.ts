@@ -25,7 +25,7 @@ interface Operands {
   readonly name: string;
   readonly a: readonly [number, number] | "subnormal";
   readonly b: readonly [number, number];
-  readonly c: readonly [number, number];
+  readonly c: readonly [number, number] | "subnormal";
   readonly zeros: number;
   /** Part of them that is infinite or no number. */
   readonly special?: number;
@@ -38,6 +38,7 @@ const operandSets: readonly Operands[] = [
   { name: "large-sum", a: [-3, 1], b: [-3, 1], c: [8, 20], zeros: 0 },
   { name: "small-sum", a: [-1, 5], b: [-1, 5], c: [-24, -6], zeros: 0 },
   { name: "subnormal", a: "subnormal", b: [-2, 5], c: [-40, -30], zeros: 0.2 },
+  { name: "subnormal-sum", a: [-68, -60], b: [-70, -60], c: "subnormal", zeros: 0.1 },
   { name: "special", a: [-1, 1], b: [-1, 1], c: [-2, 4], zeros: 0.2, special: 0.01 },
 ];
 
@@ -109,6 +110,10 @@ const warpProducts: readonly Product[] = [
   mma("m16n8k4", "f32", "tf32", "tf32", [2, 1, 4]),
   mma("m16n8k32", "f32", "e4m3", "e4m3", [4, 2, 4]),
   mma("m16n8k32", "f32", "e5m2", "e4m3", [4, 2, 4]),
+  mma("m16n8k8", "f16", "f16", "f16", [2, 1, 2]),
+  mma("m16n8k16", "f32", "e4m3", "e5m2", [2, 1, 4]),
+  mma("m16n8k16", "f16", "e4m3", "e4m3", [2, 1, 2]),
+  mma("m16n8k32", "f16", "e5m2", "e5m2", [4, 2, 2]),
 ];
 
 const wgmma = (k: number, d: string, a: string, b: string): Product => ({
@@ -122,6 +127,7 @@ const groupProducts: readonly Product[] = [
   wgmma(32, "f32", "e5m2", "e5m2"),
   wgmma(32, "f32", "e4m3", "e5m2"),
   wgmma(32, "f16", "e4m3", "e4m3"),
+  wgmma(32, "f16", "e5m2", "e4m3"),
   wgmma(16, "f32", "f16", "f16"),
   wgmma(16, "f16", "f16", "f16"),
   wgmma(16, "f32", "bf16", "bf16"),
@@ -131,15 +137,22 @@ const groupProducts: readonly Product[] = [
 const list = (name: string, count: number): string =>
   Array.from({ length: count }, (_, k) => `${name}${k}`).join(", ");
 
+/** Products of 8-bit floats with f16 sums, or with half the depth, came with PTX ISA 8.7. */
+const headerOf = ({ opcode, types }: Product): string =>
+  types[0].startsWith("e") && (types[2] === "f16" || opcode.includes("m16n8k16"))
+    ? header().replace(/\.version \S+/, ".version 8.7")
+    : header();
+
 /** Each thread's operands are neighbours in memory: A's words, B's, C's. */
-function warpKernel({ opcode, types, sizes }: Product): string {
+function warpKernel(product: Product): string {
+  const { opcode, types, sizes } = product;
   const [a, b, c] = sizes;
   const result = types[2] === "f32" ? "f32" : "b32";
   const load = (name: string, count: number, first: number): string =>
     Array.from({ length: count }, (_, k) => `  ld.global.b32 ${name}${k}, [in+${4 * (first + k)}];`).join(
       "\n",
     );
-  return `${header()}.visible .entry test(.param .u64 pIn, .param .u64 pOut)
+  return `${headerOf(product)}.visible .entry test(.param .u64 pIn, .param .u64 pOut)
 {
   .reg .b32 t, a<${a}>, b<${b}>; .reg .${result} c<${c}>; .reg .b64 in, out;
   mov.u32 t, %ctaid.x;

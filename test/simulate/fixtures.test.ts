@@ -85,8 +85,10 @@ function near(c: FixtureCase, ours: bigint, theirs: bigint, input: bigint): bool
 function differences(c: FixtureCase, ours: readonly Uint8Array[], theirs: readonly Uint8Array[]): string[] {
   const input = c.args.find((arg) => arg.in !== undefined)?.in;
   return ours.flatMap((bytes, o) => {
-    if (c.module !== "instructions")
-      return Buffer.compare(bytes, theirs[o]!) === 0 ? [] : [`output ${o} differs`];
+    if (c.module !== "instructions") {
+      const at = bytes.findIndex((byte, i) => byte !== theirs[o]![i]);
+      return at < 0 ? [] : [`${c.name}, output ${o} differs from byte ${at} of ${bytes.length}`];
+    }
     const [a, b] = [words(bytes), words(theirs[o]!)];
     return Array.from(a).flatMap((word, i) => {
       const first = (input as BigUint64Array)[4 * i]!;

@@ -112,7 +112,7 @@ const hopperDot = alignedDot(aligned8);
 
 function factors(values: Float64Array): Factors {
   const made = { values, exponents: new Int32Array(values.length) };
-  findExponents(made, values.length);
+  findExponents(made, values.length, -126);
   return made;
 }
 

@@ -13,6 +13,7 @@ import { makeTable, type Table } from "./match.ts";
 import { matrixRows } from "./matrix.ts";
 import { mbarrierRows } from "./mbarrier.ts";
 import { memoryRows } from "./memory.ts";
+import { mmaRows } from "./mma.ts";
 import { moveRows } from "./move.ts";
 import type { Row } from "./row.ts";
 import { storeAsyncRows } from "./store-async.ts";
@@ -30,6 +31,7 @@ export const rows: readonly Row[] = [
   ...atomicRows,
   ...warpRows,
   ...barrierRows,
+  ...mmaRows,
   ...matrixRows,
   ...copyAsyncRows,
   ...mbarrierRows,

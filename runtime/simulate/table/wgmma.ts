@@ -1,6 +1,6 @@
 /** Warpgroup matrix products (PTX ISA 9.7.15). */
 import { SimulateError } from "../finding.ts";
-import { registersOf, type Register, type Site, type Value } from "../compile/site.ts";
+import { registersOf, type Register, type Site } from "../compile/site.ts";
 import { bindRead, bindRead64 } from "../machine/address.ts";
 import {
   commit,
@@ -26,19 +26,19 @@ import {
 import { checkHazards, wgmmaRegisters } from "../machine/wgmma-registers.ts";
 import type { Warp } from "../machine/warp.ts";
 import { popc32 } from "../numeric/bits.ts";
-import {
-  aligned16,
-  aligned32,
-  aligned8,
-  alignedDot,
-  exactDot,
-  findExponents,
-  makeFactors,
-  type Dot,
-} from "../numeric/accumulate.ts";
-import { f16ToNumber, numberToF16 } from "../numeric/formats.ts";
+import { exactDot, makeFactors, type Dot } from "../numeric/accumulate.ts";
 import { checkAligned } from "./barrier.ts";
-import { elementTypes } from "./matrix.ts";
+import {
+  basesOf,
+  clampS32,
+  elementTypes,
+  gatherFragment,
+  groupDot,
+  prepare,
+  readAccumulator,
+  writeAccumulator,
+  type ElementType,
+} from "./fragments.ts";
 import type { Step, WarpRow } from "./row.ts";
 
 interface Plan {
@@ -54,13 +54,10 @@ interface Plan {
   readonly signB: number;
   readonly saturate: boolean;
   readonly bits: boolean;
-  readonly decodeA: (bits: number) => number;
-  readonly decodeB: (bits: number) => number;
-  /** How products are added; undefined where every sum is exact. */
-  readonly aligned: Dot | undefined;
+  readonly typeA: ElementType;
+  readonly typeB: ElementType;
+  readonly dot: Dot;
 }
-
-const bases = (value: Value | undefined): number[] => registersOf(value).map((register) => register.base);
 
 function constantAt(site: Site, i: number): number {
   const value = site.operands[i];
@@ -72,21 +69,21 @@ function constantAt(site: Site, i: number): number {
   return Number(value.value);
 }
 
-const single = (x: number): number => x;
+/** Single bits travel as words of 32. */
+const word: ElementType = { bits: 32, decode: (x) => x };
 
-/** Results of f16 are rounded by their format from all the bits that the alignment left. */
-function alignmentOf(bytes: number, result: string): Dot | undefined {
-  if (result === "s32") return undefined;
-  const alignment = bytes === 1 ? aligned8 : bytes === 2 ? aligned16 : aligned32;
-  return alignedDot(result === "f16" ? { ...alignment, resultBits: Infinity } : alignment);
-}
+const bitDot: Dot = (x, i, y, j, k, c) => {
+  let sum = c;
+  for (let p = 0; p < k; p++) sum += popc32((x.values[i + p]! & y.values[j + p]!) >>> 0);
+  return sum;
+};
 
 function makePlan(site: Site): Plan {
   const { n, k, dt, at, bt, satfinite, op } = site.choices;
   const [d, a] = site.operands;
   const columns = Number(n!.slice(4));
   const depth = Number(k!.slice(1));
-  const registersA = a?.kind === "vector" ? bases(a) : undefined;
+  const registersA = a?.kind === "vector" ? basesOf(site, a) : undefined;
   const bits = op !== undefined;
   const sixteen = at === "f16" || at === "bf16";
   const floats = !bits && !/^[su]8$/.test(at!);
@@ -99,7 +96,7 @@ function makePlan(site: Site): Plan {
     );
   const transA = sixteen && registersA === undefined ? constantAt(site, 6) : 0;
   const transB = sixteen ? constantAt(site, counts - 1) : 0;
-  const D = bases(d);
+  const D = basesOf(site, d);
   const expected = dt === "f16" ? columns / 4 : columns / 2;
   if (D.length !== expected)
     throw new SimulateError(
@@ -111,9 +108,8 @@ function makePlan(site: Site): Plan {
       `${site.instruction.text}: ${registersA.length} registers for a, which takes 4`,
       site.instruction.line,
     );
-  const typeA = bits ? { bits: 32, decode: single } : elementTypes[at!]!;
-  const typeB = bits ? { bits: 32, decode: single } : elementTypes[bt!]!;
-  // Single bits travel as words of 32.
+  const typeA = bits ? word : elementTypes[at!]!;
+  const typeB = bits ? word : elementTypes[bt!]!;
   const steps = bits ? depth / 32 : depth;
   return {
     site,
@@ -128,88 +124,34 @@ function makePlan(site: Site): Plan {
     signB: floats ? constantAt(site, 5) : 1,
     saturate: satfinite !== undefined,
     bits,
-    decodeA: typeA.decode,
-    decodeB: typeB.decode,
-    aligned: bits ? undefined : alignmentOf(typeA.bits / 8, dt!),
+    typeA,
+    typeB,
+    dot: bits ? bitDot : groupDot(at!, dt!),
   };
-}
-
-/** The A fragment of one warp: as mma.sync's of 16 rows, registers stepping over rows, then k (9.7.15.5.1). */
-function fragmentA(w: Warp, { A, k, aShape, decodeA }: Plan, into: Float64Array): void {
-  const bits = aShape.bytes * 8;
-  const per = 32 / bits;
-  A!.forEach((base, r) => {
-    for (let lane = 0; lane < 32; lane++) {
-      const row = (lane >> 2) + 8 * (r & 1);
-      const column = (lane & 3) * per + (r >> 1) * 4 * per;
-      const word = w.U[base + lane]!;
-      for (let j = 0; j < per; j++)
-        into[row * k + column + j] = decodeA(bits === 32 ? word : (word >>> (j * bits)) & ((1 << bits) - 1));
-    }
-  });
-}
-
-function accumulator(w: Warp, { D, result }: Plan, i: number, lane: number): number {
-  if (result === "f16") return f16ToNumber((w.U[D[i >> 1]! + lane]! >>> (16 * (i & 1))) & 0xffff);
-  return result === "f32" ? w.F[D[i]! + lane]! : w.I[D[i]! + lane]!;
-}
-
-function setAccumulator(
-  w: Warp,
-  { D, result, saturate }: Plan,
-  i: number,
-  lane: number,
-  value: number,
-): void {
-  if (result === "f16") {
-    const at = D[i >> 1]! + lane;
-    const shift = 16 * (i & 1);
-    w.U[at] = (w.U[at]! & ~(0xffff << shift)) | (numberToF16(value) << shift);
-  } else if (result === "s32")
-    w.I[D[i]! + lane] = saturate ? Math.max(-2147483648, Math.min(2147483647, value)) : value;
-  else if (value === value) w.F[D[i]! + lane] = value;
-  else w.U[D[i]! + lane] = 0x7fffffff;
 }
 
 const a = makeFactors(16 * 32);
 const b = makeFactors(256 * 32);
 
-const bitDot: Dot = (x, i, y, j, k, c) => {
-  let sum = c;
-  for (let p = 0; p < k; p++) sum += popc32((x.values[i + p]! & y.values[j + p]!) >>> 0);
-  return sum;
-};
-
-function dotOf(w: Warp, { bits, aligned, aShape }: Plan): Dot {
-  if (bits) return bitDot;
-  const exact = aShape.bytes === 1 && w.machine.options.fp8Accumulate === "exact";
-  return aligned === undefined || exact ? exactDot : aligned;
-}
-
 /** Rows 16 q to 16 q + 15 of the product, where q is the warp's place in its warpgroup. */
 function multiply(w: Warp, plan: Plan, da: Descriptor | undefined, db: Descriptor, scaleD: boolean): void {
-  const { n, k, signA, signB } = plan;
+  const { n, k, signA, signB, typeA, typeB, D, result } = plan;
   const quarter = 16 * (w.index & 3);
-  if (da === undefined) fragmentA(w, plan, a.values);
-  else readOperand(w.block.shared, da, plan.aShape, quarter, 16, plan.decodeA, a.values);
-  readOperand(w.block.shared, db, plan.bShape, 0, n, plan.decodeB, b.values);
+  if (da === undefined) gatherFragment(w, plan.A!, typeA, 2, k, a.values);
+  else readOperand(w.block.shared, da, plan.aShape, quarter, 16, typeA.decode, a.values);
+  readOperand(w.block.shared, db, plan.bShape, 0, n, typeB.decode, b.values);
   if (signA * signB < 0) for (let i = 0; i < 16 * k; i++) a.values[i] = -a.values[i]!;
-  const dot = dotOf(w, plan);
-  if (dot === plan.aligned) {
-    findExponents(a, 16 * k);
-    findExponents(b, n * k);
-  }
+  prepare(a, typeA, 16 * k);
+  prepare(b, typeB, n * k);
+  const exact = plan.aShape.bytes === 1 && w.machine.options.fp8Accumulate === "exact";
+  const dot = exact ? exactDot : plan.dot;
   for (let lane = 0; lane < 32; lane++) {
     for (let i = 0; i < n / 2; i++) {
       const row = (lane >> 2) + 8 * ((i >> 1) & 1);
       const column = (i >> 2) * 8 + (lane & 3) * 2 + (i & 1);
-      setAccumulator(
-        w,
-        plan,
-        i,
-        lane,
-        dot(a, row * k, b, column * k, k, scaleD ? accumulator(w, plan, i, lane) : 0),
-      );
+      const before = scaleD ? readAccumulator(w, D, result, i, lane) : 0;
+      const sum = dot(a, row * k, b, column * k, k, before);
+      writeAccumulator(w, D, result, i, lane, plan.saturate ? clampS32(sum) : sum);
     }
   }
 }
