@@ -7,7 +7,7 @@ import { join, resolve } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Ran } from "./session.ts";
 
-const main = resolve(import.meta.dirname, "../../dist/compiler/cli/main.js");
+const main = resolve(import.meta.dirname, "../../dist/cli/weft.js");
 
 let cwd: string;
 beforeAll(async () => {
