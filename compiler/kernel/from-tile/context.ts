@@ -65,10 +65,10 @@ export function assignments(axes: readonly Axis[]): Assignment[] {
 }
 
 export function assignmentKey(axes: readonly Axis[], assignment: Assignment): string {
-  return axes
-    .filter((axis) => axis.place.kind === "register")
-    .map((axis) => assignment.get(axis.id) ?? 0)
-    .join(",");
+  // Asked for every element of every tile that an expression names.
+  let key = "";
+  for (const axis of axes) if (axis.place.kind === "register") key += `${assignment.get(axis.id) ?? 0},`;
+  return key;
 }
 
 /** `x[2][1]` as a hint: the tile's name and the register's coordinates. */

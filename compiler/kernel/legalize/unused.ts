@@ -12,21 +12,38 @@ interface Live {
   readonly registers: ReadonlySet<Register>;
 }
 
-/** Backwards from effects until nothing is added: a loop's registers may keep one another alive in any order. */
+/** From effects to what they use, and on: a loop's registers may keep one another alive in any order. */
 function findLive(body: readonly Op[]): Live {
   const values = new Set<Value>();
   const registers = new Set<Register>();
-  const all: Op[] = [];
-  visitOps(body, (op) => all.push(op));
-  all.reverse();
-  for (let before = -1; before !== values.size + registers.size;) {
-    before = values.size + registers.size;
-    for (const op of all) {
-      if (!isLive(op, { values, registers })) continue;
-      const parts = partsOf(op);
-      for (const value of parts.operands) values.add(value);
-      if (op.kind === "get" || op.kind === "instruction")
-        for (const register of parts.registers) registers.add(register);
+  /** The op that defines a value, and those that write a register. */
+  const definitions = new Map<Value, Op>();
+  const writes = new Map<Register, Op[]>();
+  const work: Op[] = [];
+  visitOps(body, (op) => {
+    if (op.kind === "var" || op.kind === "set") {
+      const known = writes.get(op.register);
+      if (known === undefined) writes.set(op.register, [op]);
+      else known.push(op);
+    } else if (isLive(op, { values, registers })) {
+      work.push(op);
+    } else {
+      for (const result of partsOf(op).results) if (!("register" in result)) definitions.set(result, op);
+    }
+  });
+  for (let op = work.pop(); op !== undefined; op = work.pop()) {
+    const parts = partsOf(op);
+    for (const value of parts.operands) {
+      if (values.has(value)) continue;
+      values.add(value);
+      const definition = definitions.get(value);
+      if (definition !== undefined) work.push(definition);
+    }
+    if (op.kind !== "get" && op.kind !== "instruction") continue;
+    for (const register of parts.registers) {
+      if (registers.has(register)) continue;
+      registers.add(register);
+      for (const write of writes.get(register) ?? []) work.push(write);
     }
   }
   return { values, registers };
