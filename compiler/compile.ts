@@ -27,6 +27,7 @@ import { narrow } from "./passes/narrow.ts";
 import { checkPipelineProofs } from "./pipeline/index.ts";
 import { runPasses } from "./passes/pass.ts";
 import { simplify } from "./passes/simplify.ts";
+import { split } from "./passes/split.ts";
 import type { LaunchRequest } from "./plan/build-plan.ts";
 import { buildPlan } from "./plan/build-plan.ts";
 import type { Artifact } from "./plan/plan.ts";
@@ -149,7 +150,12 @@ export function compile(request: CompileRequest): Compiled {
     maxBuffers: target?.caps.maxBuffers ?? fuseDefaults.maxBuffers,
   });
   const fused = runPasses(
-    [{ name: "fuse", run: () => merged }, narrow, lowerFunctions],
+    [
+      { name: "fuse", run: () => merged },
+      ...(target === undefined ? [] : [split(target.caps)]),
+      narrow,
+      lowerFunctions,
+    ],
     plain,
     { arena },
     note,

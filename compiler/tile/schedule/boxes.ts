@@ -17,6 +17,8 @@ export type Sides = Readonly<Record<Side, readonly number[]>>;
 
 export interface ViewAxis {
   readonly extent: Dim;
+  /** Where a side begins that is a part of the axis; undefined: it is all of it. */
+  readonly shift?: Scalar;
   /** A side; or a loop axis that both sides share; or the one place at which it is read. */
   readonly along: Side | { readonly axis: number } | { readonly place: Scalar };
 }
@@ -60,6 +62,12 @@ function viewOf(loop: LoopNode, sides: Sides, dims: readonly Indexed[], dtype: D
   for (let at = 0; at < dims.length;) {
     const dim = dims[at];
     if (dim === undefined) return undefined;
+    const part = partOf(loop, sides, dim.index, dtype);
+    if (part !== undefined && !view.some((axis) => axis.along === part.side)) {
+      view.push({ extent: dim.extent, along: part.side, shift: part.shift });
+      at += 1;
+      continue;
+    }
     const side = sideOf(sides, dim.index);
     if (side === undefined) {
       const { index, extent } = dim;
@@ -91,6 +99,27 @@ function sideOf(sides: Sides, index: Indexed["index"]): Side | undefined {
   if (index.kind !== "axis") return undefined;
   const { axis } = index;
   return (["m", "n", "k"] as const).find((side) => sides[side].includes(axis));
+}
+
+/** Bytes of the boxes that a part of an axis is whole numbers of: a box must not reach into the next part. */
+const boxBytes = 128;
+
+/** An index `shift + axis`: the one axis of a side, from a place that the sides do not move. */
+function partOf(
+  loop: LoopNode,
+  sides: Sides,
+  index: Indexed["index"],
+  dtype: DType,
+): { readonly side: Side; readonly shift: Scalar } | undefined {
+  if (index.kind !== "apply" || index.fn !== "add") return undefined;
+  const [shift, axis] = index.args;
+  const side = axis === undefined ? undefined : sideOf(sides, axis);
+  if (shift === undefined || axis?.kind !== "axis" || side === undefined || !isShared(sides, shift))
+    return undefined;
+  const whole = extentOf(loop, axis.axis);
+  const extent = whole === undefined ? undefined : constantOf(whole);
+  if (sides[side].length !== 1 || extent === undefined) return undefined;
+  return (extent * dtypes[dtype].bytes) % boxBytes === 0 ? { side, shift } : undefined;
 }
 
 /** True for an index that moves with none of the sides. */

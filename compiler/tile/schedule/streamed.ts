@@ -335,17 +335,18 @@ function boxAt(
   width: number,
 ): PanelCopy["box"] {
   const translate = translator({ axes: place.axes, carriers: [], inputs: place.buffers.inputs });
-  const at = view.map(({ along }, k): { readonly start: TileExpr; readonly extent: number } => {
+  const at = view.map(({ along, shift: part }, k): { readonly start: TileExpr; readonly extent: number } => {
     if (typeof along !== "string") {
       const start = "axis" in along ? place.axes[along.axis] : translate(along.place);
       invariant(start !== undefined, "an axis of the loop");
       return { start, extent: 1 };
     }
-    if (k === view.length - 1) return { start: t.plus(place.start[along], t.int(shift)), extent: width };
+    const start = part === undefined ? place.start[along] : t.plus(translate(part), place.start[along]);
+    if (k === view.length - 1) return { start: t.plus(start, t.int(shift)), extent: width };
     const row = rows[along];
     invariant(row !== undefined, "a view has two sides");
     const moved = typeof row.shift === "number" ? t.int(row.shift) : row.shift;
-    return { start: t.plus(place.start[along], moved), extent: row.extent };
+    return { start: t.plus(start, moved), extent: row.extent };
   });
   return {
     buffer,
