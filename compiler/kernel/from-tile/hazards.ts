@@ -78,7 +78,7 @@ export class Hazards {
       return;
     }
     for (const set of [this.#read, this.#written])
-      for (const other of [...set]) if (other.per === tile.per) set.delete(other);
+      for (const other of set) if (other.per === tile.per) set.delete(other);
   }
 }
 
