@@ -18,6 +18,8 @@ export interface Atom {
   /** Bounds, where known. */
   readonly low: number | undefined;
   readonly high: number | undefined;
+  /** A size that it stays below, where there is one. */
+  readonly below?: Poly;
   /** Orders the terms of a sum, what changes most often last: 0 the grid, 1 threads, 2 loaded values, 3 loops; 4 is a size. */
   readonly rank: number;
 }
@@ -118,6 +120,19 @@ function sizeAtom(dim: Dim): Atom {
     high: undefined,
     rank: 4,
   };
+}
+
+/** Is `p` below `bound`, whatever its atoms are? Of an atom that stays below a size, the last value counts. */
+export function isBelow(p: Poly, bound: Poly): boolean {
+  let most: Poly = zero;
+  for (const [key, term] of p) {
+    const [atom] = term.atoms;
+    const below = term.atoms.length === 1 && term.coefficient > 0 ? atom?.below : undefined;
+    const last =
+      below === undefined ? new Map([[key, { ...term, coefficient: 1 }]]) : addPoly(below, constantPoly(-1));
+    most = addPoly(most, last, term.coefficient);
+  }
+  return (rangeOf(addPoly(bound, most, -1)).low ?? 0) >= 1;
 }
 
 /** The greatest number that divides every coefficient. */

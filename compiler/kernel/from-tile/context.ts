@@ -82,7 +82,8 @@ export function registerHint(tile: Tile, assignment: Assignment): string {
 export function counterAtom(cx: Context, counter: Counter): Atom {
   const high = counter.count.kind === "const" ? counter.count.value - 1 : undefined;
   const rank = cx.program.blocks.includes(counter) ? 0 : 3;
-  return { key: `counter ${counter.id}`, origin: { kind: "run-time" }, low: 0, high, rank };
+  const below = sizePoly(counter.count);
+  return { key: `counter ${counter.id}`, origin: { kind: "run-time" }, low: 0, high, below, rank };
 }
 
 export function coordinateAtom(axis: Axis): Atom {

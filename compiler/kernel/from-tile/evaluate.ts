@@ -14,6 +14,7 @@ import {
   constantPoly,
   difference,
   divPoly,
+  isBelow,
   isMultiple,
   keyOf,
   modPoly,
@@ -220,6 +221,10 @@ export class Group {
       inside = this.#inside(expr.index, expr.buffer);
       guards = guards.map((guard, k) => andGuards(cx, guard, inside?.[k]));
     }
+    // Where things lie is read without a guard if it can be: registers that differ in their guards then share a read.
+    if (expr.buffer.dtype === "i32") {
+      guards = guards.map((guard, k) => (this.#surelyInside(index, expr.buffer, k) ? undefined : guard));
+    }
     const raw = this.#load(buffer, expr.buffer, index, guards);
     const carried = raw.map((value) => carry(cx, value, expr.buffer.dtype, expr.type));
     if (inside === undefined || expr.otherwise === undefined) return carried;
@@ -230,6 +235,15 @@ export class Group {
       // A load that did not happen gives zero: where zero is asked for, that is it.
       if (condition === undefined || b.constantOf(other) === 0 || b.constantOf(other) === false) return value;
       return b.select(condition, value, other);
+    });
+  }
+
+  /** In range even where the op's guard does not hold. */
+  #surelyInside(index: readonly Poly[][], buffer: GlobalBuffer, k: number): boolean {
+    return index.every((polys, axis) => {
+      const [poly, extent] = [polys[k], buffer.shape[axis]];
+      invariant(poly !== undefined && extent !== undefined, "one index for each axis");
+      return (rangeOf(poly).low ?? -1) >= 0 && isBelow(poly, sizePoly(extent));
     });
   }
 
