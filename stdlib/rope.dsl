@@ -5,9 +5,11 @@
 fn rope<A: float>(x: A[..., D], pos: i32[...], theta: f32 = 1e4) -> A[..., D] where D % 2 == 0 {
   let p = x as [..., D / 2, 2]
   let a = for ..., i in D / 2: f32(pos[...]) * exp(-log(theta) * f32(2 * i) / D)
-  let y = for ..., i, c in 2: select(c == 0,
+  let y = for ..., i, c in 2: select(
+    c == 0,
     p[..., i, 0] * cos(a[..., i]) - p[..., i, 1] * sin(a[..., i]),
-    p[..., i, 0] * sin(a[..., i]) + p[..., i, 1] * cos(a[..., i]))
+    p[..., i, 0] * sin(a[..., i]) + p[..., i, 1] * cos(a[..., i]),
+  )
   y as [..., D]
 }
 
@@ -32,9 +34,11 @@ fn yarn<A: float>(
   let freq = for i in D / 2: base[i] / factor * ramp[i] + base[i] * (1.0 - ramp[i])
   let p = x as [..., D / 2, 2]
   let a = for ..., i in D / 2: f32(pos[...]) * freq[i]
-  let y = for ..., i, c in 2: select(c == 0,
+  let y = for ..., i, c in 2: select(
+    c == 0,
     p[..., i, 0] * cos(a[..., i]) - p[..., i, 1] * sin(a[..., i]),
-    p[..., i, 0] * sin(a[..., i]) + p[..., i, 1] * cos(a[..., i]))
+    p[..., i, 0] * sin(a[..., i]) + p[..., i, 1] * cos(a[..., i]),
+  )
   y as [..., D]
 }
 

@@ -4,7 +4,7 @@ pipeline OneFOneB[P, M] where P >= 1, M >= P {
   rank r in P
   direction down: stage r
 
-  let ahead = P - 1 - r     // forwards that the ranks behind need before the first backward comes back
+  let ahead = P - 1 - r  // forwards that the ranks behind need before the first backward comes back
 
   phase warm   for i in ahead     { F(down) }
   phase steady for i in M - ahead { F(down), B(down) }
