@@ -86,8 +86,9 @@ function action(c: Cursor, each: PipelineAction): Doc {
     case "action": {
       const name = c.take(each.name.text);
       if (each.direction === undefined) return name;
+      const direction = [c.take("("), expression(c, each.direction)];
       const slot = each.slot === undefined ? "" : [c.take(","), " ", expression(c, each.slot)];
-      return [name, c.take("("), expression(c, each.direction), slot, c.take(")")];
+      return [name, direction, slot, c.take(")")];
     }
     case "overlap":
       return [c.take("overlap"), bracketed(c, "(", each.actions, (part) => action(c, part), ")")];

@@ -4,7 +4,7 @@ pipeline Interleaved[P, M] where P >= 2, M >= P, M % P == 0 {
   rank r in P
   direction down: stage r, P + r
 
-  let chunks = 2 * M                              // forwards of one rank, at both its stages
+  let chunks = 2 * M  // forwards of one rank, at both its stages
   let warm   = min(chunks, 2 * (P - 1 - r) + P)
 
   // the k-th forward is at stage (k / P) % 2 of the rank's two, the k-th backward at the other

@@ -99,6 +99,7 @@ const { action } = fc.letrec<{ action: string }>((tie) => ({
   action: fc.oneof(
     { depthSize: "small", withCrossShrink: true },
     fc.constantFrom("F(down)", "W", "I(up)"),
+    text`F(down, ${expression})`,
     text`overlap${join("(", fc.constantFrom("F(down)", "W", "if a then F(up) else W"), ")")}`,
     text`if ${expression} then ${join("{", tie("action"), "}")} else ${tie("action")}`,
   ),
