@@ -7,11 +7,14 @@
  *                                                s = sum: %p[part, n]   yield bf16[n]: bf16(s) }
  *
  * Every monoid is associative, so the parts combine by the monoid itself; the order is fixed, and the result the same
- * in each run. It is done where counted bytes say that it pays: the partial results are written and read again, and
- * there is one launch more.
+ * in each run. A reduction that uses earlier ones is made in each part with that part's own, and rescaled to the whole
+ * as the parts combine (`rescale.ts`): then a row that is too long to be held is read once, not once a reduction.
+ *
+ * It is done where counted bytes say that it pays: the partial results are written and read again, and there is one
+ * launch more.
  */
 import type { Arena } from "../tensor/arena.ts";
-import type { Graph, LoopAxis, LoopNode, Ref, Scalar } from "../tensor/ir.ts";
+import type { Carrier, Graph, LoopAxis, LoopNode, Ref, Scalar } from "../tensor/ir.ts";
 import { rewriteGraph } from "../tensor/graphs.ts";
 import { reachable, rewriteScalars } from "../tensor/scalars.ts";
 import { typeOf } from "../tensor/refs.ts";
@@ -20,8 +23,9 @@ import { constant } from "../types/dim.ts";
 import { dtypes } from "../types/dtype.ts";
 import { axesOf, factorsOf, isContraction, readsOf } from "./loops.ts";
 import type { Pass } from "./pass.ts";
+import { rescaled, type Change } from "./rescale.ts";
 
-export type Device = Pick<Caps, "units" | "bandwidth">;
+export type Device = Pick<Caps, "units" | "bandwidth" | "maxThreads">;
 
 /** Splits for a device with so many units, each of which runs one block at a time, about. */
 export function split(device: Device): Pass<Graph> {
@@ -30,7 +34,7 @@ export function split(device: Device): Pass<Graph> {
     run: (graph, { arena }) =>
       rewriteGraph(arena, graph, (node) => {
         if (node.kind !== "loop") return undefined;
-        const parts = partsOf(node, device);
+        const parts = partsOf(node, device) ?? partsToHold(node, device);
         return parts === undefined ? undefined : splitLoop(arena, node, parts);
       }),
   };
@@ -48,6 +52,10 @@ const fewestElements = 32;
 /** Results that one block makes: a square of a contraction; neighbours where memory lies along them. */
 const tileSide = 64;
 const neighbours = 128;
+/** Threads of a block that hold a row, elements of each, and elements of the widest access. */
+const heldThreads = 1024;
+const heldElements = 16;
+const widest = 16;
 
 /** How many parts the first reduced axis is cut in; undefined: none. */
 function partsOf(loop: LoopNode, device: Device): number | undefined {
@@ -56,9 +64,7 @@ function partsOf(loop: LoopNode, device: Device): number | undefined {
   const points = volume(loop.axes);
   const reduced = volume(loop.over);
   if (extent === undefined || points === undefined || reduced === undefined) return undefined;
-  const usesCarriers = reachable(loop.carriers.map((c) => c.lift)).some((s) => s.kind === "carrier");
-  const isReduction = loop.results.every((result) => result.axes.length === loop.axes.length);
-  if (loop.carriers.length === 0 || usesCarriers || !isReduction) return undefined;
+  if (!isReduction(loop) || isLinked(loop)) return undefined;
 
   const contraction = isContraction(loop);
   const blocks = contraction ? tilesOf(loop) : liesAcross(loop) ? Math.ceil(points / neighbours) : points;
@@ -77,6 +83,35 @@ function partsOf(loop: LoopNode, device: Device): number | undefined {
       : undefined;
   }
   return undefined;
+}
+
+/** A row that linked reductions sweep is cut in parts that a block can hold; undefined: it holds it, or reads it once. */
+function partsToHold(loop: LoopNode, device: Device): number | undefined {
+  const [first, ...rest] = loop.over;
+  const extent = first === undefined ? undefined : known(first);
+  const points = volume(loop.axes);
+  if (extent === undefined || points === undefined || rest.length > 0) return undefined;
+  if (!isReduction(loop) || !isLinked(loop) || isContraction(loop) || liesAcross(loop)) return undefined;
+  const held = Math.min(device.maxThreads, heldThreads) * heldElements;
+  // One thread a block sweeps what is in a cache; there is nothing to hold.
+  if (device.maxThreads === 1 || extent <= 2 * held) return undefined;
+  for (let parts = Math.ceil(extent / held); parts <= (extent * 2) / held; parts += 1) {
+    if (extent % (parts * widest) !== 0) continue;
+    const read = loop.inputs.reduce((sum, ref) => sum + bytesOf(ref), 0) / device.bandwidth;
+    const partial = (8 * parts * points * loop.carriers.length) / device.bandwidth;
+    return partial + launchSeconds < (1 - gain) * read ? parts : undefined;
+  }
+  return undefined;
+}
+
+function isReduction(loop: LoopNode): boolean {
+  const isPlain = loop.results.every((result) => result.axes.length === loop.axes.length);
+  return loop.carriers.length > 0 && isPlain;
+}
+
+/** True where a carrier uses another. */
+function isLinked(loop: LoopNode): boolean {
+  return reachable(loop.carriers.map((carrier) => carrier.lift)).some((s) => s.kind === "carrier");
 }
 
 function known(axis: LoopAxis): number | undefined {
@@ -118,15 +153,17 @@ function tilesOf(loop: LoopNode): number | undefined {
   return batch * Math.ceil(m / tileSide) * Math.ceil(n / tileSide);
 }
 
-/** True where neighbours in memory belong to different results. */
+/** True where neighbours in memory belong to different results: of what is swept, not of what is read once a result. */
 function liesAcross(loop: LoopNode): boolean {
+  const rank = loop.axes.length;
   return readsOf(loop).some((read) => {
     const last = read.index.at(-1);
-    return last?.kind === "axis" && last.axis < loop.axes.length;
+    return last?.kind === "axis" && last.axis < rank && axesOf(read) >= 2 ** rank;
   });
 }
 
-function splitLoop(arena: Arena, loop: LoopNode, parts: number): readonly Ref[] {
+/** Undefined where a carrier cannot be rescaled. */
+function splitLoop(arena: Arena, loop: LoopNode, parts: number): readonly Ref[] | undefined {
   const rank = loop.axes.length;
   const [first, ...rest] = loop.over;
   const extent = first === undefined ? 0 : (known(first) ?? 0);
@@ -152,13 +189,26 @@ function splitLoop(arena: Arena, loop: LoopNode, parts: number): readonly Ref[] 
   });
   const inputs: Ref[] = [...loop.inputs];
   const index = [arena.axis(rank), ...loop.axes.map((_, axis) => arena.axis(axis))];
+  const made = loop.carriers.map((_, k) => arena.read(inputs, arena.ref(partial, k), index));
+  const change: Change = {
+    arena,
+    isSwept: (axis) => axis >= rank,
+    after: (scalar) => scalar,
+    before: (scalar) =>
+      rewriteScalars(arena, [scalar], (s) => (s.kind === "carrier" ? (made[s.carrier] ?? s) : s))[0] ??
+      scalar,
+  };
+  const carriers: Carrier[] = [];
+  for (const [k, carrier] of loop.carriers.entries()) {
+    const own = made[k];
+    const lift = own === undefined ? undefined : rescaled(change, carrier.monoid, carrier.lift, own);
+    if (lift === undefined) return undefined;
+    carriers.push({ ...carrier, lift });
+  }
   const whole = arena.loop({
     axes: loop.axes,
     over: [part],
-    carriers: loop.carriers.map((carrier, k) => ({
-      ...carrier,
-      lift: arena.read(inputs, arena.ref(partial, k), index),
-    })),
+    carriers,
     results: loop.results,
     inputs,
   });

@@ -8,7 +8,7 @@ import { print } from "../../compiler/tensor/print.ts";
 import { numbers, tensor } from "../tensor/tensors.ts";
 
 /** So slow that every byte counts. */
-const slow = { units: 128, bandwidth: 1e3 };
+const slow = { units: 128, bandwidth: 1e3, maxThreads: 4 };
 
 const columns = `graph columns
 %x = input argument "x": f32[96, 6]
@@ -29,6 +29,23 @@ const product = `graph product
 }
 result "out" = %y
 `;
+
+/** The logarithm of a sum of exponentials, a mean weighted by another sum, and what is furthest above a maximum's half. */
+const linked = `graph linked
+%x = input argument "x": f32[3, 512]
+%y = loop n in 3 over v in 512 {
+  let t0 = %x[n, v]
+  top = max f32: t0
+  let t1 = select(eq(abs(top), inf), 0.0, top)
+  sum = sum f32: exp(sub(t0, t1))
+  weighted = sum f32: mul(t0, div(exp(sub(t0, t1)), add(1.0, abs(t1))))
+  above = max f32: add(t0, mul(0.5, top))
+  yield f32[n]: add(add(log(sum), t1), add(div(weighted, sum), above))
+}
+result "out" = %y
+`;
+
+const unlinked = linked.replace("exp(sub(t0, t1))", "tanh(sub(t0, t1))");
 
 const whole = `graph whole
 %x = input argument "x": f32[64, 5]
@@ -65,6 +82,30 @@ describe("split", () => {
     );
     expect(now).toEqual(before);
     expect(runPasses([split(slow)], after, { arena })).toBe(after);
+  });
+
+  it("rescales reductions that use others, and rows of nothing but -inf stay what they were", () => {
+    const arena = new Arena();
+    const graph = parse(arena, linked);
+    const after = runPasses([split(slow)], graph, { arena });
+    expect(print(arena, after)).toContain("over part in");
+    const values = Array.from({ length: 3 * 512 }, (_, i) => ((i * 7919) % 1000) / 20 - 25);
+    values.fill(-Infinity, 512, 1024);
+    values.fill(-Infinity, 1100, 1400);
+    const inputs = new Map([["x", tensor("f32", [3, 512], values)]]);
+    const [before, now] = [graph, after].map((g) =>
+      numbers(interpret(arena, g, inputs, new Map()).results.get("out")),
+    );
+    before?.forEach((value, i) => {
+      if (Number.isFinite(value)) expect(now?.[i]).toBeCloseTo(value, 3);
+      else expect(now?.[i]).toBe(value);
+    });
+  });
+
+  it("keeps reductions that cannot be rescaled", () => {
+    const arena = new Arena();
+    const graph = parse(arena, unlinked);
+    expect(runPasses([split(slow)], graph, { arena })).toBe(graph);
   });
 
   it("keeps what has work for all, what is quick, and what one device does alone", () => {

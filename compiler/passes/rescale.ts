@@ -1,0 +1,136 @@
+/**
+ * What becomes of a reduction when another one that it uses changes: the algebra of linked carriers.
+ *
+ * A sum's lift F(x, d), x being what is swept and d earlier carriers, may split as G(x) H(d); then a sum made with d
+ * is one made with d' when it is multiplied by H(d') / H(d). A maximum's or a minimum's may split as G(x) + H(d),
+ * and H(d') - H(d) is added. Sums of exponentials that subtract a running maximum are the best known case, but nothing
+ * here knows it: whatever follows from products, quotients, exponentials, sums and differences is found.
+ */
+import type { Arena } from "../tensor/arena.ts";
+import type { Scalar } from "../tensor/ir.ts";
+import { reachable } from "../tensor/scalars.ts";
+
+export interface Change {
+  readonly arena: Arena;
+  /** True for an axis that is swept. */
+  readonly isSwept: (axis: number) => boolean;
+  /** A scalar that depends on carriers alone, with what they become; and with what they were. */
+  readonly after: (scalar: Scalar) => Scalar;
+  readonly before: (scalar: Scalar) => Scalar;
+}
+
+/** A factor or a summand; `same` where nothing changes; undefined where the lift does not split. */
+type Part = Scalar | "same" | undefined;
+
+/** `value`, which was reduced by the monoid from lifts with the old carriers, as it is with the new ones. */
+export function rescaled(change: Change, monoid: string, lift: Scalar, value: Scalar): Scalar | undefined {
+  const { arena } = change;
+  if (monoid === "sum") {
+    const ratio = ratioOf(change, lift);
+    if (ratio === undefined || ratio === "same") return ratio && value;
+    // A sum of nothing stays nothing, whatever the ratio is.
+    const zero = arena.f32(0);
+    return arena.apply("select", arena.apply("eq", value, zero), zero, arena.apply("mul", value, ratio));
+  }
+  if (monoid === "max" || monoid === "min") {
+    const moved = differenceOf(change, lift);
+    if (moved === undefined || moved === "same") return moved && value;
+    return arena.apply("add", value, moved);
+  }
+  return usesCarriers(lift) ? undefined : value;
+}
+
+/** H(d') / H(d) of G(x) H(d). */
+function ratioOf(change: Change, scalar: Scalar): Part {
+  const { arena } = change;
+  if (!usesCarriers(scalar)) return "same";
+  if (scalar.kind === "apply") {
+    const [a, b, c] = scalar.args;
+    switch (scalar.fn) {
+      case "exp":
+      case "exp2": {
+        const moved = a === undefined ? undefined : differenceOf(change, a);
+        return moved === undefined || moved === "same" ? moved : arena.apply(scalar.fn, moved);
+      }
+      case "neg":
+        return a === undefined ? undefined : ratioOf(change, a);
+      case "mul":
+      case "div": {
+        if (a === undefined || b === undefined) return undefined;
+        return joined(ratioOf(change, a), ratioOf(change, b), (left, right) =>
+          left === "same"
+            ? scalar.fn === "mul"
+              ? right
+              : arena.apply("div", arena.f32(1), right)
+            : arena.apply(scalar.fn, left, right),
+        );
+      }
+      case "select":
+        // Nothing where the condition does not hold stays nothing.
+        if (a === undefined || b === undefined || c?.kind !== "const" || c.value !== 0) break;
+        return usesCarriers(a) ? undefined : ratioOf(change, b);
+      default:
+        break;
+    }
+  }
+  return isFixed(change, scalar)
+    ? changed(change, scalar, arena.f32(1), (now, then) => arena.apply("div", now, then))
+    : undefined;
+}
+
+/** H(d') - H(d) of G(x) + H(d). */
+function differenceOf(change: Change, scalar: Scalar): Part {
+  const { arena } = change;
+  if (!usesCarriers(scalar)) return "same";
+  if (scalar.kind === "apply") {
+    const [a, b] = scalar.args;
+    if (scalar.fn === "neg" && a !== undefined) {
+      const moved = differenceOf(change, a);
+      return moved === undefined || moved === "same" ? moved : arena.apply("neg", moved);
+    }
+    if ((scalar.fn === "add" || scalar.fn === "sub") && a !== undefined && b !== undefined) {
+      return joined(differenceOf(change, a), differenceOf(change, b), (left, right) =>
+        left === "same"
+          ? scalar.fn === "add"
+            ? right
+            : arena.apply("neg", right)
+          : arena.apply(scalar.fn, left, right),
+      );
+    }
+    if (scalar.fn === "mul" && a !== undefined && b !== undefined && !isFixed(change, scalar)) {
+      const [factor, rest] = usesCarriers(a) ? [b, a] : [a, b];
+      if (usesCarriers(factor) || !isFixed(change, factor)) return undefined;
+      const moved = differenceOf(change, rest);
+      return moved === undefined || moved === "same" ? moved : arena.apply("mul", factor, moved);
+    }
+  }
+  return isFixed(change, scalar)
+    ? changed(change, scalar, arena.f32(0), (now, then) => arena.apply("sub", now, then))
+    : undefined;
+}
+
+/** Both parts by `join`, which sees `same` on the left alone; `same` on the right changes nothing. */
+function joined(left: Part, right: Part, join: (left: Scalar | "same", right: Scalar) => Scalar): Part {
+  if (left === undefined || right === undefined) return undefined;
+  return right === "same" ? left : join(left, right);
+}
+
+/** `none` where the scalar did not change: equal infinities have no difference or quotient. */
+function changed(
+  change: Change,
+  scalar: Scalar,
+  none: Scalar,
+  by: (now: Scalar, then: Scalar) => Scalar,
+): Scalar {
+  const [now, then] = [change.after(scalar), change.before(scalar)];
+  return change.arena.apply("select", change.arena.apply("eq", now, then), none, by(now, then));
+}
+
+function usesCarriers(scalar: Scalar): boolean {
+  return reachable([scalar]).some((part) => part.kind === "carrier");
+}
+
+/** True where nothing that is swept has a part in it. */
+function isFixed(change: Change, scalar: Scalar): boolean {
+  return !reachable([scalar]).some((part) => part.kind === "axis" && change.isSwept(part.axis));
+}
