@@ -5,6 +5,7 @@ import { SimulateError, type Finding } from "./finding.ts";
 import { defaultReserved } from "./machine/block.ts";
 import { checkBudgets, residentClusters } from "./machine/budget.ts";
 import { makeCounts } from "./machine/counts.ts";
+import { makeDependents } from "./machine/dependents.ts";
 import { makeJournal } from "./machine/journal.ts";
 import type { Grid, Machine } from "./machine/machine.ts";
 import { makeRegion } from "./machine/region.ts";
@@ -39,6 +40,11 @@ export interface Launch {
 export interface KernelLaunch extends Launch {
   readonly module: Module;
   readonly kernel: string;
+  /**
+   * Launched with the attribute of programmatic stream serialization: it may begin before the launch ahead of it in
+   * the list has ended, as `griddepcontrol` says.
+   */
+  readonly dependent?: boolean;
 }
 
 export interface SimulateOptions {
@@ -56,7 +62,13 @@ export interface SimulateOptions {
   readonly schedule?: readonly Deviation[];
 }
 
-function makeGrid(system: System, launch: KernelLaunch, number: number, processors: number): Grid {
+function makeGrid(
+  system: System,
+  launch: KernelLaunch,
+  number: number,
+  processors: number,
+  predecessor: Grid | undefined,
+): Grid {
   const kernel = launch.module.kernels.get(launch.kernel);
   if (kernel === undefined) {
     throw new SimulateError(
@@ -105,10 +117,27 @@ function makeGrid(system: System, launch: KernelLaunch, number: number, processo
     started: 0,
     finished: 0,
     live: new Set(),
+    predecessor,
+    dependents: undefined,
     runs: new Float64Array(kernel.segments.length),
     lanes: new Float64Array(kernel.segments.length),
     aborted: false,
   };
+}
+
+function makeGrids(system: System, launches: readonly KernelLaunch[], processors: number): Grid[] {
+  const grids: Grid[] = [];
+  launches.forEach((launch, number) => {
+    const ahead = launch.dependent === true ? grids[number - 1] : undefined;
+    const grid = makeGrid(system, launch, number, processors, ahead);
+    if (ahead !== undefined) {
+      if (ahead.device !== grid.device)
+        throw new SimulateError(`launch ${number} depends on one of another device`);
+      ahead.dependents = makeDependents();
+    }
+    grids.push(grid);
+  });
+  return grids;
 }
 
 /** Journal numbers are 26 bits wide in a shadow entry: begin again, with clean shadows, long before they run out. */
@@ -145,7 +174,7 @@ export function launchAll(launches: readonly KernelLaunch[], options: SimulateOp
       options.schedule === undefined ? seededSchedule(seed) : recordedSchedule(seed, options.schedule),
     journal: system.journal,
     processors,
-    grids: launches.map((launch, number) => makeGrid(system, launch, number, processors)),
+    grids: makeGrids(system, launches, processors),
     regions: system.regions,
     findings,
     seen: new Set(),

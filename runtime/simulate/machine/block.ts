@@ -3,6 +3,7 @@ import { makeWarpAsync } from "./async.ts";
 import { completeWithout } from "./barriers.ts";
 import { makeRealm, makeVector, type Vector } from "./clocks.ts";
 import { clusterExit, makeClusterBarrier } from "./cluster.ts";
+import { endCluster, signalDependents } from "./dependents.ts";
 import { warpName } from "./findings.ts";
 import { checkAtExit } from "./leftovers.ts";
 import type { Grid, Machine } from "./machine.ts";
@@ -158,10 +159,12 @@ export function exitLanes(warp: Warp, mask: number): void {
   if (block.liveWarps > 0) return;
   checkAtExit(block);
   const { cluster, grid } = block;
+  signalDependents(block);
   cluster.liveBlocks--;
   if (cluster.liveBlocks > 0) return;
   grid.live.delete(cluster);
   grid.finished++;
+  endCluster(cluster, grid);
 }
 
 export const defaultReserved = (target: string): number => (/^sm_(9|1)/.test(target) ? sharedReserved : 0);

@@ -36,6 +36,9 @@ export interface Releases {
   dropped: number;
 }
 
+/** Later than any access: what has ended altogether. */
+export const endOfTime: number = 2 ** 31 - 1;
+
 export function makeRealm(id: number): Realm {
   return { id, size: 0, releases: new Map() };
 }
@@ -64,7 +67,7 @@ export function isReleased(
   read: boolean,
 ): boolean {
   const releases = realm.releases.get(agent);
-  if (releases === undefined || time <= releases.dropped) return true;
+  if (releases === undefined || time <= releases.dropped || known === endOfTime) return true;
   const { list } = releases;
   for (let i = list.length - 1; i >= 0; i--) {
     const release = list[i]!;

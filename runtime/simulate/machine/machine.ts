@@ -3,6 +3,7 @@ import type { Finding } from "../finding.ts";
 import type { Kernel } from "../compile/kernel.ts";
 import type { AsyncOperation } from "./async.ts";
 import type { Counts } from "./counts.ts";
+import type { Dependents } from "./dependents.ts";
 import type { Journal } from "./journal.ts";
 import type { Region } from "./region.ts";
 import type { Schedule } from "./schedule.ts";
@@ -40,6 +41,10 @@ export interface Grid {
   started: number;
   finished: number;
   readonly live: Set<Cluster>;
+  /** The grid ahead of it, where it may begin before that has ended. */
+  readonly predecessor: Grid | undefined;
+  /** There when another grid may begin before this one has ended. */
+  dependents: Dependents | undefined;
   /** Executions and lanes of each segment. */
   readonly runs: Float64Array;
   readonly lanes: Float64Array;

@@ -1,6 +1,7 @@
 /** Runs the splits of a machine until all have exited or none can go on. */
 import { finish } from "./async.ts";
 import { exitLanes, startCluster } from "./block.ts";
+import { mayStart } from "./dependents.ts";
 import { addFinding, findAt, lanesText, sideOfSite, warpName } from "./findings.ts";
 import type { Grid, Machine } from "./machine.ts";
 import { checkRegisters } from "./wgmma-registers.ts";
@@ -21,7 +22,9 @@ export function runMachine(machine: Machine): void {
       startCluster(machine, grid);
       continue;
     }
-    if (grid !== undefined && machine.schedule.choose(8) === 7) {
+    // A grid that may begin before its predecessor has ended has little time to do so.
+    const odds = grid?.predecessor === undefined ? 8 : 2;
+    if (grid !== undefined && machine.schedule.choose(odds) === odds - 1) {
       startCluster(machine, grid);
       continue;
     }
@@ -49,7 +52,8 @@ export function runMachine(machine: Machine): void {
 /** A grid that has a cluster to start and room for it. */
 function startable(machine: Machine): Grid | undefined {
   for (const grid of machine.grids) {
-    if (!grid.aborted && grid.started < grid.clusters && grid.live.size < grid.resident) return grid;
+    if (grid.aborted || grid.started === grid.clusters || grid.live.size >= grid.resident) continue;
+    if (mayStart(grid)) return grid;
   }
   return undefined;
 }
@@ -233,6 +237,7 @@ function abort(machine: Machine, grid: Grid): void {
   for (const split of machine.waiting) if (split.warp.block.grid === grid) machine.waiting.delete(split);
   const others = machine.runnable.filter((split) => split.warp.block.grid !== grid);
   machine.runnable.splice(0, machine.runnable.length, ...others);
+  for (const other of machine.grids) if (other.predecessor === grid) abort(machine, other);
 }
 
 function remove(machine: Machine, split: Split): void {

@@ -3,6 +3,7 @@ import { SimulateError } from "../finding.ts";
 import type { Site } from "../compile/site.ts";
 import { initialRegisters } from "../machine/budget.ts";
 import { arriveAtCluster, describeCluster, waitAtCluster } from "../machine/cluster.ts";
+import { endOfPredecessor, signalDependents } from "../machine/dependents.ts";
 import { findAt } from "../machine/findings.ts";
 import { wake } from "../machine/sync.ts";
 import type { Block, Split, Warp } from "../machine/warp.ts";
@@ -97,7 +98,27 @@ function bindSetMax(site: Site): Attempt {
   };
 }
 
-const nothing: Step = () => undefined;
+/** Any thread of a block says it for the block. */
+function bindLaunchDependents(): Step {
+  return (w) => signalDependents(w.block);
+}
+
+function bindWaitPredecessor(site: Site): Attempt {
+  return (w) => {
+    const split = w.machine.current!;
+    split.waiting = undefined;
+    if (endOfPredecessor(w)) return true;
+    const { predecessor } = w.block.grid;
+    predecessor!.dependents!.waiters.push(split);
+    split.waiting = {
+      site: site.id,
+      ready: false,
+      result: 0,
+      what: () => `grid ${predecessor!.number} to end`,
+    };
+    return false;
+  };
+}
 
 export const clusterRows: readonly (WarpRow | WaitRow)[] = [
   {
@@ -118,11 +139,12 @@ export const clusterRows: readonly (WarpRow | WaitRow)[] = [
     writes: [],
     attempt: bindSetMax,
   },
-  // A launch here begins when its predecessors have ended, so there is nothing left to wait for (9.7.13.14).
   {
-    pattern: "griddepcontrol.action:launch_dependents|wait",
+    pattern: "griddepcontrol.launch_dependents",
     section: "9.7.13.14",
     writes: [],
-    bind: () => nothing,
+    alone: true,
+    bind: bindLaunchDependents,
   },
+  { pattern: "griddepcontrol.wait", section: "9.7.13.14", writes: [], attempt: bindWaitPredecessor },
 ];
