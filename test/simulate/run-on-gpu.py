@@ -140,8 +140,10 @@ def launch_one(module, launch, addresses, log):
         ok(cu.cuFuncSetAttribute(function, C.c_int(8), C.c_int(launch["dynamicShared"])), "cuFuncSetAttribute")
     values = [C.c_uint64(addresses[k]) for k in launch["buffers"]]
     values += [C.c_int64(size["value"]) if size["type"] == "i64" else C.c_int32(size["value"]) for size in launch["sizes"]]
-    values += [] if log is None else [C.c_uint64(log)]
-    params = (C.c_void_p * max(1, len(values)))(*[C.addressof(value) for value in values])
+    maps = [tensor_map(spec, addresses[spec["of"]]) for spec in launch.get("maps", [])]
+    last = [] if log is None else [C.c_uint64(log)]
+    pointers = [C.addressof(value) for value in values] + [start for _, start in maps] + [C.addressof(value) for value in last]
+    params = (C.c_void_p * max(1, len(pointers)))(*pointers)
     config = Config((C.c_uint * 3)(*launch["grid"]), (C.c_uint * 3)(launch["threads"], 1, 1), launch["dynamicShared"], None, None, 0)
     ok(cu.cuLaunchKernelEx(C.byref(config), function, params, None), "cuLaunchKernelEx")
     ok(cu.cuCtxSynchronize(), f"run {launch['entry']}")

@@ -1,11 +1,14 @@
-/** The kernels that the device tests compile, with one run each, as chains that a GPU can run: `run-emitted.py`. */
+/** The kernels that the device tests compile, with one run each, as chains that a GPU can run: `run-on-gpu.py`. */
 import type { Artifact } from "../../../compiler/index.ts";
+import type { PlanKernel } from "../../../compiler/plan/plan.ts";
 import type { Device } from "../../../runtime/index.ts";
 import { Executor, type Backend, type Launch } from "../../../runtime/plan/executor.ts";
 import { MemoryPool } from "../../../runtime/plan/memory-pool.ts";
+import { tiledMap } from "../../../runtime/plan/tensor-maps.ts";
+import { tensorMapTypes } from "../../../runtime/simulate/index.ts";
 import { driver, text, type Case, type Sizes, type Types } from "../../device/driver.ts";
 import { approximateOf, rewritten } from "./approximate.ts";
-import { ChainRun, Modules, type Chain, type ChainLaunch } from "./chain.ts";
+import { ChainRun, Modules, type Chain, type ChainLaunch, type ChainMap } from "./chain.ts";
 
 export interface EmittedCases {
   readonly texts: readonly string[];
@@ -96,10 +99,27 @@ async function chainOf(
         buffers,
         written: buffers.filter((_, k) => kernel.buffers[k]?.access !== "read"),
         sizes: launch.sizes.map((value, k) => ({ type: kernel.sizes[k]?.type ?? "i32", value })),
+        ...(kernel.maps.length === 0 ? {} : { maps: mapsOf(kernel, launch, buffers) }),
         slots: 0,
       };
     }),
   };
+}
+
+function mapsOf(
+  kernel: PlanKernel,
+  launch: Launch<Uint8Array>,
+  buffers: readonly number[],
+): readonly ChainMap[] {
+  return kernel.maps.map((map, k): ChainMap => {
+    const [range, of, extents] = [launch.buffers[map.buffer], buffers[map.buffer], launch.maps[k]];
+    if (range === undefined || of === undefined || extents === undefined)
+      throw new Error(`${kernel.entry}: the map ${map.name} views no buffer`);
+    const { type, ...tiled } = tiledMap(kernel, map, extents, range.bytes);
+    const name = tensorMapTypes[type];
+    if (name === undefined) throw new Error(`there is no tensor map of type ${type}`);
+    return { ...tiled, type: name, of };
+  });
 }
 
 /** The launches of a plan on these inputs, none of them made, and the bytes that inputs have. */

@@ -5,11 +5,13 @@
 import { createHash } from "node:crypto";
 import {
   createDevice,
+  encodeTensorMap,
   launch as simulate,
   loadModule,
   type Buffer,
   type KernelArg,
   type Module,
+  type TensorMap,
 } from "../../../runtime/simulate/index.ts";
 import { approximateOf, rewritten } from "./approximate.ts";
 
@@ -31,8 +33,16 @@ export interface ChainLaunch {
   /** Of them, those that are compared. */
   readonly written: readonly number[];
   readonly sizes: readonly { readonly type: "i32" | "i64"; readonly value: number }[];
+  /** Tensor maps, after the sizes; none where it is left out. */
+  readonly maps?: readonly ChainMap[];
   /** Approximate results of a thread, at the most. */
   readonly slots: number;
+}
+
+/** A tensor map as the driver takes it: the contiguous dimension first. */
+export interface ChainMap extends Pick<TensorMap, "type" | "dims" | "strides" | "box" | "swizzle"> {
+  /** Number of the buffer that it views. */
+  readonly of: number;
 }
 
 /** What a GPU gave for one launch. */
@@ -130,6 +140,10 @@ export class ChainRun {
     const sizes = launch.sizes.map(({ type, value }): KernelArg =>
       type === "i64" ? { kind: type, value: BigInt(value) } : { kind: type, value },
     );
+    const maps = (launch.maps ?? []).map(({ of: k, ...map }): KernelArg => ({
+      kind: "bytes",
+      bytes: encodeTensorMap({ ...map, address: of(k).address, fill: "zero" }),
+    }));
     const pointers = (list: readonly Buffer[]): readonly KernelArg[] =>
       list.map((buffer) => ({ kind: "buffer", buffer }));
     const { findings } = simulate(
@@ -139,7 +153,7 @@ export class ChainRun {
         grid: launch.grid,
         block: [launch.threads, 1, 1],
         sharedBytes: launch.dynamicShared,
-        args: [...pointers(launch.buffers.map(of)), ...sizes, ...pointers(logs)],
+        args: [...pointers(launch.buffers.map(of)), ...sizes, ...maps, ...pointers(logs)],
         device: this.#device,
       },
       // Races and the like are looked for where these programs run as plans.
