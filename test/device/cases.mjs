@@ -16,6 +16,7 @@ const floats = [{ A: "f32" }, { A: "bf16" }, { A: "f16" }];
  * @property {string} entry
  * @property {Dims} bound dims that are bound at compile time whatever the test, since no input tells them
  * @property {readonly Dims[]} sizes the other dims; each set is a run
+ * @property {(dims: Dims) => Dims} fit of dims drawn at random, the ones that follow from others
  * @property {readonly Readonly<Record<string, string>>[]} types what the dtype parameters stand for; each is a compilation
  * @property {Readonly<Record<string, readonly [number | string, number | string]>>} ranges integers by input, the second left out
  * @property {Readonly<Record<string, number>>} spread deviation of floats by input, 1 where left out
@@ -32,6 +33,7 @@ function program(file, entry, sizes, more = {}) {
     entry,
     bound: {},
     sizes,
+    fit: () => ({}),
     types,
     ranges: {},
     spread: {},
@@ -126,6 +128,13 @@ const caches = [
   { B: 1, S: 1, T: 1, C: 1, kv_pages: 1, kv_slots: 1 },
   { B: 3, S: 3, T: 9, C: 5, kv_pages: 9, kv_slots: 3 },
 ];
+/** A cache with room for every new row, its pages used up. */
+const paged =
+  (rows) =>
+  ({ B, S, T }) => {
+    const slots = Math.ceil(Math.max(S, T) / rows);
+    return { T: Math.max(S, T), kv_pages: B * slots, kv_slots: slots };
+  };
 const cacheInputs = {
   "kv.table": (shape) => counting(shape, ([b, s]) => (b * (shape[1] ?? 1) + s) * 1 + 0),
   "kv.length": (shape, { T, S }) => counting(shape, ([b]) => Math.max(0, T - S - b)),
@@ -243,7 +252,7 @@ export const cases = [
       { N: 7, E: 40, D: 9 },
     ],
     (bound, size, text) =>
-      library("scattered", [size], { name: `scattered ${text}`, bound, ranges: { to: [-1, bound.E] } }),
+      library("scattered", [size], { name: `scattered ${text}`, bound, ranges: { to: [-1, "E"] } }),
   ),
 
   // reads and views
@@ -370,6 +379,7 @@ export const cases = [
     library("cached", [size], {
       name: `cached ${text}`,
       bound,
+      fit: paged(4),
       made: { ...cacheInputs, count: (shape, { S }) => counting(shape, ([b]) => Math.max(0, S - b)) },
     }),
   ),
@@ -424,6 +434,7 @@ export const cases = [
     program("test/contract/mla.dsl", "Mla.decode", [{ ...size, Cq, kv_pages: 2, kv_slots: 1 }], {
       name: `Mla.decode ${text}`,
       bound,
+      fit: paged(64),
       types: [{ W: "bf16" }],
       spread: latentSpread,
       unpromised: 0.05,
@@ -485,7 +496,7 @@ export const cases = [
     types: [{ W: "bf16" }],
     spread: inside(["first", "second"]),
     made: { pos: positions },
-    ranges: { ids: [0, "V"], last: [0, 5] },
+    ranges: { ids: [0, "V"], last: [0, "S"] },
     unpromised: 1,
   }),
 ];

@@ -5,10 +5,13 @@ type Dims = Readonly<Record<string, number>>;
 
 export interface DeviceCase {
   readonly name: string;
+  readonly file: string;
   readonly entry: string;
   readonly bound: Dims;
   readonly sizes: readonly Dims[];
+  readonly fit: (dims: Dims) => Dims;
   readonly types: readonly Readonly<Record<string, string>>[];
+  readonly unpromised: number;
 }
 
 export interface Expected {
@@ -18,6 +21,13 @@ export interface Expected {
 
 export interface Driver {
   readonly cases: readonly DeviceCase[];
+  /** Diagnostics and all; without a target it ends at the graph. */
+  attempt(
+    one: DeviceCase,
+    types: Readonly<Record<string, string>>,
+    target: string | undefined,
+    size: Dims,
+  ): Compiled;
   compileCase(
     one: DeviceCase,
     types: Readonly<Record<string, string>>,
@@ -32,7 +42,11 @@ export interface Driver {
     loaded: LoadedPlan,
     inputs: ReadonlyMap<string, HostTensor>,
     expected: Expected,
-  ): Promise<{ readonly problems: readonly string[] }>;
+  ): Promise<{
+    readonly problems: readonly string[];
+    readonly elements: number;
+    readonly unbounded: number;
+  }>;
 }
 
 /** The parts of the compiler and the runtime that the driver calls, by their names. */

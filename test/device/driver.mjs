@@ -29,19 +29,21 @@ export const text = (record) =>
  * @param {{ compile: Function, render: Function, interpret: Function, evaluate: Function, randomTensor: Function, fromNumbers: Function, findViolations: Function }} weft
  */
 export function driverOf(weft) {
-  /** Compiles a case; `size` is bound too where it is given. Throws with the diagnostics where it does not compile. */
-  function compileCase(one, types, target, size = {}) {
-    const source = host.read(one.file);
-    const compiled = weft.compile({
-      source,
+  function attempt(one, types, target, size) {
+    return weft.compile({
+      source: host.read(one.file),
       host,
       entry: one.entry,
       target,
       dims: new Map(Object.entries({ ...one.bound, ...size })),
       dtypes: new Map(Object.entries(types).map(([name, value]) => [name, dtypeOf(value)])),
     });
-    const failed = compiled.graph === undefined || (target !== undefined && compiled.artifact === undefined);
-    if (failed)
+  }
+
+  /** Compiles a case; `size` is bound too where it is given. Throws with the diagnostics where it does not compile. */
+  function compileCase(one, types, target, size = {}) {
+    const compiled = attempt(one, types, target, size);
+    if (compiled.artifact === undefined)
       throw new Error(weft.render(compiled.diagnostics, { colour: false, sources: compiled.sources }));
     return compiled;
   }
@@ -111,5 +113,5 @@ export function driverOf(weft) {
     return { problems, outputs: result.outputs, ratio, elements, unbounded };
   }
 
-  return { cases, compileCase, inputsOf, referenceOf, compareRun };
+  return { cases, attempt, compileCase, inputsOf, referenceOf, compareRun };
 }
