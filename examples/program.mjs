@@ -1,30 +1,20 @@
 // What the examples share: a .dsl file to a run on a device, held to the reference. It uses the package as its
 // users do; a program of your own would begin like this file.
-import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { compile, render } from "weft";
+import { openSource } from "weft/node";
+import { runReference } from "weft/reference";
 import { bestDevice, findViolations, openDevice, randomTensor } from "weft/runtime";
-import { runReference } from "../dist/runtime/reference/index.js";
 
 /** The project: imports do not leave it. */
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
-
-/** Gives the compiler the files that a program imports; the standard library lies in `stdlib/`. */
-const host = {
-  read(path) {
-    const full = join(root, path);
-    return full.startsWith(root) && existsSync(full)
-      ? { file: path, text: readFileSync(full, "utf8") }
-      : undefined;
-  },
-};
 
 /** Compiles `file:entry`. `sizes` holds dims as numbers and dtype parameters as names. Throws the diagnostics as text. */
 export function compileProgram({ file, entry, sizes }, target) {
   const dims = new Map(Object.entries(sizes).filter(([, value]) => typeof value === "number"));
   const dtypes = new Map(Object.entries(sizes).filter(([, value]) => typeof value === "string"));
-  const source = { file, text: readFileSync(join(root, file), "utf8") };
+  const { source, host } = openSource(file, root);
   const compiled = compile({ source, host, entry, target, dims, dtypes });
   if (compiled.diagnostics.some(({ severity }) => severity === "error")) {
     throw new Error(render(compiled.diagnostics, { colour: false, sources: compiled.sources }));

@@ -28,7 +28,7 @@ export { PlanError } from "./plan/fields.ts";
 export { parsePlan } from "./plan/parse-plan.ts";
 export { readArtifact } from "./plan/artifact-file.ts";
 
-/** Devices that load compiled plans. (`reference` runs tensor graphs: see `runtime/reference`.) */
+/** Devices that load compiled plans. (`reference` runs tensor graphs: `weft/reference`.) */
 export type DeviceName = "cuda" | "webgpu" | "js";
 
 /** Best first: what `bestDevice` tries in order. */

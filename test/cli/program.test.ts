@@ -150,6 +150,40 @@ describe("one program", () => {
     }
   });
 
+  test("a size or a dtype that the program has not is a slip, never ignored", async () => {
+    for (const [name, value] of [
+      ["Q", "3"],
+      ["W", "bf16"],
+    ]) {
+      const { code, note } = await weft(
+        "build",
+        "weigh.dsl",
+        "--target",
+        "js",
+        "--dims",
+        `A=f32,${name}=${value}`,
+      );
+      expect([code, note]).toEqual([
+        2,
+        `weft: --dims ${name}: weigh.dsl has no size and no dtype of that name; it has A, B, X\n`,
+      ]);
+    }
+  });
+
+  test("an output that cannot be written is named as it was given", async () => {
+    const sizes = ["--dims", "A=f32,B=1,X=2", "--random", "1", "--device", "js"];
+    const run = await weft("run", "weigh.dsl", ...sizes, "--output", "none/y.safetensors");
+    expect([run.code, run.note]).toEqual([
+      1,
+      `weft: ${join(cwd, "none/y.safetensors")} cannot be written: ENOENT: no such file or directory\n`,
+    ]);
+    const build = await weft("build", "weigh.dsl", "--target", "js", "--dims", "A=f32", "-o", "weigh.dsl/x");
+    expect([build.code, build.note]).toEqual([
+      1,
+      `weft: ${join(cwd, "weigh.dsl/x")} cannot be written: ENOTDIR: not a directory\n`,
+    ]);
+  });
+
   test("inspect names the passes; explain has a page for every code that it lists", async () => {
     const { code, out } = await weft("inspect", "weigh.dsl:weigh", "--dims", "A=f32", "--target", "js");
     expect(code).toBe(0);

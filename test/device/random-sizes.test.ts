@@ -1,7 +1,8 @@
 /**
- * Every program at sizes drawn at random, one among them: on the JavaScript device, on the PTX simulator and, a few
- * programs a run, on Dawn, each element within the reference's bound. Sizes are open until the run or known when the
- * program is compiled, as drawn. `WEFT_SEED` repeats a run: a failure prints it, with the smallest sizes that fail.
+ * Every program at sizes drawn at random, one among them: on the JavaScript device and, some of the programs in each
+ * run, on the PTX simulator and on Dawn, each element within the reference's bound. Sizes are open until the run or
+ * known when the program is compiled, as drawn. A failure prints the seed, with the smallest sizes that fail;
+ * `WEFT_SEED` repeats the run.
  */
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
@@ -20,19 +21,20 @@ interface Runs {
   readonly draws: number;
   /** The product of a program's sizes, at most: what is computed at each point of all axes takes this many steps. */
   readonly volume: number;
-  /** Programs that have a turn in one run; all of them where left out. */
-  readonly turns?: number;
+  /** Each program has its turn once in so many runs. */
+  readonly every: number;
 }
 
 const devices: Readonly<Record<string, Runs>> = {
-  js: { targets: ["js"], open: () => openDevice("js"), draws: 3, volume: 6000 },
+  js: { targets: ["js"], open: () => openDevice("js"), draws: 2, volume: 6000, every: 1 },
   simulator: {
     targets: ["ptx:sm_90a", "ptx:sm_80"],
     open: () => openSimulator(),
     draws: 1,
-    volume: 1000,
+    volume: 600,
+    every: 2,
   },
-  Dawn: { targets: ["wgsl"], open: async () => deviceOf(await openDawn()), draws: 1, volume: 1000, turns: 6 },
+  Dawn: { targets: ["wgsl"], open: async () => deviceOf(await openDawn()), draws: 1, volume: 600, every: 16 },
 };
 
 /** One case of each program: those that `cases` keeps apart by what they bind at compile time differ in sizes alone. */
@@ -64,14 +66,14 @@ function sizesOf(one: Case, volume: number): fc.Arbitrary<Sizes> {
 
 const share = { elements: 0, unbounded: 0 };
 
-for (const [name, { targets, open, draws, volume, turns = programs.length }] of Object.entries(devices)) {
+for (const [name, { targets, open, draws, volume, every }] of Object.entries(devices)) {
   const device = await open().catch((error: unknown) => String(error).split("\n")[0] ?? "");
   const missing = typeof device === "string" ? `, skipped: ${device}` : "";
   describe.skipIf(typeof device === "string")(`${name}, WEFT_SEED=${seed}${missing}`, () => {
     if (typeof device === "string") return;
     afterAll(() => device.close());
     for (const [n, one] of programs.entries()) {
-      if ((n + seed) % programs.length >= turns) continue;
+      if ((n + seed) % every !== 0) continue;
       test(`${one.file}:${one.entry}`, async () => {
         const draw = fc.record({
           sizes: sizesOf(one, volume),

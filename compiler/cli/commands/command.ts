@@ -5,6 +5,7 @@ import type { DimArguments } from "../arguments.ts";
 import { parseDims, parseProgram } from "../arguments.ts";
 import type { ExitCode } from "../exit-code.ts";
 import { usageError } from "../exit-code.ts";
+import { checkNames } from "../program-names.ts";
 import { openSource } from "../source-host.ts";
 import type { Terminal } from "../terminal.ts";
 
@@ -103,7 +104,9 @@ export async function compileProgram(
     dtypes: program.dtypes,
   });
   session.terminal.progress("");
-  return { compiled, failed: showDiagnostics(session, api, compiled, formatOf(args)) };
+  const failed = showDiagnostics(session, api, compiled, formatOf(args));
+  if (!failed) checkNames(compiled, [...program.dims.keys(), ...program.dtypes.keys()]);
+  return { compiled, failed };
 }
 
 /** On the error stream as text, on the output as JSON or SARIF. Returns whether one is an error. */

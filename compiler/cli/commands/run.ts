@@ -144,7 +144,11 @@ async function runOn(
   const output = textOf(args, "output");
   if (output !== undefined) {
     const { writeSafetensorsFile } = await import("../../../runtime/safetensors/file.ts");
-    await writeSafetensorsFile(resolve(terminal.cwd, output), actual.outputs);
+    const { writeError } = await import("../write-folder.ts");
+    const path = resolve(terminal.cwd, output);
+    await writeSafetensorsFile(path, actual.outputs).catch((error: unknown) => {
+      throw writeError(path, error);
+    });
   }
   const report = await reportOf(textOf(args, "program") ?? "", inputs, actual, expected);
   const { reportText } = await import("../run-report.ts");
