@@ -13,7 +13,7 @@
  */
 import type { Axis, Counter, PanelCopy, SharedTile, Tile, TileExpr, TileOp, TileProgram } from "./ir.ts";
 import { operandExtent } from "./matrix-operand.ts";
-import { visitExpressions } from "./walk.ts";
+import { visitExpressions, visitOps } from "./walk.ts";
 
 /** What is wrong, one sentence each; empty for a well-formed program. */
 export function verify(program: TileProgram): string[] {
@@ -144,7 +144,11 @@ class Verifier {
 
   /** A slot is filled whole: by copies of all panels, or by puts, which are taken to fill the tile. */
   #filled(op: Extract<TileOp, { kind: "fill" }>, tile: SharedTile): void {
-    if (op.body.some((part) => part.kind === "put" && part.shared === tile)) return;
+    let isPut = false;
+    visitOps(op.body, (part) => {
+      isPut ||= part.kind === "put" && part.shared === tile;
+    });
+    if (isPut) return;
     const panels = tile.shape[0] ?? 0;
     const written = new Set(op.copies.filter((copy) => copy.tile === tile).map((copy) => copy.panel));
     if (written.size !== panels)

@@ -360,6 +360,28 @@ export function orderedKey(d: Dim): string {
   return d.kind === "sum" ? `(${d.terms.map(dimKey).join("+")})` : dimKey(d);
 }
 
+/** True for a size that is 1 at least whatever its symbols are; false where that does not show at once. */
+export function isPositive(d: Dim): boolean {
+  switch (d.kind) {
+    case "const":
+      return d.value >= 1;
+    case "symbol":
+      return true;
+    case "sum":
+      return d.terms.every(isPositive);
+    case "product":
+      return d.factors.every(isPositive);
+    case "ceildiv":
+    case "min":
+      return isPositive(d.left) && isPositive(d.right);
+    case "max":
+      return isPositive(d.left) || isPositive(d.right);
+    case "floordiv":
+    case "mod":
+      return false;
+  }
+}
+
 export function isConstant(d: Dim): d is Extract<Dim, { kind: "const" }> {
   return d.kind === "const";
 }

@@ -169,11 +169,6 @@ export class Channels {
     return slot === undefined ? this.#copyOf(cx, tile) : b.mul(slot, b.i32(elementsOf(tile)));
   }
 
-  /** True for a tile of a channel's slots. */
-  has(tile: SharedTile): boolean {
-    return this.#owners.has(tile);
-  }
-
   /** The slot whose tiles are read or filled now; undefined for a tile of no channel. */
   slot(tile: SharedTile): Value | undefined {
     const owner = this.#owners.get(tile);

@@ -6,7 +6,7 @@
  * written, and a write must wait until it is through. A loop's body is entered as its own end leaves it, since
  * another iteration may have come before. A channel's tiles are not looked at: the channel orders them.
  */
-import type { SharedTile, TileExpr, TileOp } from "../../tile/ir.ts";
+import type { SharedTile, TileOp } from "../../tile/ir.ts";
 import { bodiesOf, expressionsOf, visitExpressions } from "../../tile/walk.ts";
 
 export interface Separators {
@@ -20,20 +20,25 @@ export interface Separators {
 
 export class Hazards {
   readonly #separators: Separators;
+  readonly #ordered: ReadonlySet<SharedTile>;
   #read = new Set<SharedTile>();
   #written = new Set<SharedTile>();
   readonly #draining = new Set<SharedTile>();
 
-  constructor(separators: Separators) {
+  /** `ordered`: tiles that something else keeps in order, a channel's. */
+  constructor(separators: Separators, ordered: ReadonlySet<SharedTile>) {
     this.#separators = separators;
+    this.#ordered = ordered;
   }
 
   read(tile: SharedTile): void {
+    if (this.#ordered.has(tile)) return;
     if (this.#written.has(tile)) this.#separate(tile);
     this.#read.add(tile);
   }
 
   write(tile: SharedTile): void {
+    if (this.#ordered.has(tile)) return;
     const wasDraining = this.#draining.delete(tile);
     if (wasDraining) this.#separators.drained(tile);
     if (wasDraining || this.#read.has(tile) || this.#written.has(tile)) this.#separate(tile);
@@ -59,7 +64,7 @@ export class Hazards {
    * iteration; then the body begins as if an iteration had just ended.
    */
   enterLoop(body: readonly TileOp[]): void {
-    const { read, written, drained } = touched(body);
+    const { read, written, drained } = touched(body, this.#ordered);
     for (const tile of read) if (this.#written.has(tile)) this.#separate(tile);
     for (const tile of written) if (this.#read.has(tile) || this.#written.has(tile)) this.#separate(tile);
     for (const tile of read) this.#read.add(tile);
@@ -91,18 +96,20 @@ interface Touched {
 /** Shared tiles that some ops read, write and drain. */
 function touched(
   ops: readonly TileOp[],
+  ordered: ReadonlySet<SharedTile>,
   found: Touched = { read: new Set(), written: new Set(), drained: new Set() },
 ): Touched {
-  const seen = (exprs: readonly TileExpr[]): void =>
-    visitExpressions(exprs, (expr) => {
-      if (expr.kind === "shared") found.read.add(expr.tile);
-    });
+  const note = (set: Set<SharedTile>, tile: SharedTile): void => {
+    if (!ordered.has(tile)) set.add(tile);
+  };
   for (const op of ops) {
-    seen(expressionsOf(op));
-    if (op.kind === "put") found.written.add(op.shared);
-    if (op.kind === "drain") for (const { tile } of op.copies) found.drained.add(tile);
-    if (op.kind === "mma") for (const { tile } of [op.a, op.b]) found.read.add(tile);
-    if (op.kind !== "fill") for (const body of bodiesOf(op)) touched(body, found);
+    visitExpressions(expressionsOf(op), (expr) => {
+      if (expr.kind === "shared") note(found.read, expr.tile);
+    });
+    if (op.kind === "put") note(found.written, op.shared);
+    if (op.kind === "drain") for (const { tile } of op.copies) note(found.drained, tile);
+    if (op.kind === "mma") for (const { tile } of [op.a, op.b]) note(found.read, tile);
+    for (const body of bodiesOf(op)) touched(body, ordered, found);
   }
   return found;
 }

@@ -75,12 +75,15 @@ export function lowerTileProgram(program: TileProgram, caps: Caps): Kernel {
     atoms: new Map(),
     tiles: new Map(),
     loads: [new Map()],
-    hazards: new Hazards({
-      barrier: (tile) => cx.team.barrier(sharers(cx, tile)),
-      publish: () => b.instruction("fence.proxy.async", [], []),
-      drained: (tile) =>
-        b.if(cx.team.leads(sharers(cx, tile)), () => b.instruction("bulk.wait.read.0", [], [])),
-    }),
+    hazards: new Hazards(
+      {
+        barrier: (tile) => cx.team.barrier(sharers(cx, tile)),
+        publish: () => b.instruction("fence.proxy.async", [], []),
+        drained: (tile) =>
+          b.if(cx.team.leads(sharers(cx, tile)), () => b.instruction("bulk.wait.read.0", [], [])),
+      },
+      new Set(program.channels.flatMap((channel) => channel.tiles)),
+    ),
     channels: new Channels(b, program.channels),
     team: new Team(b, program.threads, 0, numbers),
     common: new Map(),
@@ -460,7 +463,7 @@ function put(cx: Context, op: Extract<TileOp, { kind: "put" }>): void {
     });
   });
   // All loads are under way before the first store waits for one.
-  if (!cx.channels.has(op.shared)) cx.hazards.write(op.shared);
+  cx.hazards.write(op.shared);
   for (const { flat, values, guard } of stores)
     cx.b.store(buffer, sharedIndex(cx, op.shared, flat), values, guard);
 }

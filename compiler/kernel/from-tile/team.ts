@@ -44,8 +44,8 @@ export class Team {
   #group(threads: number): Op<"barrier">["group"] {
     let group = this.#groups.get(threads);
     if (group === undefined) {
-      const number = this.#barriers.take(this.threads / threads);
-      group = { threads, first: number - Math.floor(this.#first / threads) };
+      const before = Math.floor(this.#first / threads);
+      group = { threads, first: this.#barriers.take(this.threads / threads, before) - before };
       this.#groups.set(threads, group);
     }
     return group;
@@ -56,9 +56,10 @@ export class Team {
 export class BarrierNumbers {
   #next = 1;
 
-  take(count: number): number {
-    const first = this.#next;
-    this.#next += count;
+  /** `count` numbers in a row, the first of them `least` or more. */
+  take(count: number, least: number): number {
+    const first = Math.max(this.#next, least);
+    this.#next = first + count;
     invariant(this.#next <= 16, "a block has 16 barriers");
     return first;
   }

@@ -6,35 +6,37 @@
  * Pure ops move, and loads of buffers that the kernel never writes: a loop here runs at least once (sizes are
  * positive), so nothing is read that would not have been. Ops do not leave an `if`, whose condition may guard them.
  *
- * What moves out takes a register for all of the loop. Where that is many, comparisons stay: each costs one
- * instruction and few threads have predicates to spare.
+ * What moves out takes a register for all of the loop. Where that is many, comparisons with constants stay: each
+ * costs one instruction, and predicates are few. Out of a loop that holds another one nothing moves then: it
+ * would take its register from the inner loop, to save what is done once a trip of the outer.
  */
 import type { Kernel, Op, Value } from "../ir.ts";
-import { partsOf, visitOps } from "../walk.ts";
+import { collectOps, partsOf, visitOps } from "../walk.ts";
 
 export function hoist(kernel: Kernel): Kernel {
-  const body = hoistBody(kernel.body);
+  const constants = new Set(collectOps(kernel.body, "const").map((op) => op.dst));
+  const body = hoistBody(kernel.body, constants);
   return body === kernel.body ? kernel : { ...kernel, body };
 }
 
-function hoistBody(ops: readonly Op[]): readonly Op[] {
+function hoistBody(ops: readonly Op[], constants: ReadonlySet<Value>): readonly Op[] {
   const out: Op[] = [];
   let changed = false;
   for (const op of ops) {
     if (op.kind === "for") {
-      const inner = hoistBody(op.body);
-      const { free, bound } = separateWithin(inner, op.index);
+      const inner = hoistBody(op.body, constants);
+      const { free, bound } = separateWithin(inner, op.index, constants);
       out.push(...free);
       const same = free.length === 0 && inner === op.body;
       out.push(same ? op : { ...op, body: bound });
       changed ||= !same;
     } else if (op.kind === "if") {
-      const [then, otherwise] = [hoistBody(op.then), hoistBody(op.else)];
+      const [then, otherwise] = [hoistBody(op.then, constants), hoistBody(op.else, constants)];
       const same = then === op.then && otherwise === op.else;
       out.push(same ? op : { ...op, then, else: otherwise });
       changed ||= !same;
     } else if (op.kind === "roles") {
-      const roles = op.roles.map((role) => ({ ...role, body: hoistBody(role.body) }));
+      const roles = op.roles.map((role) => ({ ...role, body: hoistBody(role.body, constants) }));
       const same = roles.every((role, k) => role.body === op.roles[k]?.body);
       out.push(same ? op : { ...op, roles });
       changed ||= !same;
@@ -45,19 +47,26 @@ function hoistBody(ops: readonly Op[]): readonly Op[] {
   return changed ? out : ops;
 }
 
-/** Values that a loop may be given without a thought for its registers. */
+/** Values that a loop may be given without a thought for its registers; fewer where they would live through a loop inside. */
 const fewValues = 48;
+const fewOuterValues = 16;
 
-function separateWithin(body: readonly Op[], index: Value): Separated {
+function separateWithin(body: readonly Op[], index: Value, constants: ReadonlySet<Value>): Separated {
   const all = separate(body, index, () => true);
   const made = new Set(all.free.flatMap((op) => partsOf(op).results));
   const used = new Set<Value>();
-  for (const op of all.bound)
-    visitOps([op], (part) => partsOf(part).operands.forEach((value) => used.add(value)));
+  let loops = 0;
+  visitOps(all.bound, (op) => {
+    if (op.kind === "for") loops += 1;
+    for (const value of partsOf(op).operands) used.add(value);
+  });
   const kept = [...made].filter((value) => used.has(value)).length;
-  return kept <= fewValues
-    ? all
-    : separate(body, index, (op) => !(op.kind === "binary" && op.dst.type === "bool"));
+  if (loops > 0) return kept <= fewOuterValues ? all : { free: [], bound: body };
+  return kept <= fewValues ? all : separate(body, index, (op) => !comparesWithConstant(op, constants));
+}
+
+function comparesWithConstant(op: Op, constants: ReadonlySet<Value>): boolean {
+  return op.kind === "binary" && op.dst.type === "bool" && (constants.has(op.a) || constants.has(op.b));
 }
 
 interface Separated {

@@ -3,6 +3,7 @@ import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { Buffer, Caps, Kernel, Op, Register, TensorMap, Value } from "../../kernel/ir.ts";
 import type { ScalarValue } from "../../kernel/scalar.ts";
 import { isAddress, partsOf, visitOps } from "../../kernel/walk.ts";
+import { isPositive } from "../../types/dim.ts";
 import { Names, Writer } from "../writer.ts";
 import { inPlaceValues } from "./in-place.ts";
 import {
@@ -58,7 +59,8 @@ export class Context {
     this.#range = { first: 0, count: kernel.threads };
     this.#inPlace = inPlaceValues(kernel.body);
     visitOps(kernel.body, (op) => {
-      if (op.kind === "const" || op.kind === "binary") this.#definitions.set(op.dst, op);
+      if (op.kind === "const" || op.kind === "binary" || op.kind === "size")
+        this.#definitions.set(op.dst, op);
     });
     visitOps(kernel.body, (op) => {
       for (const value of partsOf(op).operands)
@@ -212,7 +214,12 @@ export class Context {
   /** True where the bounds are constants that give at least one trip. */
   runsAtLeastOnce(op: Op<"for">): boolean {
     const [from, to] = [this.constantOf(op.from), this.constantOf(op.to)];
-    return from !== undefined && to !== undefined && from < to;
+    if (from === undefined) return false;
+    if (to !== undefined) return from < to;
+    // A symbol is 1 at least, and what is made of such sizes by these operations too.
+    const end = this.#definitions.get(op.to);
+    const size = end?.kind === "size" ? this.kernel.sizes[end.param] : undefined;
+    return size !== undefined && Number(from) === 0 && isPositive(size.dim);
   }
 
   /** True for a sum that only addresses name, by its parts: nothing computes it. */

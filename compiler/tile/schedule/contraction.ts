@@ -104,7 +104,7 @@ export function contractionProgram(
       const tile = matrix
         ? b.sharedTile(name, dtype, [rows, shape.k], { pad: 16 / dtypes[dtype].bytes })
         : b.sharedTile(name, dtype, [shape.k, rows], { pad: 4 });
-      const pairs = stageFactor(b, loop, factor, {
+      const staged = stageFactor(b, loop, factor, {
         tile,
         rows,
         depth: shape.k,
@@ -122,8 +122,8 @@ export function contractionProgram(
         },
       });
       // All loads are under way before the first put waits for one.
-      loads.push(...pairs.map(({ load }) => load));
-      puts.push(...pairs.map(({ put }) => put));
+      loads.push(...staged.flatMap((one) => one.loads));
+      puts.push(...staged.flatMap((one) => one.puts));
       tiles.set(factor, tile);
       return tile;
     };

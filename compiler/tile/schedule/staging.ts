@@ -8,7 +8,7 @@ import { constant, type Dim } from "../../types/dim.ts";
 import { dtypes } from "../../types/dtype.ts";
 import * as t from "../build.ts";
 import type { Axis, SharedTile, TileExpr, TileOp } from "../ir.ts";
-import { contiguousAxis, powerOfTwoFactor, readsOf } from "./analysis.ts";
+import { constantOf, contiguousAxis, powerOfTwoFactor, readsOf } from "./analysis.ts";
 import { guard } from "./matrices.ts";
 
 export interface Staging {
@@ -40,13 +40,14 @@ export function liesAlongK(loop: LoopNode, factor: Scalar): boolean {
   return moving === undefined || moving >= loop.axes.length;
 }
 
-/** Pairs of a load into registers and the write of what was loaded; together they fill the tile. */
-export function stageFactor(
-  b: t.TileBuilder,
-  loop: LoopNode,
-  factor: Scalar,
-  s: Staging,
-): { readonly load: TileOp; readonly put: TileOp }[] {
+/** What a thread loads into registers, and then writes. */
+export interface Staged {
+  readonly loads: readonly TileOp[];
+  readonly puts: readonly TileOp[];
+}
+
+/** Together they fill the tile. */
+export function stageFactor(b: t.TileBuilder, loop: LoopNode, factor: Scalar, s: Staging): readonly Staged[] {
   const { name } = s.tile;
   const alongK = liesAlongK(loop, factor);
   const wide = Math.max(1, Math.floor(s.vectorBytes / narrowRead(loop, factor)));
@@ -67,10 +68,9 @@ export function stageFactor(
     t.times(t.plus(t.times(t.along(w), t.int(lineThreads)), t.along(lt)), t.int(vector)),
     t.along(v),
   );
-  const pairs: { load: TileOp; put: TileOp }[] = [];
-  for (let from = 0; from < otherRepeats; from += atOnce) {
-    const u = b.registerAxis(`${name}_u`, Math.min(atOnce, otherRepeats - from));
-    const repeat = t.plus(t.along(u), t.int(from));
+  const chunk = (size: number, from: TileExpr): { load: TileOp; put: TileOp } => {
+    const u = b.registerAxis(`${name}_u`, size);
+    const repeat = t.plus(t.along(u), from);
     const onOther = t.plus(t.times(repeat, t.int(otherThreads)), t.along(ot));
     const [row, k] = alongK ? [onOther, onLine] : [onLine, onOther];
     const rowIndex = t.plus(s.base, row);
@@ -81,7 +81,7 @@ export function stageFactor(
     const axes: Axis[] = [u, w, ot, lt, v];
     const value = b.tile(`${name}_value`, "f32", axes);
     const zero: TileExpr = { kind: "const", type: "f32", value: 0 };
-    pairs.push({
+    return {
       load: {
         kind: "let",
         tile: value,
@@ -98,9 +98,21 @@ export function stageFactor(
         where: spare,
         otherwise: undefined,
       },
-    });
+    };
+  };
+  // Where nothing is known of a line's length, elements are loaded one by one: a loop keeps the text short.
+  const chunks = otherRepeats / atOnce;
+  if (constantOf(whole) === undefined && chunks > 1 && Number.isInteger(chunks)) {
+    const counter = b.counter(`${name}_part`, constant(chunks));
+    const { load, put } = chunk(atOnce, t.times(t.at(counter), t.int(atOnce)));
+    return [{ loads: [], puts: [{ kind: "for", counter, unroll: false, body: [load, put] }] }];
   }
-  return pairs;
+  const staged: Staged[] = [];
+  for (let from = 0; from < otherRepeats; from += atOnce) {
+    const { load, put } = chunk(Math.min(atOnce, otherRepeats - from), t.int(from));
+    staged.push({ loads: [load], puts: [put] });
+  }
+  return staged;
 }
 
 function narrowRead(loop: LoopNode, factor: Scalar): number {

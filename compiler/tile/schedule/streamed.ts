@@ -36,10 +36,10 @@ const mostSlots = 8;
 /** What a thread needs beside its accumulators. */
 const addressRegisters = 64;
 const registerFile = 65536;
-/** Of a thread, so that addresses have room beside them. */
+/** Of a thread, so that addresses have room beside them; half where threads compute with sizes of 64 bits. */
 const mostAccumulators = 128;
 /** Elements that a thread which fills a slot holds at a time. */
-const mostLoaded = 32;
+const mostLoaded = 16;
 
 /** Registers that each of so many threads has, in steps of 8. */
 function evenShare(threads: number): number {
@@ -175,7 +175,7 @@ export function streamedProgram(
         const axes = one.side === "m" ? axesAt(row, t.int(0), k) : axesAt(t.int(0), row, k);
         return translator({ axes, carriers: [], inputs: buffers.inputs })(one.factor);
       },
-    }).flatMap(({ load, put }) => [load, put]),
+    }).flatMap(({ loads, puts: written }) => [...loads, ...written]),
   );
 
   const layout = warpgroupFragment(b, shape);
@@ -471,6 +471,11 @@ function chooseShape(
   const [m, n, k] = [size(matrices.mCount), size(matrices.nCount), size(matrices.kCount)];
   // With fewer rows products are not what takes time, and rows of threads read the other factor as fast.
   if (m < fewestRows || n < panelBytes / dtypes[dtype].bytes) return undefined;
+  const isKnown = [matrices.mCount, matrices.nCount, matrices.kCount].every(
+    (dim) => constantOf(dim) !== undefined,
+  );
+  const isCopied = factors.every(({ copied }) => copied !== undefined);
+  const accumulators = isKnown || isCopied ? mostAccumulators : mostAccumulators / 2;
   let best: { readonly shape: StreamedShape; readonly cycles: number } | undefined;
   for (const { m: rows, n: columns, warpgroups } of tileShapes) {
     const name = `wgmma.m${instructionRows}n${columns}k16.${dtype}.k.k`;
@@ -480,7 +485,7 @@ function chooseShape(
         results[i] === undefined ? bytes : bytes + rows * columns * dtypes[result.dtype].bytes,
       0,
     );
-    if ((loop.carriers.length * rows * columns) / (warpgroups * warpgroup) > mostAccumulators) continue;
+    if ((loop.carriers.length * rows * columns) / (warpgroups * warpgroup) > accumulators) continue;
     const slot = factors.reduce((sum, { side }) => sum + (side === "m" ? rows : columns), 0) * panelBytes;
     const depth = Math.min(mostSlots, Math.floor((caps.sharedBytes - spareBytes - staged) / slot));
     if (depth < 2) continue;

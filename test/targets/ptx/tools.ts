@@ -66,7 +66,8 @@ export function compileCuda(text: string, architecture: string, options: readonl
 
 function read(output: string, status: number | null): Assembly {
   const lines = output.split("\n").filter((line) => line.trim() !== "");
-  const told = /^ptxas info|bytes stack frame|Compile time/;
+  // Losses of performance, as of products that are made one after the other, are told as information: C7508, C7514, ..
+  const told = /^ptxas info(?!.*\(C\d+\))|bytes stack frame|Compile time/;
   const complaints = lines.filter((line) => !told.test(line.trim()));
   const frames = lines.filter((line) => line.includes("bytes stack frame"));
   const spilling = frames.filter(
