@@ -31,8 +31,8 @@ const devices: Readonly<Record<string, Runs>> = {
     targets: ["ptx:sm_90a", "ptx:sm_80"],
     open: () => openSimulator(),
     draws: 1,
-    volume: 600,
-    every: 2,
+    volume: 300,
+    every: 3,
   },
   Dawn: { targets: ["wgsl"], open: async () => deviceOf(await openDawn()), draws: 1, volume: 600, every: 16 },
 };
@@ -53,7 +53,8 @@ function sizesOf(one: Case, volume: number): fc.Arbitrary<Sizes> {
   const dims = Object.keys({ ...one.bound, ...one.sizes[0] });
   const all = { minLength: dims.length, maxLength: dims.length };
   return fc.tuple(fc.shuffledSubarray(dims, all), fc.array(size, all)).map(([names, drawn]) => {
-    let left = volume;
+    // A program of many dims has many kernels.
+    let left = Math.ceil(volume / Math.max(1, dims.length - 4));
     const own: Record<string, number> = {};
     for (const [k, name] of names.entries()) {
       const value = Math.min(drawn[k] ?? 1, Math.max(1, left));
