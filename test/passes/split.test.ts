@@ -110,8 +110,8 @@ describe("split", () => {
 
   it("keeps what has work for all, what is quick, and what one device does alone", () => {
     for (const device of [
-      { units: 1, bandwidth: 1e3 },
-      { units: 128, bandwidth: 1e12 },
+      { units: 1, bandwidth: 1e3, maxThreads: 1 },
+      { units: 128, bandwidth: 1e12, maxThreads: 1024 },
     ]) {
       const arena = new Arena();
       const graph = parse(arena, columns);

@@ -47,9 +47,9 @@ function hoistBody(ops: readonly Op[], constants: ReadonlySet<Value>): readonly 
   return changed ? out : ops;
 }
 
-/** Values that a loop may be given without a thought for its registers; fewer where they would live through a loop inside. */
+/** Values that a loop may be given without a thought for its registers; and through one inside, what no thread has room for. */
 const fewValues = 48;
-const fewOuterValues = 16;
+const fewOuterValues = 64;
 
 function separateWithin(body: readonly Op[], index: Value, constants: ReadonlySet<Value>): Separated {
   const all = separate(body, index, () => true);
