@@ -15,10 +15,12 @@ export class TileBuilder {
   readonly channels: Channel[] = [];
 
   registerAxis(name: string, size: number): Axis {
+    invariant(Number.isInteger(size) && size >= 1, `axis ${name} has ${size} places`);
     return { id: this.#next++, name, size, place: { kind: "register" } };
   }
 
   threadAxis(name: string, size: number, stride: number): Axis {
+    invariant(Number.isInteger(size) && size >= 1, `axis ${name} has ${size} places`);
     return { id: this.#next++, name, size, place: { kind: "thread", stride } };
   }
 

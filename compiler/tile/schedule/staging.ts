@@ -54,7 +54,8 @@ export function stageFactor(b: t.TileBuilder, loop: LoopNode, factor: Scalar, s:
   const [line, other] = alongK ? [s.depth, s.rows] : [s.rows, s.depth];
   const whole = alongK ? s.kCount : s.count;
   const vector = Math.min(powerOfTwoFactor(whole, wide), powerOfTwoFactor(constant(line), wide));
-  const lineThreads = Math.min(line / vector, s.threads);
+  // A line need not be a power of two: of its accesses each thread has as many.
+  const lineThreads = commonDivisor(line / vector, s.threads);
   const otherThreads = s.threads / lineThreads;
   const lineRepeats = line / (lineThreads * vector);
   const otherRepeats = Math.ceil(other / otherThreads);
@@ -113,6 +114,10 @@ export function stageFactor(b: t.TileBuilder, loop: LoopNode, factor: Scalar, s:
     staged.push({ loads: [load], puts: [put] });
   }
   return staged;
+}
+
+function commonDivisor(a: number, b: number): number {
+  return b === 0 ? a : commonDivisor(b, a % b);
 }
 
 function narrowRead(loop: LoopNode, factor: Scalar): number {
