@@ -1,5 +1,6 @@
 /** What is proved, what is refused and why, against all interleavings of small schedules. */
 import { describe, expect, test } from "vitest";
+import { format } from "../../grammar/format.ts";
 import { check } from "../../compiler/index.ts";
 import { instructionsOf, prove, simulate } from "../../compiler/pipeline/index.ts";
 import { compiled, libraryPipeline, pipelineOf, textOf } from "./load.ts";
@@ -22,7 +23,7 @@ describe("schedules that are right", () => {
 
   test("the contract's file checks, and the library's DualPipe is it", () => {
     const text = textOf("test/contract/dualpipe.dsl");
-    expect(textOf("stdlib/pipeline/dualpipe.dsl")).toBe(text);
+    expect(textOf("stdlib/pipeline/dualpipe.dsl")).toBe(format(text).text);
     expect(check({ source: { file: "d.dsl", text }, host: { read: () => undefined } }).diagnostics).toEqual(
       [],
     );
