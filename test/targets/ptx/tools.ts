@@ -41,7 +41,10 @@ export function assemble(text: string, architecture: string): Assembly {
       ],
       { encoding: "utf8" },
     );
-    return read(`${stdout}${stderr}`, status);
+    const output = `${stdout}${stderr}`;
+    const made = read(output, status);
+    const losses = output.split("\n").filter((line) => loss.test(line));
+    return { ...made, complaints: [...made.complaints, ...losses] };
   });
 }
 
@@ -64,10 +67,12 @@ export function compileCuda(text: string, architecture: string, options: readonl
   });
 }
 
+/** Losses of performance, as of products that are made one after the other, are told as information: C7508, C7514, .. */
+const loss = /^ptxas info.*\(C\d+\)/;
+
 function read(output: string, status: number | null): Assembly {
   const lines = output.split("\n").filter((line) => line.trim() !== "");
-  // Losses of performance, as of products that are made one after the other, are told as information: C7508, C7514, ..
-  const told = /^ptxas info(?!.*\(C\d+\))|bytes stack frame|Compile time/;
+  const told = /^ptxas info|bytes stack frame|Compile time/;
   const complaints = lines.filter((line) => !told.test(line.trim()));
   const frames = lines.filter((line) => line.includes("bytes stack frame"));
   const spilling = frames.filter(
