@@ -53,7 +53,8 @@ function floorMod(a: number, b: number): number {
 
 function exact(value: number): number {
   if (!Number.isSafeInteger(value)) throw new SizeError(`a size reaches ${value}, beyond 2^53`);
-  return value;
+  // Zero has one sign: -1 * 0 is 0.
+  return value + 0;
 }
 
 class SizeReader {
@@ -126,7 +127,7 @@ class SizeReader {
     this.#expect(")");
     const [first, ...rest] = args;
     if (first === undefined || rest.length === 0) this.#fail();
-    return (dims) => rest.reduce((value, arg) => fold(value, arg(dims)), first(dims));
+    return (dims) => rest.reduce((value, arg) => fold(value, arg(dims)) + 0, first(dims));
   }
 
   #taken(mark: string): boolean {

@@ -62,6 +62,17 @@ test("what is no size, has no value, or leaves the exact integers", () => {
   }
 });
 
+test("zero has one sign", () => {
+  const dims = new Map([["B", 1]]);
+  for (const text of [
+    "min(-1 * floordiv(B, 2), 2 * B)",
+    "-1 * (B - 1)",
+    "ceildiv(-1 * (B - 1), 3)",
+    "-(B - 1)",
+  ])
+    expect(parseSize(text)(dims), text).toBe(0);
+});
+
 test("agrees with the compiler's algebra on what the compiler prints", () => {
   const { dim } = fc.letrec<{ dim: Dim }>((tie) => ({
     dim: fc.oneof(
