@@ -19,7 +19,7 @@ import type {
   Value,
   ValueType,
 } from "./ir.ts";
-import { normalizeScalar, type ScalarValue } from "./scalar.ts";
+import { normalizeScalar, unaryFns, type ScalarValue } from "./scalar.ts";
 
 /** Throws an `InternalError` with line and column where the text is no kernel. */
 export function parseKernel(text: string): Kernel {
@@ -54,25 +54,7 @@ const binaryFns: ReadonlySet<string> = new Set<BinaryFn>([
   "gt",
   "ge",
 ]);
-const unaryFns: ReadonlySet<string> = new Set<UnaryFn>([
-  "neg",
-  "not",
-  "abs",
-  "exp2",
-  "log2",
-  "sin",
-  "cos",
-  "sqrt",
-  "rsqrt",
-  "rcp",
-  "tanh",
-  "floor",
-  "ceil",
-  "trunc",
-  "round-even",
-  "popcount",
-  "clz",
-]);
+const unary: ReadonlySet<string> = new Set(unaryFns);
 const valueTypes: ReadonlySet<string> = new Set<ValueType>([
   "bool",
   "i32",
@@ -92,7 +74,7 @@ function isBinaryFn(word: string): word is BinaryFn {
 }
 
 function isUnaryFn(word: string): word is UnaryFn {
-  return unaryFns.has(word);
+  return unary.has(word);
 }
 
 function isValueType(word: string): word is ValueType {

@@ -210,6 +210,27 @@ export function roundEven(x: number): number {
   return shifted === 0 && (x < 0 || Object.is(x, -0)) ? -0 : shifted;
 }
 
+/** All of them, as the JavaScript target has them too. */
+export const unaryFns: readonly UnaryFn[] = [
+  "neg",
+  "not",
+  "abs",
+  "exp2",
+  "log2",
+  "sin",
+  "cos",
+  "sqrt",
+  "rsqrt",
+  "rcp",
+  "tanh",
+  "floor",
+  "ceil",
+  "trunc",
+  "round-even",
+  "popcount",
+  "clz",
+];
+
 export function evaluateUnary(fn: UnaryFn, type: ValueType, a: ScalarValue): ScalarValue {
   if (fn === "not")
     return typeof a === "boolean" ? !a : typeof a === "bigint" ? ~a : normalizeScalar(type, ~a);

@@ -7,8 +7,7 @@
  *  4. Thread axes of one tile do not overlap, and lie within the block.
  *  5. Only buffers that may be written are stored to; a buffer that is only written is never read.
  *  6. Matrix operands have equal depth, and their rows are as many as the accumulator needs.
- *  7. A channel's tiles are filled and taken through it alone, whole slots at a time; `protocol.ts` says whether those
- *     who use it can all go on.
+ *  7. A channel's tiles are filled through it alone, whole slots at a time.
  *  8. Roles stand at the top and have all of the block's threads.
  */
 import type { Axis, Counter, PanelCopy, SharedTile, Tile, TileExpr, TileOp, TileProgram } from "./ir.ts";

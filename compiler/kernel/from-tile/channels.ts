@@ -36,8 +36,6 @@ interface Lowered {
 /** Bytes at which the tiles of a swizzled slot begin: its pattern repeats so often (PTX ISA 5.5.6). */
 export const slotAlign = 1024;
 
-const subgroup = 32;
-
 export class Channels {
   readonly #channels = new Map<Channel, Lowered>();
   readonly #owners = new Map<SharedTile, Channel>();
@@ -60,7 +58,7 @@ export class Channels {
     const { b } = cx;
     b.if(b.binary("eq", b.thread(), b.i32(0)), () => {
       for (const { channel, barriers } of this.#channels.values()) {
-        const { filling, reading } = arrivals(roles, channel);
+        const { filling, reading } = arrivals(roles, channel, cx.caps.subgroup);
         for (let slot = 0; slot < channel.depth; slot += 1) {
           b.instruction("mbarrier.init", [], [{ buffer: barriers, index: b.i32(slot) }, b.i32(filling)]);
           const empty = { buffer: barriers, index: b.i32(channel.depth + slot) };
@@ -252,6 +250,7 @@ export class Channels {
 function arrivals(
   roles: readonly Role[],
   channel: Channel,
+  subgroup: number,
 ): { readonly filling: number; readonly reading: number } {
   let [filling, reading] = [0, 0];
   for (const role of roles) {

@@ -1,4 +1,5 @@
 /** What plain JavaScript over typed arrays can do: one thread, every storage dtype, no instruction. */
+import { unaryFns } from "../../kernel/scalar.ts";
 import type { Caps } from "../../types/caps.ts";
 
 export const jsCaps: Caps = {
@@ -36,25 +37,7 @@ export const jsCaps: Caps = {
     "i64>i32",
     "i64>u32",
   ],
-  unary: [
-    "neg",
-    "not",
-    "abs",
-    "exp2",
-    "log2",
-    "sin",
-    "cos",
-    "sqrt",
-    "rsqrt",
-    "rcp",
-    "tanh",
-    "floor",
-    "ceil",
-    "trunc",
-    "round-even",
-    "popcount",
-    "clz",
-  ],
+  unary: unaryFns,
   instructions: [],
   maxGrid: [2 ** 31 - 1, 2 ** 31 - 1, 2 ** 31 - 1],
   maxBuffers: 64,

@@ -54,7 +54,7 @@ export function contractionProgram(
   const kBase = t.times(t.at(kBlock), t.int(shape.k));
   const axesAt = matrices.axesAt(t.at(batchBlock));
 
-  const layout = accumulatorLayout(b, shape);
+  const layout = fragment(b, shape);
   const carriers = loop.carriers.map((carrier) => b.tile(carrier.name, "f32", layout.axes));
   const body: TileOp[] = carriers.map((tile) => ({
     kind: "var",
@@ -213,10 +213,6 @@ function scalarProducts(
   const a = row(left, layout.m, "a");
   const c = row(right, layout.n, "b");
   return { kind: "for", counter: k, unroll: true, body: [a.op, c.op, multiplyAdd(acc, a.value, c.value)] };
-}
-
-function accumulatorLayout(b: t.TileBuilder, shape: ContractionShape): Fragment {
-  return fragment(b, shape);
 }
 
 // ---------------------------------------------------------------- choice

@@ -51,8 +51,6 @@ export interface StreamedShape {
   readonly n: number;
   /** Warpgroups along m. */
   readonly warpgroups: number;
-  /** Columns of one instruction. */
-  readonly columns: number;
   readonly depth: number;
 }
 
@@ -192,7 +190,7 @@ export function streamedProgram(
       m: layout.m.row,
       n: layout.n.row,
       accumulate: t.less(t.int(0), t.at(kBlock)),
-      instruction: instructionName(shape.columns, dtype, a, bb),
+      instruction: instructionName(shape.n, dtype, a, bb),
     };
   });
   const body: TileOp[] = [
@@ -495,7 +493,7 @@ function chooseShape(
     const steps = Math.ceil(k / (panelBytes / dtypes[dtype].bytes));
     const cycles = waves * (edge + steps * loop.carriers.length * stepCycles(rows, columns, dtype));
     if (best === undefined || cycles < best.cycles)
-      best = { shape: { m: rows, n: columns, warpgroups, columns, depth }, cycles };
+      best = { shape: { m: rows, n: columns, warpgroups, depth }, cycles };
   }
   return best?.shape;
 }
