@@ -3,11 +3,12 @@ import { InternalError } from "../../diagnostics/diagnostic.ts";
 import type { LoopNode, Node, ScatterNode } from "../../tensor/ir.ts";
 import type { Caps } from "../../types/caps.ts";
 import type { TileProgram } from "../ir.ts";
+import { candidatesOf, nothingFixed } from "./choice.ts";
 import { chooseContraction, contractionProgram } from "./contraction.ts";
 import { asContraction } from "./matrices.ts";
 import { scatterProgram } from "./scatter.ts";
 import type { KernelSource } from "./source.ts";
-import { planStreamed, streamedProgram } from "./streamed.ts";
+import { streamedSchedule } from "./streamed-choice.ts";
 import { chooseSweep, sweepProgram } from "./sweep.ts";
 
 export function schedule(source: KernelSource, caps: Caps): TileProgram {
@@ -20,9 +21,9 @@ export function schedule(source: KernelSource, caps: Caps): TileProgram {
 function choose(source: KernelSource, caps: Caps): TileProgram {
   if (isLoop(source)) {
     const contraction = asContraction(source.node);
-    const streamed = contraction === undefined ? undefined : planStreamed(source.node, contraction, caps);
-    if (contraction !== undefined && streamed !== undefined)
-      return streamedProgram(source, contraction, streamed, caps);
+    const streamed = contraction === undefined ? undefined : streamedSchedule(source, contraction, caps);
+    const [best] = streamed === undefined ? [] : candidatesOf(streamed, nothingFixed);
+    if (best !== undefined) return best.schedule.program(best.choice);
     const tiles = contraction === undefined ? undefined : chooseContraction(source.node, contraction, caps);
     if (contraction !== undefined && tiles !== undefined)
       return contractionProgram(source, contraction, caps, tiles);

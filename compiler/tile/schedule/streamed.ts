@@ -24,20 +24,19 @@ import { liesAlongK, stageFactor } from "./staging.ts";
 import { translator } from "./translate.ts";
 
 /** Bytes of a panel's row: the widest that is swizzled. */
-const panelBytes = 128;
+export const panelBytes = 128;
 /** Rows of one instruction. */
-const instructionRows = 64;
-const warpgroup = 128;
+export const instructionRows = 64;
+export const warpgroup = 128;
 /** Tiles of the result in a band of rows, which share their columns' tiles in the cache. */
 const bandRows = 8;
 /** Bytes that barriers and alignment take of shared memory. */
-const spareBytes = 2048;
-const mostSlots = 8;
+export const spareBytes = 2048;
 /** What a thread needs beside its accumulators. */
-const addressRegisters = 64;
+export const addressRegisters = 64;
 const registerFile = 65536;
-/** Of a thread, so that addresses have room beside them; half where threads compute with sizes of 64 bits. */
-const mostAccumulators = 128;
+/** Of a thread, where the others give theirs. */
+const mostRegisters = 240;
 /** Elements that a thread which fills a slot holds at a time. */
 const mostLoaded = 16;
 
@@ -69,11 +68,10 @@ export interface StreamedPlan {
   readonly factors: readonly StreamedFactor[];
   /** Of each result; undefined where its elements are stored one by one. */
   readonly results: readonly (View | undefined)[];
-  readonly shape: StreamedShape;
 }
 
-/** Undefined: the target has no such instructions, the factors are no 16-bit floats, or there is too little to do. */
-export function planStreamed(loop: LoopNode, contraction: Contraction, caps: Caps): StreamedPlan | undefined {
+/** Undefined: the factors are not of one dtype, or there is nothing to sum. */
+export function planStreamed(loop: LoopNode, contraction: Contraction): StreamedPlan | undefined {
   const sides: Sides = {
     m: contraction.m,
     n: contraction.n,
@@ -94,9 +92,7 @@ export function planStreamed(loop: LoopNode, contraction: Contraction, caps: Cap
     const view = viewOfResult(loop, sides, result);
     return view !== undefined && hasSides(view, "m", "n") && view.at(-1)?.along === "n" ? view : undefined;
   });
-  const plan = { dtype, factors: [...factors.values()], results };
-  const shape = chooseShape(loop, contraction, caps, plan);
-  return shape === undefined ? undefined : { ...plan, shape };
+  return { dtype, factors: [...factors.values()], results };
 }
 
 function streamedFactor(loop: LoopNode, sides: Sides, factor: Scalar, side: "m" | "n"): StreamedFactor {
@@ -111,9 +107,10 @@ export function streamedProgram(
   source: KernelSource<LoopNode>,
   contraction: Contraction,
   plan: StreamedPlan,
+  shape: StreamedShape,
   caps: Caps,
 ): TileProgram {
-  const { shape, dtype } = plan;
+  const { dtype } = plan;
   const loop = source.node;
   const b = new t.TileBuilder();
   const buffers = declareBuffers(b, source);
@@ -190,7 +187,7 @@ export function streamedProgram(
       m: layout.m.row,
       n: layout.n.row,
       accumulate: t.less(t.int(0), t.at(kBlock)),
-      instruction: instructionName(shape.n, dtype, a, bb),
+      instruction: instructionName(shape.n, dtype, a.order, bb.order),
     };
   });
   const body: TileOp[] = [
@@ -208,7 +205,7 @@ export function streamedProgram(
         { kind: "release", channel, where: undefined },
       ],
     },
-    ...resultOps(b, loop, plan, { accs, layout, buffers, axesAt, mBase, nBase, matrices }),
+    ...resultOps(b, loop, plan, { shape, accs, layout, buffers, axesAt, mBase, nBase, matrices }),
   ];
   const program: TileProgram = {
     name: source.name,
@@ -221,20 +218,32 @@ export function streamedProgram(
     body: [{ kind: "persistent", worker, counters: [batch, tile], body }],
   };
   const threads = shape.warpgroups * warpgroup;
-  const accumulators = (accs.length * shape.m * shape.n) / threads;
-  const registers = accumulators + addressRegisters <= evenShare(threads + warpgroup) ? undefined : shares;
-  const way = computed.length > 0 ? "computed" : "copied";
+  const registers = registerShares(plan, threads, (accs.length * shape.m * shape.n) / threads);
   return partition(overlap(program), {
-    copy: { threads: warpgroup, registers: registers?.[way].copy },
-    math: { threads, registers: registers?.[way].math },
+    copy: { threads: warpgroup, registers: registers.copy },
+    math: { threads, registers: registers.math },
   });
 }
 
+/** What a thread that copies needs, and one that computes what it fills with. */
+const copyRegisters = { copied: 40, computed: 88 } as const;
+
 /**
- * Registers change hands only where an even share is not enough for the accumulators. Then, for two warpgroups of
- * products and one that copies, or computes what it fills with.
+ * Registers change hands only where an even share is not enough for the accumulators: those who copy keep what they
+ * need, the rest is for those who multiply.
  */
-const shares = { copied: { copy: 40, math: 232 }, computed: { copy: 88, math: 208 } } as const;
+export function registerShares(
+  plan: StreamedPlan,
+  threads: number,
+  accumulators: number,
+): { readonly copy: number | undefined; readonly math: number | undefined } {
+  if (accumulators + addressRegisters <= evenShare(threads + warpgroup))
+    return { copy: undefined, math: undefined };
+  const isCopied = plan.factors.every(({ copied }) => copied !== undefined);
+  const copy = isCopied ? copyRegisters.copied : copyRegisters.computed;
+  const left = Math.floor((registerFile - copy * warpgroup) / threads / 8) * 8;
+  return { copy, math: Math.min(mostRegisters, left) };
+}
 
 function panelIndex(
   order: MatrixOperand["order"],
@@ -246,8 +255,13 @@ function panelIndex(
 }
 
 /** `wgmma` by shape, dtype and which side of each operand lies along memory. */
-function instructionName(columns: number, dtype: DType, a: MatrixOperand, b: MatrixOperand): string {
-  const [left, right] = [a.order === "k" ? "k" : "m", b.order === "k" ? "k" : "n"];
+export function instructionName(
+  columns: number,
+  dtype: DType,
+  a: MatrixOperand["order"],
+  b: MatrixOperand["order"],
+): string {
+  const [left, right] = [a === "k" ? "k" : "m", b === "k" ? "k" : "n"];
   return `wgmma.m${instructionRows}n${columns}k16.${dtype}.${left}.${right}`;
 }
 
@@ -355,6 +369,7 @@ function boxAt(
 }
 
 interface ResultPlace {
+  readonly shape: StreamedShape;
   readonly accs: readonly Tile[];
   readonly layout: WarpgroupFragment;
   readonly buffers: DeclaredBuffers;
@@ -369,9 +384,8 @@ function resultOps(
   b: t.TileBuilder,
   loop: LoopNode,
   plan: StreamedPlan,
-  { accs, layout, buffers, axesAt, mBase, nBase, matrices }: ResultPlace,
+  { shape, accs, layout, buffers, axesAt, mBase, nBase, matrices }: ResultPlace,
 ): TileOp[] {
-  const { shape } = plan;
   const [m, n] = [t.plus(mBase, layout.m.row), t.plus(nBase, layout.n.row)];
   const axes = axesAt(m, n, t.int(0));
   const inside = t.both(guard(m, matrices.mCount, shape.m), guard(n, matrices.nCount, shape.n));
@@ -421,79 +435,4 @@ function resultOps(
       },
     ];
   });
-}
-
-// ---------------------------------------------------------------- choice
-
-/** Rows and columns of a tile; as many accumulators as a thread has registers for, or fewer. */
-const tileShapes = [
-  { m: 128, n: 256, warpgroups: 2 },
-  { m: 256, n: 128, warpgroups: 2 },
-  { m: 128, n: 192, warpgroups: 2 },
-  { m: 128, n: 128, warpgroups: 2 },
-  { m: 128, n: 64, warpgroups: 2 },
-  { m: 64, n: 128, warpgroups: 1 },
-  { m: 64, n: 64, warpgroups: 1 },
-] as const;
-
-/** Cycles of a tile that its products do not take: filling the channel, writing the result (64 KB of it: 2900). */
-const edgeCycles = 1500;
-const resultBytesPerCycle = 45;
-/** Multiply-adds of 16-bit floats that a multiprocessor does in a cycle, and bytes of shared memory that it moves. */
-const rate = 2048;
-const sharedBytesPerCycle = 128 / 0.92;
-
-/** Cycles of one step along k: of the products, or of the tiles on their way into shared memory and out of it. */
-function stepCycles(rows: number, columns: number, dtype: DType): number {
-  const { bytes } = dtypes[dtype];
-  const products = (rows * columns * (panelBytes / bytes)) / rate;
-  // Each instruction reads its rows and all of the columns; four of them go along a panel.
-  const read = (rows / instructionRows) * (instructionRows + columns) * panelBytes;
-  const written = (rows + columns) * panelBytes;
-  return Math.max(products, (read + written) / sharedBytesPerCycle);
-}
-
-const fewestRows = 8;
-/** A size that is not known is taken for this. */
-const usualSize = 4096;
-
-/** The tile with which the slowest block is done first. */
-function chooseShape(
-  loop: LoopNode,
-  contraction: Contraction,
-  caps: Caps,
-  { dtype, factors, results }: Pick<StreamedPlan, "dtype" | "factors" | "results">,
-): StreamedShape | undefined {
-  const matrices = matricesOf(loop, contraction);
-  const size = (dim: Dim): number => constantOf(dim) ?? usualSize;
-  const [m, n, k] = [size(matrices.mCount), size(matrices.nCount), size(matrices.kCount)];
-  // With fewer rows products are not what takes time, and rows of threads read the other factor as fast.
-  if (m < fewestRows || n < panelBytes / dtypes[dtype].bytes) return undefined;
-  const isKnown = [matrices.mCount, matrices.nCount, matrices.kCount].every(
-    (dim) => constantOf(dim) !== undefined,
-  );
-  const isCopied = factors.every(({ copied }) => copied !== undefined);
-  const accumulators = isKnown || isCopied ? mostAccumulators : mostAccumulators / 2;
-  let best: { readonly shape: StreamedShape; readonly cycles: number } | undefined;
-  for (const { m: rows, n: columns, warpgroups } of tileShapes) {
-    const name = `wgmma.m${instructionRows}n${columns}k16.${dtype}.k.k`;
-    if (!caps.instructions.includes(name)) continue;
-    const staged = loop.results.reduce(
-      (bytes, result, i) =>
-        results[i] === undefined ? bytes : bytes + rows * columns * dtypes[result.dtype].bytes,
-      0,
-    );
-    if ((loop.carriers.length * rows * columns) / (warpgroups * warpgroup) > accumulators) continue;
-    const slot = factors.reduce((sum, { side }) => sum + (side === "m" ? rows : columns), 0) * panelBytes;
-    const depth = Math.min(mostSlots, Math.floor((caps.sharedBytes - spareBytes - staged) / slot));
-    if (depth < 2) continue;
-    const tiles = size(matrices.batchCount) * Math.ceil(m / rows) * Math.ceil(n / columns);
-    const waves = Math.ceil(tiles / caps.units);
-    const edge = edgeCycles + (rows * columns * 2) / resultBytesPerCycle;
-    const steps = Math.ceil(k / (panelBytes / dtypes[dtype].bytes));
-    const cycles = waves * (edge + steps * loop.carriers.length * stepCycles(rows, columns, dtype));
-    if (best === undefined || cycles < best.cycles)
-      best = { shape: { m: rows, n: columns, warpgroups, depth }, cycles };
-  }
-  return best?.shape;
 }

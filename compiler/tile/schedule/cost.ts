@@ -1,0 +1,73 @@
+/**
+ * What a choice costs: seconds on an otherwise idle device, as a sum of terms that can be read one by one.
+ *
+ * The model is analytic and asks a `Caps` alone. A kernel's blocks run in waves of as many as the device holds; a
+ * wave lasts as long as its slowest unit is busy. Every constant says what it was measured on.
+ */
+import type { Caps } from "../../types/caps.ts";
+
+export interface Term {
+  /** For a reader: `12 waves`, `products`. */
+  readonly name: string;
+  readonly seconds: number;
+}
+
+export interface Cost {
+  readonly seconds: number;
+  readonly terms: readonly Term[];
+}
+
+/** A product of matrices whose tiles stream through a channel. */
+export interface StreamedWork {
+  readonly batch: number;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** Sums over the same axes. */
+  readonly sums: number;
+  /** Bytes of a factor's element, and of a row of a panel. */
+  readonly bytes: number;
+  readonly panelBytes: number;
+  readonly instructionRows: number;
+}
+
+/** Cycles of a tile that its products do not take: filling the channel, writing the result (64 KB of it: 2900). H200. */
+const edgeCycles = 1500;
+const resultBytesPerCycle = 45;
+/** Bytes of factors that a multiprocessor multiplies in a cycle: 2048 pairs of two bytes, 4096 of one. */
+const factorBytesPerCycle = 4096;
+/** Bytes of shared memory that it moves in a cycle, of which 0.92 were seen. */
+const sharedBytesPerCycle = 128 / 0.92;
+
+/** Cycles a second at which the table's peak of 16-bit products would be had. */
+function clock({ flops, units }: Caps): number {
+  return flops.matrix16 / (units * factorBytesPerCycle);
+}
+
+/** `rows` x `columns` of the result by one block, which takes one tile after another. */
+export function streamedCost(
+  work: StreamedWork,
+  { rows, columns }: { readonly rows: number; readonly columns: number },
+  caps: Caps,
+): Cost {
+  const tiles = work.batch * Math.ceil(work.m / rows) * Math.ceil(work.n / columns);
+  const waves = Math.ceil(tiles / caps.units);
+  const steps = Math.ceil((work.k * work.bytes) / work.panelBytes) * work.sums;
+  const products = (rows * columns * work.panelBytes) / factorBytesPerCycle;
+  // Each instruction reads its rows and all of the columns; four of them go along a panel.
+  const read = (rows / work.instructionRows) * (work.instructionRows + columns) * work.panelBytes;
+  const written = (rows + columns) * work.panelBytes;
+  const moved = (read + written) / sharedBytesPerCycle;
+  const edge = edgeCycles + (rows * columns * 2) / resultBytesPerCycle;
+  const seconds = (cycles: number): number => (waves * cycles) / clock(caps);
+  const shown = `${tiles} tiles in ${waves} ${waves === 1 ? "wave" : "waves"}`;
+  return total([
+    { name: `${shown}: products`, seconds: seconds(steps * products) },
+    { name: "shared memory beyond them", seconds: seconds(steps * Math.max(0, moved - products)) },
+    { name: "first loads and results", seconds: seconds(edge) },
+  ]);
+}
+
+export function total(terms: readonly Term[]): Cost {
+  return { seconds: terms.reduce((sum, term) => sum + term.seconds, 0), terms };
+}

@@ -1,0 +1,220 @@
+/** What may be chosen for a streamed contraction, and what of it fits a multiprocessor. */
+import type { LoopNode } from "../../tensor/ir.ts";
+import type { Caps } from "../../types/caps.ts";
+import type { Dim } from "../../types/dim.ts";
+import { dtypes } from "../../types/dtype.ts";
+import { constantOf } from "./analysis.ts";
+import type { Choice, Fixed, Schedule } from "./choice.ts";
+import { streamedCost } from "./cost.ts";
+import { axisExtent, matricesOf, type Contraction } from "./matrices.ts";
+import type { KernelSource } from "./source.ts";
+import {
+  addressRegisters,
+  instructionName,
+  instructionRows,
+  panelBytes,
+  planStreamed,
+  registerShares,
+  spareBytes,
+  streamedProgram,
+  warpgroup,
+  type StreamedPlan,
+  type StreamedShape,
+} from "./streamed.ts";
+
+/** Rows and columns of a tile, and warpgroups that multiply, in the order in which equals are taken. */
+const tileShapes = [
+  { m: 128, n: 256, warpgroups: 2 },
+  { m: 256, n: 128, warpgroups: 2 },
+  { m: 128, n: 192, warpgroups: 2 },
+  { m: 128, n: 128, warpgroups: 2 },
+  { m: 128, n: 64, warpgroups: 2 },
+  { m: 64, n: 128, warpgroups: 1 },
+  { m: 64, n: 64, warpgroups: 1 },
+] as const;
+
+const mostSlots = 8;
+const mostWarpgroups = 3;
+/** Of a thread, so that addresses have room beside them; half where threads compute with sizes of 64 bits. */
+const mostAccumulators = 128;
+/** With fewer rows products are not what takes time, and rows of threads read the other factor as fast. */
+const fewestRows = 8;
+/** A size that is not known is taken for this. */
+const usualSize = 4096;
+
+/** Undefined: the target has no such instructions, the factors are no 16-bit floats, or there is too little to do. */
+export function streamedSchedule(
+  source: KernelSource<LoopNode>,
+  contraction: Contraction,
+  caps: Caps,
+): Schedule | undefined {
+  const loop = source.node;
+  const plan = planStreamed(loop, contraction);
+  if (plan === undefined || !hasInstructions(plan, caps)) return undefined;
+  const matrices = matricesOf(loop, contraction);
+  const size = (dim: Dim): number => constantOf(dim) ?? usualSize;
+  const { bytes } = dtypes[plan.dtype];
+  const [m, n, k] = [size(matrices.mCount), size(matrices.nCount), size(matrices.kCount)];
+  if (m < fewestRows || n < panelBytes / bytes) return undefined;
+  const fit: Fit = {
+    loop,
+    contraction,
+    plan,
+    caps,
+    isKnown: [matrices.mCount, matrices.nCount, matrices.kCount].every(
+      (dim) => constantOf(dim) !== undefined,
+    ),
+  };
+  const axesOf = (axes: readonly number[]): LoopNode["axes"] =>
+    axes.map((axis) => ({
+      ...loop.axes[axis],
+      name: loop.axes[axis]?.name ?? "",
+      extent: axisExtent(loop, axis),
+    }));
+  const work = {
+    batch: size(matrices.batchCount),
+    m,
+    n,
+    k,
+    sums: loop.carriers.length,
+    bytes,
+    panelBytes,
+    instructionRows,
+  };
+  return {
+    name: "streamed",
+    sides: [axesOf(contraction.m), axesOf(contraction.n), loop.over],
+    choices: (fixed) => choicesOf(fit, fixed),
+    refusals: (choice) => refusalsOf(fit, choice),
+    cost: ({ tile: [rows = 0, columns = 0] }) => streamedCost(work, { rows, columns }, caps),
+    program: (choice) => streamedProgram(source, contraction, plan, shapeOf(choice), caps),
+  };
+}
+
+function shapeOf({ tile: [m = 0, n = 0], threads, stages }: Choice): StreamedShape {
+  return { m, n, warpgroups: threads / warpgroup, depth: stages };
+}
+
+function hasInstructions({ dtype, factors }: StreamedPlan, { instructions }: Caps): boolean {
+  return (
+    factors.length > 0 &&
+    instructions.some((name) => name.startsWith("wgmma.m64n64") && name.includes(`.${dtype}.`))
+  );
+}
+
+interface Fit {
+  readonly loop: LoopNode;
+  readonly contraction: Contraction;
+  readonly plan: StreamedPlan;
+  readonly caps: Caps;
+  /** All sizes are known. */
+  readonly isKnown: boolean;
+}
+
+/** Sizes of tiles that are tried beside what is fixed. */
+function choicesOf(fit: Fit, fixed: Fixed): Choice[] {
+  const [m, n, k] = fixed.tile;
+  const step = k ?? panelBytes / dtypes[fit.plan.dtype].bytes;
+  const tried: { m: number; n: number; warpgroups: number }[] = [...tileShapes];
+  // What the source fixes is tried with everything else, though it be none of the usual shapes.
+  if (m !== undefined || n !== undefined || fixed.threads !== undefined)
+    for (const rows of m === undefined ? [128, 256, 192, 64] : [m])
+      for (const columns of n === undefined ? [256, 192, 128, 64] : [n])
+        for (let warpgroups = mostWarpgroups; warpgroups >= 1; warpgroups -= 1)
+          tried.push({ m: rows, n: columns, warpgroups });
+  const seen = new Set<string>();
+  return tried.flatMap((shape): Choice[] => {
+    const threads = shape.warpgroups * warpgroup;
+    const key = `${shape.m} ${shape.n} ${threads}`;
+    if (m !== undefined && shape.m !== m) return [];
+    if (n !== undefined && shape.n !== n) return [];
+    if (fixed.threads !== undefined && threads !== fixed.threads) return [];
+    if (seen.has(key)) return [];
+    seen.add(key);
+    const { slot, staged } = sharedNeeds(fit, shape.m, shape.n);
+    const deepest = Math.min(mostSlots, Math.floor((fit.caps.sharedBytes - spareBytes - staged) / slot));
+    return [
+      {
+        tile: [shape.m, shape.n, step],
+        threads,
+        stages: fixed.stages ?? Math.max(2, deepest),
+        copy: fixed.copy ?? 1,
+        persistent: fixed.persistent ?? 1,
+      },
+    ];
+  });
+}
+
+/** Bytes of a slot, and of the results on their way out. */
+function sharedNeeds(
+  { loop, plan }: Fit,
+  rows: number,
+  columns: number,
+): { readonly slot: number; readonly staged: number } {
+  const slot = plan.factors.reduce((sum, { side }) => sum + (side === "m" ? rows : columns), 0) * panelBytes;
+  const staged = loop.results.reduce(
+    (sum, result, i) =>
+      plan.results[i] === undefined ? sum : sum + rows * columns * dtypes[result.dtype].bytes,
+    0,
+  );
+  return { slot, staged };
+}
+
+function refusalsOf(fit: Fit, choice: Choice): string[] {
+  const { loop, contraction, plan, caps } = fit;
+  const [m = 0, n = 0, k = 0] = choice.tile;
+  const { bytes } = dtypes[plan.dtype];
+  const panel = panelBytes / bytes;
+  const warpgroups = choice.threads / warpgroup;
+  const problems: string[] = [];
+  const refuse = (isWrong: boolean, why: string): void => {
+    if (isWrong) problems.push(why);
+  };
+  refuse(
+    k !== panel,
+    `a step along the sum is one row of ${panelBytes} bytes, ${panel} of ${plan.dtype}, not ${k}`,
+  );
+  refuse(
+    !Number.isInteger(warpgroups) || warpgroups < 1 || warpgroups > mostWarpgroups,
+    `products run on 1 to ${mostWarpgroups} warpgroups of ${warpgroup} threads, not ${choice.threads} threads`,
+  );
+  refuse(
+    m === 0 || m % (instructionRows * warpgroups) !== 0,
+    `${m} rows are not ${warpgroups} times a multiple of ${instructionRows}, the rows of one instruction`,
+  );
+  refuse(
+    n === 0 || n % panel !== 0,
+    `${n} columns are not a multiple of ${panel}, a row of ${panelBytes} bytes`,
+  );
+  for (const { left, right } of contraction.products) {
+    const orderOf = (factor: typeof left): "k" | "mn" =>
+      plan.factors.find((one) => one.factor === factor)?.order ?? "k";
+    const name = instructionName(n, plan.dtype, orderOf(left), orderOf(right));
+    refuse(!caps.instructions.includes(name), `${caps.target} has no instruction ${name}`);
+  }
+  refuse(choice.copy !== 1, `the copies take 1 warpgroup here, not ${choice.copy}`);
+  refuse(choice.persistent !== 1, "blocks are persistent here");
+  if (problems.length > 0) return problems;
+  const { slot, staged } = sharedNeeds(fit, m, n);
+  const shared = choice.stages * slot + staged + spareBytes;
+  refuse(choice.stages < 2, `a channel has 2 stages or more, not ${choice.stages}`);
+  refuse(
+    shared > caps.sharedBytes,
+    `${choice.stages} stages of ${slot} bytes, ${staged} bytes of results and ${spareBytes} of barriers are ` +
+      `${shared} bytes of shared memory, and a block has ${caps.sharedBytes}`,
+  );
+  const held = (loop.carriers.length * m * n) / choice.threads;
+  const isCopied = plan.factors.every(({ copied }) => copied !== undefined);
+  const most = fit.isKnown || isCopied ? mostAccumulators : mostAccumulators / 2;
+  refuse(
+    held > most,
+    `${loop.carriers.length} x ${m} x ${n} sums over ${choice.threads} threads are ${held} registers a thread, ` +
+      `and ${most} are left beside addresses`,
+  );
+  const { math } = registerShares(plan, choice.threads, held);
+  refuse(
+    math !== undefined && held + addressRegisters > math,
+    `${held} registers of sums and ${addressRegisters} of addresses are more than the ${math} of a thread`,
+  );
+  return problems;
+}
