@@ -20,6 +20,7 @@ import { lowerFunction, type ScaledType } from "./lower/lower.ts";
 import { KernelNames } from "./names.ts";
 import { costOf } from "./passes/cost.ts";
 import { reassociate } from "./passes/derive.ts";
+import { cascade } from "./passes/cascade.ts";
 import { expand } from "./passes/expand.ts";
 import { fuseGraph, fuseDefaults, type FusionReport } from "./passes/fuse.ts";
 import { lowerFunctions } from "./passes/lower-functions.ts";
@@ -152,7 +153,7 @@ export function compile(request: CompileRequest): Compiled {
   const fused = runPasses(
     [
       { name: "fuse", run: () => merged },
-      ...(target === undefined ? [] : [split(target.caps)]),
+      ...(target === undefined ? [] : [cascade(() => true), split(target.caps)]),
       narrow,
       lowerFunctions,
     ],

@@ -74,7 +74,7 @@ function leaf(terms: Terms, tensor: TensorValue, over: readonly LoopVariable[]):
     value: (to) =>
       to === undefined || !float
         ? tensor
-        : { ...tensor, element: { term: terms.round(to, element.term), keep: element.keep } },
+        : { ...tensor, element: { term: terms.round(to, element.term, true), keep: element.keep } },
   };
 }
 

@@ -96,8 +96,8 @@ export class Terms {
   apply(fn: string, ...args: readonly Scalar[]): Scalar {
     return this.#smaller(this.arena.apply(fn, ...args));
   }
-  round(to: DType, arg: Scalar): Scalar {
-    return this.arena.round(to, arg);
+  round(to: DType, arg: Scalar, scaled = false): Scalar {
+    return this.arena.round(to, arg, scaled);
   }
   cast(to: DType, arg: Scalar): Scalar {
     if (arg.kind === "const" && arg.type === "i32" && to === "f32")

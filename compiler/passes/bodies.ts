@@ -24,7 +24,7 @@ export function withRoots(
   }
   const carriers = node.carriers.map((c, i) => ({ ...c, lift: roots[i] ?? c.lift }));
   const results = node.results.map((r, i) => ({ ...r, value: roots[carriers.length + i] ?? r.value }));
-  return arena.loop({ axes: node.axes, over: node.over, carriers, results, inputs });
+  return arena.loop({ ...node, carriers, results, inputs });
 }
 
 /**

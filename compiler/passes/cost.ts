@@ -8,10 +8,12 @@
 import { constant, add, mul, min, evaluate, symbols, type Dim } from "../types/dim.ts";
 import { dtypes } from "../types/dtype.ts";
 import { typeOf } from "../tensor/refs.ts";
-import type { LoopAxis, Node, Ref, TensorType } from "../tensor/ir.ts";
+import type { LoopAxis, LoopNode, Node, Ref, TensorType } from "../tensor/ir.ts";
+import { flopsIn } from "../tensor/node-body.ts";
 import { monoidOf } from "../tensor/monoids.ts";
 import { scalarFunctions } from "../tensor/scalar-functions.ts";
-import { flopsOf } from "./loops.ts";
+import { reachable } from "../tensor/scalars.ts";
+import { axesOf, flopsOf } from "./loops.ts";
 
 export interface Cost {
   readonly read: Dim;
@@ -45,11 +47,14 @@ export function costOf(node: Node): Cost {
       );
       const swept = node.results.filter((r) => r.axes.length > node.axes.length || node.over.length === 0);
       const plain = node.results.filter((r) => !swept.includes(r));
-      const inner = lifts + steps + flopsOf(swept.map((r) => r.value));
+      const inside = add(
+        constant(lifts + steps + flopsOf(swept.map((r) => r.value))),
+        flopsOfReductions(node),
+      );
       return {
         read,
         written,
-        flops: add(mul(all, constant(inner)), mul(rows, constant(flopsOf(plain.map((r) => r.value))))),
+        flops: add(mul(all, inside), mul(rows, constant(flopsOf(plain.map((r) => r.value))))),
       };
     }
     case "scatter": {
@@ -63,6 +68,21 @@ export function costOf(node: Node): Cost {
     case "dispatch":
       return { read, written, flops: nothing };
   }
+}
+
+/** FLOPs at one point of a loop that its bodies' own reductions take beyond their first term. */
+function flopsOfReductions(loop: LoopNode): Dim {
+  const first = loop.axes.length + loop.over.length;
+  let flops: Dim = nothing;
+  for (const s of reachable(loop.carriers.map((c) => c.lift))) {
+    if (s.kind !== "reduce") continue;
+    const inside = reachable([s.arg]).filter((part) => axesOf(part) >= 2 ** first);
+    const once = flopsIn(inside);
+    const combine = scalarFunctions.get(monoidOf(s.monoid).combine)?.cost ?? 0;
+    const terms = mul(...s.axes.map((axis) => loop.inner[axis - first]?.extent ?? nothing));
+    flops = add(flops, mul(terms, constant(once + combine)), constant(-once));
+  }
+  return flops;
 }
 
 /** What a scatter writes over is not read when it is done in place. */

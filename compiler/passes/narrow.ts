@@ -94,6 +94,7 @@ function narrowed(
   const made = arena.loop({
     axes: node.axes,
     over: node.over,
+    inner: node.inner,
     carriers: node.carriers,
     results,
     inputs: node.inputs,

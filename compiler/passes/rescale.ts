@@ -44,6 +44,7 @@ export function rescaled(change: Change, monoid: string, lift: Scalar, value: Sc
 function ratioOf(change: Change, scalar: Scalar): Part {
   const { arena } = change;
   if (!usesCarriers(scalar)) return "same";
+  if (scalar.kind === "round" && scalar.scaled) return ratioOf(change, scalar.arg);
   if (scalar.kind === "apply") {
     const [a, b, c] = scalar.args;
     switch (scalar.fn) {
@@ -73,7 +74,7 @@ function ratioOf(change: Change, scalar: Scalar): Part {
         break;
     }
   }
-  return isFixed(change, scalar)
+  return isFixed(scalar, change.isSwept)
     ? changed(change, scalar, arena.f32(1), (now, then) => arena.apply("div", now, then))
     : undefined;
 }
@@ -97,14 +98,14 @@ function differenceOf(change: Change, scalar: Scalar): Part {
           : arena.apply(scalar.fn, left, right),
       );
     }
-    if (scalar.fn === "mul" && a !== undefined && b !== undefined && !isFixed(change, scalar)) {
+    if (scalar.fn === "mul" && a !== undefined && b !== undefined && !isFixed(scalar, change.isSwept)) {
       const [factor, rest] = usesCarriers(a) ? [b, a] : [a, b];
-      if (usesCarriers(factor) || !isFixed(change, factor)) return undefined;
+      if (usesCarriers(factor) || !isFixed(factor, change.isSwept)) return undefined;
       const moved = differenceOf(change, rest);
       return moved === undefined || moved === "same" ? moved : arena.apply("mul", factor, moved);
     }
   }
-  return isFixed(change, scalar)
+  return isFixed(scalar, change.isSwept)
     ? changed(change, scalar, arena.f32(0), (now, then) => arena.apply("sub", now, then))
     : undefined;
 }
@@ -126,11 +127,11 @@ function changed(
   return change.arena.apply("select", change.arena.apply("eq", now, then), none, by(now, then));
 }
 
-function usesCarriers(scalar: Scalar): boolean {
+export function usesCarriers(scalar: Scalar): boolean {
   return reachable([scalar]).some((part) => part.kind === "carrier");
 }
 
 /** True where nothing that is swept has a part in it. */
-function isFixed(change: Change, scalar: Scalar): boolean {
-  return !reachable([scalar]).some((part) => part.kind === "axis" && change.isSwept(part.axis));
+export function isFixed(scalar: Scalar, isSwept: (axis: number) => boolean): boolean {
+  return !reachable([scalar]).some((part) => part.kind === "axis" && isSwept(part.axis));
 }

@@ -64,7 +64,7 @@ function partsOf(loop: LoopNode, device: Device): number | undefined {
   const points = volume(loop.axes);
   const reduced = volume(loop.over);
   if (extent === undefined || points === undefined || reduced === undefined) return undefined;
-  if (!isReduction(loop) || isLinked(loop)) return undefined;
+  if (!isReduction(loop) || isLinked(loop) || loop.inner.length > 0) return undefined;
 
   const contraction = isContraction(loop);
   const blocks = contraction ? tilesOf(loop) : liesAcross(loop) ? Math.ceil(points / neighbours) : points;
@@ -91,6 +91,7 @@ function partsToHold(loop: LoopNode, device: Device): number | undefined {
   const extent = first === undefined ? undefined : known(first);
   const points = volume(loop.axes);
   if (extent === undefined || points === undefined || rest.length > 0) return undefined;
+  if (loop.inner.length > 0) return undefined;
   if (!isReduction(loop) || !isLinked(loop) || isContraction(loop) || liesAcross(loop)) return undefined;
   const held = Math.min(device.maxThreads, heldThreads) * heldElements;
   // One thread a block sweeps what is in a cache; there is nothing to hold.

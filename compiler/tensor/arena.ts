@@ -38,6 +38,7 @@ import { canonicalInputs } from "./inputs.ts";
 export interface LoopParts {
   readonly axes: readonly LoopAxis[];
   readonly over?: readonly LoopAxis[];
+  readonly inner?: readonly LoopAxis[];
   readonly carriers?: readonly Carrier[];
   readonly results: readonly LoopResult[];
   /** May hold refs that no body reads, or one twice: the node has each that is read once, in order of first use. */
@@ -105,7 +106,7 @@ export class Arena extends ScalarArena {
   }
 
   loop(parts: LoopParts): LoopNode {
-    const { axes, over = [], carriers = [] } = parts;
+    const { axes, over = [], inner = [], carriers = [] } = parts;
     const roots = [...carriers.map((c) => c.lift), ...parts.results.map((r) => r.value)];
     const { inputs, map } = canonicalInputs(this, this.#own(parts.inputs), roots, 0);
     const lifts = map === undefined ? carriers : carriers.map((c, i) => ({ ...c, lift: map[i] ?? c.lift }));
@@ -114,7 +115,7 @@ export class Arena extends ScalarArena {
         ? parts.results
         : parts.results.map((r, i) => ({ ...r, value: map[carriers.length + i] ?? r.value }));
     const all = [...axes, ...over];
-    const extents = all.map((axis) => this.dimId(axis.extent));
+    const extents = [...all, ...inner].map((axis) => this.dimId(axis.extent));
     const names = lifts.map((c) => this.nameId(c.monoid));
     const types = results.map((r) =>
       this.type(
@@ -125,6 +126,7 @@ export class Arena extends ScalarArena {
     const t = this.#beginForm("loop");
     t.word(axes.length);
     t.word(over.length);
+    t.word(inner.length);
     for (const extent of extents) t.word(extent);
     t.word(lifts.length);
     for (let i = 0; i < lifts.length; i++) {
@@ -146,6 +148,7 @@ export class Arena extends ScalarArena {
       form,
       axes,
       over,
+      inner,
       carriers: lifts,
       results,
     }));
@@ -196,8 +199,19 @@ export class Arena extends ScalarArena {
       const { target, value, keep } = node;
       return this.#add<ScatterNode>({ kind: "scatter", id, inputs, types, form, axes, target, value, keep });
     }
-    const { over, carriers, results } = node;
-    return this.#add<LoopNode>({ kind: "loop", id, inputs, types, form, axes, over, carriers, results });
+    const { over, inner, carriers, results } = node;
+    return this.#add<LoopNode>({
+      kind: "loop",
+      id,
+      inputs,
+      types,
+      form,
+      axes,
+      over,
+      inner,
+      carriers,
+      results,
+    });
   }
 
   topk(input: Ref, axis: number, k: Dim, keep?: Ref): TopkNode {

@@ -90,6 +90,7 @@ export class BodyMachine {
       case "dim":
       case "axis":
       case "carrier":
+      case "reduce":
         return undefined;
       case "read":
         return this.#readStep(scalar, d);

@@ -16,7 +16,7 @@
  * - A NaN or an infinity with error 0 is promised as such.
  */
 import { invariant } from "../diagnostics/diagnostic.ts";
-import { isFloat, type DType } from "../types/dtype.ts";
+import { dtypes, isFloat, type DType } from "../types/dtype.ts";
 import type { BodyMachine, Step } from "./body-machine.ts";
 import type { Scalar, ScalarRead } from "./ir.ts";
 import { rounderTo, storerOf } from "./number-formats.ts";
@@ -48,12 +48,21 @@ export function errorStep(
     case "dim":
     case "axis":
     case "carrier":
+    case "reduce":
       return undefined;
     case "read":
       return readError(m, errors, tensors, scalar);
     case "round": {
       const a = m.register(scalar.arg);
       const round = rounderTo(scalar.to);
+      if (scalar.scaled) {
+        // At another scale another neighbour may be nearest: half a step here, and half a step there.
+        const step = 2 ** -dtypes[scalar.to].mantissa;
+        return () => {
+          const [x, e] = [numbers[a] ?? 0, errors[a] ?? 0];
+          errors[d] = settle(x, e + step * (Math.abs(x) + e));
+        };
+      }
       return () => void (errors[d] = spread(round, numbers[a] ?? 0, errors[a] ?? 0));
     }
     case "cast":

@@ -20,9 +20,13 @@ export function runLoop(cx: Running, node: LoopNode, tensors: readonly Values[])
   return new LoopRun(cx, node, tensors).run();
 }
 
-/** For each scalar: the level of the innermost axis that it depends on, and the sweep that its carriers are known in. */
+/**
+ * For each scalar: the level of the innermost axis that it depends on, the same of the loop's own axes alone, and the
+ * sweep that its carriers are known in.
+ */
 interface Placing {
   readonly level: number;
+  readonly outer: number;
   readonly phase: number;
 }
 
@@ -45,7 +49,7 @@ class LoopRun {
     const roots = [...node.carriers.map((c) => c.lift), ...node.results.map((r) => r.value)];
     this.#machine = new BodyMachine(roots, tensors, cx.size, cx.bounds === "error");
     this.#errors = cx.errors ? new Float64Array(this.#machine.scalars.length) : undefined;
-    this.#extents = [...node.axes, ...node.over].map((axis) => cx.size(axis.extent));
+    this.#extents = [...node.axes, ...node.over, ...node.inner].map((axis) => cx.size(axis.extent));
     this.#position = new Int32Array(this.#extents.length);
     this.#phaseOf = carrierPhases(node);
     this.#place();
@@ -70,15 +74,18 @@ class LoopRun {
   }
 
   #place(): void {
+    const own = this.#node.axes.length + this.#node.over.length;
     for (const scalar of this.#machine.scalars) {
       let level = scalar.kind === "axis" ? scalar.axis + 1 : 0;
+      let outer = level > own ? 0 : level;
       let phase = scalar.kind === "carrier" ? (this.#phaseOf[scalar.carrier] ?? 0) + 1 : 0;
       for (const operand of operandsOf(scalar)) {
         const placing = this.#placing.get(operand);
         level = Math.max(level, placing?.level ?? 0);
+        outer = Math.max(outer, placing?.outer ?? 0);
         phase = Math.max(phase, placing?.phase ?? 0);
       }
-      this.#placing.set(scalar, { level, phase });
+      this.#placing.set(scalar, { level: scalar.kind === "reduce" ? outer : level, outer, phase });
     }
   }
 
@@ -87,14 +94,41 @@ class LoopRun {
     const steps: Step[] = [];
     for (const scalar of this.#machine.scalars) {
       if (this.#placing.get(scalar)?.level !== level || !wanted(scalar)) continue;
-      const step = this.#machine.step(scalar);
-      if (step !== undefined) steps.push(step);
-      if (this.#errors !== undefined) {
-        const error = errorStep(this.#machine, this.#errors, this.#tensors, scalar);
-        if (error !== undefined) steps.push(error);
-      }
+      steps.push(...this.#stepsOf(scalar));
     }
     return steps;
+  }
+
+  #stepsOf(scalar: Scalar): Step[] {
+    if (scalar.kind === "reduce") return [this.#reduce(scalar)];
+    const steps: Step[] = [];
+    const step = this.#machine.step(scalar);
+    if (step !== undefined) steps.push(step);
+    if (this.#errors !== undefined) {
+      const error = errorStep(this.#machine, this.#errors, this.#tensors, scalar);
+      if (error !== undefined) steps.push(error);
+    }
+    return steps;
+  }
+
+  /** A reduction inside a body: a nest over its axes, which computes what varies along them. */
+  #reduce(scalar: Extract<Scalar, { kind: "reduce" }>): Step {
+    const machine = this.#machine;
+    const own = this.#node.axes.length + this.#node.over.length;
+    const varying = reachable([scalar.arg]).filter((s) => (this.#placing.get(s)?.level ?? 0) > own);
+    const total = this.#accumulation(scalar.monoid, scalar.arg, machine.register(scalar));
+    const body = sequence([...varying.flatMap((s) => this.#stepsOf(s)), ...total.takes]);
+    const nest = scalar.axes.reduceRight<Step>((inside, axis) => {
+      const register = machine.axisRegister(axis);
+      const extent = this.#extents[axis] ?? 0;
+      return () => {
+        for (let i = 0; i < extent; i++) {
+          if (register >= 0) machine.numbers[register] = i;
+          inside();
+        }
+      };
+    }, body);
+    return sequence([...total.begins, nest, ...total.ends]);
   }
 
   /** Loops over axes `from .. to`, running the steps of each level; the level of `from` is run before. */
@@ -139,49 +173,58 @@ class LoopRun {
     const carriers = this.#node.carriers.flatMap((carrier, i) =>
       this.#phaseOf[i] === phase ? [{ ...carrier, i }] : [],
     );
-    const { numbers, bigs, marks } = this.#machine;
-    const begins: Step[] = [];
-    const takes: Step[] = [];
-    const ends: Step[] = [];
-    for (const { monoid, lift, i } of carriers) {
-      const row = monoidOf(monoid);
-      const combine = scalarFunctions.get(row.combine);
-      invariant(combine !== undefined, `no function ${row.combine}`);
-      const from = this.#machine.register(lift);
-      const to = this.#machine.carrierRegister(i);
-      const identity = row.identity(lift.type);
-      if (lift.type === "i64") {
-        const state = new BigInt64Array(1);
-        begins.push(() => void (state[0] = BigInt(identity)));
-        takes.push(() => void (state[0] = BigInt(combine.big(state[0] ?? 0n, bigs[from] ?? 0n, 0n))));
-        if (to >= 0) ends.push(() => void (bigs[to] = state[0] ?? 0n));
-      } else {
-        const state = new Float64Array(1);
-        const evaluate = lift.type === "f32" ? combine.float : combine.int;
-        const wrap =
-          lift.type === "i32"
-            ? (x: number): number => x | 0
-            : lift.type === "u32"
-              ? (x: number): number => x >>> 0
-              : (x: number): number => x;
-        begins.push(() => void (state[0] = Number(identity)));
-        takes.push(() => void (state[0] = wrap(evaluate(state[0] ?? 0, numbers[from] ?? 0, 0))));
-        if (to >= 0) ends.push(() => void (numbers[to] = state[0] ?? 0));
-        const total: ErrorTotal | undefined =
-          this.#errors === undefined ? undefined : errorTotals(this.#machine, this.#errors, monoid, lift);
-        if (total !== undefined) {
-          begins.push(total.begin);
-          takes.push(total.take);
-          if (to >= 0) ends.push(() => total.end(to, state[0] ?? 0));
-        }
-      }
-      if (marks.length > 0) takes.push(() => this.#refuse(from));
-    }
+    const totals = carriers.map(({ monoid, lift, i }) =>
+      this.#accumulation(monoid, lift, this.#machine.carrierRegister(i)),
+    );
     const sweep = this.#over(
       carriers.map((c) => c.lift),
-      sequence(takes),
+      sequence(totals.flatMap(({ takes }) => takes)),
     );
+    const begins = totals.flatMap((total) => total.begins);
+    const ends = totals.flatMap((total) => total.ends);
     return sequence([this.#outer(phase), ...begins, sweep, ...ends]);
+  }
+
+  /** A reduction's steps before, at and after its terms; its result goes to register `to`, unless that is -1. */
+  #accumulation(
+    monoid: string,
+    lift: Scalar,
+    to: number,
+  ): { readonly begins: Step[]; readonly takes: Step[]; readonly ends: Step[] } {
+    const { numbers, bigs, marks } = this.#machine;
+    const [begins, takes, ends]: [Step[], Step[], Step[]] = [[], [], []];
+    const row = monoidOf(monoid);
+    const combine = scalarFunctions.get(row.combine);
+    invariant(combine !== undefined, `no function ${row.combine}`);
+    const from = this.#machine.register(lift);
+    const identity = row.identity(lift.type);
+    if (lift.type === "i64") {
+      const state = new BigInt64Array(1);
+      begins.push(() => void (state[0] = BigInt(identity)));
+      takes.push(() => void (state[0] = BigInt(combine.big(state[0] ?? 0n, bigs[from] ?? 0n, 0n))));
+      if (to >= 0) ends.push(() => void (bigs[to] = state[0] ?? 0n));
+    } else {
+      const state = new Float64Array(1);
+      const evaluate = lift.type === "f32" ? combine.float : combine.int;
+      const wrap =
+        lift.type === "i32"
+          ? (x: number): number => x | 0
+          : lift.type === "u32"
+            ? (x: number): number => x >>> 0
+            : (x: number): number => x;
+      begins.push(() => void (state[0] = Number(identity)));
+      takes.push(() => void (state[0] = wrap(evaluate(state[0] ?? 0, numbers[from] ?? 0, 0))));
+      if (to >= 0) ends.push(() => void (numbers[to] = state[0] ?? 0));
+      const total: ErrorTotal | undefined =
+        this.#errors === undefined ? undefined : errorTotals(this.#machine, this.#errors, monoid, lift);
+      if (total !== undefined) {
+        begins.push(total.begin);
+        takes.push(total.take);
+        if (to >= 0) ends.push(() => total.end(to, state[0] ?? 0));
+      }
+    }
+    if (marks.length > 0) takes.push(() => this.#refuse(from));
+    return { begins, takes, ends };
   }
 
   #stores(phase: number): Step {

@@ -8,7 +8,8 @@
  *
  * With no `over` it is pointwise; with one `sum` carrier of a product it is a contraction; a carrier whose lift
  * uses another carrier's value runs in a later sweep over the same axes; a result may range over the `over` axes
- * too, once all carriers are known. So fusion makes larger loops out of small ones and never needs another node.
+ * too, once all carriers are known. A body may hold a reduction of its own, over axes that it alone has. So fusion
+ * makes larger loops out of small ones and never needs another node.
  *
  * Float values inside a body carry f32 (f64 in the interpreter); `round` rounds where a type was written.
  * Integers are i32, u32 or i64. Ragged, block-scaled, masked and paged values are gone at this level: lowering
@@ -94,6 +95,8 @@ export interface LoopNode extends Common {
   readonly axes: readonly LoopAxis[];
   /** Reduced axes, swept in row-major order. */
   readonly over: readonly LoopAxis[];
+  /** Axes of the reductions inside bodies: axis k of a body is `inner[k - axes.length - over.length]`. */
+  readonly inner: readonly LoopAxis[];
   readonly carriers: readonly Carrier[];
   readonly results: readonly LoopResult[];
 }
@@ -188,12 +191,25 @@ export type Scalar =
       readonly fn: string;
       readonly args: readonly Scalar[];
     }
-  /** Rounds a float to a dtype's values and saturates as the dtype does; the result is still an f32. */
+  /**
+   * Rounds a float to a dtype's values and saturates as the dtype does; the result is still an f32. `scaled`: a
+   * contraction's factor, for which no type was written: it may be rounded at any scale that the sum does not move.
+   */
   | {
       readonly kind: "round";
       readonly id: number;
       readonly type: "f32";
       readonly to: DType;
+      readonly arg: Scalar;
+      readonly scaled: boolean;
+    }
+  /** `arg` reduced by a row of the monoid table over axes of `inner`, at each point of the loop. */
+  | {
+      readonly kind: "reduce";
+      readonly id: number;
+      readonly type: ScalarType;
+      readonly monoid: string;
+      readonly axes: readonly number[];
       readonly arg: Scalar;
     }
   /** Numeric conversion between scalar types; float to integer truncates and saturates (NaN gives 0), to bool is `!= 0`. i32 and u32 keep each other's bits; every other integer conversion saturates, i8 and u8 through `to`. To a float only as f32, from what is none. */

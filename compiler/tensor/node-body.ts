@@ -28,7 +28,7 @@ class LazyBody implements NodeBody {
   }
 
   get axesOfRoots(): readonly number[] {
-    return (this.#axes ??= bitsOfRoots(this, (s) => (s.kind === "axis" ? 1 << s.axis : 0)));
+    return (this.#axes ??= axesOfRoots(this));
   }
 
   get carriersOfRoots(): readonly number[] {
@@ -63,13 +63,14 @@ export function inputOrder(roots: readonly Scalar[]): readonly number[] {
   return order;
 }
 
-function bitsOfRoots(body: NodeBody, own: (s: Scalar) => number): readonly number[] {
+function axesOfRoots(body: NodeBody): readonly number[] {
   const sets = new Map<Scalar, number>();
-  for (const s of body.scalars)
-    sets.set(
-      s,
-      foldOperands(s, sets, own(s), (a, b) => a | b),
-    );
+  for (const s of body.scalars) {
+    let set = foldOperands(s, sets, s.kind === "axis" ? 1 << s.axis : 0, (a, b) => a | b);
+    // What is reduced over does not vary along that axis any more.
+    if (s.kind === "reduce") for (const axis of s.axes) set &= ~(1 << axis);
+    sets.set(s, set);
+  }
   return body.roots.map((root) => sets.get(root) ?? 0);
 }
 
@@ -89,7 +90,8 @@ function foldOperands(
 ): number {
   let value = start;
   if (s.kind === "apply") for (const arg of s.args) value = join(value, known.get(arg) ?? 0);
-  else if (s.kind === "round" || s.kind === "cast") value = join(value, known.get(s.arg) ?? 0);
+  else if (s.kind === "round" || s.kind === "cast" || s.kind === "reduce")
+    value = join(value, known.get(s.arg) ?? 0);
   else if (s.kind === "read") {
     for (const index of s.index) value = join(value, known.get(index) ?? 0);
     if (s.otherwise !== undefined) value = join(value, known.get(s.otherwise) ?? 0);

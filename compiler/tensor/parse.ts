@@ -160,11 +160,12 @@ function parseAxes(r: TextReader, ...stops: readonly string[]): LoopAxis[] {
 
 function parseLoop(cx: Reading): Node {
   const r: TextReader = cx.r;
-  const axes = parseAxes(r, "over", "{");
-  const over = r.accept("over") ? parseAxes(r, "{") : [];
+  const axes = parseAxes(r, "over", "within", "{");
+  const over = r.accept("over") ? parseAxes(r, "within", "{") : [];
+  const inner = r.accept("within") ? parseAxes(r, "{") : [];
   const body = new BodyReader(
     cx,
-    [...axes, ...over].map((axis) => axis.name),
+    [...axes, ...over, ...inner].map((axis) => axis.name),
     [],
   );
   const carriers: Carrier[] = [];
@@ -189,7 +190,7 @@ function parseLoop(cx: Reading): Node {
     body.names.set(name, cx.arena.carrier(carriers.length, lift.type));
     carriers.push({ name, monoid, lift });
   }
-  return cx.arena.loop({ axes, over, carriers, results, inputs: body.inputs });
+  return cx.arena.loop({ axes, over, inner, carriers, results, inputs: body.inputs });
 }
 
 function parseScatter(cx: Reading): Node {
@@ -255,6 +256,13 @@ class BodyReader {
     if (r.token.kind === "name") return this.#read();
     const word = r.word();
     if (word === "true" || word === "false") return arena.bool(word === "true");
+    if (r.accept("[")) {
+      const axes = r.list("]", () => this.axisNumber());
+      r.expect("(");
+      const arg = this.scalar();
+      r.expect(")");
+      return arena.reduce(word, axes, arg);
+    }
     if (!r.accept("(")) return this.names.get(word) ?? r.fail(`there is no '${word}' in this body`);
     if (word === "dim") {
       const dim = parseSize(r.slice(")"));
@@ -262,8 +270,10 @@ class BodyReader {
       return arena.dim(dim);
     }
     const args = r.list(")", () => this.scalar());
-    if (!isDType(word)) return arena.apply(word, ...args);
     const [arg] = args;
+    const factor = /^scaled_(\w+)$/.exec(word)?.[1];
+    if (factor !== undefined && isDType(factor) && arg !== undefined) return arena.round(factor, arg, true);
+    if (!isDType(word)) return arena.apply(word, ...args);
     if (arg === undefined || args.length > 1) r.fail(`'${word}' takes one operand`);
     return arg.type === "f32" && (word === "f32" || scalarIsFloat(word))
       ? arena.round(word, arg)

@@ -90,11 +90,15 @@ function printNode(arena: Arena, node: Node, names: Names, lines: string[]): voi
         node.kind === "loop" && node.over.length > 0
           ? ` over ${body.axisList(node.over, node.axes.length)}`
           : "";
+      const within =
+        node.kind === "loop" && node.inner.length > 0
+          ? ` within ${body.axisList(node.inner, node.axes.length + node.over.length)}`
+          : "";
       const head = [body.axisList(node.axes, 0)]
         .filter((text) => text !== "")
         .map((text) => ` ${text}`)
         .join("");
-      give(node.kind === "loop" ? `loop${head}${over} {` : `scatter ${ref(0)}${head} {`);
+      give(node.kind === "loop" ? `loop${head}${over}${within} {` : `scatter ${ref(0)}${head} {`);
       lines.push(...body.lines(), "}");
       return;
     }
@@ -142,7 +146,7 @@ class Body {
   constructor(node: Extract<Node, { kind: "loop" | "scatter" }>, names: Names) {
     this.#node = node;
     this.#names = names;
-    const all = node.kind === "loop" ? [...node.axes, ...node.over] : node.axes;
+    const all = node.kind === "loop" ? [...node.axes, ...node.over, ...node.inner] : node.axes;
     this.#axes = all.map((axis) => this.#unique(axis.name));
     this.#carriers = node.kind === "loop" ? node.carriers.map((c) => this.#unique(c.name)) : [];
     this.#shared = sharedScalars(rootsOf(node));
@@ -201,7 +205,13 @@ class Body {
         return this.#carriers[scalar.carrier] ?? `carrier${scalar.carrier}`;
       case "apply":
         return `${scalar.fn}(${scalar.args.map((arg) => this.#scalar(arg)).join(", ")})`;
+      case "reduce": {
+        const axes = scalar.axes.map((axis) => this.#axes[axis] ?? `axis${axis}`).join(", ");
+        return `${scalar.monoid}[${axes}](${this.#scalar(scalar.arg)})`;
+      }
       case "round":
+        if (scalar.scaled) return `scaled_${scalar.to}(${this.#scalar(scalar.arg)})`;
+        return `${scalar.to}(${this.#scalar(scalar.arg)})`;
       case "cast":
         return `${scalar.to}(${this.#scalar(scalar.arg)})`;
       case "read": {

@@ -14,7 +14,17 @@ import { inferApply } from "./scalar-functions.ts";
 import { dtypeNames, scalarTypeOf, scalarTypes } from "./scalar-types.ts";
 
 /** First words of the encodings: kinds, and the bounds of reads. */
-const scalarKinds = { const: 0, dim: 1, axis: 2, read: 3, carrier: 4, apply: 5, round: 6, cast: 7 } as const;
+const scalarKinds = {
+  const: 0,
+  dim: 1,
+  axis: 2,
+  read: 3,
+  carrier: 4,
+  apply: 5,
+  round: 6,
+  cast: 7,
+  reduce: 8,
+} as const;
 const boundsCodes = { proved: 0, clamp: 1, else: 2 } as const;
 
 export class ScalarArena {
@@ -173,15 +183,28 @@ export class ScalarArena {
     return this.#scalars[id] ?? this.#keep({ kind: "apply", id, type, fn, args });
   }
 
-  /** Rounds a float where a type was written. Rounding twice to one dtype is rounding once. */
-  round(to: DType, arg: Scalar): Scalar {
+  /** Rounds a float where a type was written, or at any scale. Rounding twice to one dtype is rounding once. */
+  round(to: DType, arg: Scalar, scaled = false): Scalar {
     invariant(dtypes[to].kind === "float" && arg.type === "f32", `round to ${to} of ${arg.type}`);
-    if (arg.kind === "round" && arg.to === to) return arg;
+    if (arg.kind === "round" && arg.to === to && (scaled || !arg.scaled)) return arg;
     const t = this.#begin("round");
     t.word(dtypeNames.indexOf(to));
+    t.word(scaled ? 1 : 0);
     t.word(arg.id);
     const id = t.id();
-    return this.#scalars[id] ?? this.#keep({ kind: "round", id, type: "f32", to, arg });
+    return this.#scalars[id] ?? this.#keep({ kind: "round", id, type: "f32", to, arg, scaled });
+  }
+
+  /** `arg` reduced over inner axes. */
+  reduce(monoid: string, axes: readonly number[], arg: Scalar): Scalar {
+    const name = this.nameId(monoid);
+    const t = this.#begin("reduce");
+    t.word(name);
+    t.word(axes.length);
+    for (const axis of axes) t.word(axis);
+    t.word(arg.id);
+    const id = t.id();
+    return this.#scalars[id] ?? this.#keep({ kind: "reduce", id, type: arg.type, monoid, axes, arg });
   }
 
   /** Numeric conversion; to a float only as `f32` (a float is made narrower by `round`). */

@@ -22,6 +22,7 @@ export function operandsOf(scalar: Scalar): readonly Scalar[] {
       return scalar.args;
     case "round":
     case "cast":
+    case "reduce":
       return [scalar.arg];
   }
 }
@@ -52,7 +53,9 @@ export function withOperands(arena: Arena, scalar: Scalar, operands: readonly Sc
     case "apply":
       return arena.apply(scalar.fn, ...operands);
     case "round":
-      return arena.round(scalar.to, operands[0] ?? scalar.arg);
+      return arena.round(scalar.to, operands[0] ?? scalar.arg, scalar.scaled);
+    case "reduce":
+      return arena.reduce(scalar.monoid, scalar.axes, operands[0] ?? scalar.arg);
     case "cast":
       return arena.cast(scalar.to, operands[0] ?? scalar.arg);
   }

@@ -9,6 +9,7 @@
  *   axes of the loop; a result has each of `axes` once and all or none of `over`; one that has none of `over` has a
  *   value that does not vary along it; a value's type is its dtype's scalar type. Nothing but a lift or a result
  *   over `over` names an axis of `over`.
+ * - An axis of `inner` varies only below a reduction over it.
  * - Scalars: a row of the function table applied to its types; reads give one i32 for each axis of the tensor and
  *   have a value for outside exactly when their bounds are "else"; `round` goes from f32 to a float, `cast` to f32
  *   only from what is no float.
@@ -23,6 +24,7 @@ import { monoids } from "./monoids.ts";
 import { inferApply } from "./scalar-functions.ts";
 import { scalarTypeOf } from "./scalar-types.ts";
 import { bodyOf } from "./node-body.ts";
+import { reachable } from "./scalars.ts";
 
 export interface Violation {
   /** Undefined for a violation of the graph itself. */
@@ -115,7 +117,7 @@ function verifyNode(node: Node, say: Say): void {
       return;
     case "loop":
       verifyLoop(node, say);
-      verifyBody(node, node.axes.length + node.over.length, say);
+      verifyBody(node, node.axes.length + node.over.length + node.inner.length, say);
       return;
     case "scatter":
       verifyScatter(node, say);
@@ -175,12 +177,27 @@ function scalarProblem(node: LoopNode | ScatterNode, scalar: Scalar, axes: numbe
     case "round":
       if (!isDType(scalar.to) || dtypes[scalar.to].kind !== "float") return `rounds to ${scalar.to}`;
       return scalar.arg.type === "f32" ? undefined : `rounds a ${scalar.arg.type}`;
+    case "reduce":
+      return reduceProblem(node, scalar);
     case "cast":
       if (scalarTypeOf(scalar.to) !== scalar.type) return `a cast to ${scalar.to} of type ${scalar.type}`;
       if (scalar.type === "f32" && (scalar.to !== "f32" || scalar.arg.type === "f32"))
         return `a cast of ${scalar.arg.type} to ${scalar.to}`;
       return undefined;
   }
+}
+
+function reduceProblem(
+  node: LoopNode | ScatterNode,
+  { monoid, axes, arg }: Extract<Scalar, { kind: "reduce" }>,
+): string | undefined {
+  const first = node.kind === "loop" ? node.axes.length + node.over.length : Infinity;
+  if (reachable([arg]).some((part) => part.kind === "reduce")) return "a reduction inside a reduction";
+  if (axes.length === 0 || axes.some((axis) => axis < first))
+    return "reduces inside a body over another axis";
+  const row = monoids.get(monoid);
+  if (row === undefined) return `there is no monoid '${monoid}'`;
+  return row.types.includes(arg.type) ? undefined : `'${monoid}' of ${arg.type}`;
 }
 
 function constProblem(scalar: Extract<Scalar, { kind: "const" }>): string | undefined {
@@ -217,7 +234,7 @@ function verifyLoop(node: LoopNode, say: Say): void {
   const { axesOfRoots, carriersOfRoots } = bodyOf(node);
   const own = node.axes.length;
   const all = own + node.over.length;
-  if (all > 30) say(node, "a loop of more than 30 axes");
+  if (all + node.inner.length > 30) say(node, "a loop of more than 30 axes");
   if (node.results.length === 0) say(node, "a loop without results");
   if (node.over.length > 0 && node.carriers.length === 0 && node.results.every((r) => r.axes.length === own))
     say(node, "axes that nothing is reduced over");
@@ -229,6 +246,8 @@ function verifyLoop(node: LoopNode, say: Say): void {
     if (node.over.length === 0) say(node, `carrier ${i} has nothing to run over`);
     const used = (carriersOfRoots[i] ?? 0) - 1;
     if (used >= i) say(node, `carrier ${i} uses carrier ${used}`);
+    if ((axesOfRoots[i] ?? 0) >= 2 ** all)
+      say(node, `carrier ${i} varies along an axis of a reduction inside`);
   });
   node.results.forEach((result, i) => {
     const swept = result.axes.filter((k) => k >= own).length;

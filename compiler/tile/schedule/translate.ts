@@ -8,6 +8,8 @@ export interface Environment {
   readonly axes: readonly TileExpr[];
   /** For each carrier its value, once its sweep has run. */
   readonly carriers: readonly (TileExpr | undefined)[];
+  /** Of the reductions inside bodies that have been made. */
+  readonly reductions?: ReadonlyMap<Scalar, TileExpr>;
   /** For each input of the node its buffer. */
   readonly inputs: readonly GlobalBuffer[];
 }
@@ -36,6 +38,11 @@ export function translator(environment: Environment): (scalar: Scalar) => TileEx
       case "carrier": {
         const value = environment.carriers[scalar.carrier];
         invariant(value !== undefined, `carrier ${scalar.carrier} is used before its sweep`);
+        return value;
+      }
+      case "reduce": {
+        const value = environment.reductions?.get(scalar);
+        invariant(value !== undefined, "a reduction inside a body is used before it is made");
         return value;
       }
       case "read": {
