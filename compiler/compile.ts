@@ -153,7 +153,7 @@ export function compile(request: CompileRequest): Compiled {
   const fused = runPasses(
     [
       { name: "fuse", run: () => merged },
-      ...(target === undefined ? [] : [cascade(() => true), split(target.caps)]),
+      ...(target === undefined ? [] : [cascade(() => false), split(target.caps)]),
       narrow,
       lowerFunctions,
     ],

@@ -25,7 +25,7 @@ import { reachable, rewriteScalars } from "../tensor/scalars.ts";
 import { storedAs } from "./inline.ts";
 import { isContraction, plainAxes, readsOf } from "./loops.ts";
 import type { Pass } from "./pass.ts";
-import { isFixed, rescaled, usesCarriers, type Change } from "./rescale.ts";
+import { isFixed, rescaled, usesCarriers, type Change } from "../tensor/rescale.ts";
 
 /** `accepts`: whether the target has a schedule that streams the loop. */
 export function cascade(accepts: (loop: LoopNode) => boolean): Pass<Graph> {

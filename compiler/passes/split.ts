@@ -23,7 +23,7 @@ import { constant } from "../types/dim.ts";
 import { dtypes } from "../types/dtype.ts";
 import { axesOf, factorsOf, isContraction, readsOf } from "./loops.ts";
 import type { Pass } from "./pass.ts";
-import { rescaled, type Change } from "./rescale.ts";
+import { rescaled, type Change } from "../tensor/rescale.ts";
 
 export type Device = Pick<Caps, "units" | "bandwidth" | "maxThreads">;
 

@@ -28,8 +28,8 @@ export class TileBuilder {
     return { id: this.#next++, name, count };
   }
 
-  tile(name: string, type: ScalarType, axes: readonly Axis[]): Tile {
-    return { id: this.#next++, name, type, axes };
+  tile(name: string, type: ScalarType, axes: readonly Axis[], packed?: DType): Tile {
+    return { id: this.#next++, name, type, axes, packed };
   }
 
   buffer(name: string, dtype: DType, shape: readonly Dim[], access: GlobalBuffer["access"]): GlobalBuffer {

@@ -22,6 +22,7 @@ import type {
   GlobalBuffer,
   MatrixOperand,
   PanelCopy,
+  RegisterOperand,
   Role,
   SharedTile,
   Tile,
@@ -30,6 +31,7 @@ import type {
   TileProgram,
 } from "./ir.ts";
 import { matrixIndex, operandExtent } from "./matrix-operand.ts";
+import { isInRegisters } from "./walk.ts";
 
 /** An element: floats and 32-bit integers as numbers, i64 as bigint, bools as 0 and 1. */
 export type Element = number | bigint;
@@ -113,12 +115,21 @@ class Block {
       switch (op.kind) {
         case "for": {
           const count = evaluate(op.counter.count, this.#dims);
-          for (let i = 0; i < count; i += 1) {
+          const from = op.from === undefined ? 0 : Number(this.#value(op.from));
+          const below = op.below === undefined ? count : Number(this.#value(op.below));
+          invariant(
+            from >= 0 && below <= count,
+            `${op.counter.name} goes from ${from} to ${below}, of ${count}`,
+          );
+          for (let i = from; i < below; i += 1) {
             this.#counters.set(op.counter, i);
             yield* this.#steps(op.body);
           }
           break;
         }
+        case "if":
+          yield* this.#steps(this.#holds(op.condition) ? op.then : op.otherwise);
+          break;
         case "persistent":
           yield* this.#persistent(op);
           break;
@@ -223,7 +234,7 @@ class Block {
     return contents;
   }
 
-  #step(op: Exclude<TileOp, { kind: "for" | "persistent" | "roles" | "fill" | "take" }>): void {
+  #step(op: Exclude<TileOp, { kind: "for" | "if" | "persistent" | "roles" | "fill" | "take" }>): void {
     switch (op.kind) {
       case "let":
         this.#define(op.tile, () =>
@@ -314,8 +325,21 @@ class Block {
     return sum;
   }
 
+  /** Rows of an operand in registers. */
+  #registers({ registers, row, k }: RegisterOperand): OperandRows {
+    const rows = new Map<number, number[]>();
+    this.#each(registers.axes, () => {
+      const at = Number(this.#value(row));
+      let found = rows.get(at);
+      if (found === undefined) rows.set(at, (found = []));
+      found[Number(this.#value(k))] = Number(this.#element(registers));
+    });
+    return (at) => Float64Array.from(rows.get(at) ?? []);
+  }
+
   /** Rows of a product's operand, each gathered once. */
-  #rows(operand: MatrixOperand): OperandRows {
+  #rows(operand: MatrixOperand | RegisterOperand): OperandRows {
+    if (isInRegisters(operand)) return this.#registers(operand);
     const contents = this.#contents(operand.tile, this.#shared);
     const { k: depth } = operandExtent(operand);
     const rows = new Map<number, Float64Array>();

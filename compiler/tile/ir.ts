@@ -104,12 +104,27 @@ export interface MatrixOperand {
   readonly order: "k" | "mn";
 }
 
+/**
+ * A product's left operand that is in registers: a packed tile that lies as the instruction wants it, and the row and
+ * the place along k of each of its elements.
+ */
+export interface RegisterOperand {
+  readonly registers: Tile;
+  readonly row: TileExpr;
+  readonly k: TileExpr;
+}
+
 /** A tile in registers. */
 export interface Tile {
   readonly id: number;
   readonly name: string;
   readonly type: ScalarType;
   readonly axes: readonly Axis[];
+  /**
+   * Pairs along the last axis, which has two places in registers, share a register as values of this dtype of 16 bits,
+   * which they are rounded to; only products read such a tile.
+   */
+  readonly packed: DType | undefined;
 }
 
 export interface TileProgram {
@@ -212,7 +227,7 @@ interface Kinds {
    */
   mma: {
     readonly acc: Tile;
-    readonly a: MatrixOperand;
+    readonly a: MatrixOperand | RegisterOperand;
     readonly b: MatrixOperand;
     readonly m: TileExpr;
     readonly n: TileExpr;
@@ -247,8 +262,20 @@ interface Kinds {
     readonly counters: readonly Counter[];
     readonly body: readonly TileOp[];
   };
-  /** `counter` from 0 below its count; the body sees it. */
-  for: { readonly counter: Counter; readonly body: readonly TileOp[]; readonly unroll: boolean };
+  /** `counter` from 0, or `from`, below its count, or `below`, which are in its range; the body sees it. */
+  for: {
+    readonly counter: Counter;
+    readonly from: TileExpr | undefined;
+    readonly below: TileExpr | undefined;
+    readonly body: readonly TileOp[];
+    readonly unroll: boolean;
+  };
+  /** One of the two, by a condition that all threads find alike. */
+  if: {
+    readonly condition: TileExpr;
+    readonly then: readonly TileOp[];
+    readonly otherwise: readonly TileOp[];
+  };
   /** What follows comes from here. */
   line: { readonly file: string; readonly line: number; readonly column: number };
 }

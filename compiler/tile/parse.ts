@@ -14,6 +14,7 @@ import type {
   GlobalBuffer,
   MatrixOperand,
   PanelCopy,
+  RegisterOperand,
   Role,
   SharedTile,
   Swizzle,
@@ -66,7 +67,19 @@ class Reading {
     const name = this.#r.word();
     this.#r.expect("in");
     const count = parseSize(
-      this.#r.slice("block", "global", "shared", "axis", "channel", "unroll", "each", "=", "{"),
+      this.#r.slice(
+        "block",
+        "global",
+        "shared",
+        "axis",
+        "channel",
+        "unroll",
+        "from",
+        "below",
+        "each",
+        "=",
+        "{",
+      ),
     );
     // Two loops may run the same counter, one after the other.
     const known = this.#counters.get(name);
@@ -169,15 +182,17 @@ class Reading {
     r.expect("[");
     const axes = this.#axisList("]");
     r.expect("]");
+    const packed = r.accept("packed") ? this.#dtype() : undefined;
     // Two roles may compute the same tile, each for itself.
     const known = this.#tiles.get(name);
     if (
       known?.type === type &&
+      known.packed === packed &&
       known.axes.length === axes.length &&
       axes.every((axis, k) => axis === known.axes[k])
     )
       return known;
-    const tile = this.#b.tile(name, type, axes);
+    const tile = this.#b.tile(name, type, axes, packed);
     this.#tiles.set(name, tile);
     return tile;
   }
@@ -259,6 +274,12 @@ class Reading {
       case "for":
         r.next();
         return this.#for();
+      case "if": {
+        r.next();
+        const [condition, then] = [this.#expr(), this.#body()];
+        r.expect("otherwise");
+        return { kind: "if", condition, then, otherwise: this.#body() };
+      }
       case "line":
         r.next();
         return { kind: "line", file: r.string(), line: r.integer(), column: r.integer() };
@@ -336,11 +357,16 @@ class Reading {
   #mma(): TileOp {
     const r: TextReader = this.#r;
     const acc = this.#find(this.#tiles, r.word(), "tile");
-    const a = this.#operand();
+    const a = r.accept("registers") ? this.#inRegisters() : this.#operand();
     const m = this.#expr();
     const b = this.#operand();
     const n = this.#expr();
     return { kind: "mma", acc, a, m, b, n, instruction: r.string(), accumulate: this.#optional("where") };
+  }
+
+  #inRegisters(): RegisterOperand {
+    const registers = this.#find(this.#tiles, this.#r.word(), "tile");
+    return { registers, row: this.#expr(), k: this.#expr() };
   }
 
   #operand(): MatrixOperand {
@@ -401,8 +427,9 @@ class Reading {
   #for(): TileOp {
     const r: TextReader = this.#r;
     const counter = this.#counter();
+    const [from, below] = [this.#optional("from"), this.#optional("below")];
     const unroll = r.accept("unroll");
-    return { kind: "for", counter, unroll, body: this.#body() };
+    return { kind: "for", counter, from, below, unroll, body: this.#body() };
   }
 
   #body(): TileOp[] {

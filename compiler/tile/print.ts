@@ -22,13 +22,14 @@ import type {
   GlobalBuffer,
   MatrixOperand,
   PanelCopy,
+  RegisterOperand,
   SharedTile,
   Tile,
   TileExpr,
   TileOp,
   TileProgram,
 } from "./ir.ts";
-import { expressionsOf, partsOf, visitOps } from "./walk.ts";
+import { expressionsOf, isInRegisters, partsOf, visitOps } from "./walk.ts";
 
 export function print(program: TileProgram): string {
   const p = new Printer();
@@ -127,6 +128,11 @@ const reserved: readonly string[] = [
   "registers",
   "persistent",
   "each",
+  "from",
+  "below",
+  "if",
+  "otherwise",
+  "packed",
 ];
 
 class Printer {
@@ -237,14 +243,17 @@ class Printer {
         this.line("}");
         return;
       case "for": {
+        const from = op.from === undefined ? "" : ` from ${this.#expr(op.from)}`;
+        const below = op.below === undefined ? "" : ` below ${this.#expr(op.below)}`;
         const unroll = op.unroll ? " unroll" : "";
-        this.#block(
-          `for ${this.name(op.counter)} in ${sizeExpression(op.counter.count)}${unroll}`,
-          op.body,
-          "",
-        );
+        const count = sizeExpression(op.counter.count);
+        this.#block(`for ${this.name(op.counter)} in ${count}${from}${below}${unroll}`, op.body, "");
         return;
       }
+      case "if":
+        this.#block(`if ${this.#expr(op.condition)}`, op.then, "");
+        this.#block("otherwise", op.otherwise, "");
+        return;
       case "persistent": {
         const counters = op.counters.map(
           (counter) => ` each ${this.name(counter)} in ${sizeExpression(counter.count)}`,
@@ -278,8 +287,10 @@ class Printer {
     this.line("}");
   }
 
-  #operand({ tile, order }: MatrixOperand): string {
-    return `%${this.name(tile)} ${order}`;
+  #operand(operand: MatrixOperand | RegisterOperand): string {
+    if (isInRegisters(operand))
+      return `registers ${this.name(operand.registers)} ${this.#expr(operand.row)} ${this.#expr(operand.k)}`;
+    return `%${this.name(operand.tile)} ${operand.order}`;
   }
 
   sharedTile(tile: SharedTile): string {
@@ -312,7 +323,8 @@ class Printer {
   }
 
   #typed(tile: Tile): string {
-    return `${this.name(tile)}: ${tile.type}[${this.#axes(tile.axes)}]`;
+    const packed = tile.packed === undefined ? "" : ` packed ${tile.packed}`;
+    return `${this.name(tile)}: ${tile.type}[${this.#axes(tile.axes)}]${packed}`;
   }
 
   #axes(axes: readonly Axis[]): string {

@@ -6,13 +6,24 @@
  *  3. An expression of an op moves along the op's axes alone; a reduction is over thread axes of its source.
  *  4. Thread axes of one tile do not overlap, and lie within the block.
  *  5. Only buffers that may be written are stored to; a buffer that is only written is never read.
- *  6. Matrix operands have equal depth, and their rows are as many as the accumulator needs.
+ *  6. Matrix operands have equal depth, and their rows are as many as the accumulator needs. A packed tile holds pairs
+ *     and is read by products alone.
  *  7. A channel's tiles are filled through it alone, whole slots at a time.
  *  8. Roles stand at the top and have all of the block's threads.
  */
-import type { Axis, Counter, PanelCopy, SharedTile, Tile, TileExpr, TileOp, TileProgram } from "./ir.ts";
+import type {
+  Axis,
+  Counter,
+  PanelCopy,
+  RegisterOperand,
+  SharedTile,
+  Tile,
+  TileExpr,
+  TileOp,
+  TileProgram,
+} from "./ir.ts";
 import { operandExtent } from "./matrix-operand.ts";
-import { visitExpressions, visitOps } from "./walk.ts";
+import { isInRegisters, visitExpressions, visitOps } from "./walk.ts";
 
 /** What is wrong, one sentence each; empty for a well-formed program. */
 export function verify(program: TileProgram): string[] {
@@ -96,8 +107,11 @@ class Verifier {
         return;
       case "mma":
         this.#change(op, op.acc);
-        this.#exprs(op, [op.m, op.n, op.accumulate], op.acc.axes, counters);
-        if (operandExtent(op.a).k !== operandExtent(op.b).k) this.#say(op, "the operands differ in depth");
+        this.#exprs(op, [op.m, op.n], op.acc.axes, counters);
+        this.#guard(op, op.accumulate, [], counters);
+        if (isInRegisters(op.a)) this.#registers(op, op.a, counters);
+        else if (operandExtent(op.a).k !== operandExtent(op.b).k)
+          this.#say(op, "the operands differ in depth");
         return;
       case "fill":
         for (const tile of op.channel.tiles) this.#filled(op, tile);
@@ -134,11 +148,24 @@ class Verifier {
         this.ops(op.body, new Set([...counters, ...op.counters]));
         return;
       case "for":
+        this.#exprs(op, [op.from, op.below], [], counters);
         this.ops(op.body, new Set([...counters, op.counter]));
+        return;
+      case "if":
+        this.#guard(op, op.condition, [], counters);
+        this.ops(op.then, counters);
+        this.ops(op.otherwise, counters);
         return;
       case "line":
         return;
     }
+  }
+
+  /** A packed tile that is defined. */
+  #registers(op: TileOp, { registers, row, k }: RegisterOperand, counters: ReadonlySet<Counter>): void {
+    if (registers.packed === undefined) this.#say(op, `${registers.name} is not packed`);
+    if (!this.#defined.has(registers)) this.#say(op, `${registers.name} is used before it is defined`);
+    this.#exprs(op, [row, k], registers.axes, counters);
   }
 
   /** A slot is filled whole: by copies of all panels, or by puts, which are taken to fill the tile. */
@@ -184,6 +211,9 @@ class Verifier {
   #define(op: TileOp, tile: Tile): void {
     if (this.#defined.has(tile) && this.#changing.has(tile)) this.#say(op, `${tile.name} is defined twice`);
     this.#threads(op, tile.axes);
+    const pair = tile.axes.at(-1);
+    if (tile.packed !== undefined && (pair?.size !== 2 || pair.place.kind !== "register"))
+      this.#say(op, `${tile.name} has no pairs to pack`);
     this.#defined.add(tile);
   }
 
@@ -238,6 +268,7 @@ class Verifier {
             if (!axes.includes(expr.axis)) this.#say(op, `axis ${expr.axis.name} is not in scope`);
             return;
           case "tile":
+            if (expr.tile.packed !== undefined) this.#say(op, `${expr.tile.name} is packed`);
             if (!this.#defined.has(expr.tile))
               this.#say(op, `${expr.tile.name} is used before it is defined`);
             for (const axis of expr.tile.axes) {

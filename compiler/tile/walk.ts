@@ -1,5 +1,5 @@
 /** The parts of tile ops and expressions, for passes that treat all kinds alike. */
-import type { TileExpr, TileOp } from "./ir.ts";
+import type { MatrixOperand, RegisterOperand, TileExpr, TileOp } from "./ir.ts";
 
 export function partsOf(expr: TileExpr): readonly TileExpr[] {
   switch (expr.kind) {
@@ -21,6 +21,10 @@ export function partsOf(expr: TileExpr): readonly TileExpr[] {
   }
 }
 
+export function isInRegisters(operand: MatrixOperand | RegisterOperand): operand is RegisterOperand {
+  return "registers" in operand;
+}
+
 /** An op's own expressions, without those of a loop's body. */
 export function expressionsOf(op: TileOp): readonly TileExpr[] {
   const given = (...list: readonly (TileExpr | undefined)[]): TileExpr[] =>
@@ -40,14 +44,19 @@ export function expressionsOf(op: TileOp): readonly TileExpr[] {
     case "put":
       return given(...op.index, op.where, op.expr, op.otherwise);
     case "mma":
-      return given(op.m, op.n, op.accumulate);
+      return isInRegisters(op.a)
+        ? given(op.a.row, op.a.k, op.m, op.n, op.accumulate)
+        : given(op.m, op.n, op.accumulate);
+    case "for":
+      return given(op.from, op.below);
+    case "if":
+      return [op.condition];
     case "fill":
     case "drain":
       return op.copies.flatMap((copy) => copy.box.at);
     case "release":
       return given(op.where);
     case "reduce":
-    case "for":
     case "persistent":
     case "roles":
     case "await":
@@ -76,6 +85,8 @@ export function bodiesOf(op: TileOp): readonly (readonly TileOp[])[] {
     case "persistent":
     case "fill":
       return [op.body];
+    case "if":
+      return [op.then, op.otherwise];
     case "roles":
       return op.roles.map((role) => role.body);
     default:
@@ -91,6 +102,8 @@ export function withBodies(op: TileOp, bodies: readonly (readonly TileOp[])[]): 
     case "persistent":
     case "fill":
       return { ...op, body: first };
+    case "if":
+      return { ...op, then: first, otherwise: bodies[1] ?? [] };
     case "roles":
       return { ...op, roles: op.roles.map((role, k) => ({ ...role, body: bodies[k] ?? [] })) };
     default:

@@ -174,7 +174,7 @@ describe("attention from a typed tree", () => {
         yield f32[s, x]: select(%keep[s, x], div(%e[s, x], %z[s]), 0.0)
       }
       %sum_2 = loop s in 3, e in 2 over t in 5 {
-        sum = sum f32: mul(bf16(%p[s, t]), %v[t, e])
+        sum = sum f32: mul(scaled_bf16(%p[s, t]), %v[t, e])
         yield f32[s, e]: sum
       }
       %11 = loop s in 3, e in 2 {

@@ -95,8 +95,10 @@ it.each([
     {
       kind: "for",
       counter: row,
+      from: undefined,
+      below: undefined,
       unroll: false,
-      body: [{ kind: "for", counter: k, unroll: false, body: [copy] }],
+      body: [{ kind: "for", counter: k, from: undefined, below: undefined, unroll: false, body: [copy] }],
     },
   ];
   const { buffers, shared, channels } = b;

@@ -7,7 +7,7 @@
  * another iteration may have come before. A channel's tiles are not looked at: the channel orders them.
  */
 import type { SharedTile, TileOp } from "../../tile/ir.ts";
-import { bodiesOf, expressionsOf, visitExpressions } from "../../tile/walk.ts";
+import { bodiesOf, expressionsOf, isInRegisters, visitExpressions } from "../../tile/walk.ts";
 
 export interface Separators {
   /** Of the threads that share a copy of the tile. */
@@ -108,7 +108,8 @@ function touched(
     });
     if (op.kind === "put") note(found.written, op.shared);
     if (op.kind === "drain") for (const { tile } of op.copies) note(found.drained, tile);
-    if (op.kind === "mma") for (const { tile } of [op.a, op.b]) note(found.read, tile);
+    if (op.kind === "mma")
+      for (const operand of [op.a, op.b]) if (!isInRegisters(operand)) note(found.read, operand.tile);
     for (const body of bodiesOf(op)) touched(body, ordered, found);
   }
   return found;

@@ -219,6 +219,9 @@ function lowerOps(cx: Context, ops: readonly TileOp[], own: Program): void {
       case "for":
         loop(cx, op, own);
         break;
+      case "if":
+        branch(cx, op, own);
+        break;
       case "line": {
         const { files } = own;
         if (!files.includes(op.file)) files.push(op.file);
@@ -323,6 +326,10 @@ function readsZero(expr: TileExpr): boolean {
 }
 
 function declare(cx: Context, op: Extract<TileOp, { kind: "var" }>): void {
+  if (op.tile.packed !== undefined) {
+    declarePacked(cx, op.tile);
+    return;
+  }
   const held = new Map<string, Value | Held>();
   const { init } = op;
   forGroups(cx, op.tile.axes, undefined, (group) => {
@@ -342,6 +349,22 @@ function declare(cx: Context, op: Extract<TileOp, { kind: "var" }>): void {
   cx.tiles.set(op.tile, held);
 }
 
+/** The pairs of a packed tile, each in one register. */
+function declarePacked(cx: Context, tile: Tile): void {
+  const held = new Map<string, Value | Held>();
+  for (const assignment of assignments(tile.axes)) {
+    if (isSecond(tile, assignment)) continue;
+    const register = cx.b.open("h2", registerHint(tile, assignment));
+    held.set(assignmentKey(tile.axes, assignment), { register });
+  }
+  cx.tiles.set(tile, held);
+}
+
+function isSecond(tile: Tile, assignment: Assignment): boolean {
+  const pair = tile.axes.at(-1);
+  return pair !== undefined && assignment.get(pair.id) === 1;
+}
+
 function registerOf(cx: Context, tile: Tile, assignment: Assignment): Held {
   const held = cx.tiles.get(tile)?.get(assignmentKey(tile.axes, assignment));
   invariant(held !== undefined && isRegister(held), `tile ${tile.name} does not change`);
@@ -351,6 +374,14 @@ function registerOf(cx: Context, tile: Tile, assignment: Assignment): Held {
 function update(cx: Context, op: Extract<TileOp, { kind: "update" }>): void {
   forGroups(cx, op.tile.axes, undefined, (group) => {
     const values = group.values(op.expr);
+    const { packed } = op.tile;
+    if (packed !== undefined) {
+      const [first] = group.at;
+      invariant(first !== undefined && values.length === 2, "pairs are the last axis");
+      const parts = values.map((value) => uncarry(cx, value, packed));
+      cx.b.set(registerOf(cx, op.tile, first).register, cx.b.pack(parts));
+      return;
+    }
     group.at.forEach((assignment, k) =>
       cx.b.set(registerOf(cx, op.tile, assignment).register, valueAt(values, k)),
     );
@@ -470,16 +501,37 @@ function put(cx: Context, op: Extract<TileOp, { kind: "put" }>): void {
 
 function loop(cx: Context, op: Extract<TileOp, { kind: "for" }>, own: Program): void {
   const atom = counterAtom(cx, op.counter);
-  const count = sizeValue(cx, op.counter.count);
-  repeat(cx, op.body, count, op.unroll ? "unroll" : "roll", op.counter.name, (index) => {
+  const range = {
+    from: op.from === undefined ? cx.b.i32(0) : uniform(cx, op.from),
+    below: op.below === undefined ? sizeValue(cx, op.counter.count) : uniform(cx, op.below),
+  };
+  repeat(cx, op.body, range, op.unroll ? "unroll" : "roll", op.counter.name, (index) => {
     cx.atoms.set(atom.key, { atom, value: () => index });
     lowerOps(cx, op.body, own);
   });
 }
 
-function setCounter(cx: Context, op: Extract<TileOp, { kind: "index" }>): void {
-  const [value] = new Group(cx, [new Map()], [undefined]).values(op.expr);
+/** What all threads find alike. */
+function uniform(cx: Context, expr: TileExpr): Value {
+  const [value] = new Group(cx, [new Map()], [undefined]).values(expr);
   invariant(value !== undefined, "one value");
+  return value;
+}
+
+/** Tiles that one of the bodies defines are its own; reads that it makes are not there after it. */
+function branch(cx: Context, op: Extract<TileOp, { kind: "if" }>, own: Program): void {
+  const body =
+    (ops: readonly TileOp[]): (() => void) =>
+    () => {
+      cx.loads.push(new Map());
+      lowerOps(cx, ops, own);
+      cx.loads.pop();
+    };
+  cx.b.if(uniform(cx, op.condition), body(op.then), body(op.otherwise));
+}
+
+function setCounter(cx: Context, op: Extract<TileOp, { kind: "index" }>): void {
+  const value = uniform(cx, op.expr);
   const { count } = op.counter;
   if (count.kind === "const") cx.b.bound(value, 0, count.value - 1);
   const atom = counterAtom(cx, op.counter);
@@ -489,7 +541,7 @@ function setCounter(cx: Context, op: Extract<TileOp, { kind: "index" }>): void {
 function repeat(
   cx: Context,
   ops: readonly TileOp[],
-  count: Value,
+  range: { readonly from: Value; readonly below: Value },
   unroll: "unroll" | "roll",
   name: string,
   body: (index: Value) => void,
@@ -500,7 +552,7 @@ function repeat(
     body(index);
     cx.loads.pop();
   };
-  cx.b.for(cx.b.i32(0), count, 1, name, each, unroll);
+  cx.b.for(range.from, range.below, 1, name, each, unroll);
 }
 
 /** Places worker, worker + workers, ..: as many as are below the total. */
@@ -511,7 +563,7 @@ function persistent(cx: Context, op: Extract<TileOp, { kind: "persistent" }>, ow
   const workers = sizeValue(cx, op.worker.count);
   const left = b.sub(sizeValue(cx, total), worker());
   const count = b.div(b.add(left, b.sub(workers, b.i32(1))), workers);
-  repeat(cx, op.body, count, "roll", "round", (round) => {
+  repeat(cx, op.body, { from: b.i32(0), below: count }, "roll", "round", (round) => {
     const place = b.add(worker(), b.mul(round, workers));
     if (total.kind === "const") b.bound(place, 0, total.value - 1);
     declareCounters(cx, op.counters, () => place);

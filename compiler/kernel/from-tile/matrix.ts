@@ -6,6 +6,7 @@
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { Axis, SharedTile, TileExpr, TileOp } from "../../tile/ir.ts";
 import { operandExtent } from "../../tile/matrix-operand.ts";
+import { isInRegisters } from "../../tile/walk.ts";
 import type { Register, Value } from "../ir.ts";
 import { addPoly, atomPoly, type Poly } from "./algebra.ts";
 import {
@@ -35,10 +36,12 @@ export function lowerMma(cx: Context, op: Extract<TileOp, { kind: "mma" }>): voi
       pair !== undefined,
     "the accumulator is no fragment of a matrix instruction",
   );
-  const { k } = operandExtent(op.a);
+  const left = op.a;
+  invariant(!isInRegisters(left), "fragments are loaded from shared memory");
+  const { k } = operandExtent(left);
   invariant(k % depth === 0, "k is whole instructions");
-  invariant(op.a.order === "k" && op.b.order === "k", "fragments are loaded along k");
-  cx.hazards.read(op.a.tile);
+  invariant(left.order === "k" && op.b.order === "k", "fragments are loaded along k");
+  cx.hazards.read(left.tile);
   cx.hazards.read(op.b.tile);
   const lane = b.lane();
   const low = (value: Value, mask: number): Value => b.and(value, b.i32(mask));
@@ -51,7 +54,7 @@ export function lowerMma(cx: Context, op: Extract<TileOp, { kind: "mma" }>): voi
 
   for (let step = 0; step < k; step += depth) {
     const as = range(tileM.size).map((i) =>
-      fragmentRows(cx, op.a.tile, {
+      fragmentRows(cx, left.tile, {
         start: base(cx, op.m, at(fixed, [i, 0, 0, 0]), group, 1),
         row: aRow,
         column: aColumn,

@@ -1,5 +1,6 @@
 /**
- * Asynchronous products of a warpgroup, with both operands in shared memory (PTX ISA 9.7.15, "wgmma").
+ * Asynchronous products of a warpgroup (PTX ISA 9.7.15, "wgmma"): the right operand in shared memory, the left one
+ * there too, or in registers as an accumulator lies, whose pairs are the instruction's fragment as they are.
  *
  * A descriptor says where an operand's tile begins and how far apart its groups of eight rows are; the steps along
  * k and the waves of 64 rows move it. Panels are 128 bytes wide and swizzled, groups of eight rows 1024 bytes apart.
@@ -7,8 +8,9 @@
  * on in the next panel (PTX ISA 9.7.15.5.1, "Strides").
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
-import type { Axis, MatrixOperand, TileExpr, TileOp } from "../../tile/ir.ts";
+import type { Axis, MatrixOperand, Tile, TileExpr, TileOp } from "../../tile/ir.ts";
 import { operandExtent } from "../../tile/matrix-operand.ts";
+import { isInRegisters } from "../../tile/walk.ts";
 import { dtypes } from "../../types/dtype.ts";
 import type { Register, Value } from "../ir.ts";
 import { addPoly, constantOfPoly, mulPoly, constantPoly, type Poly } from "./algebra.ts";
@@ -47,18 +49,18 @@ export function lowerWarpgroupMma(cx: Context, op: Extract<TileOp, { kind: "mma"
   const rowAt = (expr: TileExpr, waveNumber: number): Poly =>
     rowOf(cx, expr, new Map(fixed.map((axis) => [axis.id, axis === wave ? waveNumber : 0])), lanes);
   const accumulate = accumulates(cx, op.accumulate);
-  const { k } = operandExtent(op.a);
+  const { k } = operandExtent(op.b);
 
   b.instruction("wgmma.fence", [], []);
   const right = operandSteps(cx, op.b, rowAt(op.n, 0));
   const waves = Array.from({ length: wave.size }, (_, i) => ({
-    left: operandSteps(cx, op.a, rowAt(op.m, i)),
+    left: isInRegisters(op.a) ? fragmentSteps(cx, op.a.registers, i) : memorySteps(cx, op.a, rowAt(op.m, i)),
     registers: accumulators(cx, op, new Map([[wave.id, i]])),
   }));
   for (let step = 0; step < k / depth; step += 1) {
     const more = step === 0 ? accumulate : b.bool(true);
     for (const { left, registers } of waves)
-      b.instruction(op.instruction, registers, [left(step), right(step), more]);
+      b.instruction(op.instruction, registers, [...left(step), right(step), more]);
   }
   b.instruction("wgmma.commit", [], []);
 }
@@ -80,6 +82,38 @@ function rowOf(cx: Context, expr: TileExpr, at: Assignment, lanes: readonly Axis
     if (still.has(key)) rest = addPoly(rest, new Map([[key, term]]), -1);
   }
   return rest;
+}
+
+function memorySteps(cx: Context, operand: MatrixOperand, row: Poly): (step: number) => Value[] {
+  const at = operandSteps(cx, operand, row);
+  return (step) => [at(step)];
+}
+
+/**
+ * The registers of each step along k: two tiles of eight columns, of each the upper and the lower rows (PTX ISA
+ * 9.7.15.5.1.1, "Register fragments for wgmma.mma_async.m64nNk16").
+ */
+function fragmentSteps(cx: Context, tile: Tile, waveNumber: number): (step: number) => Value[] {
+  const [, , wave, tileN, half, , , pair] = tile.axes;
+  invariant(
+    wave !== undefined && tileN !== undefined && half !== undefined && pair !== undefined,
+    "a left operand lies as an accumulator does",
+  );
+  const held = cx.tiles.get(tile);
+  return (step) =>
+    [0, 1].flatMap((next) =>
+      [0, 1].map((lower) => {
+        const at = new Map([
+          [wave.id, waveNumber],
+          [tileN.id, 2 * step + next],
+          [half.id, lower],
+          [pair.id, 0],
+        ]);
+        const one = held?.get(assignmentKey(tile.axes, at));
+        invariant(one !== undefined && isRegister(one), `${tile.name} is held in registers`);
+        return cx.b.get(one.register);
+      }),
+    );
 }
 
 /** The descriptor of each step along k, for the rows that begin at `row`. */

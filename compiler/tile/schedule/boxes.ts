@@ -54,7 +54,7 @@ export function viewOfResult(loop: LoopNode, sides: Sides, result: LoopResult): 
 }
 
 function extentOf(loop: LoopNode, axis: number): Dim | undefined {
-  return (loop.axes[axis] ?? loop.over[axis - loop.axes.length])?.extent;
+  return [...loop.axes, ...loop.over, ...loop.inner][axis]?.extent;
 }
 
 function viewOf(loop: LoopNode, sides: Sides, dims: readonly Indexed[], dtype: DType): View | undefined {

@@ -151,7 +151,14 @@ export function contractionProgram(
       }
     });
   }
-  body.push({ kind: "for", counter: kBlock, body: inner, unroll: false });
+  body.push({
+    kind: "for",
+    counter: kBlock,
+    from: undefined,
+    below: undefined,
+    body: inner,
+    unroll: false,
+  });
 
   const m = t.plus(mBase, layout.m.row);
   const n = t.plus(nBase, layout.n.row);
@@ -212,7 +219,14 @@ function scalarProducts(
   };
   const a = row(left, layout.m, "a");
   const c = row(right, layout.n, "b");
-  return { kind: "for", counter: k, unroll: true, body: [a.op, c.op, multiplyAdd(acc, a.value, c.value)] };
+  return {
+    kind: "for",
+    counter: k,
+    from: undefined,
+    below: undefined,
+    unroll: true,
+    body: [a.op, c.op, multiplyAdd(acc, a.value, c.value)],
+  };
 }
 
 // ---------------------------------------------------------------- choice

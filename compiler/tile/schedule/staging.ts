@@ -106,7 +106,12 @@ export function stageFactor(b: t.TileBuilder, loop: LoopNode, factor: Scalar, s:
   if (constantOf(whole) === undefined && chunks > 1 && Number.isInteger(chunks)) {
     const counter = b.counter(`${name}_part`, constant(chunks));
     const { load, put } = chunk(atOnce, t.times(t.at(counter), t.int(atOnce)));
-    return [{ loads: [], puts: [{ kind: "for", counter, unroll: false, body: [load, put] }] }];
+    return [
+      {
+        loads: [],
+        puts: [{ kind: "for", counter, from: undefined, below: undefined, unroll: false, body: [load, put] }],
+      },
+    ];
   }
   const staged: Staged[] = [];
   for (let from = 0; from < otherRepeats; from += atOnce) {

@@ -12,7 +12,6 @@ import {
   addressRegisters,
   instructionName,
   instructionRows,
-  panelBytes,
   planStreamed,
   registerShares,
   spareBytes,
@@ -21,6 +20,7 @@ import {
   type StreamedPlan,
   type StreamedShape,
 } from "./streamed.ts";
+import { panelBytes } from "./transfers.ts";
 
 /** Rows and columns of a tile, and warpgroups that multiply, in the order in which equals are taken. */
 const tileShapes = [

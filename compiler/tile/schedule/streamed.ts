@@ -12,19 +12,18 @@ import type { Caps } from "../../types/caps.ts";
 import { ceildiv, constant, min, mul, type Dim } from "../../types/dim.ts";
 import { dtypes, type DType } from "../../types/dtype.ts";
 import * as t from "../build.ts";
-import type { GlobalBuffer, MatrixOperand, PanelCopy, Tile, TileExpr, TileOp, TileProgram } from "../ir.ts";
+import type { MatrixOperand, TileExpr, TileOp, TileProgram } from "../ir.ts";
 import { overlap } from "../overlap.ts";
 import { partition } from "../partition.ts";
-import { constantOf, readsOf, volume } from "./analysis.ts";
-import { hasSides, viewOfRead, viewOfResult, type Side, type Sides, type View } from "./boxes.ts";
-import { warpgroupFragment, type WarpgroupFragment } from "./fragments.ts";
-import { factorDType, guard, matricesOf, type Contraction, type Matrices } from "./matrices.ts";
-import { declareBuffers, type DeclaredBuffers, type KernelSource } from "./source.ts";
+import { constantOf, volume } from "./analysis.ts";
+import { hasSides, viewOfRead, viewOfResult, type Sides, type View } from "./boxes.ts";
+import { warpgroupFragment } from "./fragments.ts";
+import { factorDType, matricesOf, type Contraction } from "./matrices.ts";
+import { declareBuffers, type KernelSource } from "./source.ts";
 import { liesAlongK, stageFactor } from "./staging.ts";
+import { operandCopies, panelBytes, resultOps, type Copied, type CopyPlace } from "./transfers.ts";
 import { translator } from "./translate.ts";
 
-/** Bytes of a panel's row: the widest that is swizzled. */
-export const panelBytes = 128;
 /** Rows of one instruction. */
 export const instructionRows = 64;
 export const warpgroup = 128;
@@ -59,7 +58,7 @@ export interface StreamedFactor {
   readonly side: "m" | "n";
   /** Which of its sides lies along memory, and in the tile. */
   readonly order: MatrixOperand["order"];
-  readonly copied: { readonly input: number; readonly view: View } | undefined;
+  readonly copied: Copied | undefined;
 }
 
 export interface StreamedPlan {
@@ -196,6 +195,8 @@ export function streamedProgram(
     {
       kind: "for",
       counter: kBlock,
+      from: undefined,
+      below: undefined,
       unroll: false,
       body: [
         { kind: "fill", channel, copies, body: puts },
@@ -205,7 +206,17 @@ export function streamedProgram(
         { kind: "release", channel, where: undefined },
       ],
     },
-    ...resultOps(b, loop, plan, { shape, accs, layout, buffers, axesAt, mBase, nBase, matrices }),
+    ...resultOps(b, loop, {
+      shape,
+      carriers: accs.map(t.valueOf),
+      views: plan.results,
+      layout,
+      buffers,
+      axesAt,
+      mBase,
+      nBase,
+      matrices,
+    }),
   ];
   const program: TileProgram = {
     name: source.name,
@@ -310,129 +321,4 @@ function operandTile(
   const shape = order === "k" ? [1, rows, panel] : [rows / panel, panel, panel];
   const name = side === "m" ? "a_tile" : number <= 1 ? "b_tile" : `b_tile${number}`;
   return { tile: b.slotTile(name, dtype, shape, { swizzle: panelBytes }), order };
-}
-
-interface CopyPlace {
-  /** Index expressions of all loop axes at the tile's start. */
-  readonly axes: readonly TileExpr[];
-  readonly buffers: DeclaredBuffers;
-  readonly start: Readonly<Record<Side, TileExpr>>;
-}
-
-function operandCopies(
-  operand: MatrixOperand,
-  copied: NonNullable<StreamedFactor["copied"]>,
-  side: "m" | "n",
-  panel: number,
-  place: CopyPlace,
-): PanelCopy[] {
-  const [panels = 0, rows = 0] = operand.tile.shape;
-  const buffer = place.buffers.inputs[copied.input];
-  invariant(buffer !== undefined, "each input has a buffer");
-  const across: Side = operand.order === "k" ? side : "k";
-  return Array.from({ length: panels }, (_, p) => ({
-    tile: operand.tile,
-    panel: p,
-    box: boxAt(buffer, copied.view, place, { [across]: { shift: 0, extent: rows } }, p * panel, panel),
-  }));
-}
-
-/** A box of a view: `width` places along its last axis, `shift` from where the tile begins. */
-function boxAt(
-  buffer: GlobalBuffer,
-  view: View,
-  place: CopyPlace,
-  rows: Partial<Record<Side, { readonly shift: TileExpr | number; readonly extent: number }>>,
-  shift: number,
-  width: number,
-): PanelCopy["box"] {
-  const translate = translator({ axes: place.axes, carriers: [], inputs: place.buffers.inputs });
-  const at = view.map(({ along, shift: part }, k): { readonly start: TileExpr; readonly extent: number } => {
-    if (typeof along !== "string") {
-      const start = "axis" in along ? place.axes[along.axis] : translate(along.place);
-      invariant(start !== undefined, "an axis of the loop");
-      return { start, extent: 1 };
-    }
-    const start = part === undefined ? place.start[along] : t.plus(translate(part), place.start[along]);
-    if (k === view.length - 1) return { start: t.plus(start, t.int(shift)), extent: width };
-    const row = rows[along];
-    invariant(row !== undefined, "a view has two sides");
-    const moved = typeof row.shift === "number" ? t.int(row.shift) : row.shift;
-    return { start: t.plus(start, moved), extent: row.extent };
-  });
-  return {
-    buffer,
-    view: view.map((axis) => axis.extent),
-    at: at.map(({ start }) => start),
-    extent: at.map(({ extent }) => extent),
-  };
-}
-
-interface ResultPlace {
-  readonly shape: StreamedShape;
-  readonly accs: readonly Tile[];
-  readonly layout: WarpgroupFragment;
-  readonly buffers: DeclaredBuffers;
-  readonly axesAt: ReturnType<Matrices["axesAt"]>;
-  readonly mBase: TileExpr;
-  readonly nBase: TileExpr;
-  readonly matrices: Matrices;
-}
-
-/** Results go through shared memory, from where the engine takes whole boxes; others are stored by each thread. */
-function resultOps(
-  b: t.TileBuilder,
-  loop: LoopNode,
-  plan: StreamedPlan,
-  { shape, accs, layout, buffers, axesAt, mBase, nBase, matrices }: ResultPlace,
-): TileOp[] {
-  const [m, n] = [t.plus(mBase, layout.m.row), t.plus(nBase, layout.n.row)];
-  const axes = axesAt(m, n, t.int(0));
-  const inside = t.both(guard(m, matrices.mCount, shape.m), guard(n, matrices.nCount, shape.n));
-  const translate = translator({ axes, carriers: accs.map(t.valueOf), inputs: buffers.inputs });
-  return loop.results.flatMap((result, k): TileOp[] => {
-    const buffer = buffers.outputs[k];
-    invariant(buffer !== undefined, "each result has a buffer");
-    const expr = translate(result.value);
-    const view = plan.results[k];
-    if (view === undefined) {
-      const index = result.axes.map((axis) => axes[axis] ?? t.int(0));
-      return [{ kind: "store", buffer, index, expr, axes: layout.axes, where: inside, bounds: "proved" }];
-    }
-    const width = panelBytes / dtypes[result.dtype].bytes;
-    const rows = shape.m / shape.warpgroups;
-    const { warpgroup: group, local } = layout;
-    const tile = b.sharedTile(`${buffer.name}_tile`, result.dtype, [shape.n / width, rows, width], {
-      swizzle: panelBytes,
-      per: group,
-    });
-    // What no read of another tensor can reach beyond needs no guard: the engine drops what lies outside.
-    const where = readsOf([result.value]).length > 0 ? inside : undefined;
-    const columns = layout.n.row;
-    const place: CopyPlace = {
-      axes: axesAt(mBase, nBase, t.int(0)),
-      buffers,
-      start: { m: mBase, n: nBase, k: t.int(0) },
-    };
-    const shift = t.times(t.along(group), t.int(rows));
-    return [
-      {
-        kind: "put",
-        shared: tile,
-        index: [t.over(columns, t.int(width)), local, t.modulo(columns, t.int(width))],
-        expr,
-        axes: layout.axes,
-        where,
-        otherwise: where === undefined ? undefined : { kind: "const", type: expr.type, value: 0 },
-      },
-      {
-        kind: "drain",
-        copies: Array.from({ length: shape.n / width }, (_, p) => ({
-          tile,
-          panel: p,
-          box: boxAt(buffer, view, place, { m: { shift, extent: rows } }, p * width, width),
-        })),
-      },
-    ];
-  });
 }

@@ -93,7 +93,15 @@ export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape):
   const body: TileOp[] = [];
   const inChunks = (ops: TileOp[]): void => {
     if (shape.resident) body.push(...ops);
-    else body.push({ kind: "for", counter: chunks, body: ops, unroll: false });
+    else
+      body.push({
+        kind: "for",
+        counter: chunks,
+        from: undefined,
+        below: undefined,
+        body: ops,
+        unroll: false,
+      });
   };
 
   const partialAxes = [...rowAxes, ...columnAxes.filter((axis) => axis.place.kind === "thread")];

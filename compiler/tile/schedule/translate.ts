@@ -1,5 +1,5 @@
 /** Scalar bodies of the tensor IR as tile expressions: axes become index expressions, carriers become tiles. */
-import { invariant } from "../../diagnostics/diagnostic.ts";
+import { InternalError, invariant } from "../../diagnostics/diagnostic.ts";
 import type { Scalar } from "../../tensor/ir.ts";
 import type { GlobalBuffer, TileExpr } from "../ir.ts";
 
@@ -8,15 +8,15 @@ export interface Environment {
   readonly axes: readonly TileExpr[];
   /** For each carrier its value, once its sweep has run. */
   readonly carriers: readonly (TileExpr | undefined)[];
-  /** Of the reductions inside bodies that have been made. */
-  readonly reductions?: ReadonlyMap<Scalar, TileExpr>;
+  /** What has been made already, reductions inside bodies above all. */
+  readonly made?: ReadonlyMap<Scalar, TileExpr>;
   /** For each input of the node its buffer. */
   readonly inputs: readonly GlobalBuffer[];
 }
 
 /** Translates with sharing kept: one scalar of the graph is one expression object. */
 export function translator(environment: Environment): (scalar: Scalar) => TileExpr {
-  const done = new Map<Scalar, TileExpr>();
+  const done = new Map<Scalar, TileExpr>(environment.made);
   const translate = (scalar: Scalar): TileExpr => {
     const known = done.get(scalar);
     if (known !== undefined) return known;
@@ -40,11 +40,8 @@ export function translator(environment: Environment): (scalar: Scalar) => TileEx
         invariant(value !== undefined, `carrier ${scalar.carrier} is used before its sweep`);
         return value;
       }
-      case "reduce": {
-        const value = environment.reductions?.get(scalar);
-        invariant(value !== undefined, "a reduction inside a body is used before it is made");
-        return value;
-      }
+      case "reduce":
+        throw new InternalError("a reduction inside a body is used before it is made");
       case "read": {
         const buffer = environment.inputs[scalar.input];
         invariant(buffer !== undefined, `input ${scalar.input} has no buffer`);

@@ -6,9 +6,9 @@
  * and H(d') - H(d) is added. Sums of exponentials that subtract a running maximum are the best known case, but nothing
  * here knows it: whatever follows from products, quotients, exponentials, sums and differences is found.
  */
-import type { Arena } from "../tensor/arena.ts";
-import type { Scalar } from "../tensor/ir.ts";
-import { reachable } from "../tensor/scalars.ts";
+import type { Arena } from "./arena.ts";
+import type { Scalar } from "./ir.ts";
+import { reachable } from "./scalars.ts";
 
 export interface Change {
   readonly arena: Arena;

@@ -1,0 +1,149 @@
+/** Boxes that the copy engine moves: factors into the slots of a channel, results out of shared memory. */
+import { invariant } from "../../diagnostics/diagnostic.ts";
+import type { LoopNode } from "../../tensor/ir.ts";
+import { dtypes } from "../../types/dtype.ts";
+import * as t from "../build.ts";
+import type { GlobalBuffer, MatrixOperand, PanelCopy, TileExpr, TileOp } from "../ir.ts";
+import { readsOf } from "./analysis.ts";
+import type { Side, View } from "./boxes.ts";
+import type { WarpgroupFragment } from "./fragments.ts";
+import { guard, type Matrices } from "./matrices.ts";
+import type { DeclaredBuffers } from "./source.ts";
+import { translator } from "./translate.ts";
+
+/** Bytes of a panel's row: the widest that is swizzled. */
+export const panelBytes = 128;
+
+/** A tensor that the engine copies as a matrix. */
+export interface Copied {
+  readonly input: number;
+  readonly view: View;
+}
+
+/** Where a tile is, for copies. */
+export interface CopyPlace {
+  /** Index expressions of all loop axes at the tile's start. */
+  readonly axes: readonly TileExpr[];
+  readonly buffers: DeclaredBuffers;
+  readonly start: Readonly<Record<Side, TileExpr>>;
+}
+
+export function operandCopies(
+  operand: MatrixOperand,
+  copied: Copied,
+  side: "m" | "n",
+  panel: number,
+  place: CopyPlace,
+): PanelCopy[] {
+  const [panels = 0, rows = 0] = operand.tile.shape;
+  const buffer = place.buffers.inputs[copied.input];
+  invariant(buffer !== undefined, "each input has a buffer");
+  const across: Side = operand.order === "k" ? side : "k";
+  return Array.from({ length: panels }, (_, p) => ({
+    tile: operand.tile,
+    panel: p,
+    box: boxAt(buffer, copied.view, place, { [across]: { shift: 0, extent: rows } }, p * panel, panel),
+  }));
+}
+
+/** A box of a view: `width` places along its last axis, `shift` from where the tile begins. */
+function boxAt(
+  buffer: GlobalBuffer,
+  view: View,
+  place: CopyPlace,
+  rows: Partial<Record<Side, { readonly shift: TileExpr | number; readonly extent: number }>>,
+  shift: number,
+  width: number,
+): PanelCopy["box"] {
+  const translate = translator({ axes: place.axes, carriers: [], inputs: place.buffers.inputs });
+  const at = view.map(({ along, shift: part }, k): { readonly start: TileExpr; readonly extent: number } => {
+    if (typeof along !== "string") {
+      const start = "axis" in along ? place.axes[along.axis] : translate(along.place);
+      invariant(start !== undefined, "an axis of the loop");
+      return { start, extent: 1 };
+    }
+    const start = part === undefined ? place.start[along] : t.plus(translate(part), place.start[along]);
+    if (k === view.length - 1) return { start: t.plus(start, t.int(shift)), extent: width };
+    const row = rows[along];
+    invariant(row !== undefined, "a view has two sides");
+    const moved = typeof row.shift === "number" ? t.int(row.shift) : row.shift;
+    return { start: t.plus(start, moved), extent: row.extent };
+  });
+  return {
+    buffer,
+    view: view.map((axis) => axis.extent),
+    at: at.map(({ start }) => start),
+    extent: at.map(({ extent }) => extent),
+  };
+}
+
+interface ResultPlace {
+  readonly shape: { readonly m: number; readonly n: number; readonly warpgroups: number };
+  /** What the carriers have come to, by row and column. */
+  readonly carriers: readonly TileExpr[];
+  /** Of each result; undefined where its elements are stored one by one. */
+  readonly views: readonly (View | undefined)[];
+  readonly layout: WarpgroupFragment;
+  readonly buffers: DeclaredBuffers;
+  readonly axesAt: ReturnType<Matrices["axesAt"]>;
+  readonly mBase: TileExpr;
+  readonly nBase: TileExpr;
+  readonly matrices: Matrices;
+}
+
+/** Results go through shared memory, from where the engine takes whole boxes; others are stored by each thread. */
+export function resultOps(
+  b: t.TileBuilder,
+  loop: LoopNode,
+  { shape, carriers, views, layout, buffers, axesAt, mBase, nBase, matrices }: ResultPlace,
+): TileOp[] {
+  const [m, n] = [t.plus(mBase, layout.m.row), t.plus(nBase, layout.n.row)];
+  const axes = axesAt(m, n, t.int(0));
+  const inside = t.both(guard(m, matrices.mCount, shape.m), guard(n, matrices.nCount, shape.n));
+  const translate = translator({ axes, carriers, inputs: buffers.inputs });
+  return loop.results.flatMap((result, k): TileOp[] => {
+    const buffer = buffers.outputs[k];
+    invariant(buffer !== undefined, "each result has a buffer");
+    const expr = translate(result.value);
+    const view = views[k];
+    if (view === undefined) {
+      const index = result.axes.map((axis) => axes[axis] ?? t.int(0));
+      return [{ kind: "store", buffer, index, expr, axes: layout.axes, where: inside, bounds: "proved" }];
+    }
+    const width = panelBytes / dtypes[result.dtype].bytes;
+    const rows = shape.m / shape.warpgroups;
+    const { warpgroup: group, local } = layout;
+    const tile = b.sharedTile(`${buffer.name}_tile`, result.dtype, [shape.n / width, rows, width], {
+      swizzle: panelBytes,
+      per: group,
+    });
+    // What no read of another tensor can reach beyond needs no guard: the engine drops what lies outside.
+    const where = readsOf([result.value]).length > 0 ? inside : undefined;
+    const columns = layout.n.row;
+    const place: CopyPlace = {
+      axes: axesAt(mBase, nBase, t.int(0)),
+      buffers,
+      start: { m: mBase, n: nBase, k: t.int(0) },
+    };
+    const shift = t.times(t.along(group), t.int(rows));
+    return [
+      {
+        kind: "put",
+        shared: tile,
+        index: [t.over(columns, t.int(width)), local, t.modulo(columns, t.int(width))],
+        expr,
+        axes: layout.axes,
+        where,
+        otherwise: where === undefined ? undefined : { kind: "const", type: expr.type, value: 0 },
+      },
+      {
+        kind: "drain",
+        copies: Array.from({ length: shape.n / width }, (_, p) => ({
+          tile,
+          panel: p,
+          box: boxAt(buffer, view, place, { m: { shift, extent: rows } }, p * width, width),
+        })),
+      },
+    ];
+  });
+}
