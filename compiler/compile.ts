@@ -29,7 +29,7 @@ import { checkPipelineProofs } from "./pipeline/index.ts";
 import { runPasses } from "./passes/pass.ts";
 import { simplify } from "./passes/simplify.ts";
 import { split } from "./passes/split.ts";
-import type { LaunchRequest } from "./plan/build-plan.ts";
+import type { LaunchRequest, PlanValue } from "./plan/build-plan.ts";
 import { buildPlan } from "./plan/build-plan.ts";
 import type { Artifact } from "./plan/plan.ts";
 import { assignStorage, type Program, type Step } from "./plan/storage.ts";
@@ -38,6 +38,7 @@ import { Arena } from "./tensor/arena.ts";
 import { print as printGraph } from "./tensor/print.ts";
 import { topological } from "./tensor/graphs.ts";
 import type { Graph, LoopNode, ScatterNode, TensorType } from "./tensor/ir.ts";
+import type { GlobalBuffer } from "./tile/ir.ts";
 import { print as printTiles } from "./tile/print.ts";
 import { schedule } from "./tile/schedule/choose.ts";
 import { verify as verifyTiles } from "./tile/verify.ts";
@@ -167,12 +168,25 @@ export function compile(request: CompileRequest): Compiled {
   const names = new KernelNames(arena, fused);
   const storage = assignStorage(fused, topological(fused), (ref) => names.value(ref));
   if (!fits(storage, target, fn, report)) return ended(front);
-  const launches = storage.steps.map((step) =>
-    launchOf(step, { arena, names, target, trace, locate: (place) => lineOf(place, sources) }),
-  );
+  const own: PlanValue[] = [];
+  const emitting: Emitting = {
+    arena,
+    names,
+    target,
+    trace,
+    locate: (place) => lineOf(place, sources),
+    own: ({ dtype, shape, use }) => {
+      const id = storage.storages.length + own.length;
+      own.push({ id, dtype, shape, inPlaceOf: undefined, isFlags: use === "flags" });
+      return id;
+    },
+  };
+  const launches = storage.steps.map((step) => launchOf(step, emitting));
+  const planned = planOf(storage, graph, axisNames(fn), target);
   const entry = fn.module === undefined ? fn.name : `${fn.module.name}.${fn.name}`;
   const artifact = buildPlan({
-    ...planOf(storage, graph, axisNames(fn), target),
+    ...planned,
+    values: [...planned.values, ...own],
     compiler: version,
     program: `${source.file}:${entry}`,
     bound: dims,
@@ -234,6 +248,8 @@ interface Emitting {
   readonly names: KernelNames;
   readonly target: ChosenTarget;
   readonly trace: TraceStep[];
+  /** A value for a buffer that is a kernel's own. */
+  readonly own: (buffer: GlobalBuffer) => number;
   readonly locate: (place: Place) => {
     readonly file: string;
     readonly line: number;
@@ -276,7 +292,10 @@ function launchOf(step: Step, cx: Emitting): LaunchRequest {
   return {
     kernel: legal,
     emitted: { text: emitted.text, entry: emitted.entry, lines: emitted.lines, features: emitted.features },
-    values: buffers.map((storage) => storage.id),
+    values: [
+      ...buffers.map((storage) => storage.id),
+      ...tiles.buffers.filter(({ use }) => use !== "tensor").map(cx.own),
+    ],
     bytes: add(cost.read, cost.written),
     flops: cost.flops,
     roofline: { bandwidth: caps.bandwidth, flops: peakOf(legal, caps) },

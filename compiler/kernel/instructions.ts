@@ -5,6 +5,7 @@
 import { invariant } from "../diagnostics/diagnostic.ts";
 import { cpAsyncInstructions } from "./instructions/cp-async.ts";
 import type { Instruction } from "./instructions/instruction.ts";
+import { flagInstructions } from "./instructions/flags.ts";
 import { ldmatrixInstructions } from "./instructions/ldmatrix.ts";
 import { mbarrierInstructions } from "./instructions/mbarrier.ts";
 import { mmaInstructions } from "./instructions/mma.ts";
@@ -25,6 +26,7 @@ export const instructions: ReadonlyMap<string, Instruction> = new Map(
     ...tensorCopyInstructions,
     ...wgmmaInstructions,
     ...setmaxnregInstructions,
+    ...flagInstructions,
   ].map((record) => [record.name, record]),
 );
 

@@ -18,7 +18,7 @@ import { runInstruction, waiting } from "./interpret/instruction.ts";
 import { encodeDescriptor, MatrixUnit } from "./interpret/matrix-unit.ts";
 import type { Mbarrier } from "./interpret/mbarriers.ts";
 import { BufferMemory, KernelFault, type Toucher } from "./interpret/memory.ts";
-import { Role } from "./interpret/order.ts";
+import { Handed, Role, type Order } from "./interpret/order.ts";
 import { drive, suspends, type Flow } from "./interpret/roles.ts";
 import type { Buffer, Kernel, Kind, Op, Register, TensorMap, Value } from "./ir.ts";
 import { sharedLayout, type SharedLayout } from "./launch.ts";
@@ -55,12 +55,19 @@ export function interpretKernel(kernel: Kernel, launch: Launch): void {
     memory.set(buffer, new BufferMemory(kernel.name, buffer, launch.buffers[k] ?? new Uint8Array(0))),
   );
   const [columns, rows, layers] = launch.grid;
+  const flags: Flags = new Map();
   for (let z = 0; z < layers; z += 1) {
     for (let y = 0; y < rows; y += 1) {
-      for (let x = 0; x < columns; x += 1) new Block(kernel, launch, memory, [x, y, z]).run();
+      for (let x = 0; x < columns; x += 1) new Block(kernel, launch, memory, flags, [x, y, z]).run();
     }
   }
 }
+
+/** Flags that are up, by buffer and element: who raised them, and what lay behind it then. */
+type Flags = Map<
+  Buffer,
+  Map<number, { readonly block: number; readonly order: Order; readonly handed: Handed }>
+>;
 
 /** Threads that run an op, ascending. */
 export type Active = readonly number[];
@@ -73,6 +80,8 @@ export class Block {
   readonly #values = new Map<Value | Register, ScalarValue[]>();
   readonly #copies = new Map<number, AsyncCopies>();
   readonly #number: number;
+  readonly #flags: Flags;
+  readonly #handed = new Handed();
   readonly #layout: SharedLayout;
   /** Whose turn it is. */
   #role: Role;
@@ -86,6 +95,7 @@ export class Block {
     kernel: Kernel,
     launch: Launch,
     memory: ReadonlyMap<Buffer, BufferMemory>,
+    flags: Flags,
     position: readonly [number, number, number],
   ) {
     this.kernel = kernel;
@@ -93,6 +103,7 @@ export class Block {
     this.position = position;
     const [columns, rows] = launch.grid;
     this.#number = (position[2] * rows + position[1]) * columns + position[0];
+    this.#flags = flags;
     this.#memory = new Map(memory);
     this.#layout = sharedLayout(kernel);
     this.#role = Role.whole(kernel.threads);
@@ -213,7 +224,21 @@ export class Block {
       thread,
       epoch: role.epoch,
       order: this.#isConcurrent ? role : undefined,
+      handed: this.#handed,
     };
+  }
+
+  raised(buffer: Buffer, index: number): void {
+    const flags = this.#flags.get(buffer) ?? new Map<number, never>();
+    this.#flags.set(buffer, flags);
+    flags.set(index, { block: this.#number, order: this.#role.handOn(), handed: this.#handed });
+  }
+
+  lowered(buffer: Buffer, index: number): void {
+    const raised = this.#flags.get(buffer)?.get(index);
+    if (raised === undefined) return this.fault(`${buffer.name}[${index}] was up before the launch`);
+    this.#handed.take(raised.block, raised.order, raised.handed);
+    this.#flags.get(buffer)?.delete(index);
   }
 
   barrier(active: Active, size: number): void {

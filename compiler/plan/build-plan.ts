@@ -23,6 +23,8 @@ export interface PlanValue {
   readonly shape: readonly Dim[];
   /** The value whose memory this one overwrites (a state updated in place), else undefined. */
   readonly inPlaceOf: number | undefined;
+  /** A kernel's flags. */
+  readonly isFlags?: boolean;
 }
 
 export interface NamedValue {
@@ -159,6 +161,7 @@ function planBuffers(
     const home = homeOf(values, value);
     if (!kinds.has(home)) kinds.set(home, "output");
   }
+  for (const value of used) if (values.get(value)?.isFlags === true) kinds.set(value, "flags");
   const temporaries = [...used].filter((value) => !kinds.has(value));
   for (const value of temporaries) kinds.set(value, "temporary");
   const assignment: BufferAssignment = assignBuffers(livesOf(request, values, temporaries));

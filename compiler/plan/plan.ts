@@ -16,8 +16,8 @@
 import type { Swizzle } from "../kernel/ir.ts";
 import type { DType } from "../types/dtype.ts";
 
-/** 2: tensor maps. A reader takes its own schema alone, since what it does not know it would launch wrong. */
-export const planSchema = 2;
+/** 3: flags. A reader takes its own schema alone, since what it does not know it would launch wrong. */
+export const planSchema = 3;
 
 export type SizeExpr = string;
 
@@ -40,7 +40,8 @@ export interface Plan {
   readonly outputs: readonly PlanTensor[];
   /**
    * Device memory by id. An input's, output's or state's buffer is the caller's; a temporary may share an arena
-   * slot with others whose lives do not overlap (`offset` in one allocation of `temporaryBytes`).
+   * slot with others whose lives do not overlap (`offset` in one allocation of `temporaryBytes`). `flags` are memory of
+   * their own that lasts as long as the loaded plan: zeros before its first run, and each run leaves it so.
    */
   readonly buffers: readonly PlanBuffer[];
   readonly temporaryBytes: SizeExpr;
@@ -60,9 +61,9 @@ export interface PlanTensor {
 
 export interface PlanBuffer {
   readonly id: number;
-  readonly kind: "input" | "output" | "state" | "temporary";
+  readonly kind: "input" | "output" | "state" | "temporary" | "flags";
   readonly bytes: SizeExpr;
-  /** Byte offset in the temporaries' allocation; undefined for the caller's buffers. */
+  /** Byte offset in the temporaries' allocation; undefined for other buffers. */
   readonly offset: SizeExpr | undefined;
 }
 

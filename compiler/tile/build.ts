@@ -32,8 +32,14 @@ export class TileBuilder {
     return { id: this.#next++, name, type, axes, packed };
   }
 
-  buffer(name: string, dtype: DType, shape: readonly Dim[], access: GlobalBuffer["access"]): GlobalBuffer {
-    const buffer: GlobalBuffer = { id: this.#next++, name, dtype, shape, access };
+  buffer(
+    name: string,
+    dtype: DType,
+    shape: readonly Dim[],
+    access: GlobalBuffer["access"],
+    use: GlobalBuffer["use"] = "tensor",
+  ): GlobalBuffer {
+    const buffer: GlobalBuffer = { id: this.#next++, name, dtype, shape, access, use };
     this.buffers.push(buffer);
     return buffer;
   }

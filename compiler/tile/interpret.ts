@@ -46,8 +46,9 @@ export function interpretTiles(
   dims: ReadonlyMap<string, number>,
 ): void {
   const counters = new Map<Counter, number>();
+  const all = new Map([...memory, ...ownMemory(program, dims)]);
   const runBlock = (): void => {
-    new Block(program, memory, dims, counters).run(program.body);
+    new Block(program, all, dims, counters).run(program.body);
   };
   const loop = (k: number): void => {
     const counter = program.blocks[k];
@@ -62,6 +63,19 @@ export function interpretTiles(
     }
   };
   loop(0);
+  for (const { name, use } of program.buffers.filter((buffer) => all.get(buffer)?.some((flag) => flag !== 0)))
+    invariant(use !== "flags", `a flag of ${name} is left up`);
+}
+
+/** Of the buffers that are no tensors: flags are down, scratch holds nothing. */
+function ownMemory(program: TileProgram, dims: ReadonlyMap<string, number>): Map<GlobalBuffer, Memory> {
+  const own = program.buffers.filter(({ use }) => use !== "tensor");
+  return new Map(
+    own.map((buffer) => {
+      const size = buffer.shape.reduce((product, extent) => product * evaluate(extent, dims), 1);
+      return [buffer, new Array<Element>(size).fill(buffer.use === "flags" ? 0 : Number.NaN)];
+    }),
+  );
 }
 
 /** Contents of shared tiles: of the block's, or of one slot. */
@@ -300,10 +314,24 @@ class Block {
           queue.moves += 1;
         }
         return;
+      case "raise":
+      case "meet":
+        this.#flag(op);
+        return;
       case "await":
       case "line":
         return;
     }
+  }
+
+  /** Blocks run one after another, so that a flag that is met is up by then, or never. */
+  #flag({ kind, flags, index }: Extract<TileOp, { kind: "raise" | "meet" }>): void {
+    const memory = this.#memory.get(flags);
+    invariant(memory !== undefined, `no memory for ${flags.name}`);
+    const at = Number(this.#value(index));
+    const before = kind === "raise" ? 0 : 1;
+    invariant(memory[at] === before, `${kind} of ${flags.name}[${at}], which is ${memory[at]}`);
+    memory[at] = 1 - before;
   }
 
   #fold(op: Extract<TileOp, { kind: "fold" }>): Element {

@@ -37,6 +37,11 @@ export interface GlobalBuffer {
   readonly dtype: DType;
   readonly shape: readonly Dim[];
   readonly access: "read" | "write" | "read-write";
+  /**
+   * `tensor`: the caller's. The others are the program's own, after all tensors: `scratch` holds nothing before and
+   * after a run, `flags` (u32) are zeros before a run and after it.
+   */
+  readonly use: "tensor" | "scratch" | "flags";
 }
 
 /** An array of the block in shared memory, row-major; `pad` elements follow each row of the last axis. */
@@ -276,6 +281,13 @@ interface Kinds {
     readonly then: readonly TileOp[];
     readonly otherwise: readonly TileOp[];
   };
+  /** Raises a flag, which is down: whoever waits for it sees what was stored to global memory before. */
+  raise: { readonly flags: GlobalBuffer; readonly index: TileExpr };
+  /**
+   * Waits until another block has raised the flag, and lowers it. The other block has a lower number: a block that is
+   * waited for has begun then, however many of them run at once.
+   */
+  meet: { readonly flags: GlobalBuffer; readonly index: TileExpr };
   /** What follows comes from here. */
   line: { readonly file: string; readonly line: number; readonly column: number };
 }

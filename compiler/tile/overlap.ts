@@ -30,11 +30,18 @@ function overlapLoop(loop: Extract<TileOp, { kind: "for" }>): TileOp[] {
   const products = loop.body.slice(0, Math.max(end, 0)).filter((op) => op.kind === "mma").length;
   const isPlain = releases.every((op) => op.kind === "release" && op.where === undefined);
   if (end < 0 || products === 0 || releases.length === 0 || !isPlain) return [loop];
-  const hasPrevious = t.less(t.int(0), t.at(loop.counter));
+  const { from = t.int(0), below } = loop;
+  const hasPrevious = t.less(from, t.at(loop.counter));
   const body: TileOp[] = [
     ...loop.body.slice(0, end),
     { kind: "await", pending: products },
     ...releases.map((op) => (op.kind === "release" ? { ...op, where: hasPrevious } : op)),
   ];
-  return [{ ...loop, body }, { kind: "await", pending: 0 }, ...releases];
+  // A loop that did not run has taken nothing.
+  const hasRun =
+    loop.from === undefined && below === undefined
+      ? undefined
+      : t.less(from, below ?? t.size(loop.counter.count));
+  const last = releases.map((op) => (op.kind === "release" ? { ...op, where: hasRun } : op));
+  return [{ ...loop, body }, { kind: "await", pending: 0 }, ...last];
 }

@@ -95,12 +95,13 @@ class Reading {
     if (access === "read-write" && r.at("write")) r.next();
     if (access !== "read" && access !== "write" && access !== "read-write")
       r.fail("expected read, write or read-write");
+    const use = r.accept("scratch") ? "scratch" : r.accept("flags") ? "flags" : "tensor";
     const name = r.word();
     r.expect(":");
     const dtype = this.#dtype();
     r.expect("[");
     const shape = r.list("]", () => parseSize(r.slice(",", "]")));
-    this.#buffers.set(name, this.#b.buffer(name, dtype, shape, access));
+    this.#buffers.set(name, this.#b.buffer(name, dtype, shape, access, use));
   }
 
   #sharedTile(): SharedTile {
@@ -265,6 +266,9 @@ class Reading {
       case "drain":
         r.next();
         return { kind: "drain", copies: this.#copies() };
+      case "raise":
+      case "meet":
+        return this.#flag(r.word() === "raise" ? "raise" : "meet");
       case "roles":
         r.next();
         return this.#roles();
@@ -398,6 +402,13 @@ class Reading {
       copies.push({ tile, panel, box: { buffer, view, at, extent: r.list("]", () => r.integer()) } });
     }
     return copies;
+  }
+
+  #flag(kind: "raise" | "meet"): TileOp {
+    const flags = this.#find(this.#buffers, this.#r.name("@"), "buffer");
+    const [index, ...rest] = this.#index();
+    if (index === undefined || rest.length > 0) this.#r.fail("expected one index");
+    return { kind, flags, index };
   }
 
   #roles(): TileOp {

@@ -5,7 +5,7 @@
  * that both use is computed by both. The channels between carry all synchronisation, so each role is the program
  * with the other's work left out.
  */
-import type { Counter, Role, Tile, TileOp, TileProgram } from "./ir.ts";
+import type { Counter, Role, Tile, TileExpr, TileOp, TileProgram } from "./ir.ts";
 import { bodiesOf, expressionsOf, visitExpressions, visitOps, withBodies } from "./walk.ts";
 
 export type RoleShape = Pick<Role, "threads" | "registers">;
@@ -43,20 +43,21 @@ export function partition(
 /** The ops that are kept, the loops around them, and the definitions that these use. */
 function slice(ops: readonly TileOp[], keeps: (op: TileOp) => boolean): TileOp[] {
   const used = new Set<Tile | Counter>();
-  const use = (op: TileOp): void =>
-    visitOps([op], (part) =>
-      visitExpressions(expressionsOf(part), (expr) => {
-        if (expr.kind === "tile") used.add(expr.tile);
-        if (expr.kind === "counter") used.add(expr.counter);
-      }),
-    );
+  const useExpressions = (exprs: readonly TileExpr[]): void =>
+    visitExpressions(exprs, (expr) => {
+      if (expr.kind === "tile") used.add(expr.tile);
+      if (expr.kind === "counter") used.add(expr.counter);
+    });
+  const use = (op: TileOp): void => visitOps([op], (part) => useExpressions(expressionsOf(part)));
   const walk = (body: readonly TileOp[]): TileOp[] => {
     const kept: TileOp[] = [];
     for (const op of body.toReversed()) {
       const bodies = bodiesOf(op);
       if (bodies.length > 0 && op.kind !== "fill") {
         const inner = bodies.map(walk);
-        if (inner.some((part) => part.some((one) => one.kind !== "line"))) kept.push(withBodies(op, inner));
+        if (inner.every((part) => part.every((one) => one.kind === "line"))) continue;
+        useExpressions(expressionsOf(op));
+        kept.push(withBodies(op, inner));
         continue;
       }
       const isNeeded =

@@ -38,7 +38,7 @@ export function print(program: TileProgram): string {
     p.line(`block ${p.name(counter)} in ${sizeExpression(counter.count)}`);
   for (const buffer of program.buffers) {
     p.line(
-      `global ${buffer.access} ${p.name(buffer)}: ${buffer.dtype}[${buffer.shape.map(sizeExpression).join(", ")}]`,
+      `global ${buffer.access}${buffer.use === "tensor" ? "" : ` ${buffer.use}`} ${p.name(buffer)}: ${buffer.dtype}[${buffer.shape.map(sizeExpression).join(", ")}]`,
     );
   }
   for (const axis of axesOf(program)) {
@@ -133,6 +133,10 @@ const reserved: readonly string[] = [
   "if",
   "otherwise",
   "packed",
+  "raise",
+  "meet",
+  "scratch",
+  "flags",
 ];
 
 class Printer {
@@ -229,6 +233,10 @@ class Printer {
         return;
       case "drain":
         this.#copies("drain", op.copies);
+        return;
+      case "raise":
+      case "meet":
+        this.line(`${op.kind} @${this.name(op.flags)}${this.#index([op.index])}`);
         return;
       case "roles":
         this.line("roles {");

@@ -10,6 +10,7 @@
  *     and is read by products alone.
  *  7. A channel's tiles are filled through it alone, whole slots at a time.
  *  8. Roles stand at the top and have all of the block's threads.
+ *  9. Flags are raised and met, and nothing else is done with them.
  */
 import type {
   Axis,
@@ -92,6 +93,7 @@ class Verifier {
         return;
       case "store":
         if (op.buffer.access === "read") this.#say(op, `${op.buffer.name} is read-only`);
+        if (op.buffer.use === "flags") this.#say(op, `${op.buffer.name} is raised, not stored to`);
         if (op.index.length !== op.buffer.shape.length)
           this.#say(op, `${op.buffer.name} has ${op.buffer.shape.length} axes`);
         this.#exprs(op, [...op.index, op.expr], op.axes, counters);
@@ -146,6 +148,12 @@ class Verifier {
       case "persistent":
         if (!counters.has(op.worker)) this.#say(op, `counter ${op.worker.name} is not in scope`);
         this.ops(op.body, new Set([...counters, ...op.counters]));
+        return;
+      case "raise":
+      case "meet":
+        this.#exprs(op, [op.index], [], counters);
+        if (op.flags.use !== "flags" || op.flags.dtype !== "u32" || op.flags.shape.length !== 1)
+          this.#say(op, `${op.flags.name} is no row of flags`);
         return;
       case "for":
         this.#exprs(op, [op.from, op.below], [], counters);
@@ -278,6 +286,7 @@ class Verifier {
             return;
           case "read":
             if (expr.buffer.access === "write") this.#say(op, `${expr.buffer.name} is only written`);
+            if (expr.buffer.use === "flags") this.#say(op, `${expr.buffer.name} is met, not read`);
             if (expr.index.length !== expr.buffer.shape.length)
               this.#say(op, `${expr.buffer.name} has ${expr.buffer.shape.length} axes`);
             if (expr.index.some((part) => part.type !== "i32"))

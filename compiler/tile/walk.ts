@@ -56,6 +56,9 @@ export function expressionsOf(op: TileOp): readonly TileExpr[] {
       return op.copies.flatMap((copy) => copy.box.at);
     case "release":
       return given(op.where);
+    case "raise":
+    case "meet":
+      return [op.index];
     case "reduce":
     case "persistent":
     case "roles":

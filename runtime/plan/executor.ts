@@ -278,8 +278,12 @@ class LoadedProgram<M> implements LoadedPlan {
     const results = new Set(this.#plan.outputs.map((output) => output.buffer));
     const own = (id: number): Block<M> => {
       const of = keep && results.has(id) ? kept : workspace.blocks;
-      const block = of.get(id) ?? pool.take(workspace.sized.buffers.get(id)?.bytes ?? 0);
+      const known = of.get(id);
+      if (known !== undefined) return known;
+      const { bytes, kind } = workspace.sized.buffers.get(id) ?? { bytes: 0, kind: undefined };
+      const block = pool.take(bytes);
       of.set(id, block);
+      if (kind === "flags") this.#backend.write(block.memory, new Uint8Array(bytes));
       return block;
     };
     const blocks = new Map<number, Block<M>>();

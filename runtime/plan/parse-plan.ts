@@ -98,7 +98,7 @@ function tensorOf(field: Field): PlanTensor {
 }
 
 function bufferOf(field: Field): PlanBuffer {
-  const kind = oneOf(member(field, "kind"), ["input", "output", "state", "temporary"]);
+  const kind = oneOf(member(field, "kind"), ["input", "output", "state", "temporary", "flags"]);
   const offset = member(field, "offset");
   if ((offset.value === undefined) === (kind === "temporary")) {
     fail(offset, kind === "temporary" ? "a size" : "no offset outside the temporaries");

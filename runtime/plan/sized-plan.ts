@@ -1,12 +1,12 @@
 /** A plan with all its sizes evaluated for the dims of one run. */
-import type { Plan } from "../../compiler/plan/plan.ts";
+import type { Plan, PlanBuffer } from "../../compiler/plan/plan.ts";
 import { DeviceError } from "../device.ts";
 import type { Dims } from "./size.ts";
 import { SizeError, countOf, parseSize } from "./size.ts";
 
 export interface SizedBuffer {
   readonly id: number;
-  readonly kind: "input" | "output" | "state" | "temporary";
+  readonly kind: PlanBuffer["kind"];
   readonly bytes: number;
   /** For a temporary: its place in the temporaries' allocation; temporaries that share a slot have equal offsets. */
   readonly offset: number;

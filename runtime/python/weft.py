@@ -12,7 +12,7 @@ PyTorch, `Buffer(pointer, dtype, shape)` stands for a tensor, results must be gi
 is a `WeftError`. Needs Python 3.9 and an NVIDIA driver of CUDA 12; PyTorch is used where the caller has imported it.
 """
 import ctypes, functools, hashlib, json, os, re, sys
-from ctypes import byref, c_char_p, c_int, c_int32, c_int64, c_size_t, c_uint, c_uint64, c_void_p
+from ctypes import byref, c_char_p, c_int, c_int32, c_int64, c_size_t, c_ubyte, c_uint, c_uint64, c_void_p
 from typing import NamedTuple
 
 
@@ -49,7 +49,8 @@ SIGNATURES = dict(
     cuDevicePrimaryCtxRetain=[c_void_p, c_int], cuCtxSetCurrent=[c_void_p],
     cuModuleLoadDataEx=[c_void_p, c_char_p, c_uint, c_void_p, c_void_p],
     cuModuleGetFunction=[c_void_p, c_void_p, c_char_p], cuFuncSetAttribute=[c_void_p, c_int, c_int],
-    cuMemAlloc_v2=[c_void_p, c_size_t], cuMemFree_v2=[c_uint64], cuLaunchKernelEx=[c_void_p] * 4,
+    cuMemAlloc_v2=[c_void_p, c_size_t], cuMemFree_v2=[c_uint64], cuMemsetD8_v2=[c_uint64, c_ubyte, c_size_t],
+    cuLaunchKernelEx=[c_void_p] * 4,
     cuTensorMapEncodeTiled=[c_void_p, c_int, c_uint, c_uint64] + [c_void_p] * 4 + [c_int] * 4,
     cuGetErrorName=[c_int, c_void_p], cuGetErrorString=[c_int, c_void_p])
 
@@ -206,7 +207,7 @@ class Plan:
     def __init__(self, folder, device=None):
         with open(os.path.join(folder, "plan.json"), encoding="utf8") as file:
             self.plan = plan = json.load(file)
-        need(plan.get("schema") == 2, f"plan.json has the schema {plan.get('schema')}, and this loader reads 2")
+        need(plan.get("schema") == 3, f"plan.json has the schema {plan.get('schema')}, and this loader reads 3")
         torch = pytorch()
         self.ordinal = device if device is not None else torch.cuda.current_device() if torch else 0
         self.driver = driver_of(self.ordinal)
@@ -263,9 +264,11 @@ class Plan:
 
 class Bound:
     """A plan on its tensors: calling it launches the kernels in order. It holds the tensors, the results (`outputs`, by
-    name) and the temporaries: keep it while a stream other than the one that it was made on may still run them."""
+    name), the temporaries, and flags that begin as zeros: keep it while a stream other than the one that it was made on may
+    still run them."""
 
     def __init__(self, plan, inputs, outputs, given):
+        self.memory = []
         self.plan, self.driver, self.inputs, self.outputs, spec = plan, plan.driver, dict(inputs), dict(outputs), plan.plan
         for kind, known, some in (("input", plan.inputs, inputs), ("result", plan.outputs, outputs)):
             for name in some.keys() - known.keys():
@@ -284,7 +287,9 @@ class Bound:
             address[entry["buffer"]], shape = self.place_of("result", entry, tensor)
             expected = tuple(count(text, self.dims) for text in entry["shape"])
             need(shape == expected, f"result '{name}' has the shape {list(shape)}, and {list(expected)} is expected")
-        base = self.temporaries(count(spec["temporaryBytes"], self.dims))
+        base = self.room(count(spec["temporaryBytes"], self.dims))
+        for buffer in (buffer for buffer in spec["buffers"] if buffer["kind"] == "flags"):
+            address[buffer["id"]] = self.room(count(buffer["bytes"], self.dims), zeros=True)
         for buffer in (buffer for buffer in spec["buffers"] if buffer["kind"] == "temporary"):
             address[buffer["id"]] = base + count(buffer["offset"], self.dims)
         self.launches = [self.prepared(launch, address) for launch in spec["launches"]]
@@ -312,19 +317,23 @@ class Bound:
         shape = [count(text, self.dims) for text in entry["shape"]]
         return torch.empty(shape, dtype=getattr(torch, DTYPES[entry["dtype"]][0]), device=f"cuda:{self.plan.ordinal}")
 
-    def temporaries(self, size_in_bytes):
+    def room(self, size_in_bytes, zeros=False):
         """The address of memory that lives as long as this object."""
         torch = pytorch()
         if torch or size_in_bytes == 0:
-            self.memory = torch and torch.empty(size_in_bytes, dtype=torch.uint8, device=f"cuda:{self.plan.ordinal}")
-            return self.memory.data_ptr() if torch else 0
+            make = torch and (torch.zeros if zeros else torch.empty)
+            self.memory.append(make and make(size_in_bytes, dtype=torch.uint8, device=f"cuda:{self.plan.ordinal}"))
+            return self.memory[-1].data_ptr() if torch else 0
         self.driver.enter()
-        self.memory = self.driver.get("cuMemAlloc_v2", size_in_bytes, what=f"{size_in_bytes} bytes of device memory")
-        return self.memory
+        self.memory.append(self.driver.get("cuMemAlloc_v2", size_in_bytes, what=f"{size_in_bytes} bytes of device memory"))
+        if zeros:
+            self.driver.call("cuMemsetD8_v2", self.memory[-1], 0, size_in_bytes, what=f"{size_in_bytes} zeros")
+        return self.memory[-1]
 
     def __del__(self):
-        if isinstance(getattr(self, "memory", None), int):
-            self.driver.library.cuMemFree_v2(self.memory)
+        for pointer in self.memory:
+            if isinstance(pointer, int):
+                self.driver.library.cuMemFree_v2(pointer)
 
     def prepared(self, launch, address):
         kernel = self.plan.plan["kernels"][launch["kernel"]]

@@ -204,8 +204,8 @@ test("what is wrong with a plan from outside is named with its place", () => {
   const rows: readonly (readonly [string, string])[] = [
     ["{", "plan.json is not JSON"],
     ["[]", "the whole is [], and an object is expected"],
-    ['{"schema":1}', "has the schema 1, and this runtime reads 2"],
-    ['{"__proto__":{"schema":2}}', "has the schema undefined"],
+    ['{"schema":1}', "has the schema 1, and this runtime reads 3"],
+    ['{"__proto__":{"schema":3}}', "has the schema undefined"],
     [damage((plan) => delete plan.kernels), "kernels is missing, and a list is expected"],
     [
       damage((plan) => (plan.kernels[0].file = "../escape.js")),

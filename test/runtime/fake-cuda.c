@@ -85,6 +85,7 @@ int cuFuncSetAttribute(u64 f, int a, int v) { (void)f; return a == 8 && v <= 232
 
 int cuMemAlloc_v2(u64 *p, size_t n) { allocations++; *p = (u64)malloc(n); return *p ? 0 : 2; }
 int cuMemFree_v2(u64 p) { free((void *)p); return 0; }
+int cuMemsetD8_v2(u64 to, unsigned char value, size_t n) { memset((void *)to, value, n); return 0; }
 int cuMemsetD8Async(u64 to, unsigned char value, size_t n, u64 s) { if (s != stream_handle) return 400; memset((void *)to, value, n); flushes++; return 0; }
 int cuMemcpyHtoDAsync_v2(u64 to, const void *from, size_t n, u64 s) { if (s != stream_handle) return 400; memcpy((void *)to, from, n); return 0; }
 int cuMemcpyDtoHAsync_v2(void *to, u64 from, size_t n, u64 s) { if (s != stream_handle) return 400; memcpy(to, (void *)from, n); return 0; }

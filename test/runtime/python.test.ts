@@ -344,7 +344,7 @@ describe.skipIf(!hasPython)("the Python loader", () => {
         return build;
       },
       { inputs: { x }, results: {} },
-      "plan.json has the schema 1, and this loader reads 2",
+      "plan.json has the schema 1, and this loader reads 3",
     ],
     [
       "too much shared memory",

@@ -38,7 +38,7 @@ export function scalePlan(texts: KernelTexts, edit: (plan: Plan) => Plan = (plan
   const f32 = "f32" as const;
   const grid = ["ceildiv(4 * N, 64)", "1", "1"] as const;
   const plan: Plan = {
-    schema: 2,
+    schema: 3,
     compiler: "weft 0.1.0",
     program: "scale.dsl:scale",
     target: texts.target,

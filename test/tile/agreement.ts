@@ -3,6 +3,10 @@ import { decode, encode, rounderTo } from "../../compiler/tensor/number-formats.
 import { interpret } from "../../compiler/tensor/interpret.ts";
 import type { StoredTensor } from "../../compiler/tensor/values.ts";
 import { interpretTiles, type Element } from "../../compiler/tile/interpret.ts";
+import { asContraction } from "../../compiler/tile/schedule/matrices.ts";
+import { candidatesOf } from "../../compiler/tile/schedule/choice.ts";
+import type { KernelSource } from "../../compiler/tile/schedule/source.ts";
+import { streamedSchedule } from "../../compiler/tile/schedule/streamed-choice.ts";
 import { schedule } from "../../compiler/tile/schedule/choose.ts";
 import { verify } from "../../compiler/tile/verify.ts";
 import type { GlobalBuffer, TileProgram } from "../../compiler/tile/ir.ts";
@@ -34,7 +38,13 @@ export function randomStored(
   return { dtype, shape, bytes: encode(dtype, values) };
 }
 
-export function makeCase(sample: Sample, caps: Caps, seed: number): Case {
+/** As the compiler schedules the node, or another way. */
+export function makeCase(
+  sample: Sample,
+  caps: Caps,
+  seed: number,
+  scheduled: (source: KernelSource, caps: Caps) => TileProgram = schedule,
+): Case {
   const { arena, node, dims } = sample;
   const inputNodes = node.inputs.map((ref) => ref.node).filter((input) => input.kind === "input");
   const inputs = node.inputs.map((ref, k) => {
@@ -67,7 +77,7 @@ export function makeCase(sample: Sample, caps: Caps, seed: number): Case {
     if (stored === undefined || bound === undefined) throw new Error("each result is computed");
     return { values: numbers(stored), bound };
   });
-  const program = schedule(
+  const program = scheduled(
     {
       node,
       name: "sample",
@@ -112,4 +122,16 @@ export function runTiles(one: Case, dims: ReadonlyMap<string, number>): number[]
   });
   interpretTiles(one.program, memory, dims);
   return one.program.buffers.slice(one.inputs.length).map((buffer) => (memory.get(buffer) ?? []).map(Number));
+}
+
+/** A product whose tiles blocks share; the compiler's own schedule where they cannot. */
+export function sharedTiles(source: KernelSource, caps: Caps): TileProgram {
+  const { node } = source;
+  const contraction = node.kind === "loop" ? asContraction(node) : undefined;
+  const streamed =
+    node.kind === "loop" && contraction !== undefined
+      ? streamedSchedule({ ...source, node }, contraction, caps)
+      : undefined;
+  const [best] = streamed === undefined ? [] : candidatesOf(streamed, { tile: [], shared: 1 });
+  return best === undefined ? schedule(source, caps) : best.schedule.program(best.choice);
 }

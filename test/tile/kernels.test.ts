@@ -7,12 +7,13 @@ import type { Kernel } from "../../compiler/kernel/ir.ts";
 import { improve } from "../../compiler/kernel/passes/index.ts";
 import { verifyKernel } from "../../compiler/kernel/verify.ts";
 import { parseTarget, type ChosenTarget } from "../../compiler/targets/index.ts";
+import { schedule } from "../../compiler/tile/schedule/choose.ts";
 import { decode } from "../../compiler/tensor/number-formats.ts";
 import { evaluate } from "../../compiler/types/dim.ts";
 import { dtypes } from "../../compiler/types/dtype.ts";
 import { simulate } from "../targets/ptx/simulated.ts";
-import { disagreement, makeCase, type Case } from "./agreement.ts";
-import { contractions, matrixProducts, sweeps, type Sample } from "./random-loops.ts";
+import { disagreement, makeCase, sharedTiles, type Case } from "./agreement.ts";
+import { contractions, longProducts, matrixProducts, sweeps, type Sample } from "./random-loops.ts";
 
 function kernelOf(one: Case, { target, caps }: ChosenTarget): Kernel {
   const kernel = improve(lowerTileProgram(one.program, caps));
@@ -28,6 +29,7 @@ function memoryOf(one: Case, sample: Sample): Uint8Array[] {
     const elements = buffer.shape.reduce((p, extent) => p * evaluate(extent, sample.dims), 1);
     const bytes = new Uint8Array(Math.ceil((elements * dtypes[buffer.dtype].bytes) / 4) * 4).fill(0xa5);
     if (stored !== undefined) bytes.set(stored);
+    if (buffer.use === "flags") bytes.fill(0);
     return bytes;
   });
 }
@@ -56,8 +58,13 @@ function mapsOf(kernel: Kernel, sample: Sample): number[][] {
 }
 
 /** In the kernel interpreter, where every access out of bounds and every race is a fault. */
-function checkInterpreted(sample: Sample, seed: number, target: ChosenTarget): Kernel {
-  const one = makeCase(sample, target.caps, seed);
+function checkInterpreted(
+  sample: Sample,
+  seed: number,
+  target: ChosenTarget,
+  scheduled: typeof schedule = schedule,
+): Kernel {
+  const one = makeCase(sample, target.caps, seed, scheduled);
   const kernel = kernelOf(one, target);
   const memory = memoryOf(one, sample);
   interpretKernel(kernel, {
@@ -72,8 +79,13 @@ function checkInterpreted(sample: Sample, seed: number, target: ChosenTarget): K
 }
 
 /** On the PTX simulator, with no finding. */
-function checkSimulated(sample: Sample, seed: number, target: ChosenTarget): void {
-  const one = makeCase(sample, target.caps, seed);
+function checkSimulated(
+  sample: Sample,
+  seed: number,
+  target: ChosenTarget,
+  scheduled: typeof schedule = schedule,
+): void {
+  const one = makeCase(sample, target.caps, seed, scheduled);
   const kernel = kernelOf(one, target);
   const { buffers, findings } = simulate(kernel, target.caps, {
     buffers: memoryOf(one, sample),
@@ -126,6 +138,32 @@ describe("matrix products with roles and channels", () => {
     fc.assert(
       fc.property(matrixProducts, fc.nat(1000), (sample, seed) => checkSimulated(sample, seed, target)),
       { numRuns: 4 },
+    );
+  }, 120_000);
+});
+
+describe("matrix products of which several blocks share a tile", () => {
+  const { target, caps } = chosen("ptx:sm_90a");
+  const few = fc.constantFrom(3, 5).map((units): ChosenTarget => ({ target, caps: { ...caps, units } }));
+
+  it("are right in the kernel interpreter, with no race", () => {
+    let shared = 0;
+    fc.assert(
+      fc.property(longProducts, few, fc.nat(1000), (sample, device, seed) => {
+        const kernel = checkInterpreted(sample, seed, device, sharedTiles);
+        if (kernel.buffers.some(({ name }) => name === "parts_done")) shared += 1;
+      }),
+      { numRuns: 3 },
+    );
+    expect(shared).toBeGreaterThan(0);
+  }, 120_000);
+
+  it("are right on the PTX simulator, with no finding", () => {
+    fc.assert(
+      fc.property(longProducts, few, fc.nat(1000), (sample, device, seed) =>
+        checkSimulated(sample, seed, device, sharedTiles),
+      ),
+      { numRuns: 3 },
     );
   }, 120_000);
 });

@@ -216,47 +216,87 @@ export const matrixProducts: fc.Arbitrary<Sample> = fc
     biased: fc.boolean(),
     transposed: fc.boolean(),
   })
-  .map((c): Sample => {
-    const arena = new Arena();
-    const batch = c.batch === 0 ? [] : [c.batch];
-    const { extents, dims } = extentsOf(
-      [...batch, c.heads, c.m / c.heads, c.n, c.k],
-      [...batch, c.heads, c.m, c.n, c.k].map((_, axis) => c.dynamic && axis === batch.length + 1),
-    );
-    const first = batch.length;
-    const [b, m, n, k] = [batch.map(() => 0), [first, first + 1], [first + 2], [first + 3]];
-    const inputs: Ref[] = [];
-    const factor = (name: string, axes: readonly number[], dtype: DType): Scalar => {
-      const shape = axes.map((axis) => extents[axis] ?? constant(1));
-      const tensor = arena.ref(arena.input(name, "argument", arena.type(dtype, shape)));
-      return arena.read(
-        inputs,
-        tensor,
-        axes.map((axis) => arena.axis(axis)),
-      );
-    };
-    const halved = (side: string, whole: Scalar): Scalar =>
-      c.scaled === side ? arena.round(c.dtype, arena.apply("mul", whole, arena.f32(0.5))) : whole;
-    const left = halved("left", factor("x", c.leftAlongK ? [...b, ...m, ...k] : [...b, ...k, ...m], c.dtype));
-    const right = halved(
-      "right",
-      factor("w", c.rightAlongK ? [...b, ...n, ...k] : [...b, ...k, ...n], c.dtype),
-    );
-    const carriers: Carrier[] = [{ name: "acc", monoid: "sum", lift: arena.apply("mul", left, right) }];
-    let value: Scalar = arena.carrier(0, "f32");
-    if (c.twice) {
-      const other = factor("v", [...b, ...n, ...k], c.dtype);
-      carriers.push({ name: "gate", monoid: "sum", lift: arena.apply("mul", left, other) });
-      value = arena.apply("mul", value, arena.carrier(1, "f32"));
-    }
-    if (c.biased) value = arena.apply("add", value, factor("bias", n, "f32"));
-    const axes = c.transposed ? [...b, ...n, ...m] : [...b, ...m, ...n];
-    const node = arena.loop({
-      axes: axesOf(extents, 0, first + 3),
-      over: axesOf(extents, first + 3, first + 4),
-      carriers,
-      results: [{ value, dtype: c.outDtype, axes }],
+  .map(productOf);
+
+/** Products with long sums over few results, of which several blocks share a tile when there are as few as three. */
+export const longProducts: fc.Arbitrary<Sample> = fc
+  .record({
+    batch: fc.constantFrom(0, 2),
+    m: fc.constantFrom(64, 72),
+    heads: fc.constant(1),
+    n: fc.constantFrom(64, 72),
+    k: fc.constantFrom(256, 264, 333),
+    scaled: fc.constantFrom("", "right"),
+    twice: fc.boolean(),
+    dynamic: fc.constant(false),
+    dtype: fc.constantFrom<DType>("bf16", "f16"),
+    outDtype: fc.constantFrom<DType>("bf16", "f32"),
+    leftAlongK: fc.boolean(),
+    rightAlongK: fc.boolean(),
+    biased: fc.boolean(),
+    transposed: fc.boolean(),
+  })
+  .map(productOf);
+
+interface Product {
+  readonly batch: number;
+  readonly m: number;
+  readonly heads: number;
+  readonly n: number;
+  readonly k: number;
+  /** The side that is computed on its way. */
+  readonly scaled: string;
+  readonly twice: boolean;
+  readonly dynamic: boolean;
+  readonly dtype: DType;
+  readonly outDtype: DType;
+  readonly leftAlongK: boolean;
+  readonly rightAlongK: boolean;
+  readonly biased: boolean;
+  readonly transposed: boolean;
+}
+
+function productOf(c: Product): Sample {
+  const arena = new Arena();
+  const batch = c.batch === 0 ? [] : [c.batch];
+  const { extents, dims } = extentsOf(
+    [...batch, c.heads, c.m / c.heads, c.n, c.k],
+    [...batch, c.heads, c.m, c.n, c.k].map((_, axis) => c.dynamic && axis === batch.length + 1),
+  );
+  const first = batch.length;
+  const [b, m, n, k] = [batch.map(() => 0), [first, first + 1], [first + 2], [first + 3]];
+  const inputs: Ref[] = [];
+  const factor = (name: string, axes: readonly number[], dtype: DType): Scalar => {
+    const shape = axes.map((axis) => extents[axis] ?? constant(1));
+    const tensor = arena.ref(arena.input(name, "argument", arena.type(dtype, shape)));
+    return arena.read(
       inputs,
-    });
-    return { arena, node, dims };
+      tensor,
+      axes.map((axis) => arena.axis(axis)),
+    );
+  };
+  const halved = (side: string, whole: Scalar): Scalar =>
+    c.scaled === side ? arena.round(c.dtype, arena.apply("mul", whole, arena.f32(0.5))) : whole;
+  const left = halved("left", factor("x", c.leftAlongK ? [...b, ...m, ...k] : [...b, ...k, ...m], c.dtype));
+  const right = halved(
+    "right",
+    factor("w", c.rightAlongK ? [...b, ...n, ...k] : [...b, ...k, ...n], c.dtype),
+  );
+  const carriers: Carrier[] = [{ name: "acc", monoid: "sum", lift: arena.apply("mul", left, right) }];
+  let value: Scalar = arena.carrier(0, "f32");
+  if (c.twice) {
+    const other = factor("v", [...b, ...n, ...k], c.dtype);
+    carriers.push({ name: "gate", monoid: "sum", lift: arena.apply("mul", left, other) });
+    value = arena.apply("mul", value, arena.carrier(1, "f32"));
+  }
+  if (c.biased) value = arena.apply("add", value, factor("bias", n, "f32"));
+  const axes = c.transposed ? [...b, ...n, ...m] : [...b, ...m, ...n];
+  const node = arena.loop({
+    axes: axesOf(extents, 0, first + 3),
+    over: axesOf(extents, first + 3, first + 4),
+    carriers,
+    results: [{ value, dtype: c.outDtype, axes }],
+    inputs,
   });
+  return { arena, node, dims };
+}

@@ -4,8 +4,8 @@ import { expect, it } from "vitest";
 import { parse } from "../../compiler/tile/parse.ts";
 import { print } from "../../compiler/tile/print.ts";
 import { ptx } from "../../compiler/targets/ptx/index.ts";
-import { disagreement, makeCase, runTiles } from "./agreement.ts";
-import { matrixProducts } from "./random-loops.ts";
+import { disagreement, makeCase, runTiles, sharedTiles } from "./agreement.ts";
+import { longProducts, matrixProducts } from "./random-loops.ts";
 
 const caps = ptx.caps("sm_90a");
 
@@ -22,4 +22,19 @@ it("computes random matrix products", () => {
     { numRuns: 6 },
   );
   expect(streamed).toBeGreaterThan(0);
+}, 120_000);
+
+it("shares tiles among blocks where a round would not be full", () => {
+  let shared = 0;
+  fc.assert(
+    fc.property(longProducts, fc.constantFrom(2, 3, 5), fc.nat(1000), (sample, units, seed) => {
+      const one = makeCase(sample, { ...caps, units }, seed, sharedTiles);
+      if (one.program.buffers.some(({ use }) => use === "flags")) shared += 1;
+      const text = print(one.program);
+      expect(print(parse(text))).toBe(text);
+      expect(disagreement(one.expected, runTiles(one, sample.dims))).toBeUndefined();
+    }),
+    { numRuns: 3 },
+  );
+  expect(shared).toBeGreaterThan(0);
 }, 120_000);

@@ -59,6 +59,15 @@ export class Hazards {
     this.#written = new Set();
   }
 
+  /** What may be skipped separates nothing that was not separated before. */
+  perhaps(lower: () => void): void {
+    const [read, written, draining] = [this.#read, this.#written, this.#draining].map((set) => new Set(set));
+    lower();
+    for (const tile of read ?? []) this.#read.add(tile);
+    for (const tile of written ?? []) this.#written.add(tile);
+    for (const tile of draining ?? []) this.#draining.add(tile);
+  }
+
   /**
    * Before a loop's body. What conflicts with what came before the loop is separated here, once, and not in every
    * iteration; then the body begins as if an iteration had just ended.

@@ -210,6 +210,10 @@ function lowerOps(cx: Context, ops: readonly TileOp[], own: Program): void {
       case "drain":
         cx.channels.drain(cx, op);
         break;
+      case "raise":
+      case "meet":
+        flag(cx, op);
+        break;
       case "roles":
         lowerRoles(cx, op.roles, (body) => lowerOps(cx, body, own), own.numbers);
         break;
@@ -505,10 +509,24 @@ function loop(cx: Context, op: Extract<TileOp, { kind: "for" }>, own: Program): 
     from: op.from === undefined ? cx.b.i32(0) : uniform(cx, op.from),
     below: op.below === undefined ? sizeValue(cx, op.counter.count) : uniform(cx, op.below),
   };
-  repeat(cx, op.body, range, op.unroll ? "unroll" : "roll", op.counter.name, (index) => {
-    cx.atoms.set(atom.key, { atom, value: () => index });
-    lowerOps(cx, op.body, own);
-  });
+  const run = (): void =>
+    repeat(cx, op.body, range, op.unroll ? "unroll" : "roll", op.counter.name, (index) => {
+      cx.atoms.set(atom.key, { atom, value: () => index });
+      lowerOps(cx, op.body, own);
+    });
+  if (op.from === undefined && op.below === undefined) run();
+  else cx.hazards.perhaps(run);
+}
+
+/** Of all that the team's threads have done; one of them speaks for it. */
+function flag(cx: Context, op: Extract<TileOp, { kind: "raise" | "meet" }>): void {
+  const { b, team } = cx;
+  const buffer = cx.buffers.get(op.flags);
+  invariant(buffer !== undefined, `${op.flags.name} is a buffer`);
+  const place = { buffer, index: uniform(cx, op.index) };
+  if (op.kind === "raise") team.barrier();
+  b.if(team.leads(), () => b.instruction(`flag.${op.kind}`, [], [place]));
+  if (op.kind === "meet") team.barrier();
 }
 
 /** What all threads find alike. */
@@ -524,7 +542,7 @@ function branch(cx: Context, op: Extract<TileOp, { kind: "if" }>, own: Program):
     (ops: readonly TileOp[]): (() => void) =>
     () => {
       cx.loads.push(new Map());
-      lowerOps(cx, ops, own);
+      cx.hazards.perhaps(() => lowerOps(cx, ops, own));
       cx.loads.pop();
     };
   cx.b.if(uniform(cx, op.condition), body(op.then), body(op.otherwise));

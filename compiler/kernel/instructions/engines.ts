@@ -16,6 +16,11 @@ export interface Engines {
   commitStores(lane: number): void;
   /** Until all but the thread's youngest `pending` groups have been read from shared memory, or are written. */
   waitStores(lane: number, pending: number, until: "read" | "written"): void;
+  /** Raises the flag at the place: who waits for it comes behind what this thread's block has handed on. */
+  raise(position: number, lane: number): void;
+  isRaised(position: number, lane: number): boolean;
+  /** Lowers a flag that is up, and takes the thread behind what was before it was raised. */
+  lower(position: number, lane: number): void;
   /** Begins a product of the warpgroup's. */
   multiply(product: Product): void;
   commitProducts(): void;

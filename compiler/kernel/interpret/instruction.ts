@@ -17,6 +17,7 @@ import { isAddress, isMap, isRegister } from "../walk.ts";
 import type { Box, SharedPlace } from "./copy-engine.ts";
 import { readTile } from "./matrix-unit.ts";
 import { Mbarrier } from "./mbarriers.ts";
+import type { BufferMemory } from "./memory.ts";
 import type { Flow } from "./roles.ts";
 
 const warpSize = 32;
@@ -177,6 +178,35 @@ class InterpretedWarp implements Warp, Engines {
 
   waitStores(lane: number, pending: number, until: "read" | "written"): void {
     this.#cx.engine.waitStores(this.firstThread + lane, pending, until);
+  }
+
+  // Flags.
+
+  raise(position: number, lane: number): void {
+    const [memory, index] = this.#flag(position, lane);
+    if (memory.get(index) !== 0) this.#cx.fault(`${memory.buffer.name}[${index}] is up already`);
+    memory.set(index, 1);
+    this.#cx.raised(memory.buffer, index);
+  }
+
+  isRaised(position: number, lane: number): boolean {
+    const { buffer, index } = this.#place(position);
+    return this.#cx.memory(buffer).get(this.#cx.number(index, this.firstThread + lane)) !== 0;
+  }
+
+  lower(position: number, lane: number): void {
+    const { buffer, index } = this.#place(position);
+    this.#cx.lowered(buffer, this.#cx.number(index, this.firstThread + lane));
+    const [memory, element] = this.#flag(position, lane);
+    memory.set(element, 0);
+  }
+
+  #flag(position: number, lane: number): readonly [BufferMemory, number] {
+    const { buffer, index } = this.#place(position);
+    const memory = this.#cx.memory(buffer);
+    const element = this.#cx.number(index, this.firstThread + lane);
+    memory.touch(element, 1, "atomic", this.#cx.who(this.firstThread + lane));
+    return [memory, element];
   }
 
   // Products.

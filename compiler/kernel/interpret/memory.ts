@@ -5,7 +5,7 @@
 import { dtypes, type DType } from "../../types/dtype.ts";
 import type { Buffer } from "../ir.ts";
 import type { ScalarValue } from "../scalar.ts";
-import type { Order } from "./order.ts";
+import type { Handed, Order } from "./order.ts";
 
 /** What a kernel did that it must not do; the message names the kernel, the buffer, the place and the thread. */
 export class KernelFault extends Error {
@@ -20,6 +20,8 @@ export interface Toucher {
   readonly epoch: number;
   /** Where parts of the block run at once. */
   readonly order: Order | undefined;
+  /** What other blocks have handed on to this one; undefined where blocks know nothing of each other. */
+  readonly handed?: Handed;
 }
 
 type Access = "read" | "write" | "atomic";
@@ -77,9 +79,10 @@ function numberOf(who: Toucher): number {
   return who.block * threadsPerBlock + who.thread;
 }
 
-/** Accesses of one block with a barrier between them. */
+/** Accesses of one block with a barrier between them, or of two with a flag between. */
 function isOrdered(other: number, epoch: number, who: Toucher): boolean {
-  if (Math.floor(other / threadsPerBlock) !== who.block) return false;
+  const block = Math.floor(other / threadsPerBlock);
+  if (block !== who.block) return who.handed?.isBefore(block, other % threadsPerBlock, epoch) ?? false;
   return who.order === undefined ? epoch < who.epoch : who.order.isBefore(other % threadsPerBlock, epoch);
 }
 

@@ -25,6 +25,24 @@ export function join(into: Seen, from: Seen): void {
   });
 }
 
+/** What other blocks have handed on to one. */
+export class Handed {
+  readonly #behind = new Map<number, Order[]>();
+
+  isBefore(block: number, thread: number, epoch: number): boolean {
+    return this.#behind.get(block)?.some((order) => order.isBefore(thread, epoch)) ?? false;
+  }
+
+  take(block: number, order: Order, handed: Handed): void {
+    this.#add(block, order);
+    for (const [other, orders] of handed.#behind) for (const one of orders) this.#add(other, one);
+  }
+
+  #add(block: number, order: Order): void {
+    this.#behind.set(block, [...(this.#behind.get(block) ?? []), order]);
+  }
+}
+
 export class Role implements Order {
   readonly name: string;
   readonly threads: readonly number[];
@@ -96,6 +114,16 @@ export class Role implements Order {
     join(to, this.#seen);
     to[this.#part] = this.#epoch;
     this.#epoch += 1;
+  }
+
+  /** What lies behind it now, as another block is told. */
+  handOn(): Order {
+    const seen: Seen = [];
+    this.release(seen);
+    const partOf = this.#partOf;
+    return {
+      isBefore: (thread, epoch) => epoch <= (seen[thread === engineThread ? engine : partOf(thread)] ?? -1),
+    };
   }
 
   acquire(from: Seen): void {

@@ -10,13 +10,14 @@ import type { TileProgram } from "../ir.ts";
 import type { Cost } from "./cost.ts";
 
 /** The numbers of a choice beside its tile. */
-export const knobs = ["stages", "copy", "threads", "persistent"] as const;
+export const knobs = ["stages", "copy", "threads", "persistent", "shared"] as const;
 
 export type Knob = (typeof knobs)[number];
 
 /**
  * `stages`: slots between those who copy and those who compute; 1 where there is no channel. `copy`: warpgroups that
- * copy alone. `threads`: of a block, those that compute. `persistent`: 1 where blocks take one tile after another.
+ * copy alone. `threads`: of a block, those that compute. `persistent`: 1 where blocks take one tile after another. `shared`: 1 where
+ * blocks share tiles of a last round that would not be full, each with a part of the sum.
  */
 export type Choice = Readonly<Record<Knob, number>> & {
   /** Extent of a block's tile along each of the schedule's sides. */

@@ -5,6 +5,7 @@
  * wave lasts as long as its slowest unit is busy. Every constant says what it was measured on.
  */
 import type { Caps } from "../../types/caps.ts";
+import { dealLoad, type Deal } from "./deal.ts";
 
 export interface Term {
   /** For a reader: `12 waves`, `products`. */
@@ -44,11 +45,16 @@ function clock({ flops, units }: Caps): number {
   return flops.matrix16 / (units * factorBytesPerCycle);
 }
 
-/** `rows` x `columns` of the result by one block, which takes one tile after another. */
+/** Of one block's sums for another: cycles until they are seen, and what the L2 cache gives in one. H200. */
+const sumCycles = 1500;
+const sumBytesPerCycle = 40;
+
+/** `rows` x `columns` of the result by one block, which takes one tile after another, or parts of tiles as `deal` has them. */
 export function streamedCost(
   work: StreamedWork,
   { rows, columns }: { readonly rows: number; readonly columns: number },
   caps: Caps,
+  deal?: Deal,
 ): Cost {
   const tiles = work.batch * Math.ceil(work.m / rows) * Math.ceil(work.n / columns);
   const waves = Math.ceil(tiles / caps.units);
@@ -59,6 +65,17 @@ export function streamedCost(
   const written = (rows + columns) * work.panelBytes;
   const moved = (read + written) / sharedBytesPerCycle;
   const edge = edgeCycles + (rows * columns * 2) / resultBytesPerCycle;
+  if (deal !== undefined) {
+    const { rounds, parts, sums } = dealLoad(deal);
+    const sum = sumCycles + (work.sums * rows * columns * 4) / sumBytesPerCycle;
+    const cycles = (count: number): number => count / clock(caps);
+    return total([
+      { name: `${tiles} tiles in parts: products`, seconds: cycles(rounds * steps * products) },
+      { name: "shared memory beyond them", seconds: cycles(rounds * steps * Math.max(0, moved - products)) },
+      { name: "first loads and results", seconds: cycles(parts * edge) },
+      { name: "sums of other blocks", seconds: cycles(sums * sum) },
+    ]);
+  }
   const seconds = (cycles: number): number => (waves * cycles) / clock(caps);
   const shown = `${tiles} tiles in ${waves} ${waves === 1 ? "wave" : "waves"}`;
   return total([

@@ -4,8 +4,9 @@ import type { Caps } from "../../types/caps.ts";
 import type { Dim } from "../../types/dim.ts";
 import { dtypes } from "../../types/dtype.ts";
 import { constantOf } from "./analysis.ts";
+import { planDeal, type Deal } from "./deal.ts";
 import type { Choice, Fixed, Schedule } from "./choice.ts";
-import { streamedCost } from "./cost.ts";
+import { streamedCost, type StreamedWork } from "./cost.ts";
 import { axisExtent, matricesOf, type Contraction } from "./matrices.ts";
 import type { KernelSource } from "./source.ts";
 import {
@@ -56,21 +57,6 @@ export function streamedSchedule(
   const { bytes } = dtypes[plan.dtype];
   const [m, n, k] = [size(matrices.mCount), size(matrices.nCount), size(matrices.kCount)];
   if (m < fewestRows || n < panelBytes / bytes) return undefined;
-  const fit: Fit = {
-    loop,
-    contraction,
-    plan,
-    caps,
-    isKnown: [matrices.mCount, matrices.nCount, matrices.kCount].every(
-      (dim) => constantOf(dim) !== undefined,
-    ),
-  };
-  const axesOf = (axes: readonly number[]): LoopNode["axes"] =>
-    axes.map((axis) => ({
-      ...loop.axes[axis],
-      name: loop.axes[axis]?.name ?? "",
-      extent: axisExtent(loop, axis),
-    }));
   const work = {
     batch: size(matrices.batchCount),
     m,
@@ -81,18 +67,51 @@ export function streamedSchedule(
     panelBytes,
     instructionRows,
   };
+  const fit: Fit = {
+    loop,
+    contraction,
+    plan,
+    caps,
+    work,
+    isShareable: [matrices.batchCount, matrices.mCount, matrices.nCount, matrices.kCount].every(
+      (dim) => constantOf(dim) !== undefined,
+    ),
+    isKnown: [matrices.mCount, matrices.nCount, matrices.kCount].every(
+      (dim) => constantOf(dim) !== undefined,
+    ),
+  };
+  const axesOf = (axes: readonly number[]): LoopNode["axes"] =>
+    axes.map((axis) => ({
+      ...loop.axes[axis],
+      name: loop.axes[axis]?.name ?? "",
+      extent: axisExtent(loop, axis),
+    }));
   return {
     name: "streamed",
     sides: [axesOf(contraction.m), axesOf(contraction.n), loop.over],
     choices: (fixed) => choicesOf(fit, fixed),
     refusals: (choice) => refusalsOf(fit, choice),
-    cost: ({ tile: [rows = 0, columns = 0] }) => streamedCost(work, { rows, columns }, caps),
-    program: (choice) => streamedProgram(source, contraction, plan, shapeOf(choice), caps),
+    cost: (choice) => {
+      const [rows = 0, columns = 0] = choice.tile;
+      return streamedCost(work, { rows, columns }, caps, dealOf(fit, choice));
+    },
+    program: (choice) =>
+      streamedProgram(source, contraction, plan, shapeOf(choice, dealOf(fit, choice)), caps),
   };
 }
 
-function shapeOf({ tile: [m = 0, n = 0], threads, stages }: Choice): StreamedShape {
-  return { m, n, warpgroups: threads / warpgroup, depth: stages };
+function shapeOf({ tile: [m = 0, n = 0], threads, stages }: Choice, deal: Deal | undefined): StreamedShape {
+  return { m, n, warpgroups: threads / warpgroup, depth: stages, deal };
+}
+
+/** Undefined: blocks take whole tiles, or nothing would be gained by parts. */
+function dealOf(
+  { work, caps, isShareable }: Fit,
+  { tile: [rows = 0, columns = 0], shared }: Choice,
+): Deal | undefined {
+  if (shared === 0 || !isShareable) return undefined;
+  const tiles = work.batch * Math.ceil(work.m / rows) * Math.ceil(work.n / columns);
+  return planDeal({ tiles, steps: Math.ceil((work.k * work.bytes) / work.panelBytes) }, caps.units);
 }
 
 function hasInstructions({ dtype, factors }: StreamedPlan, { instructions }: Caps): boolean {
@@ -107,7 +126,10 @@ interface Fit {
   readonly contraction: Contraction;
   readonly plan: StreamedPlan;
   readonly caps: Caps;
-  /** All sizes are known. */
+  readonly work: StreamedWork;
+  /** All sizes are known, batches too: how parts are dealt is computed now. */
+  readonly isShareable: boolean;
+  /** All sizes of a batch are known. */
   readonly isKnown: boolean;
 }
 
@@ -133,15 +155,16 @@ function choicesOf(fit: Fit, fixed: Fixed): Choice[] {
     seen.add(key);
     const { slot, staged } = sharedNeeds(fit, shape.m, shape.n);
     const deepest = Math.min(mostSlots, Math.floor((fit.caps.sharedBytes - spareBytes - staged) / slot));
-    return [
-      {
-        tile: [shape.m, shape.n, step],
-        threads,
-        stages: fixed.stages ?? Math.max(2, deepest),
-        copy: fixed.copy ?? 1,
-        persistent: fixed.persistent ?? 1,
-      },
-    ];
+    const choice: Choice = {
+      tile: [shape.m, shape.n, step],
+      threads,
+      stages: fixed.stages ?? Math.max(2, deepest),
+      copy: fixed.copy ?? 1,
+      persistent: fixed.persistent ?? 1,
+      shared: fixed.shared ?? 0,
+    };
+    const asParts = { ...choice, shared: 1 };
+    return fixed.shared === undefined && dealOf(fit, asParts) !== undefined ? [choice, asParts] : [choice];
   });
 }
 
@@ -194,6 +217,10 @@ function refusalsOf(fit: Fit, choice: Choice): string[] {
   }
   refuse(choice.copy !== 1, `the copies take 1 warpgroup here, not ${choice.copy}`);
   refuse(choice.persistent !== 1, "blocks are persistent here");
+  refuse(
+    choice.shared !== 0 && dealOf(fit, choice) === undefined,
+    "tiles are dealt evenly, or too small to be shared",
+  );
   if (problems.length > 0) return problems;
   const { slot, staged } = sharedNeeds(fit, m, n);
   const shared = choice.stages * slot + staged + spareBytes;

@@ -12,10 +12,11 @@ import type { Caps } from "../../types/caps.ts";
 import { ceildiv, constant, min, mul, type Dim } from "../../types/dim.ts";
 import { dtypes, type DType } from "../../types/dtype.ts";
 import * as t from "../build.ts";
-import type { MatrixOperand, TileExpr, TileOp, TileProgram } from "../ir.ts";
+import type { Counter, MatrixOperand, Tile, TileExpr, TileOp, TileProgram } from "../ir.ts";
 import { overlap } from "../overlap.ts";
 import { partition } from "../partition.ts";
 import { constantOf, volume } from "./analysis.ts";
+import { collect, contribute, dealRounds, declareHandover, type Deal, type Part } from "./deal.ts";
 import { hasSides, viewOfRead, viewOfResult, type Sides, type View } from "./boxes.ts";
 import { warpgroupFragment } from "./fragments.ts";
 import { factorDType, matricesOf, type Contraction } from "./matrices.ts";
@@ -50,6 +51,8 @@ export interface StreamedShape {
   /** Warpgroups along m. */
   readonly warpgroups: number;
   readonly depth: number;
+  /** How the steps along k are shared among blocks; undefined: each tile is one block's. */
+  readonly deal: Deal | undefined;
 }
 
 /** A factor, as a channel brings it: copied by the engine where it is a matrix that lies so, else computed by threads. */
@@ -122,14 +125,19 @@ export function streamedProgram(
   ];
   const batch = b.counter("batch", matrices.batchCount);
   const tile = b.counter("tile", mul(mTiles, nTiles));
-  const worker = b.counter("worker", min(mul(batch.count, tile.count), constant(caps.units)));
+  const { deal } = shape;
+  const workers =
+    deal === undefined ? min(mul(batch.count, tile.count), constant(caps.units)) : constant(deal.blocks);
+  const worker = b.counter("worker", workers);
+  const dealt = deal === undefined ? undefined : { deal, ...dealRounds(b, deal, worker) };
   const order = tileOrder(b, t.at(tile), mTiles, nTiles);
   const mBase = t.times(order.m, t.int(shape.m));
   const nBase = t.times(order.n, t.int(shape.n));
   const axesAt = matrices.axesAt(t.at(batch));
 
   const kBlock = b.counter("k_block", ceildiv(matrices.kCount, constant(panel)));
-  const kBase = t.times(t.at(kBlock), t.int(panel));
+  const kFirst = dealt === undefined ? t.int(0) : dealt.part.first;
+  const kBase = t.times(t.plus(kFirst, t.at(kBlock)), t.int(panel));
   const place: CopyPlace = {
     axes: axesAt(mBase, nBase, kBase),
     buffers,
@@ -189,6 +197,17 @@ export function streamedProgram(
       instruction: instructionName(shape.n, dtype, a.order, bb.order),
     };
   });
+  const results = resultOps(b, loop, {
+    shape,
+    carriers: accs.map(t.valueOf),
+    views: plan.results,
+    layout,
+    buffers,
+    axesAt,
+    mBase,
+    nBase,
+    matrices,
+  });
   const body: TileOp[] = [
     ...order.ops,
     ...accs.map((acc): TileOp => ({ kind: "var", tile: acc, init: undefined })),
@@ -196,7 +215,7 @@ export function streamedProgram(
       kind: "for",
       counter: kBlock,
       from: undefined,
-      below: undefined,
+      below: dealt?.part.steps,
       unroll: false,
       body: [
         { kind: "fill", channel, copies, body: puts },
@@ -206,17 +225,7 @@ export function streamedProgram(
         { kind: "release", channel, where: undefined },
       ],
     },
-    ...resultOps(b, loop, {
-      shape,
-      carriers: accs.map(t.valueOf),
-      views: plan.results,
-      layout,
-      buffers,
-      axesAt,
-      mBase,
-      nBase,
-      matrices,
-    }),
+    ...(dealt === undefined ? results : partOps(b, dealt, accs, results)),
   ];
   const program: TileProgram = {
     name: source.name,
@@ -226,7 +235,18 @@ export function streamedProgram(
     buffers: b.buffers,
     shared: b.shared,
     channels: b.channels,
-    body: [{ kind: "persistent", worker, counters: [batch, tile], body }],
+    body: [
+      dealt === undefined
+        ? { kind: "persistent", worker, counters: [batch, tile], body }
+        : {
+            kind: "for",
+            counter: dealt.round,
+            from: undefined,
+            below: undefined,
+            unroll: false,
+            body: [...dealt.part.ops, ...placeOps(dealt.part, batch, tile), ...body],
+          },
+    ],
   };
   const threads = shape.warpgroups * warpgroup;
   const registers = registerShares(plan, threads, (accs.length * shape.m * shape.n) / threads);
@@ -234,6 +254,30 @@ export function streamedProgram(
     copy: { threads: warpgroup, registers: registers.copy },
     math: { threads, registers: registers.math },
   });
+}
+
+/** The batch, and the tile in it, that a part is of. */
+function placeOps({ tile: number }: Part, batch: Counter, tile: Counter): TileOp[] {
+  const count = t.size(tile.count);
+  return [
+    { kind: "index", counter: batch, expr: t.over(number, count) },
+    { kind: "index", counter: tile, expr: t.modulo(number, count) },
+  ];
+}
+
+/** After a part's products: its sums go to who finishes the tile, or others' are added and the tile is finished. */
+function partOps(
+  b: t.TileBuilder,
+  { deal, part }: { readonly deal: Deal; readonly part: Part },
+  accs: readonly Tile[],
+  results: readonly TileOp[],
+): TileOp[] {
+  const handover = declareHandover(b, deal, accs);
+  return [
+    contribute(handover, part),
+    collect(b, deal, handover, part),
+    { kind: "if", condition: part.finishes, then: results, otherwise: [] },
+  ];
 }
 
 /** What a thread that copies needs, and one that computes what it fills with. */
