@@ -59,8 +59,8 @@ function emitLoop(
 }
 
 function emitNode(arena: Arena, node: Node, now: ReadonlyMap<Ref, Ref>): ReadonlyMap<Ref, Ref> {
+  if (!node.inputs.some((ref) => (now.get(ref) ?? ref) !== ref)) return unmoved;
   const made = new Map<Ref, Ref>();
-  if (!node.inputs.some((ref) => now.has(ref) && now.get(ref) !== ref)) return made;
   const rebuilt = withInputs(
     arena,
     node,
@@ -69,6 +69,8 @@ function emitNode(arena: Arena, node: Node, now: ReadonlyMap<Ref, Ref>): Readonl
   node.types.forEach((_, i) => made.set(arena.ref(node, i), arena.ref(rebuilt, i)));
   return made;
 }
+
+const unmoved: ReadonlyMap<Ref, Ref> = new Map();
 
 class GroupWriter {
   readonly #arena: Arena;

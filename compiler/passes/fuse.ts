@@ -22,7 +22,7 @@ import { bodyOf } from "../tensor/node-body.ts";
 import { nameOf, type FuseOptions, type Fusing, type FusionDecision, type FusionReport } from "./fusing.ts";
 import { groupLoops } from "./grouping.ts";
 import { canInline, inlineProducers, type InlinePolicy, type Use } from "./inline.ts";
-import { bodyFlops, isContraction, plainAxes, readsOf } from "./loops.ts";
+import { bodyFlops, isContraction } from "./loops.ts";
 import type { Pass } from "./pass.ts";
 import { Sizes } from "./sizes.ts";
 import { Templates } from "./templates.ts";
@@ -118,8 +118,10 @@ function takes(cx: Fusing, producer: LoopNode, use: Use): boolean {
 
 /** What reads a reduction at its own point joins that reduction's loop instead. */
 function readsReduction(node: LoopNode): boolean {
-  return readsOf(node).some((read) => {
-    const maker = node.inputs[read.input]?.node;
-    return maker?.kind === "loop" && maker.over.length > 0 && plainAxes(read) !== undefined;
-  });
+  const { reads, plainReads } = bodyOf(node);
+  for (let i = 0; i < reads.length; i++) {
+    const maker = node.inputs[reads[i]?.input ?? -1]?.node;
+    if (maker?.kind === "loop" && maker.over.length > 0 && plainReads[i] !== undefined) return true;
+  }
+  return false;
 }

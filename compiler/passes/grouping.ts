@@ -10,7 +10,7 @@ import { outputsOf, replaceOutputs, tableFor, topological } from "../tensor/grap
 import type { Graph, Node, Ref } from "../tensor/ir.ts";
 import { emitGroup } from "./emit-group.ts";
 import { nameOf, type Fusing, type FusionDecision } from "./fusing.ts";
-import { meet, merged, producersOf, singleton, type Group, type Meeting } from "./groups.ts";
+import { meet, merged, singleton, type Group, type Meeting } from "./groups.ts";
 import type { Templates } from "./templates.ts";
 
 class Grouping {
@@ -40,11 +40,13 @@ class Grouping {
 
   /** Nodes are added in their order: each after what it reads. */
   add(node: Node): void {
-    node.inputs.forEach((ref, i) => {
-      const { id } = ref.node;
-      if (node.inputs.findIndex((other) => other.node === ref.node) === i)
-        this.#added[id] = (this.#added[id] ?? 0) + 1;
-    });
+    const { inputs } = node;
+    for (let i = 0; i < inputs.length; i++) {
+      const maker = inputs[i]?.node;
+      let first = 0;
+      while (inputs[first]?.node !== maker) first++;
+      if (maker !== undefined && first === i) this.#added[maker.id] = (this.#added[maker.id] ?? 0) + 1;
+    }
     if (node.kind !== "loop") return;
     let group = singleton(this.#next++, node);
     this.#keep(group);
@@ -178,20 +180,24 @@ class Grouping {
     const least = from.members[0]?.node.id ?? 0;
     const seen = new Set<Node>();
     const stack: Node[] = [];
-    for (const maker of producersOf(to)) if (!from.ids.has(maker.id)) stack.push(maker);
+    for (const { node } of to.externals)
+      if (!from.ids.has(node.id) && this.#latest(node) >= least) stack.push(node);
     for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
       if (seen.has(node)) continue;
       seen.add(node);
-      if (from.ids.has(node.id)) return true;
       if (seen.size > maxVisits) return true;
-      const group = this.#groupOf[node.id];
       // A group is one loop: what any member reads comes before all of them.
-      const makers = group === undefined ? node.inputs.map((ref) => ref.node) : [...producersOf(group)];
-      const latest = group === undefined ? node.id : (group.members.at(-1)?.node.id ?? node.id);
-      if (latest < least) continue;
-      for (const maker of makers) if (!seen.has(maker)) stack.push(maker);
+      for (const { node: maker } of this.#groupOf[node.id]?.externals ?? node.inputs) {
+        if (from.ids.has(maker.id)) return true;
+        if (this.#latest(maker) >= least && !seen.has(maker)) stack.push(maker);
+      }
     }
     return false;
+  }
+
+  /** The highest id in the node's group: what is reached from it has lower ones. */
+  #latest(node: Node): number {
+    return this.#groupOf[node.id]?.members.at(-1)?.node.id ?? node.id;
   }
 
   #refuse(a: Group, b: Group, reason: string): undefined {

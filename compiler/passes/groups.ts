@@ -7,9 +7,9 @@
  * at the very point that the group is at, so that the value need not pass through memory.
  */
 import { dimEquals, type Dim } from "../types/dim.ts";
-import type { LoopAxis, LoopNode, Node, Ref } from "../tensor/ir.ts";
+import type { LoopAxis, LoopNode, Ref } from "../tensor/ir.ts";
 import { bodyOf } from "../tensor/node-body.ts";
-import { isContraction, plainAxes, readsOf } from "./loops.ts";
+import { isContraction } from "./loops.ts";
 
 export interface Member {
   readonly node: LoopNode;
@@ -52,9 +52,10 @@ export interface Meeting {
 
 export function singleton(id: number, node: LoopNode): Group {
   const access: Access[] = [];
-  for (const read of readsOf(node)) {
-    const ref = node.inputs[read.input];
-    if (ref !== undefined) access.push({ ref, axes: plainAxes(read) });
+  const { reads, plainReads, scalars } = bodyOf(node);
+  for (let i = 0; i < reads.length; i++) {
+    const ref = node.inputs[reads[i]?.input ?? -1];
+    if (ref !== undefined) access.push({ ref, axes: plainReads[i] });
   }
   return {
     id,
@@ -62,7 +63,7 @@ export function singleton(id: number, node: LoopNode): Group {
     axes: node.axes,
     over: node.over,
     contracts: isContraction(node),
-    scalars: bodyOf(node).scalars.length,
+    scalars: scalars.length,
     ids: new Set([node.id]),
     externals: new Set(node.inputs),
     access,
@@ -78,14 +79,17 @@ function upTo(end: number): readonly number[] {
 
 export function merged(id: number, meeting: Meeting): Group {
   const { base, joined, map } = meeting;
-  const moved = joined.members.map(({ node, map: inner }) => ({ node, map: inner.map((k) => map[k] ?? k) }));
-  const members = [...base.members, ...moved].sort((a, b) => a.node.id - b.node.id);
-  const ids = new Set([...base.ids, ...joined.ids]);
-  const externals = new Set([...base.externals, ...joined.externals].filter((ref) => !ids.has(ref.node.id)));
-  const access = [
-    ...base.access,
-    ...joined.access.map(({ ref, axes }) => ({ ref, axes: axes?.map((k) => map[k] ?? k) })),
-  ];
+  const place = (k: number): number => map[k] ?? k;
+  const members = [...base.members];
+  for (const { node, map: inner } of joined.members) members.push({ node, map: inner.map(place) });
+  members.sort((a, b) => a.node.id - b.node.id);
+  const ids = new Set(base.ids);
+  for (const id of joined.ids) ids.add(id);
+  const externals = new Set<Ref>();
+  for (const ref of base.externals) if (!ids.has(ref.node.id)) externals.add(ref);
+  for (const ref of joined.externals) if (!ids.has(ref.node.id)) externals.add(ref);
+  const access = [...base.access];
+  for (const { ref, axes } of joined.access) access.push({ ref, axes: axes?.map(place) });
   return {
     id,
     members,
@@ -147,16 +151,21 @@ function matchFlow(
   flow: Ref[],
   who: "joined reads" | "base reads",
 ): boolean {
-  for (const { ref, axes } of access) {
-    if (!makers.ids.has(ref.node.id)) continue;
+  for (let i = 0; i < access.length; i++) {
+    const ref = access[i]?.ref;
+    if (ref === undefined || !makers.ids.has(ref.node.id)) continue;
     const maker = makers.members.find((m) => m.node === ref.node);
     if (maker === undefined) continue;
     if (!flow.includes(ref)) flow.push(ref);
-    const made = maker.node.results[ref.output]?.axes.map((k) => maker.map[k] ?? k);
+    const axes = access[i]?.axes;
+    const made = maker.node.results[ref.output]?.axes;
     if (axes === undefined || made === undefined) return false;
     for (let j = 0; j < made.length; j++) {
-      const [from, to] = who === "joined reads" ? [axes[j], made[j]] : [made[j], axes[j]];
-      if (from === undefined || to === undefined || !fix(map, from, to)) return false;
+      const own = made[j];
+      const read = axes[j];
+      if (own === undefined || read === undefined) return false;
+      const at = maker.map[own] ?? own;
+      if (!(who === "joined reads" ? fix(map, read, at) : fix(map, at, read))) return false;
     }
   }
   return true;
@@ -171,13 +180,16 @@ function fix(map: number[], from: number, to: number): boolean {
 }
 
 function matchShared(base: readonly Access[], joined: readonly Access[], map: number[]): void {
-  for (const { ref, axes } of joined) {
+  for (let i = 0; i < joined.length; i++) {
+    const axes = joined[i]?.axes;
     if (axes === undefined) continue;
-    for (const other of base) {
-      if (other.ref !== ref || other.axes === undefined) continue;
-      const trial = [...map];
-      if (axes.every((from, j) => fix(trial, from, other.axes?.[j] ?? -1)))
-        map.splice(0, map.length, ...trial);
+    for (let k = 0; k < base.length; k++) {
+      const others = base[k]?.ref === joined[i]?.ref ? base[k]?.axes : undefined;
+      if (others === undefined) continue;
+      const trial = map.slice();
+      let fixed = 0;
+      while (fixed < axes.length && fix(trial, axes[fixed] ?? -1, others[fixed] ?? -1)) fixed++;
+      if (fixed === axes.length) for (let j = 0; j < trial.length; j++) map[j] = trial[j] ?? -1;
     }
   }
 }
@@ -216,19 +228,16 @@ function sharedReads(
   map: readonly number[],
 ): readonly Ref[] {
   const shared: Ref[] = [];
-  for (const { ref, axes } of joined) {
-    if (axes === undefined || shared.includes(ref)) continue;
-    const same = base.some(
-      (other) => other.ref === ref && other.axes?.every((to, j) => map[axes[j] ?? -1] === to),
-    );
-    if (same) shared.push(ref);
+  for (let i = 0; i < joined.length; i++) {
+    const ref = joined[i]?.ref;
+    const axes = joined[i]?.axes;
+    if (ref === undefined || axes === undefined || shared.includes(ref)) continue;
+    for (let k = 0; k < base.length; k++) {
+      const others = base[k]?.ref === ref ? base[k]?.axes : undefined;
+      if (others?.every((to, j) => map[axes[j] ?? -1] === to) !== true) continue;
+      shared.push(ref);
+      break;
+    }
   }
   return shared;
-}
-
-/** Nodes outside the group that it reads. */
-export function producersOf(group: Group): ReadonlySet<Node> {
-  const producers = new Set<Node>();
-  for (const ref of group.externals) producers.add(ref.node);
-  return producers;
 }

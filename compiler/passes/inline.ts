@@ -32,10 +32,10 @@ import type {
 } from "../tensor/ir.ts";
 import type { DType } from "../types/dtype.ts";
 import { isWide } from "../tensor/scalar-types.ts";
-import { bodyOf } from "../tensor/node-body.ts";
+import { bodyOf, plainAxes } from "../tensor/node-body.ts";
 import { reachable, rewriteScalars } from "../tensor/scalars.ts";
 import { withRoots } from "./bodies.ts";
-import { isPointwise, plainAxes, readsOf, readsOfInput } from "./loops.ts";
+import { isPointwise, readsOf, readsOfInput } from "./loops.ts";
 import type { Templates } from "./templates.ts";
 
 /** A node that reads a producer, and the reads with which it does; none for a structured node or an output. */
@@ -69,7 +69,7 @@ export function inlineProducers(
     if (producers !== undefined && (node.kind === "loop" || node.kind === "scatter")) {
       const positions = node.inputs.flatMap((ref, i) => (producers.includes(ref.node) ? [i] : []));
       rebuilt = inlined(arena, templates, node, node.inputs.map(find), positions);
-    } else if (node.inputs.some((ref) => replaced[ref.node.id] !== undefined)) {
+    } else if (readsAny(node, replaced)) {
       rebuilt = withInputs(arena, node, node.inputs.map(find));
     }
     if (rebuilt !== node) {
@@ -87,6 +87,12 @@ export function inlineProducers(
   return replaceOutputs(arena, graph, find);
 }
 
+function readsAny(node: Node, table: readonly unknown[]): boolean {
+  const { inputs } = node;
+  for (let i = 0; i < inputs.length; i++) if (table[inputs[i]?.node.id ?? -1] !== undefined) return true;
+  return false;
+}
+
 /** The uses of each pointwise loop, by its id. */
 function usesOfPointwise(graph: Graph, nodes: readonly Node[]): readonly (readonly Use[] | undefined)[] {
   const uses = tableFor<Use[]>(nodes);
@@ -100,11 +106,16 @@ function usesOfPointwise(graph: Graph, nodes: readonly Node[]): readonly (readon
     for (let i = 0; i < inputs.length; i++) {
       const producer = inputs[i]?.node;
       if (producer === undefined || !isPointwise(producer)) continue;
+      let first = 0;
+      while (inputs[first]?.node !== producer) first++;
       // A loop's several outputs are read by one use.
-      if (inputs.findIndex((ref) => ref.node === producer) < i) continue;
-      const reads = inputs.every((ref, k) => k === i || ref.node !== producer)
-        ? readsOfInput(node, i)
-        : readsOf(node).filter((read) => inputs[read.input]?.node === producer);
+      if (first < i) continue;
+      let last = inputs.length - 1;
+      while (inputs[last]?.node !== producer) last--;
+      const reads =
+        last === i
+          ? readsOfInput(node, i)
+          : readsOf(node).filter((read) => inputs[read.input]?.node === producer);
       add(producer, { consumer: node, reads });
     }
   }

@@ -7,16 +7,6 @@ export function isPointwise(node: Node): node is LoopNode {
   return node.kind === "loop" && node.over.length === 0;
 }
 
-/** The axis of each index, or undefined where some index is not a plain axis or an axis stands twice. */
-export function plainAxes(read: ScalarRead): readonly number[] | undefined {
-  const axes: number[] = [];
-  for (const index of read.index) {
-    if (index.kind !== "axis" || axes.includes(index.axis)) return undefined;
-    axes.push(index.axis);
-  }
-  return axes;
-}
-
 export function readsOf(node: Node): readonly ScalarRead[] {
   return bodyOf(node).reads;
 }

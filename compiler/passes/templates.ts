@@ -29,7 +29,7 @@ export class Templates {
   node(words: readonly number[], pool: readonly Ref[], make: () => Node): Node {
     const t = this.#cases;
     t.begin();
-    for (const word of words) t.word(word);
+    for (let i = 0; i < words.length; i++) t.word(words[i] ?? 0);
     for (let i = 0; i < pool.length; i++) t.word(pool.indexOf(pool[i] as Ref));
     const id = t.id();
     const known = this.#made[id];
@@ -43,8 +43,8 @@ export class Templates {
 
 function pick(pool: readonly Ref[], sources: readonly number[]): readonly Ref[] {
   const refs: Ref[] = [];
-  for (const source of sources) {
-    const ref = pool[source];
+  for (let i = 0; i < sources.length; i++) {
+    const ref = pool[sources[i] ?? -1];
     if (ref !== undefined) refs.push(ref);
   }
   return refs;

@@ -321,7 +321,12 @@ export class Arena extends ScalarArena {
 
   /** The arena's own refs, so that refs inside nodes are equal when they are one object. */
   #own(refs: readonly Ref[]): readonly Ref[] {
-    return refs.map((ref) => this.ref(ref.node, ref.output));
+    const own: Ref[] = [];
+    for (let i = 0; i < refs.length; i++) {
+      const ref = refs[i];
+      if (ref !== undefined) own.push(this.ref(ref.node, ref.output));
+    }
+    return own;
   }
 
   #beginForm(kind: keyof typeof nodeKinds): Interner {
@@ -351,7 +356,9 @@ export class Arena extends ScalarArena {
     const t = this.#nodeTable;
     t.begin();
     t.word(form.id);
-    for (const ref of inputs) {
+    for (let i = 0; i < inputs.length; i++) {
+      const ref = inputs[i];
+      if (ref === undefined) continue;
       t.word(ref.node.id);
       t.word(ref.output);
     }
@@ -376,7 +383,9 @@ export class Arena extends ScalarArena {
 function sameTypes(a: readonly Ref[], b: readonly Ref[]): boolean {
   if (a.length !== b.length) return false;
   for (let i = 0; i < a.length; i++) {
-    const [left, right] = [a[i], b[i]];
+    const left = a[i];
+    const right = b[i];
+    if (left === right) continue;
     if (left === undefined || right === undefined || typeOf(left) !== typeOf(right)) return false;
   }
   return true;

@@ -26,9 +26,18 @@ function orderOf(graph: Graph): readonly Node[] {
   for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
     if (byId[node.id] !== undefined) continue;
     byId[node.id] = node;
-    for (const ref of node.inputs) if (byId[ref.node.id] === undefined) stack.push(ref.node);
+    const { inputs } = node;
+    for (let i = 0; i < inputs.length; i++) {
+      const maker = inputs[i]?.node;
+      if (maker !== undefined && byId[maker.id] === undefined) stack.push(maker);
+    }
   }
-  return byId.filter((node): node is Node => node !== undefined);
+  const order: Node[] = [];
+  for (let id = 0; id <= last; id++) {
+    const node = byId[id];
+    if (node !== undefined) order.push(node);
+  }
+  return order;
 }
 
 /** The refs that a graph hands out: results, then updates. */
@@ -77,9 +86,13 @@ export function rewriteGraph(
   const replaced = tableFor<readonly Ref[]>(nodes);
   const find = (ref: Ref): Ref => replaced[ref.node.id]?.[ref.output] ?? ref;
   for (const node of nodes) {
+    const { inputs } = node;
     let moved = false;
-    for (const ref of node.inputs) if (find(ref) !== ref) moved = true;
-    const rebuilt = moved ? withInputs(arena, node, node.inputs.map(find)) : node;
+    for (let i = 0; i < inputs.length && !moved; i++) {
+      const ref = inputs[i];
+      moved = ref !== undefined && find(ref) !== ref;
+    }
+    const rebuilt = moved ? withInputs(arena, node, inputs.map(find)) : node;
     const refs = rule(rebuilt, node) ?? (moved ? outputsOfNode(arena, rebuilt) : undefined);
     if (refs === undefined) continue;
     replaced[node.id] = refs;

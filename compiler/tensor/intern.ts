@@ -31,27 +31,35 @@ export class Interner {
 
   /** Ids below the former `size` are old entries; the id equal to the former `size` is new. */
   id(): number {
+    // Fields are read once: a process that compiles one program runs this before anything is optimized.
+    const scratch = this.#scratch;
+    const length = this.#length;
+    const slots = this.#slots;
+    const hashes = this.#hashes;
     let hash = 0x811c9dc5 | 0;
-    for (let i = 0; i < this.#length; i++) {
-      hash = Math.imul(hash ^ (this.#scratch[i] ?? 0), 0x01000193);
+    for (let i = 0; i < length; i++) {
+      hash = Math.imul(hash ^ (scratch[i] ?? 0), 0x01000193);
       hash ^= hash >>> 15;
     }
-    const mask = this.#slots.length - 1;
+    const mask = slots.length - 1;
     let slot = hash & mask;
     for (;;) {
-      const entry = this.#slots[slot] ?? -1;
+      const entry = slots[slot] ?? -1;
       if (entry < 0) break;
-      if (this.#hashes[entry] === hash && this.#equals(entry)) return entry;
+      if (hashes[entry] === hash && this.#equals(entry)) return entry;
       slot = (slot + 1) & mask;
     }
     return this.#insert(hash, slot);
   }
 
   #equals(entry: number): boolean {
+    const scratch = this.#scratch;
+    const length = this.#length;
+    const pool = this.#pool;
     const start = this.#starts[entry] ?? 0;
-    if ((this.#starts[entry + 1] ?? 0) - start !== this.#length) return false;
-    for (let i = 0; i < this.#length; i++) {
-      if (this.#pool[start + i] !== this.#scratch[i]) return false;
+    if ((this.#starts[entry + 1] ?? 0) - start !== length) return false;
+    for (let i = 0; i < length; i++) {
+      if (pool[start + i] !== scratch[i]) return false;
     }
     return true;
   }
@@ -64,7 +72,8 @@ export class Interner {
     }
     const start = this.#starts[id] ?? 0;
     while (start + this.#length > this.#pool.length) this.#pool = grow(this.#pool);
-    this.#pool.set(this.#scratch.subarray(0, this.#length), start);
+    // Entries are a few words: a view of the scratch costs more than they do.
+    for (let i = 0; i < this.#length; i++) this.#pool[start + i] = this.#scratch[i] ?? 0;
     this.#starts[id + 1] = start + this.#length;
     this.#hashes[id] = hash;
     this.#slots[slot] = id;
@@ -74,11 +83,14 @@ export class Interner {
 
   #rehash(): void {
     this.#slots = new Int32Array(this.#slots.length * 2).fill(-1);
-    const mask = this.#slots.length - 1;
-    for (let id = 0; id < this.#size; id++) {
-      let slot = (this.#hashes[id] ?? 0) & mask;
-      while ((this.#slots[slot] ?? -1) >= 0) slot = (slot + 1) & mask;
-      this.#slots[slot] = id;
+    const slots = this.#slots;
+    const hashes = this.#hashes;
+    const size = this.#size;
+    const mask = slots.length - 1;
+    for (let id = 0; id < size; id++) {
+      let slot = (hashes[id] ?? 0) & mask;
+      while ((slots[slot] ?? -1) >= 0) slot = (slot + 1) & mask;
+      slots[slot] = id;
     }
   }
 }

@@ -65,6 +65,8 @@ export interface NodeBody {
   readonly reads: readonly ScalarRead[];
   /** The reads of each input. */
   readonly readsByInput: readonly (readonly ScalarRead[])[];
+  /** For each read, the axis of each index; undefined where an index is no plain axis or an axis stands twice. */
+  readonly plainReads: readonly (readonly number[] | undefined)[];
   /** Positions of inputs in order of first use. */
   readonly inputOrder: readonly number[];
   /** For each root, the axes that it varies along, as a bit set; loops have 30 axes at most. */

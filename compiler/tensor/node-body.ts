@@ -11,6 +11,7 @@ class LazyBody implements NodeBody {
   readonly scalars: readonly Scalar[];
   readonly reads: readonly ScalarRead[];
   readonly readsByInput: readonly (readonly ScalarRead[])[];
+  #plain: readonly (readonly number[] | undefined)[] | undefined = undefined;
   #order: readonly number[] | undefined = undefined;
   #axes: readonly number[] | undefined = undefined;
   #carriers: readonly number[] | undefined = undefined;
@@ -21,6 +22,10 @@ class LazyBody implements NodeBody {
     this.scalars = reachable(this.roots);
     this.reads = this.scalars.filter((s): s is ScalarRead => s.kind === "read");
     this.readsByInput = node.inputs.map((_, i) => this.reads.filter((read) => read.input === i));
+  }
+
+  get plainReads(): readonly (readonly number[] | undefined)[] {
+    return (this.#plain ??= this.reads.map(plainAxes));
   }
 
   get inputOrder(): readonly number[] {
@@ -43,6 +48,16 @@ class LazyBody implements NodeBody {
 
 export function bodyOf(node: Node): NodeBody {
   return (node.form.body ??= new LazyBody(node));
+}
+
+/** The axis of each index, or undefined where some index is not a plain axis or an axis stands twice. */
+export function plainAxes(read: ScalarRead): readonly number[] | undefined {
+  const axes: number[] = [];
+  for (const index of read.index) {
+    if (index.kind !== "axis" || axes.includes(index.axis)) return undefined;
+    axes.push(index.axis);
+  }
+  return axes;
 }
 
 /** FLOPs of evaluating these scalars once each. Index arithmetic is free. */
