@@ -56,8 +56,8 @@ export function elementType(dtype: DType): ValueType {
 
 interface Scope {
   readonly ops: Op[];
-  /** Pure ops by their spelling. */
-  readonly known: Map<string, Value>;
+  /** Spellings of the pure ops that it computed. */
+  readonly known: string[];
 }
 
 export class KernelBuilder {
@@ -68,7 +68,9 @@ export class KernelBuilder {
   readonly #constants = new Map<Value, ScalarValue>();
   readonly #definitions = new Map<Value, Op>();
   readonly #ranges = new Map<Value, Range>();
-  #scopes: Scope[] = [{ ops: [], known: new Map() }];
+  #scopes: Scope[] = [{ ops: [], known: [] }];
+  /** What the scopes that are open have computed: each in one of them, since none repeats another's. */
+  readonly #known = new Map<string, Value>();
   #values = 0;
   #registers = 0;
   #bufferIds = 0;
@@ -133,12 +135,13 @@ export class KernelBuilder {
 
   constant(type: ValueType, value: ScalarValue): Value {
     const scalar = normalizeScalar(type, value);
-    const known = this.#find(constantKey(type, scalar));
+    const key = constantKey(type, scalar);
+    const known = this.#known.get(key);
     if (known !== undefined) return known;
     const dst = this.#value(type, "");
     const op: Op<"const"> = { kind: "const", dst, value: scalar };
     this.#push(op);
-    this.#top().known.set(constantKey(type, scalar), dst);
+    this.#remember(key, dst);
     this.#definitions.set(dst, op);
     this.#constants.set(dst, scalar);
     if (typeof scalar === "number" && wholeRange(type) !== undefined)
@@ -532,31 +535,38 @@ export class KernelBuilder {
   }
 
   #nested(body: () => void): readonly Op[] {
-    const scope: Scope = { ops: [], known: new Map() };
+    const scope: Scope = { ops: [], known: [] };
     this.#scopes.push(scope);
     body();
     this.#scopes.pop();
+    for (const key of scope.known) this.#known.delete(key);
     return scope.ops;
   }
 
-  #find(key: string): Value | undefined {
-    for (let depth = this.#scopes.length - 1; depth >= 0; depth -= 1) {
-      const known = this.#scopes[depth]?.known.get(key);
-      if (known !== undefined) return known;
-    }
-    return undefined;
+  /** What `make` computes, or what an open scope has under the key: callers that would compute the same again. */
+  once(key: string, make: () => Value): Value {
+    const known = this.#known.get(`once ${key}`);
+    if (known !== undefined) return known;
+    const value = make();
+    this.#remember(`once ${key}`, value);
+    return value;
+  }
+
+  #remember(key: string, value: Value): void {
+    this.#known.set(key, value);
+    this.#top().known.push(key);
   }
 
   /** Appends the op unless an enclosing scope has computed it. */
   #pure(op: PureOp, range: Range | undefined): Value {
     const key = pureKey(op);
-    const known = this.#find(key);
+    const known = this.#known.get(key);
     if (known !== undefined) {
       this.#values -= 1;
       return known;
     }
     this.#push(op);
-    this.#top().known.set(key, op.dst);
+    this.#remember(key, op.dst);
     this.#definitions.set(op.dst, op);
     if (range !== undefined) this.#ranges.set(op.dst, range);
     return op.dst;

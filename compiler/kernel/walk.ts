@@ -99,11 +99,24 @@ export function partsOf(op: Op): Parts {
   return parts;
 }
 
-/** Every op, an op before what it contains. */
+/** Every op, an op before what it contains. Most contain none: those are not asked for their parts. */
 export function visitOps(ops: readonly Op[], visit: (op: Op) => void): void {
   for (const op of ops) {
     visit(op);
-    for (const body of partsOf(op).bodies) visitOps(body, visit);
+    switch (op.kind) {
+      case "for":
+        visitOps(op.body, visit);
+        break;
+      case "if":
+        visitOps(op.then, visit);
+        visitOps(op.else, visit);
+        break;
+      case "roles":
+        for (const role of op.roles) visitOps(role.body, visit);
+        break;
+      default:
+        break;
+    }
   }
 }
 

@@ -8,7 +8,8 @@ export function sha256(text: string): string {
   for (let start = 0; start < blocks.length; start += 64) {
     for (let t = 0; t < 16; t += 1) schedule[t] = words.getUint32(start + 4 * t);
     for (let t = 16; t < 64; t += 1) {
-      const [w15, w2] = [at(schedule, t - 15), at(schedule, t - 2)];
+      const w15 = at(schedule, t - 15);
+      const w2 = at(schedule, t - 2);
       const s0 = rotate(w15, 7) ^ rotate(w15, 18) ^ (w15 >>> 3);
       const s1 = rotate(w2, 17) ^ rotate(w2, 19) ^ (w2 >>> 10);
       schedule[t] = at(schedule, t - 16) + s0 + at(schedule, t - 7) + s1;
@@ -27,6 +28,7 @@ function padded(bytes: Uint8Array): Uint8Array {
   return blocks;
 }
 
+/** One block. Each variable is moved by itself: this runs for all text that is emitted, and arrays cost more than it. */
 function compress(hash: Uint32Array, schedule: Uint32Array): void {
   let [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0] = hash;
   for (let t = 0; t < 64; t += 1) {
@@ -34,7 +36,14 @@ function compress(hash: Uint32Array, schedule: Uint32Array): void {
     const first = (h + s1 + ((e & f) ^ (~e & g)) + at(constants, t) + at(schedule, t)) | 0;
     const s0 = rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22);
     const second = (s0 + ((a & b) ^ (a & c) ^ (b & c))) | 0;
-    [h, g, f, e, d, c, b, a] = [g, f, e, (d + first) | 0, c, b, a, (first + second) | 0];
+    h = g;
+    g = f;
+    f = e;
+    e = (d + first) | 0;
+    d = c;
+    c = b;
+    b = a;
+    a = (first + second) | 0;
   }
   for (const [k, word] of [a, b, c, d, e, f, g, h].entries()) hash[k] = at(hash, k) + word;
 }

@@ -5,7 +5,6 @@
  * together again is itself: the divisions cancel and are never computed. Polynomials also answer what wide accesses
  * and guards ask: by how much two indices differ, what an index is a multiple of, between which numbers it lies.
  */
-import { invariant } from "../../diagnostics/diagnostic.ts";
 import { polynomial, type Dim } from "../../types/dim.ts";
 
 /** Something that is known at run time alone: a counter, a thread's coordinate, a size, a quotient, a loaded value. */
@@ -45,6 +44,7 @@ export function atomPoly(atom: Atom): Poly {
 
 export function addPoly(a: Poly, b: Poly, factor = 1): Poly {
   if (b.size === 0) return a;
+  if (a.size === 0 && factor === 1) return b;
   const sum = new Map(a);
   for (const [key, term] of b) {
     const coefficient = (sum.get(key)?.coefficient ?? 0) + factor * term.coefficient;
@@ -55,6 +55,10 @@ export function addPoly(a: Poly, b: Poly, factor = 1): Poly {
 }
 
 export function mulPoly(a: Poly, b: Poly): Poly {
+  const [left, right] = [constantOfPoly(a), constantOfPoly(b)];
+  // Nearly all products are by a constant.
+  if (right !== undefined) return scaled(a, right);
+  if (left !== undefined) return scaled(b, left);
   let product: Poly = zero;
   for (const x of a.values()) {
     const row = new Map<string, Term>();
@@ -64,6 +68,14 @@ export function mulPoly(a: Poly, b: Poly): Poly {
     }
     product = addPoly(product, row);
   }
+  return product;
+}
+
+function scaled(p: Poly, by: number): Poly {
+  if (by === 1) return p;
+  if (by === 0) return zero;
+  const product = new Map<string, Term>();
+  for (const [key, { coefficient, atoms }] of p) product.set(key, { coefficient: coefficient * by, atoms });
   return product;
 }
 
@@ -279,20 +291,26 @@ export function isMultiple(p: Poly, step: number): boolean {
 
 /** b - a where the two differ by a constant, else undefined. */
 export function difference(a: Poly, b: Poly): number | undefined {
-  return constantOfPoly(addPoly(b, a, -1));
+  let moving = 0;
+  for (const [key, { coefficient }] of b) {
+    if (key === "") continue;
+    if (a.get(key)?.coefficient !== coefficient) return undefined;
+    moving += 1;
+  }
+  if (a.size - (a.has("") ? 1 : 0) !== moving) return undefined;
+  return (b.get("")?.coefficient ?? 0) - (a.get("")?.coefficient ?? 0);
 }
 
 export function termsInOrder(p: Poly): Term[] {
-  const rank = (term: Term): number => {
-    const ranks = term.atoms.map((atom) => atom.rank);
-    const moving = ranks.filter((r) => r !== 4);
-    return moving.length === 0 ? 4 : Math.max(...moving);
-  };
-  return [...p.values()].sort((a, b) => rank(a) - rank(b) || compare(a, b));
+  if (p.size < 2) return [...p.values()];
+  const ranked = [...p].map(([key, term]) => ({ key, term, rank: rankOf(term) }));
+  ranked.sort((a, b) => a.rank - b.rank || (a.key < b.key ? -1 : 1));
+  return ranked.map(({ term }) => term);
 }
 
-function compare(a: Term, b: Term): number {
-  const [x, y] = [a.atoms.map((atom) => atom.key).join("*"), b.atoms.map((atom) => atom.key).join("*")];
-  invariant(x !== y, "terms have distinct keys");
-  return x < y ? -1 : 1;
+/** The highest rank of what changes; a size's where nothing does. */
+function rankOf({ atoms }: Term): number {
+  let most = -1;
+  for (const { rank } of atoms) if (rank !== 4 && rank > most) most = rank;
+  return most < 0 ? 4 : most;
 }

@@ -24,6 +24,8 @@ export interface Context {
   readonly buffers: ReadonlyMap<GlobalBuffer, Buffer>;
   /** Values of the run-time atoms, by key. */
   readonly atoms: Map<string, { readonly atom: Atom; readonly value: () => Value }>;
+  /** Counts the values that counters were given. */
+  bindings: number;
   /** Tiles in values (written once) or registers (updated), by tile and the assignment of its register axes. */
   readonly tiles: Map<Tile, Map<string, Value | Held>>;
   /** Loads of read-only buffers, innermost scope last. */
@@ -145,7 +147,19 @@ export function evaluatePoly(cx: Context, p: Poly, type: "i32" | "i64"): Value {
   return result;
 }
 
+/** The atom's value, computed once in a scope; a counter that is bound anew makes what was computed from it another's. */
 function atomValue(cx: Context, atom: Atom, type: "i32" | "i64"): Value {
+  return cx.b.once(`${cx.bindings} ${type} ${atom.key}`, () => computeAtom(cx, atom, type));
+}
+
+/** Gives a counter its value, in place of the one that it had. */
+export function bindCounter(cx: Context, counter: Counter, value: () => Value): void {
+  const atom = counterAtom(cx, counter);
+  cx.atoms.set(atom.key, { atom, value });
+  cx.bindings += 1;
+}
+
+function computeAtom(cx: Context, atom: Atom, type: "i32" | "i64"): Value {
   const { b } = cx;
   switch (atom.origin.kind) {
     case "run-time": {

@@ -24,6 +24,7 @@ import { Channels, sharers } from "./channels.ts";
 import {
   assignmentKey,
   assignments,
+  bindCounter,
   counterAtom,
   evaluatePoly,
   isRegister,
@@ -73,6 +74,7 @@ export function lowerTileProgram(program: TileProgram, caps: Caps): Kernel {
       return buffer;
     },
     atoms: new Map(),
+    bindings: 0,
     tiles: new Map(),
     loads: [new Map()],
     hazards: new Hazards(
@@ -144,15 +146,11 @@ function declareCounters(cx: Context, counters: readonly Counter[], number: () =
     (counter) => !(counter.count.kind === "const" && counter.count.value === 1),
   );
   several.forEach((counter, k) => {
-    const atom = counterAtom(cx, counter);
     const faster = several.slice(k + 1).reduce<Dim>((product, other) => mul(product, other.count), one);
-    cx.atoms.set(atom.key, {
-      atom,
-      value: () => {
-        const quotient = b.div(number(), sizeValue(cx, faster));
-        const value = k === 0 ? quotient : b.rem(quotient, sizeValue(cx, counter.count), counter.name);
-        return counter.count.kind === "const" ? b.bound(value, 0, counter.count.value - 1) : value;
-      },
+    bindCounter(cx, counter, () => {
+      const quotient = b.div(number(), sizeValue(cx, faster));
+      const value = k === 0 ? quotient : b.rem(quotient, sizeValue(cx, counter.count), counter.name);
+      return counter.count.kind === "const" ? b.bound(value, 0, counter.count.value - 1) : value;
     });
   });
 }
@@ -504,11 +502,11 @@ function put(cx: Context, op: Extract<TileOp, { kind: "put" }>): void {
 }
 
 function loop(cx: Context, op: Extract<TileOp, { kind: "for" }>, own: Program): void {
-  const atom = counterAtom(cx, op.counter);
   const range = {
     from: op.from === undefined ? cx.b.i32(0) : uniform(cx, op.from),
     below: op.below === undefined ? sizeValue(cx, op.counter.count) : uniform(cx, op.below),
   };
+<<<<<<< HEAD
   const run = (): void =>
     repeat(cx, op.body, range, op.unroll ? "unroll" : "roll", op.counter.name, (index) => {
       cx.atoms.set(atom.key, { atom, value: () => index });
@@ -527,6 +525,12 @@ function flag(cx: Context, op: Extract<TileOp, { kind: "raise" | "meet" }>): voi
   if (op.kind === "raise") team.barrier();
   b.if(team.leads(), () => b.instruction(`flag.${op.kind}`, [], [place]));
   if (op.kind === "meet") team.barrier();
+=======
+  repeat(cx, op.body, range, op.unroll ? "unroll" : "roll", op.counter.name, (index) => {
+    bindCounter(cx, op.counter, () => index);
+    lowerOps(cx, op.body, own);
+  });
+>>>>>>> df848a3 (Faster lowering: a coordinate is computed once in a scope, walks skip ops that hold none, products by constants copy)
 }
 
 /** What all threads find alike. */
@@ -552,8 +556,7 @@ function setCounter(cx: Context, op: Extract<TileOp, { kind: "index" }>): void {
   const value = uniform(cx, op.expr);
   const { count } = op.counter;
   if (count.kind === "const") cx.b.bound(value, 0, count.value - 1);
-  const atom = counterAtom(cx, op.counter);
-  cx.atoms.set(atom.key, { atom, value: () => value });
+  bindCounter(cx, op.counter, () => value);
 }
 
 function repeat(
