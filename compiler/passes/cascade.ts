@@ -23,7 +23,8 @@ import type { Carrier, Graph, LoopAxis, LoopNode, LoopResult, Node, Ref, Scalar 
 import { outputsOf, rewriteGraph, topological } from "../tensor/graphs.ts";
 import { reachable, rewriteScalars } from "../tensor/scalars.ts";
 import { storedAs } from "./inline.ts";
-import { isContraction, plainAxes, readsOf } from "./loops.ts";
+import { plainAxes } from "../tensor/node-body.ts";
+import { isContraction, readsOf } from "./loops.ts";
 import type { Pass } from "./pass.ts";
 import { isFixed, rescaled, usesCarriers, type Change } from "../tensor/rescale.ts";
 
