@@ -506,10 +506,9 @@ function loop(cx: Context, op: Extract<TileOp, { kind: "for" }>, own: Program): 
     from: op.from === undefined ? cx.b.i32(0) : uniform(cx, op.from),
     below: op.below === undefined ? sizeValue(cx, op.counter.count) : uniform(cx, op.below),
   };
-<<<<<<< HEAD
   const run = (): void =>
     repeat(cx, op.body, range, op.unroll ? "unroll" : "roll", op.counter.name, (index) => {
-      cx.atoms.set(atom.key, { atom, value: () => index });
+      bindCounter(cx, op.counter, () => index);
       lowerOps(cx, op.body, own);
     });
   if (op.from === undefined && op.below === undefined) run();
@@ -525,12 +524,6 @@ function flag(cx: Context, op: Extract<TileOp, { kind: "raise" | "meet" }>): voi
   if (op.kind === "raise") team.barrier();
   b.if(team.leads(), () => b.instruction(`flag.${op.kind}`, [], [place]));
   if (op.kind === "meet") team.barrier();
-=======
-  repeat(cx, op.body, range, op.unroll ? "unroll" : "roll", op.counter.name, (index) => {
-    bindCounter(cx, op.counter, () => index);
-    lowerOps(cx, op.body, own);
-  });
->>>>>>> df848a3 (Faster lowering: a coordinate is computed once in a scope, walks skip ops that hold none, products by constants copy)
 }
 
 /** What all threads find alike. */
