@@ -65,11 +65,20 @@ export function streamedCost(
   const written = (rows + columns) * work.panelBytes;
   const moved = (read + written) / sharedBytesPerCycle;
   const edge = edgeCycles + (rows * columns * 2) / resultBytesPerCycle;
+  const factors = work.batch * (work.m + work.n) * work.k * work.bytes;
+  // Few rows read the other factor no faster than memory gives it.
+  const beside = (terms: readonly Term[]): Cost => {
+    const busy = total(terms).seconds;
+    return total([
+      ...terms,
+      { name: "memory beyond them", seconds: Math.max(0, factors / caps.bandwidth - busy) },
+    ]);
+  };
   if (deal !== undefined) {
     const { rounds, parts, sums } = dealLoad(deal);
     const sum = sumCycles + (work.sums * rows * columns * 4) / sumBytesPerCycle;
     const cycles = (count: number): number => count / clock(caps);
-    return total([
+    return beside([
       { name: `${tiles} tiles in parts: products`, seconds: cycles(rounds * steps * products) },
       { name: "shared memory beyond them", seconds: cycles(rounds * steps * Math.max(0, moved - products)) },
       { name: "first loads and results", seconds: cycles(parts * edge) },
@@ -78,7 +87,7 @@ export function streamedCost(
   }
   const seconds = (cycles: number): number => (waves * cycles) / clock(caps);
   const shown = `${tiles} tiles in ${waves} ${waves === 1 ? "wave" : "waves"}`;
-  return total([
+  return beside([
     { name: `${shown}: products`, seconds: seconds(steps * products) },
     { name: "shared memory beyond them", seconds: seconds(steps * Math.max(0, moved - products)) },
     { name: "first loads and results", seconds: seconds(edge) },

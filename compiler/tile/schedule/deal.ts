@@ -1,8 +1,7 @@
 /**
  * Deals the tiles of a product to the blocks, one block a multiprocessor.
  *
- * Whole tiles go round in turn. Where the last round would leave most blocks idle, the steps of the first tiles' sums
- * are dealt instead (Osama et al., "Stream-K", PPoPP 2023): all steps in a row, an equal run of them to each block, so
+ * Whole tiles go round in turn. Where there are fewer tiles than blocks, the steps of the tiles' sums are dealt instead (Osama et al., "Stream-K", PPoPP 2023): all steps in a row, an equal run of them to each block, so
  * that a tile may begin in one block and end in others. Who has a tile's first step finishes it: it adds what the
  * others have of the sum, from scratch memory, in the order of the steps. The order is fixed, so every run of the
  * program gives the same bits.
@@ -31,13 +30,13 @@ const fewestSteps = 2;
 
 /** Undefined: whole tiles go round evenly, or there is too little to share. */
 export function planDeal({ tiles, steps }: Work, units: number): Deal | undefined {
-  const rest = tiles % units;
-  if (tiles === 0 || rest === 0) return undefined;
-  // With few tiles each is cut in equal runs; else runs are of a tile or more, so that few blocks share a tile.
+  // Blocks that are at different steps do not find each other's factors in the cache: of more tiles than blocks, runs
+  // took longer than a last round with idle blocks (0.76 to 0.85 of the rate, H200).
+  if (tiles === 0 || tiles >= units) return undefined;
   const blocks =
     tiles * 2 <= units ? tiles * Math.min(Math.floor(units / tiles), Math.floor(steps / fewestSteps)) : units;
   if (blocks <= tiles && tiles * 2 <= units) return undefined;
-  const streamed = tiles < units ? tiles : units + rest;
+  const streamed = tiles;
   const deal = { tiles, steps, blocks, streamed };
   const fits = streamed * steps * (blocks + 1) < 2 ** 31;
   return fits && (streamed * steps) / blocks >= fewestSteps ? deal : undefined;

@@ -145,7 +145,7 @@ function choicesOf(fit: Fit, fixed: Fixed): Choice[] {
         for (let warpgroups = mostWarpgroups; warpgroups >= 1; warpgroups -= 1)
           tried.push({ m: rows, n: columns, warpgroups });
   const seen = new Set<string>();
-  return tried.flatMap((shape): Choice[] => {
+  const choices = tried.flatMap((shape): Choice[] => {
     const threads = shape.warpgroups * warpgroup;
     const key = `${shape.m} ${shape.n} ${threads}`;
     if (m !== undefined && shape.m !== m) return [];
@@ -163,9 +163,11 @@ function choicesOf(fit: Fit, fixed: Fixed): Choice[] {
       persistent: fixed.persistent ?? 1,
       shared: fixed.shared ?? 0,
     };
-    const asParts = { ...choice, shared: 1 };
-    return fixed.shared === undefined && dealOf(fit, asParts) !== undefined ? [choice, asParts] : [choice];
+    return [choice];
   });
+  if (fixed.shared !== undefined) return choices;
+  const shared = choices.map((choice): Choice => ({ ...choice, shared: 1 }));
+  return [...choices, ...shared.filter((choice) => dealOf(fit, choice) !== undefined)];
 }
 
 /** Bytes of a slot, and of the results on their way out. */
