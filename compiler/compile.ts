@@ -22,7 +22,8 @@ import { costOf } from "./passes/cost.ts";
 import { reassociate } from "./passes/derive.ts";
 import { cascade } from "./passes/cascade.ts";
 import { expand } from "./passes/expand.ts";
-import { fuseGraph, fuseDefaults, type FusionReport } from "./passes/fuse.ts";
+import { Explanation, type FusionReport } from "./passes/explain.ts";
+import { fuse, fuseDefaults } from "./passes/fuse.ts";
 import { lowerFunctions } from "./passes/lower-functions.ts";
 import { narrow } from "./passes/narrow.ts";
 import { checkPipelineProofs } from "./pipeline/index.ts";
@@ -69,6 +70,8 @@ export interface CompileRequest extends CheckRequest {
   readonly dims: ReadonlyMap<string, number>;
   /** What dtype parameters stand for. */
   readonly dtypes: ReadonlyMap<string, DType | ScaledType>;
+  /** Whether to find out what became of each pair of nodes; it takes some time. */
+  readonly explain?: boolean;
 }
 
 export interface Checked {
@@ -89,9 +92,10 @@ export interface Compiled extends Checked {
   readonly program: TypedProgram | undefined;
   /** As lowered, which the interpreter runs. */
   readonly graph: { readonly arena: Arena; readonly graph: Graph } | undefined;
-  /** As it goes to the schedules, and what was decided on the way. */
+  /** As it goes to the schedules. */
   readonly fused: Graph | undefined;
-  readonly fusion: FusionReport;
+  /** What became of each pair of nodes on the way, where the request asks for it. */
+  readonly fusion: FusionReport | undefined;
   readonly artifact: Artifact | undefined;
   readonly trace: readonly TraceStep[];
 }
@@ -118,7 +122,7 @@ export function compile(request: CompileRequest): Compiled {
     program: undefined,
     graph: undefined,
     fused: undefined,
-    fusion: [],
+    fusion: undefined,
     artifact: undefined,
     diagnostics: report.diagnostics,
     sources,
@@ -147,13 +151,13 @@ export function compile(request: CompileRequest): Compiled {
   trace.push({ pass: "lower", text: () => printGraph(arena, graph) });
   const note = (pass: string, text: () => string): void => void trace.push({ pass, text });
   const plain = runPasses([simplify, expand, simplify], graph, { arena }, note);
-  const { graph: merged, report: fusion } = fuseGraph(arena, plain, {
-    ...fuseDefaults,
-    maxBuffers: target?.caps.maxBuffers ?? fuseDefaults.maxBuffers,
-  });
+  const explanation = request.explain === true ? new Explanation(arena, plain) : undefined;
   const fused = runPasses(
     [
-      { name: "fuse", run: () => merged },
+      fuse(
+        { ...fuseDefaults, maxBuffers: target?.caps.maxBuffers ?? fuseDefaults.maxBuffers },
+        explanation?.decisions,
+      ),
       ...(target === undefined ? [] : [cascade(() => false), split(target.caps)]),
       narrow,
       lowerFunctions,
@@ -162,6 +166,7 @@ export function compile(request: CompileRequest): Compiled {
     { arena },
     note,
   );
+  const fusion = explanation?.report();
   const front = { program, graph: { arena, graph }, fused, fusion };
   if (target === undefined) return ended(front);
 

@@ -23,7 +23,8 @@ export { toJson } from "./diagnostics/json.ts";
 export { pages } from "./diagnostics/pages.ts";
 export { renderDiagnostics as render } from "./diagnostics/render.ts";
 export { toSarif } from "./diagnostics/sarif.ts";
-export type { FusionDecision, FusionReport } from "./passes/fuse.ts";
+export type { ExplainedPair, ExplainedValue, FusionReport, Outcome } from "./passes/explain.ts";
+export type { Apart, Fusion } from "./passes/fuse.ts";
 export {
   actionsOf,
   bubbleFormula,

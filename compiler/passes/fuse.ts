@@ -19,7 +19,7 @@
 import type { Arena } from "../tensor/arena.ts";
 import type { Graph, LoopNode, Node } from "../tensor/ir.ts";
 import { bodyOf } from "../tensor/node-body.ts";
-import { nameOf, type FuseOptions, type Fusing, type FusionDecision, type FusionReport } from "./fusing.ts";
+import type { Apart, FuseOptions, Fusing, Fusion, FusionDecision } from "./fusing.ts";
 import { groupLoops } from "./grouping.ts";
 import { canInline, inlineProducers, type InlinePolicy, type Use } from "./inline.ts";
 import { bodyFlops, isContraction } from "./loops.ts";
@@ -27,28 +27,22 @@ import type { Pass } from "./pass.ts";
 import { Sizes } from "./sizes.ts";
 import { Templates } from "./templates.ts";
 
-export type { FuseOptions, FusionDecision, FusionReport } from "./fusing.ts";
+export type { Apart, FuseOptions, Fusion, FusionDecision } from "./fusing.ts";
 
 export const fuseDefaults: FuseOptions = { maxBuffers: 8, maxScalars: 512 };
 
-export function fuse(options: FuseOptions = fuseDefaults): Pass<Graph> {
-  return { name: "fuse", run: (graph, cx) => fuseGraph(cx.arena, graph, options).graph };
+/** What is decided is added to `decisions`. */
+export function fuse(options: FuseOptions = fuseDefaults, decisions: FusionDecision[] = []): Pass<Graph> {
+  return { name: "fuse", run: (graph, { arena }) => fuseGraph(arena, graph, options, decisions) };
 }
 
-export function fuseGraph(
-  arena: Arena,
-  graph: Graph,
-  options: FuseOptions = fuseDefaults,
-): { readonly graph: Graph; readonly report: FusionReport } {
-  const report: FusionDecision[] = [];
-  const cx: Fusing = { arena, options, sizes: new Sizes(), report };
+function fuseGraph(arena: Arena, graph: Graph, options: FuseOptions, decisions: FusionDecision[]): Graph {
+  const cx: Fusing = { arena, options, sizes: new Sizes(), decisions };
   const templates = new Templates(arena);
   const cheap = inlineProducers(arena, templates, graph, cheapProducers(cx));
   const grouped = groupLoops(cx, templates, cheap);
-  const single = inlineProducers(arena, templates, grouped.graph, singleReaders(cx));
-  const last = single === grouped.graph && !grouped.changed ? grouped : groupLoops(cx, templates, single);
-  report.push(...last.refusals());
-  return { graph: last.graph, report };
+  const single = inlineProducers(arena, templates, grouped, singleReaders(cx));
+  return single === cheap ? single : groupLoops(cx, templates, single);
 }
 
 // ---------------------------------------------------------------- prologues
@@ -57,17 +51,20 @@ export function fuseGraph(
 const cheapFlops = 4;
 const cheapFactorFlops = 2;
 
+const needsMemory: Apart = { kind: "needs-memory" };
+
 /** Cheap producers whose readers all take them, where reading their inputs again costs fewer bytes than they do. */
 function cheapProducers(cx: Fusing): InlinePolicy {
   return (producer, original, uses) => {
-    if (bodyFlops(producer) > cheapFlops || readsReduction(producer)) return [];
-    if (uses.some((use) => !canInline(producer, use) || !takes(cx, producer, use))) return [];
+    const flops = bodyFlops(producer);
+    if (flops > cheapFlops || readsReduction(producer)) return [];
+    if (uses.some((use) => !canInline(producer, use) || obstacle(cx, producer, use) !== undefined)) return [];
     const own = producer.inputs.reduce((sum, ref) => sum + cx.sizes.ref(ref), 0);
     const made = producer.types.reduce((sum, type) => sum + cx.sizes.bytes(type), 0);
     const saved = made * (1 + uses.length) - own * (uses.length - 1);
-    if (saved <= 0) return [];
-    note(cx, original, uses, saved);
-    return uses;
+    return saved <= 0
+      ? note(cx, original, uses, { kind: "reads-more", bytes: -saved }, [])
+      : note(cx, original, uses, "prologue", uses);
   };
 }
 
@@ -75,45 +72,50 @@ function cheapProducers(cx: Fusing): InlinePolicy {
 function singleReaders(cx: Fusing): InlinePolicy {
   return (producer, original, uses) => {
     const [use] = uses;
-    if (
-      use?.consumer === undefined ||
-      uses.length > 1 ||
-      !canInline(producer, use) ||
-      !takes(cx, producer, use)
-    )
-      return [];
+    const apart = (reason: Apart): readonly Use[] => note(cx, original, uses, reason, []);
     const flops = bodyFlops(producer);
+    if (use === undefined) return [];
+    if (uses.length > 1 && flops > cheapFlops)
+      return apart({ kind: "costly-again", flops, most: cheapFlops });
+    for (const each of uses) {
+      const reason = canInline(producer, each) ? obstacle(cx, producer, each) : needsMemory;
+      if (reason !== undefined) return apart(reason);
+    }
+    if (uses.length > 1 || use.consumer === undefined) return [];
     const points =
       use.consumer.kind === "loop" ? cx.sizes.points([...use.consumer.axes, ...use.consumer.over]) : Infinity;
     const again = use.reads.length > 1 || points > cx.sizes.points(producer.axes);
-    if (again && flops > cheapFlops) return [];
-    const made = producer.types.reduce((sum, type) => sum + cx.sizes.bytes(type), 0);
-    note(cx, original, uses, 2 * made);
-    return uses;
+    if (again && flops > cheapFlops) return apart({ kind: "costly-again", flops, most: cheapFlops });
+    return note(cx, original, uses, "prologue", uses);
   };
 }
 
-function note(cx: Fusing, producer: Node, uses: readonly Use[], saved: number): void {
-  for (const use of uses) {
-    cx.report.push({
-      outcome: "prologue",
-      producer: nameOf(cx, producer),
-      consumer: nameOf(cx, use.consumer),
-      saved: saved / uses.length,
-      reason: "its reader computes it",
-    });
-  }
+function note(
+  cx: Fusing,
+  producer: Node,
+  uses: readonly Use[],
+  outcome: Fusion | Apart,
+  taken: readonly Use[],
+): readonly Use[] {
+  const right = new Set(uses.flatMap(({ consumer }) => (consumer === undefined ? [] : [consumer.id])));
+  cx.decisions.push({ left: new Set([producer.id]), right, outcome });
+  return taken;
 }
 
-/** Whether the reader has room for the producer, and is no contraction that it would slow down. */
-function takes(cx: Fusing, producer: LoopNode, use: Use): boolean {
+/** Why the reader cannot take the producer in: it has no room, or is a contraction that would be slowed down. */
+function obstacle(cx: Fusing, producer: LoopNode, use: Use): Apart | undefined {
   const { consumer } = use;
-  if (consumer === undefined) return false;
-  const buffers = consumer.inputs.length + producer.inputs.length + consumer.types.length - 1;
-  if (buffers > cx.options.maxBuffers && producer.inputs.length > 1) return false;
-  if (bodyOf(consumer).scalars.length + bodyOf(producer).scalars.length > cx.options.maxScalars) return false;
-  if (!isContraction(consumer)) return true;
-  return bodyFlops(producer) <= cheapFactorFlops && producer.inputs.length <= 2;
+  if (consumer === undefined) return needsMemory;
+  const { maxBuffers, maxScalars } = cx.options;
+  const tensors = consumer.inputs.length + producer.inputs.length + consumer.types.length - 1;
+  if (tensors > maxBuffers && producer.inputs.length > 1)
+    return { kind: "too-many-tensors", tensors, most: maxBuffers };
+  const scalars = bodyOf(consumer).scalars.length + bodyOf(producer).scalars.length;
+  if (scalars > maxScalars) return { kind: "too-large", scalars, most: maxScalars };
+  if (!isContraction(consumer)) return undefined;
+  const flops = bodyFlops(producer);
+  if (flops > cheapFactorFlops) return { kind: "costly-again", flops, most: cheapFactorFlops };
+  return producer.inputs.length > 2 ? { kind: "contraction" } : undefined;
 }
 
 /** What reads a reduction at its own point joins that reduction's loop instead. */

@@ -1,6 +1,6 @@
 /** What the parts of fusion share: options, decisions, and what one run of the pass knows. */
 import type { Arena } from "../tensor/arena.ts";
-import type { Node } from "../tensor/ir.ts";
+import type { NodeId } from "../tensor/ir.ts";
 import type { Sizes } from "./sizes.ts";
 
 export interface FuseOptions {
@@ -10,27 +10,61 @@ export interface FuseOptions {
   readonly maxScalars: number;
 }
 
-export interface FusionDecision {
-  readonly outcome: "prologue" | "epilogue" | "row" | "sibling" | "apart";
-  /** The values that met, by hint or number. */
-  readonly producer: string;
-  readonly consumer: string;
-  /** Bytes of memory traffic that it saves, or would save; unknown sizes count as `unknownSize`. */
-  readonly saved: number;
-  readonly reason: string;
-}
+/** How two loops became one. */
+export type Fusion =
+  /** The reader computes what it would have read. */
+  | "prologue"
+  /** What follows a reduction point by point is done where its result is. */
+  | "epilogue"
+  /** Both run over the same rows, and one of them along them. */
+  | "row"
+  /** Neither reads the other: what both read is read once. */
+  | "sibling";
 
-export type FusionReport = readonly FusionDecision[];
+/** Why two loops did not become one. Sizes are in numbers; those that are not known count as `unknownSize`. */
+export type Apart =
+  /** One is a contraction, which keeps a loop of its own. */
+  | { readonly kind: "contraction" }
+  /** The numbers of their axes do not fit. */
+  | { readonly kind: "axes" }
+  /** One reads the other at other points than those that it makes. */
+  | { readonly kind: "points" }
+  /** Axes that would be one have different sizes. */
+  | { readonly kind: "sizes" }
+  /** What both read is a small part of the `bytes` that the smaller one reads. */
+  | { readonly kind: "little-shared"; readonly shared: number; readonly bytes: number }
+  /** A row would be one block's work, and there are too few blocks: fewer than `least`, each longer than `longest`. */
+  | {
+      readonly kind: "few-rows";
+      readonly rows: number;
+      readonly least: number;
+      readonly length: number;
+      readonly longest: number;
+    }
+  | { readonly kind: "too-large"; readonly scalars: number; readonly most: number }
+  | { readonly kind: "too-many-tensors"; readonly tensors: number; readonly most: number }
+  /** Another node lies between them, which needs all of what the first makes. */
+  | { readonly kind: "between" }
+  /** The reduced axes are empty. */
+  | { readonly kind: "empty" }
+  /** It would be computed again for each reader, or for each of a reader's points. */
+  | { readonly kind: "costly-again"; readonly flops: number; readonly most: number }
+  /** Its readers would read more bytes to compute it than they read now. */
+  | { readonly kind: "reads-more"; readonly bytes: number }
+  /** A reader needs it in memory: it writes over it, or reads outside of it. */
+  | { readonly kind: "needs-memory" };
+
+/** What was decided of two sets of loops, by the ids of the graph that the step began with. */
+export interface FusionDecision {
+  readonly left: ReadonlySet<NodeId>;
+  readonly right: ReadonlySet<NodeId>;
+  readonly outcome: Fusion | Apart;
+}
 
 /** One run of the pass. */
 export interface Fusing {
   readonly arena: Arena;
   readonly options: FuseOptions;
   readonly sizes: Sizes;
-  readonly report: FusionDecision[];
-}
-
-export function nameOf(cx: Fusing, node: Node | undefined): string {
-  if (node === undefined) return "output";
-  return node.kind === "input" ? node.name : (cx.arena.hint(cx.arena.ref(node)) ?? `%${node.id}`);
+  readonly decisions: FusionDecision[];
 }

@@ -9,7 +9,7 @@ import type { Arena } from "../tensor/arena.ts";
 import { outputsOf, replaceOutputs, tableFor, topological } from "../tensor/graphs.ts";
 import type { Graph, Node, Ref } from "../tensor/ir.ts";
 import { emitGroup } from "./emit-group.ts";
-import { nameOf, type Fusing, type FusionDecision } from "./fusing.ts";
+import type { Apart, Fusing, Fusion } from "./fusing.ts";
 import { meet, merged, singleton, type Group, type Meeting } from "./groups.ts";
 import type { Templates } from "./templates.ts";
 
@@ -21,7 +21,6 @@ class Grouping {
   /** How many readers of a node have been added, by its id. */
   readonly #added: (number | undefined)[];
   readonly #outputs: ReadonlySet<Node>;
-  readonly #refusals: { readonly a: Group; readonly b: Group; readonly reason: string }[] = [];
   #next = 0;
   changed = false;
 
@@ -56,7 +55,8 @@ class Grouping {
       group = merged(this.#next++, best.meeting);
       this.#keep(group);
       this.changed = true;
-      this.#note(best.meeting, best.saved, best.outcome, "they share one loop");
+      const { base, joined } = best.meeting;
+      this.#cx.decisions.push({ left: base.ids, right: joined.ids, outcome: best.outcome });
     }
   }
 
@@ -93,8 +93,8 @@ class Grouping {
 
   #judge(a: Group, b: Group): Candidate | undefined {
     const meeting = meet(a, b);
-    if ("reason" in meeting)
-      return this.#refuse(a, b, a.contracts || b.contracts ? contractsAlone : meeting.reason);
+    if ("kind" in meeting)
+      return this.#refuse(a, b, a.contracts || b.contracts ? { kind: "contraction" } : meeting);
     const saved = this.#saved(meeting);
     if (saved <= 0) return undefined;
     const { base, joined, flow } = meeting;
@@ -107,7 +107,7 @@ class Grouping {
   }
 
   /** Why a meeting that is possible is not made, or undefined. */
-  #obstacle(meeting: Meeting, outcome: Candidate["outcome"], saved: number): string | undefined {
+  #obstacle(meeting: Meeting, outcome: Fusion, saved: number): Apart | undefined {
     const { base, joined, flow } = meeting;
     const { options, sizes } = this.#cx;
     if (base.contracts || joined.contracts) {
@@ -118,15 +118,22 @@ class Grouping {
         joined.over.length === 0 &&
         this.#flowsFrom(base, flow);
       const siblings = base.contracts && joined.contracts && outcome === "sibling";
-      if (!epilogue && !siblings) return contractsAlone;
+      if (!epilogue && !siblings) return { kind: "contraction" };
     }
-    if (outcome === "sibling" && saved * 4 < this.#bytes(joined)) return "they share too little";
-    if (outcome === "row" && this.#starves(base)) return "too few rows to spread over the device";
-    if (base.scalars + joined.scalars > options.maxScalars) return "the loop would be too large";
-    if (this.#buffers(meeting) > options.maxBuffers) return "the loop would have too many buffers";
-    if (this.#crosses(base, joined) || this.#crosses(joined, base))
-      return "something between them needs the whole tensor";
-    if (base.over.length > 0 && sizes.points(base.over) === 0) return "it runs over nothing";
+    if (outcome === "sibling") {
+      const bytes = this.#bytes(joined);
+      if (saved * 4 < bytes) return { kind: "little-shared", shared: saved, bytes };
+    }
+    if (outcome === "row") {
+      const starved = this.#starves(base);
+      if (starved !== undefined) return starved;
+    }
+    const scalars = base.scalars + joined.scalars;
+    if (scalars > options.maxScalars) return { kind: "too-large", scalars, most: options.maxScalars };
+    const tensors = this.#buffers(meeting);
+    if (tensors > options.maxBuffers) return { kind: "too-many-tensors", tensors, most: options.maxBuffers };
+    if (this.#crosses(base, joined) || this.#crosses(joined, base)) return { kind: "between" };
+    if (base.over.length > 0 && sizes.points(base.over) === 0) return { kind: "empty" };
     return undefined;
   }
 
@@ -135,9 +142,11 @@ class Grouping {
   }
 
   /** A row that is long, where rows are few: two kernels over all elements are faster than one over the rows. */
-  #starves(base: Group): boolean {
+  #starves(base: Group): Apart | undefined {
     const rows = this.#cx.sizes.points(base.axes);
-    return rows < fewRows && this.#cx.sizes.points(base.over) > longRow;
+    const length = this.#cx.sizes.points(base.over);
+    if (rows >= fewRows || length <= longRow) return undefined;
+    return { kind: "few-rows", rows, least: fewRows, length, longest: longRow };
   }
 
   #bytes(group: Group): number {
@@ -200,55 +209,16 @@ class Grouping {
     return this.#groupOf[node.id]?.members.at(-1)?.node.id ?? node.id;
   }
 
-  #refuse(a: Group, b: Group, reason: string): undefined {
-    this.#refusals.push({ a, b, reason });
+  #refuse(a: Group, b: Group, reason: Apart): undefined {
+    this.#cx.decisions.push({ left: a.ids, right: b.ids, outcome: reason });
     return undefined;
   }
-
-  /** The last reason for each value that still passes through memory between two loops. */
-  refusals(): readonly FusionDecision[] {
-    const apart = new Map<string, FusionDecision>();
-    for (const { a, b, reason } of this.#refusals) {
-      const consumer = b.members.at(-1)?.node;
-      for (const ref of b.externals) {
-        if (
-          consumer === undefined ||
-          !a.ids.has(ref.node.id) ||
-          this.#groupOf[ref.node.id] === this.#groupOf[consumer.id]
-        )
-          continue;
-        const [producer, reader] = [nameOf(this.#cx, ref.node), nameOf(this.#cx, consumer)];
-        apart.set(`${ref.node.id} ${consumer.id}`, {
-          outcome: "apart",
-          producer,
-          consumer: reader,
-          saved: this.#cx.sizes.ref(ref),
-          reason,
-        });
-      }
-    }
-    return [...apart.values()];
-  }
-
-  #note({ base, joined, flow }: Meeting, saved: number, outcome: Candidate["outcome"], reason: string): void {
-    const [first, last] = [base.members.at(-1)?.node, joined.members.at(-1)?.node];
-    const [early, late] = (first?.id ?? 0) < (last?.id ?? 0) ? [first, last] : [last, first];
-    this.#cx.report.push({
-      outcome,
-      producer: nameOf(this.#cx, flow[0]?.node ?? early),
-      consumer: nameOf(this.#cx, late),
-      saved,
-      reason,
-    });
-  }
 }
-
-const contractsAlone = "a contraction keeps its own loop";
 
 interface Candidate {
   readonly meeting: Meeting;
   readonly saved: number;
-  readonly outcome: "epilogue" | "row" | "sibling";
+  readonly outcome: Fusion;
 }
 
 /** How many groups one node may bring together, and how many readers of a tensor are looked at. */
@@ -259,13 +229,6 @@ const maxVisits = 2000;
 /** Rows that keep a device busy at least, where a row is long. */
 const fewRows = 32;
 const longRow = 8192;
-
-/** The graph with its groups as loops, and the reasons of loops that stay apart. */
-export interface Grouped {
-  readonly graph: Graph;
-  readonly changed: boolean;
-  readonly refusals: () => readonly FusionDecision[];
-}
 
 /** The nodes that read each node, by its id, in their order. */
 type Readers = readonly (readonly Node[] | undefined)[];
@@ -282,19 +245,19 @@ function readersOf(nodes: readonly Node[]): Readers {
   return readers;
 }
 
-export function groupLoops(cx: Fusing, templates: Templates, graph: Graph): Grouped {
+/** The graph with its groups as loops; the same graph where none has two. */
+export function groupLoops(cx: Fusing, templates: Templates, graph: Graph): Graph {
   const nodes = topological(graph);
   const readers = readersOf(nodes);
   const grouping = new Grouping(cx, graph, readers);
   for (const node of nodes) grouping.add(node);
-  const refusals = (): readonly FusionDecision[] => grouping.refusals();
-  if (!grouping.changed) return { graph, changed: false, refusals };
+  if (!grouping.changed) return graph;
   const outputs = new Set(outputsOf(graph));
   const now = new Map<Ref, Ref>();
   for (const unit of unitsInOrder(nodes, grouping)) {
     for (const [old, ref] of emitUnit(cx.arena, templates, unit, now, outputs, readers)) now.set(old, ref);
   }
-  return { graph: replaceOutputs(cx.arena, graph, (ref) => now.get(ref) ?? ref), changed: true, refusals };
+  return replaceOutputs(cx.arena, graph, (ref) => now.get(ref) ?? ref);
 }
 
 type Unit =

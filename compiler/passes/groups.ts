@@ -9,6 +9,7 @@
 import { dimEquals, type Dim } from "../types/dim.ts";
 import type { LoopAxis, LoopNode, Ref } from "../tensor/ir.ts";
 import { bodyOf } from "../tensor/node-body.ts";
+import type { Apart } from "./fusing.ts";
 import { isContraction } from "./loops.ts";
 
 export interface Member {
@@ -107,10 +108,10 @@ export function merged(id: number, meeting: Meeting): Group {
  * How `a` and `b` can share one space, or why they cannot. Axes are matched by what one reads of the other, then by
  * what both read, then by equal extents.
  */
-export function meet(a: Group, b: Group): Meeting | { readonly reason: string } {
+export function meet(a: Group, b: Group): Meeting | Apart {
   const [base, joined] = b.over.length > 0 && a.over.length === 0 ? [b, a] : [a, b];
   const allowed = allowedAxes(base, joined);
-  if (allowed === undefined) return { reason: "their axes do not match" };
+  if (allowed === undefined) return { kind: "axes" };
   const map: number[] = [];
   for (let k = joined.axes.length + joined.over.length; k > 0; k--) map.push(-1);
   const flow: Ref[] = [];
@@ -118,10 +119,10 @@ export function meet(a: Group, b: Group): Meeting | { readonly reason: string } 
     !matchFlow(base, joined.access, map, flow, "joined reads") ||
     !matchFlow(joined, base.access, map, flow, "base reads")
   ) {
-    return { reason: "one reads the other at other elements than it makes" };
+    return { kind: "points" };
   }
   matchShared(base.access, joined.access, map);
-  if (!matchExtents(base, joined, map, allowed)) return { reason: "their axes have different sizes" };
+  if (!matchExtents(base, joined, map, allowed)) return { kind: "sizes" };
   return { base, joined, map, flow, shared: sharedReads(base.access, joined.access, map) };
 }
 

@@ -58,7 +58,12 @@ export interface ScatterParts {
 const nodeKinds = { input: 0, loop: 1, scatter: 2, topk: 3, scan: 4, sort: 5, dispatch: 6 } as const;
 const roleCodes = { argument: 0, param: 1, state: 2 } as const;
 
+/** Told of each graph that is rebuilt: what stands for a ref of the one before, itself where it was not replaced. */
+export type Watcher = (find: (ref: Ref) => Ref, rebuilt: Graph) => void;
+
 export class Arena extends ScalarArena {
+  /** Set by who explains what passes do. */
+  watcher: Watcher | undefined = undefined;
   readonly #formTable = new Interner();
   readonly #forms: Form[] = [];
   /** A node's words are its form and the refs that it reads. */

@@ -128,5 +128,8 @@ export function replaceOutputs(arena: Arena, graph: Graph, find: (ref: Ref) => R
   };
   const results = graph.results.map((r) => ({ ...r, value: take(r.value) }));
   const updates = graph.updates.map((u) => ({ ...u, value: take(u.value) }));
-  return changed ? arena.graph({ ...graph, results, updates }) : graph;
+  if (!changed) return graph;
+  const rebuilt = arena.graph({ ...graph, results, updates });
+  arena.watcher?.(find, rebuilt);
+  return rebuilt;
 }

@@ -68,7 +68,7 @@ export const fakeCompiler: CompilerApi = {
   },
   compile(request: CompileRequest) {
     const checked = this.check(request);
-    const rest = { program: undefined, fused: undefined, fusion: [] };
+    const rest = { program: undefined, fused: undefined, fusion: undefined };
     if (checked.diagnostics.some(({ severity }) => severity === "error")) {
       return { ...checked, ...rest, graph: undefined, artifact: undefined, trace: [] };
     }

@@ -78,6 +78,7 @@ export async function targetOf(args: Arguments): Promise<string> {
 export interface CompileArguments extends DimArguments {
   readonly file: string;
   readonly entry: string | undefined;
+  readonly explain?: boolean;
 }
 
 export function compileArguments(args: Arguments): CompileArguments {
@@ -102,6 +103,7 @@ export async function compileProgram(
     target,
     dims: program.dims,
     dtypes: program.dtypes,
+    explain: program.explain ?? false,
   });
   session.terminal.progress("");
   const failed = showDiagnostics(session, api, compiled, formatOf(args));
