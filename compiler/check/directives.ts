@@ -91,6 +91,8 @@ function numericsOf(scope: FileScope, decl: NumericsDecl): TypedNumerics {
             "accumulate: f32 every 128",
           ),
         );
+      else if (element?.dtype.kind === "dtype" && element.dtype.dtype !== "f32")
+        scope.report.add(numericsClause(place, "sums are in f32", "accumulate: f32 every 128"));
       else if (element?.dtype.kind === "dtype") accumulate = { dtype: element.dtype.dtype, every };
     } else {
       const value = numberOf(clause.value);

@@ -1,6 +1,6 @@
 /** Calls: the callee's body in the caller's place, its rigid names bound. Nothing of a call is left in the graph. */
 import { invariant } from "../diagnostics/diagnostic.ts";
-import type { TypedBody, TypedExpr, TypedFn, TypedProgram, Variable } from "../check/typed.ts";
+import type { TypedBody, TypedExpr, TypedFn, TypedNumerics, TypedProgram, Variable } from "../check/typed.ts";
 import { appendRows } from "./caches.ts";
 import { claimIn } from "./claims.ts";
 import { boundScope } from "./bindings.ts";
@@ -34,6 +34,7 @@ export function lowerCall(cx: Lowering, expr: Call, frame: Frame): Value {
     packIndex: new Map(),
     self,
     exactContractions: contractsExactly(cx.program, callee) ?? frame.exactContractions,
+    every: runOfSums(cx.program, callee) ?? frame.every,
   };
   const result = inlineFunction(cx, callee, inner);
   for (const [own, theirs] of expr.bindings.ragged) {
@@ -106,11 +107,31 @@ function bindName(cx: Lowering, frame: Frame, variable: Variable, value: Value):
 
 /** What `numerics` says about the factors of contractions in a function, if it says anything. */
 export function contractsExactly(program: TypedProgram, fn: TypedFn): boolean | undefined {
+  const found = clauseOf(program, fn, "contract");
+  return found === undefined
+    ? undefined
+    : [found.left, found.right].every((side) => side.dtype === "f32" && side.scale === undefined);
+}
+
+/**
+ * Products of 8-bit floats that a matrix unit may add by itself, if `numerics` says: with `accumulate: f32` alone each
+ * is added in f32.
+ */
+export function runOfSums(program: TypedProgram, fn: TypedFn): number | undefined {
+  const found = clauseOf(program, fn, "accumulate");
+  return found === undefined ? undefined : (found.every ?? 1);
+}
+
+/** A clause about a function: its own, or its module's. */
+function clauseOf<K extends "contract" | "accumulate">(
+  program: TypedProgram,
+  fn: TypedFn,
+  clause: K,
+): TypedNumerics[K] | undefined {
   const names = fn.module === undefined ? [fn.name] : [`${fn.module.name}.${fn.name}`, fn.module.name];
   for (const name of names) {
-    const found = program.numerics.find((n) => n.target === name)?.contract;
-    if (found !== undefined)
-      return [found.left, found.right].every((side) => side.dtype === "f32" && side.scale === undefined);
+    const found = program.numerics.find((n) => n.target === name)?.[clause];
+    if (found !== undefined) return found;
   }
   return undefined;
 }

@@ -86,6 +86,8 @@ export interface Frame extends Scope {
   readonly self: ModuleValue | undefined;
   /** True where `numerics` says `contract: f32`: factors of a contraction are not rounded. */
   readonly exactContractions: boolean;
+  /** As a carrier has it: what `numerics` says of sums of 8-bit products. */
+  readonly every: number | undefined;
 }
 
 export type { Scope };

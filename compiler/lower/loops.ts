@@ -113,7 +113,7 @@ export function rowAt(
 export interface LoopRequest {
   readonly axes: readonly LoopVariable[];
   readonly over: readonly LoopVariable[];
-  readonly carriers: readonly { readonly name: string; readonly monoid: string; readonly lift: Scalar }[];
+  readonly carriers: readonly Carrier[];
   /** Over `axes`, in their order. */
   readonly results: readonly { readonly value: Scalar; readonly dtype: DType }[];
   readonly place: Place | undefined;
@@ -127,8 +127,7 @@ export function emitLoop(cx: Lowering, request: LoopRequest): LoopNode {
     [...axes, ...over],
   );
   const lifts: Carrier[] = carriers.map((c, i) => ({
-    name: c.name,
-    monoid: c.monoid,
+    ...c,
     lift: bodies[i] ?? c.lift,
   }));
   const node = arena.loop({

@@ -26,7 +26,7 @@ import { topological } from "../tensor/graphs.ts";
 import type { Graph, Ref } from "../tensor/ir.ts";
 import { reachable, rootsOf } from "../tensor/scalars.ts";
 import type { BlockScaling, Type, TypedFn, TypedProgram } from "../check/typed.ts";
-import { contractsExactly, inlineFunction } from "./calls.ts";
+import { contractsExactly, inlineFunction, runOfSums } from "./calls.ts";
 import { lowerExpression } from "./expressions.ts";
 import type { Frame, Lowering, Reassociate } from "./frame.ts";
 import { inputValue } from "./members.ts";
@@ -238,6 +238,7 @@ function entryFrame(
     packIndex: new Map(),
     self,
     exactContractions: contractsExactly(program, fn) ?? false,
+    every: runOfSums(program, fn),
   };
 }
 

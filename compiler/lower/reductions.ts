@@ -30,7 +30,7 @@ export function lowerReduction(cx: Lowering, expr: Reduce, frame: Frame): Tensor
   );
   const element = body.axes.length === 0 ? body.element : elementAt(terms, body, inner.indices);
   const kept = { term: element.term, keep: terms.both(element.keep, bound.valid) };
-  const result = reduceElement(cx, expr, bound, kept);
+  const result = reduceElement(cx, expr, bound, kept, frame.every);
   if (body.axes.length === 0) return scalarValue({ term: result, keep: undefined }, result.type, false);
   const outer = terms.freeVariables([result]).filter((v) => !inner.variables.includes(v));
   const node = emitLoop(cx, {
@@ -44,10 +44,16 @@ export function lowerReduction(cx: Lowering, expr: Reduce, frame: Frame): Tensor
   return readBack(cx, kind, { ref: cx.arena.ref(node), outer }, body.axes, undefined, []);
 }
 
-function reduceElement(cx: Lowering, expr: Reduce, bound: BoundVariables, element: Element): Scalar {
+function reduceElement(
+  cx: Lowering,
+  expr: Reduce,
+  bound: BoundVariables,
+  element: Element,
+  every: number | undefined,
+): Scalar {
   const { terms } = cx;
   const run = (monoid: string, name: string, of: Element): Scalar =>
-    reduceBy(cx, monoid, name, of, bound.variables, expr);
+    reduceBy(cx, monoid, name, of, bound.variables, expr, monoid === "sum" ? every : undefined);
   switch (expr.op) {
     case "mean":
       return terms.apply("div", run("sum", "sum", element), countOf(cx, expr, bound, element.keep));
@@ -99,6 +105,7 @@ function reduceBy(
   element: Element,
   over: readonly LoopVariable[],
   expr: Reduce,
+  every?: number,
 ): Scalar {
   const { terms, arena } = cx;
   const { term, keep } = element;
@@ -110,7 +117,7 @@ function reduceBy(
   const node = emitLoop(cx, {
     axes,
     over,
-    carriers: [{ name, monoid, lift }],
+    carriers: [{ name, monoid, lift, every }],
     results: [{ value: arena.carrier(0, term.type), dtype: term.type }],
     place: expr.place,
   });

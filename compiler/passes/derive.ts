@@ -228,7 +228,12 @@ function regroup(arena: Arena, node: LoopNode, product: Product, step: Reassocia
     axes: node.axes,
     over: rest.map((v) => v.extent),
     carriers: [
-      { name: node.carriers[0]?.name ?? "sum", monoid: "sum", lift: renumbered(arena, lift, order) },
+      {
+        name: node.carriers[0]?.name ?? "sum",
+        monoid: "sum",
+        lift: renumbered(arena, lift, order),
+        every: node.carriers[0]?.every,
+      },
     ],
     results: node.results,
     inputs,
@@ -267,6 +272,7 @@ function innerSum(
         name: "sum",
         monoid: "sum",
         lift: renumbered(arena, body, [...parallel, ...inner.map((v) => v.axis)]),
+        every: node.carriers[0]?.every,
       },
     ],
     results: [{ value: arena.carrier(0, "f32"), dtype: "f32", axes: axes.map((_, k) => k) }],

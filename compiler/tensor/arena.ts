@@ -137,6 +137,7 @@ export class Arena extends ScalarArena {
     for (let i = 0; i < lifts.length; i++) {
       t.word(names[i] ?? -1);
       t.word(lifts[i]?.lift.id ?? -1);
+      t.word(lifts[i]?.every ?? 0);
     }
     t.word(results.length);
     for (const r of results) {

@@ -9,7 +9,8 @@
  * - A monotone function, a rounding to a dtype and a float-to-integer cast take their value at both ends of the
  *   operand's range: a range that crosses a rounding boundary costs the step across it, and one that does not, nothing.
  * - A sum of K terms adds (K - 1) 2^-23 of the terms' magnitudes: any order, and matrix units that truncate. A sum of
- *   integers below 2^24 is exact. A `max` or `min` is as wrong as its worst term.
+ *   integers below 2^24 is exact. Products of two 8-bit floats may be added with fewer bits (`narrow-sums.ts`). A `max`
+ *   or `min` is as wrong as its worst term.
  * - A comparison whose operands are closer than their errors is uncertain (error 1). A select on an uncertain
  *   condition may give either side. An uncertain index may read any element of its range.
  * - What a range leads out of a function's domain, or beyond the f32 range, has an infinite bound: nothing is promised.
@@ -18,7 +19,8 @@
 import { invariant } from "../diagnostics/diagnostic.ts";
 import { dtypes, isFloat, type DType } from "../types/dtype.ts";
 import type { BodyMachine, Step } from "./body-machine.ts";
-import type { Scalar, ScalarRead } from "./ir.ts";
+import type { Carrier, Scalar, ScalarRead } from "./ir.ts";
+import { lossOfRuns, narrowFactors, usualRun } from "./narrow-sums.ts";
 import { rounderTo, storerOf } from "./number-formats.ts";
 import { scalarFunctions, type ScalarFunction } from "./scalar-functions.ts";
 import type { Values } from "./values.ts";
@@ -326,10 +328,36 @@ export interface ErrorTotal {
 }
 
 /** The error of a carrier, from its terms as they come. */
-export function errorTotals(m: BodyMachine, errors: Float64Array, monoid: string, lift: Scalar): ErrorTotal {
+export function errorTotals(
+  m: BodyMachine,
+  errors: Float64Array,
+  { monoid, lift, every = usualRun }: Omit<Carrier, "name">,
+  tensors: readonly Values[],
+): ErrorTotal {
   const from = m.register(lift);
   const { numbers } = m;
-  if (monoid === "sum") return sumTotal(numbers, errors, from, lift.type === "f32");
+  if (monoid === "sum") {
+    const total = sumTotal(numbers, errors, from, lift.type === "f32");
+    const stored = ({ input }: ScalarRead): DType | undefined => tensors[input]?.dtype;
+    const factors = lift.type === "f32" ? narrowFactors(lift, stored) : undefined;
+    if (factors === undefined) return total;
+    const runs = lossOfRuns(every, factors, stored);
+    const [a, b] = factors.map((factor) => m.register(factor));
+    return {
+      begin: () => {
+        total.begin();
+        runs.begin();
+      },
+      take: () => {
+        total.take();
+        runs.take(numbers[from] ?? 0, numbers[a ?? -1] ?? 0, numbers[b ?? -1] ?? 0);
+      },
+      end: (at, value) => {
+        total.end(at, value);
+        if (Number.isFinite(value)) errors[at] = settle(value, (errors[at] ?? 0) + runs.end());
+      },
+    };
+  }
   if (monoid === "prod") return productTotal(numbers, errors, from, lift.type === "f32");
   if (monoid === "any" || monoid === "all") return boolTotal(numbers, errors, from, monoid === "any" ? 1 : 0);
   let most = 0;

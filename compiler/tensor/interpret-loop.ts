@@ -8,7 +8,7 @@
 import { invariant } from "../diagnostics/diagnostic.ts";
 import { BodyMachine, type Step } from "./body-machine.ts";
 import { errorStep, errorTotals, type ErrorTotal } from "./error-bound.ts";
-import type { LoopNode, Scalar } from "./ir.ts";
+import type { Carrier, LoopNode, Scalar } from "./ir.ts";
 import { monoidOf } from "./monoids.ts";
 import { storerOf } from "./number-formats.ts";
 import { scalarFunctions } from "./scalar-functions.ts";
@@ -116,7 +116,10 @@ class LoopRun {
     const machine = this.#machine;
     const own = this.#node.axes.length + this.#node.over.length;
     const varying = reachable([scalar.arg]).filter((s) => (this.#placing.get(s)?.level ?? 0) > own);
-    const total = this.#accumulation(scalar.monoid, scalar.arg, machine.register(scalar));
+    const total = this.#accumulation(
+      { monoid: scalar.monoid, lift: scalar.arg, every: undefined },
+      machine.register(scalar),
+    );
     const body = sequence([...varying.flatMap((s) => this.#stepsOf(s)), ...total.takes]);
     const nest = scalar.axes.reduceRight<Step>((inside, axis) => {
       const register = machine.axisRegister(axis);
@@ -173,8 +176,8 @@ class LoopRun {
     const carriers = this.#node.carriers.flatMap((carrier, i) =>
       this.#phaseOf[i] === phase ? [{ ...carrier, i }] : [],
     );
-    const totals = carriers.map(({ monoid, lift, i }) =>
-      this.#accumulation(monoid, lift, this.#machine.carrierRegister(i)),
+    const totals = carriers.map(({ i, ...carrier }) =>
+      this.#accumulation(carrier, this.#machine.carrierRegister(i)),
     );
     const sweep = this.#over(
       carriers.map((c) => c.lift),
@@ -187,10 +190,10 @@ class LoopRun {
 
   /** A reduction's steps before, at and after its terms; its result goes to register `to`, unless that is -1. */
   #accumulation(
-    monoid: string,
-    lift: Scalar,
+    reduction: Omit<Carrier, "name">,
     to: number,
   ): { readonly begins: Step[]; readonly takes: Step[]; readonly ends: Step[] } {
+    const { monoid, lift } = reduction;
     const { numbers, bigs, marks } = this.#machine;
     const [begins, takes, ends]: [Step[], Step[], Step[]] = [[], [], []];
     const row = monoidOf(monoid);
@@ -216,7 +219,9 @@ class LoopRun {
       takes.push(() => void (state[0] = wrap(evaluate(state[0] ?? 0, numbers[from] ?? 0, 0))));
       if (to >= 0) ends.push(() => void (numbers[to] = state[0] ?? 0));
       const total: ErrorTotal | undefined =
-        this.#errors === undefined ? undefined : errorTotals(this.#machine, this.#errors, monoid, lift);
+        this.#errors === undefined
+          ? undefined
+          : errorTotals(this.#machine, this.#errors, reduction, this.#tensors);
       if (total !== undefined) {
         begins.push(total.begin);
         takes.push(total.take);

@@ -109,6 +109,11 @@ export interface Carrier {
   /** A row of the monoid table. */
   readonly monoid: string;
   readonly lift: Scalar;
+  /**
+   * Of a sum of products of two 8-bit floats: so many at most may be added as a matrix unit adds them, which keeps 13
+   * bits below the largest; these runs are added in f32. Undefined: `usualRun` (narrow-sums.ts). Other sums are f32 throughout.
+   */
+  readonly every?: number | undefined;
 }
 
 export interface LoopResult {

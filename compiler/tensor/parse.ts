@@ -185,10 +185,11 @@ function parseLoop(cx: Reading): Node {
     r.expect("=");
     const monoid = r.word();
     r.word();
+    const every = r.accept("every") ? r.integer() : undefined;
     r.expect(":");
     const lift = body.scalar();
     body.names.set(name, cx.arena.carrier(carriers.length, lift.type));
-    carriers.push({ name, monoid, lift });
+    carriers.push({ name, monoid, lift, every });
   }
   return cx.arena.loop({ axes, over, inner, carriers, results, inputs: body.inputs });
 }

@@ -171,7 +171,10 @@ class Body {
       line("keep", node.keep);
       return this.#lines;
     }
-    node.carriers.forEach((c, i) => line(`${this.#carriers[i] ?? ""} = ${c.monoid} ${c.lift.type}`, c.lift));
+    node.carriers.forEach((c, i) => {
+      const runs = c.every === undefined ? "" : ` every ${c.every}`;
+      line(`${this.#carriers[i] ?? ""} = ${c.monoid} ${c.lift.type}${runs}`, c.lift);
+    });
     for (const r of node.results)
       line(`yield ${r.dtype}[${r.axes.map((k) => this.#axes[k] ?? "").join(", ")}]`, r.value);
     return this.#lines;

@@ -300,3 +300,73 @@ function productOf(c: Product): Sample {
   });
   return { arena, node, dims };
 }
+
+/**
+ * Products of 8-bit floats with scales of rows and of blocks, as they are stored; runs of several lengths; mixed with
+ * 16-bit floats.
+ */
+export const scaledProducts: fc.Arbitrary<Sample> = fc
+  .record({
+    m: fc.constantFrom(64, 130, 260),
+    n: fc.constantFrom(64, 136, 200),
+    k: fc.constantFrom(64, 128, 200, 392),
+    left: fc.constantFrom<DType>("e4m3", "e5m2", "bf16"),
+    right: fc.constantFrom<DType>("e4m3", "e5m2"),
+    leftBlock: fc.constantFrom(undefined, [1, 128], [128, 128], [1, 512]),
+    rightBlock: fc.constantFrom(undefined, [1, 128], [128, 128]),
+    every: fc.constantFrom(undefined, 1, 128, 256, 65536),
+    alongK: fc.boolean(),
+    twice: fc.boolean(),
+    outDtype: fc.constantFrom<DType>("bf16", "f32"),
+  })
+  .map((c): Sample => {
+    const arena = new Arena();
+    const extents = [c.m, c.n, c.k].map((size) => constant(size));
+    const inputs: Ref[] = [];
+    const read = (name: string, dtype: DType, shape: readonly number[], at: readonly Scalar[]): Scalar => {
+      const type = arena.type(
+        dtype,
+        shape.map((size) => constant(size)),
+      );
+      return arena.read(inputs, arena.ref(arena.input(name, "argument", type)), at);
+    };
+    const k = arena.axis(2);
+    const factor = (
+      name: string,
+      dtype: DType,
+      [axis, rows]: readonly [number, number],
+      block: readonly number[] | undefined,
+      across = false,
+    ): Scalar => {
+      const row = arena.axis(axis);
+      const code = across
+        ? read(name, dtype, [c.k, rows], [k, row])
+        : read(name, dtype, [rows, c.k], [row, k]);
+      if (block === undefined) return code;
+      const [high = 1, wide = 1] = block;
+      const over = (index: Scalar, size: number): Scalar =>
+        size === 1 ? index : arena.apply("floordiv", index, arena.i32(size));
+      const scales = [Math.ceil(rows / high), Math.ceil(c.k / wide)];
+      return arena.apply("mul", code, read(`${name}_scale`, "f32", scales, [over(row, high), over(k, wide)]));
+    };
+    const left = factor("x", c.left, [0, c.m], c.leftBlock);
+    const sum = (name: string, right: Scalar): Carrier => ({
+      name,
+      monoid: "sum",
+      lift: arena.apply("mul", left, right),
+      every: c.every,
+    });
+    const carriers = [sum("acc", factor("w", c.right, [1, c.n], c.rightBlock, !c.alongK))];
+    if (c.twice) carriers.push(sum("gate", factor("v", c.right, [1, c.n], c.rightBlock)));
+    const value = carriers
+      .map((_, i): Scalar => arena.carrier(i, "f32"))
+      .reduce((a, b) => arena.apply("mul", a, b));
+    const node = arena.loop({
+      axes: axesOf(extents, 0, 2),
+      over: axesOf(extents, 2, 3),
+      carriers,
+      results: [{ value, dtype: c.outDtype, axes: [0, 1] }],
+      inputs,
+    });
+    return { arena, node, dims: new Map() };
+  });

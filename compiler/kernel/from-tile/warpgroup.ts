@@ -24,8 +24,8 @@ import {
 } from "./context.ts";
 import { Group } from "./evaluate.ts";
 
-/** k of one instruction, for elements of two bytes. */
-const depth = 16;
+/** Bytes along k that one instruction takes of each operand. */
+const depthBytes = 32;
 const groupBytes = 1024;
 /** A descriptor counts in these. */
 const unit = 16;
@@ -50,6 +50,7 @@ export function lowerWarpgroupMma(cx: Context, op: Extract<TileOp, { kind: "mma"
     rowOf(cx, expr, new Map(fixed.map((axis) => [axis.id, axis === wave ? waveNumber : 0])), lanes);
   const accumulate = accumulates(cx, op.accumulate);
   const { k } = operandExtent(op.b);
+  const depth = depthOf(op.b);
 
   b.instruction("wgmma.fence", [], []);
   const right = operandSteps(cx, op.b, rowAt(op.n, 0));
@@ -63,6 +64,11 @@ export function lowerWarpgroupMma(cx: Context, op: Extract<TileOp, { kind: "mma"
       b.instruction(op.instruction, registers, [...left(step), right(step), more]);
   }
   b.instruction("wgmma.commit", [], []);
+}
+
+/** k of one instruction. */
+function depthOf({ tile }: MatrixOperand): number {
+  return depthBytes / dtypes[tile.dtype].bytes;
 }
 
 function accumulates(cx: Context, expr: TileExpr | undefined): Value {
@@ -124,6 +130,8 @@ function operandSteps(cx: Context, operand: MatrixOperand, row: Poly): (step: nu
   const bytes = dtypes[tile.dtype].bytes;
   const [panels = 1, rows = 1, width = 1] = tile.shape;
   const panelBytes = rows * width * bytes;
+  const depth = depthOf(operand);
+  invariant(order === "k" || bytes === 2, "operands of 8 bits lie along k");
   invariant(
     width * bytes === tile.swizzle && tile.swizzle === 128,
     `${tile.name} is made of swizzled panels`,

@@ -48,7 +48,7 @@ export interface DescribedTile {
   readonly descriptor: bigint;
   readonly rows: number;
   readonly columns: number;
-  readonly format: "f16" | "bf16" | "e4m3";
+  readonly format: "f16" | "bf16" | "e4m3" | "e5m2";
   /** Which dimension's neighbours lie side by side in memory: the summed one's (K-major) or the rows'. */
   readonly major: "columns" | "rows";
 }

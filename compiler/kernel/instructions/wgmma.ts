@@ -6,7 +6,7 @@
  * Thread t of the warpgroup holds of d in register 4j + 2h + p the element of row 16 (t div 32) + 8h + (t mod 32) / 4
  * and column 8j + 2 (t mod 4) + p (figure of 9.7.15.5.1.1). Registers are the product's own until `wgmma.wait.N`
  * covers it. Products are exact and summed with d in f64 here, then rounded once; the hardware truncates while it
- * aligns the summands.
+ * aligns the summands, and keeps 13 bits of fraction where they are of 8 bits.
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { ValueType } from "../ir.ts";
@@ -24,6 +24,9 @@ type Format = DescribedTile["format"];
 type Left = "k" | "m" | "r";
 type Right = "k" | "n";
 
+/** Of these either operand may have its own. */
+const eightBits = ["e4m3", "e5m2"] as const;
+
 /** Registers of a left operand. */
 const fragment: readonly ValueType[] = ["h2", "h2", "h2", "h2"];
 
@@ -34,10 +37,15 @@ export const wgmmaInstructions: readonly Instruction[] = [
     const results = Array<ValueType>(n / 2).fill("f32");
     const halves = (["bf16", "f16"] as const).flatMap((format) =>
       (["k", "m", "r"] as const).flatMap((left) =>
-        (["k", "n"] as const).map((right) => product({ n, k: 16, format, left, right, results })),
+        (["k", "n"] as const).map((right) =>
+          product({ n, k: 16, formats: [format, format], left, right, results }),
+        ),
       ),
     );
-    return [...halves, product({ n, k: 32, format: "e4m3", left: "k", right: "k", results })];
+    const quarters = eightBits.flatMap((a) =>
+      eightBits.map((b) => product({ n, k: 32, formats: [a, b], left: "k", right: "k", results })),
+    );
+    return [...halves, ...quarters];
   }),
   order("wgmma.fence", "9.7.15.7.1", "wgmma.fence.sync.aligned", () => undefined),
   order("wgmma.commit", "9.7.15.7.2", "wgmma.commit_group.sync.aligned", (warp) =>
@@ -53,17 +61,19 @@ export const wgmmaInstructions: readonly Instruction[] = [
 interface Shape {
   readonly n: number;
   readonly k: number;
-  readonly format: Format;
+  /** Of a and of b. */
+  readonly formats: readonly [Format, Format];
   readonly left: Left;
   readonly right: Right;
   readonly results: readonly ValueType[];
 }
 
 function product(shape: Shape): Instruction {
-  const { n, k, format, left, right } = shape;
+  const { n, k, formats, left, right } = shape;
+  const [a, b] = formats;
   const count = left === "r" ? fragment.length : 1;
   return {
-    name: `wgmma.m64n${n}k${k}.${format}.${left}.${right}`,
+    name: `wgmma.m64n${n}k${k}.${a === b ? a : `${a}_${b}`}.${left}.${right}`,
     section: "9.7.15.5.2",
     results: shape.results,
     destinations: "in-place",
@@ -75,18 +85,20 @@ function product(shape: Shape): Instruction {
     evaluate: (warp) => {
       // Descriptors and registers of a are what they are now: nothing may touch them before the wait.
       const accumulate = same(warp, count + 1) !== 0n;
-      const [a, b] = [leftOf(warp, shape), rightOf(warp, shape, count)];
-      warp.engines.multiply({ evaluate: (read) => multiply(warp, shape, a(read), b(read), accumulate) });
+      const [rowsOf, columnsOf] = [leftOf(warp, shape), rightOf(warp, shape, count)];
+      warp.engines.multiply({
+        evaluate: (read) => multiply(warp, shape, rowsOf(read), columnsOf(read), accumulate),
+      });
     },
     ptx: (dst, operands) => {
-      const a = left === "r" ? `{${operands.slice(0, count).join(", ")}}` : (operands[0] ?? "");
+      const first = left === "r" ? `{${operands.slice(0, count).join(", ")}}` : (operands[0] ?? "");
       // 8-bit operands lie along k only and have no bits that say so.
       const transposed =
-        format === "e4m3"
+        k === 32
           ? []
           : [...(left === "r" ? [] : [left === "m" ? "1" : "0"]), right === "n" ? "1" : "0"];
       const rest = [operands[count], operands[count + 1], "1", "1", ...transposed].join(", ");
-      return `wgmma.mma_async.sync.aligned.m64n${n}k${k}.f32.${format}.${format} {${dst.join(", ")}}, ${a}, ${rest}`;
+      return `wgmma.mma_async.sync.aligned.m64n${n}k${k}.f32.${a}.${b} {${dst.join(", ")}}, ${first}, ${rest}`;
     },
     needs,
   };
@@ -119,7 +131,8 @@ function same(warp: Warp, position: number): bigint {
   return first;
 }
 
-function leftOf(warp: Warp, { k, format, left }: Shape): (read: ReadTile) => Float64Array {
+function leftOf(warp: Warp, { k, formats, left }: Shape): (read: ReadTile) => Float64Array {
+  const [format] = formats;
   if (left === "r") {
     const a = fragmentOfA(warp, k, format);
     return () => a;
@@ -136,9 +149,10 @@ function leftOf(warp: Warp, { k, format, left }: Shape): (read: ReadTile) => Flo
 
 function rightOf(
   warp: Warp,
-  { n, k, format, right }: Shape,
+  { n, k, formats, right }: Shape,
   position: number,
 ): (read: ReadTile) => Float64Array {
+  const [, format] = formats;
   const tile: DescribedTile = {
     descriptor: same(warp, position),
     rows: n,

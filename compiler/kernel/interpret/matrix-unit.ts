@@ -120,7 +120,7 @@ export function readTile(
   fail: (what: string) => never,
 ): Float64Array {
   const { start, leading, stride, swizzle } = decodeDescriptor(descriptor, fail);
-  const bytes = format === "e4m3" ? 1 : 2;
+  const bytes = format === "e4m3" || format === "e5m2" ? 1 : 2;
   const perUnit = unit / bytes;
   // A swizzled row begins where the pattern does; a tile may begin within the first row of it.
   const offset = start % (core * Math.max(swizzle, unit));

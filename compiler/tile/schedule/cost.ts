@@ -30,6 +30,8 @@ export interface StreamedWork {
   readonly bytes: number;
   readonly panelBytes: number;
   readonly instructionRows: number;
+  /** How often sums are promoted along k. */
+  readonly promotions: number;
 }
 
 /** Cycles of a tile that its products do not take: filling the channel, writing the result (64 KB of it: 2900). H200. */
@@ -40,6 +42,9 @@ const factorBytesPerCycle = 4096;
 /** Bytes of shared memory that it moves in a cycle, of which 0.92 were seen. */
 const sharedBytesPerCycle = 128 / 0.92;
 
+/** Sums that are promoted in a cycle, by all of a multiprocessor's threads. */
+const promotedPerCycle = 128;
+
 /** Cycles a second at which the table's peak of 16-bit products would be had. */
 function clock({ flops, units }: Caps): number {
   return flops.matrix16 / (units * factorBytesPerCycle);
@@ -49,10 +54,13 @@ function clock({ flops, units }: Caps): number {
 const sumCycles = 1500;
 const sumBytesPerCycle = 40;
 
-/** `rows` x `columns` of the result by one block, which takes one tile after another, or parts of tiles as `deal` has them. */
+/**
+ * `rows` x `columns` of the result by one block, `atOnce` rows at a time, which takes one tile after another, or parts
+ * of tiles as `deal` has them.
+ */
 export function streamedCost(
   work: StreamedWork,
-  { rows, columns }: { readonly rows: number; readonly columns: number },
+  { rows, columns, atOnce }: Readonly<Record<"rows" | "columns" | "atOnce", number>>,
   caps: Caps,
   deal?: Deal,
 ): Cost {
@@ -74,6 +82,9 @@ export function streamedCost(
       { name: "memory beyond them", seconds: Math.max(0, factors / caps.bandwidth - busy) },
     ]);
   };
+  // While one warpgroup promotes others multiply; with 128 x 128, 256 x 128 and 128 x 192 by e4m3 about one wave's
+  // promotion a step was not hidden.
+  const promoted = (work.promotions * work.sums * atOnce * columns) / promotedPerCycle;
   if (deal !== undefined) {
     const { rounds, parts, sums } = dealLoad(deal);
     const sum = sumCycles + (work.sums * rows * columns * 4) / sumBytesPerCycle;
@@ -81,6 +92,7 @@ export function streamedCost(
     return beside([
       { name: `${tiles} tiles in parts: products`, seconds: cycles(rounds * steps * products) },
       { name: "shared memory beyond them", seconds: cycles(rounds * steps * Math.max(0, moved - products)) },
+      ...(promoted > 0 ? [{ name: "promotions", seconds: cycles(rounds * promoted) }] : []),
       { name: "first loads and results", seconds: cycles(parts * edge) },
       { name: "sums of other blocks", seconds: cycles(sums * sum) },
     ]);
@@ -90,6 +102,7 @@ export function streamedCost(
   return beside([
     { name: `${shown}: products`, seconds: seconds(steps * products) },
     { name: "shared memory beyond them", seconds: seconds(steps * Math.max(0, moved - products)) },
+    ...(promoted > 0 ? [{ name: "promotions", seconds: seconds(promoted) }] : []),
     { name: "first loads and results", seconds: seconds(edge) },
   ]);
 }

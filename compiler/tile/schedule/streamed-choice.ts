@@ -8,7 +8,9 @@ import { planDeal, type Deal } from "./deal.ts";
 import type { Choice, Fixed, Schedule } from "./choice.ts";
 import { streamedCost, type StreamedWork } from "./cost.ts";
 import { axisExtent, matricesOf, type Contraction } from "./matrices.ts";
+import { columnRegisters } from "./promotion.ts";
 import type { KernelSource } from "./source.ts";
+import { accumulatorsOf, rowsAtOnce } from "./streamed-sums.ts";
 import {
   addressRegisters,
   instructionName,
@@ -38,12 +40,17 @@ const mostSlots = 8;
 const mostWarpgroups = 3;
 /** Of a thread, so that addresses have room beside them; half where threads compute with sizes of 64 bits. */
 const mostAccumulators = 128;
+/** With a run's sums beside them, which no other product waits for: they need less room. */
+const mostPromoted = 192;
+const promotedAddresses = 40;
+/** Columns of a tile are whole rows of memory, of a factor or of a result of 16 bits. */
+const columnStep = panelBytes / 2;
 /** With fewer rows products are not what takes time, and rows of threads read the other factor as fast. */
 const fewestRows = 8;
 /** A size that is not known is taken for this. */
 const usualSize = 4096;
 
-/** Undefined: the target has no such instructions, the factors are no 16-bit floats, or there is too little to do. */
+/** Undefined: the target has no such instructions, the factors are no narrow floats, or there is too little to do. */
 export function streamedSchedule(
   source: KernelSource<LoopNode>,
   contraction: Contraction,
@@ -54,9 +61,9 @@ export function streamedSchedule(
   if (plan === undefined || !hasInstructions(plan, caps)) return undefined;
   const matrices = matricesOf(loop, contraction);
   const size = (dim: Dim): number => constantOf(dim) ?? usualSize;
-  const { bytes } = dtypes[plan.dtype];
+  const { bytes } = plan;
   const [m, n, k] = [size(matrices.mCount), size(matrices.nCount), size(matrices.kCount)];
-  if (m < fewestRows || n < panelBytes / bytes) return undefined;
+  if (m < fewestRows || n < columnStep) return undefined;
   const work = {
     batch: size(matrices.batchCount),
     m,
@@ -66,6 +73,7 @@ export function streamedSchedule(
     bytes,
     panelBytes,
     instructionRows,
+    promotions: plan.run === undefined ? 0 : Math.ceil(k / plan.run),
   };
   const fit: Fit = {
     loop,
@@ -93,7 +101,7 @@ export function streamedSchedule(
     refusals: (choice) => refusalsOf(fit, choice),
     cost: (choice) => {
       const [rows = 0, columns = 0] = choice.tile;
-      return streamedCost(work, { rows, columns }, caps, dealOf(fit, choice));
+      return streamedCost(work, { rows, columns, atOnce: atOnceOf(plan, choice) }, caps, dealOf(fit, choice));
     },
     program: (choice) =>
       streamedProgram(source, contraction, plan, shapeOf(choice, dealOf(fit, choice)), caps),
@@ -106,19 +114,34 @@ function shapeOf({ tile: [m = 0, n = 0], threads, stages }: Choice, deal: Deal |
 
 /** Undefined: blocks take whole tiles, or nothing would be gained by parts. */
 function dealOf(
-  { work, caps, isShareable }: Fit,
+  { plan, work, caps, isShareable }: Fit,
   { tile: [rows = 0, columns = 0], shared }: Choice,
 ): Deal | undefined {
   if (shared === 0 || !isShareable) return undefined;
   const tiles = work.batch * Math.ceil(work.m / rows) * Math.ceil(work.n / columns);
-  return planDeal({ tiles, steps: Math.ceil((work.k * work.bytes) / work.panelBytes) }, caps.units);
+  const step = plan.run ?? work.panelBytes / work.bytes;
+  return planDeal({ tiles, steps: Math.ceil(work.k / step) }, caps.units);
 }
 
-function hasInstructions({ dtype, factors }: StreamedPlan, { instructions }: Caps): boolean {
-  return (
-    factors.length > 0 &&
-    instructions.some((name) => name.startsWith("wgmma.m64n64") && name.includes(`.${dtype}.`))
-  );
+/** Rows of a tile that are multiplied at a time. */
+function atOnceOf(plan: StreamedPlan, choice: Choice): number {
+  return rowsAtOnce({ perRun: perRunOf(plan) }, shapeOf(choice, undefined), instructionRows);
+}
+
+/** Panels along k of a run. */
+function perRunOf({ run, bytes }: StreamedPlan): number | undefined {
+  return run === undefined ? undefined : run / (panelBytes / bytes);
+}
+
+function hasInstructions(plan: StreamedPlan, { instructions }: Caps): boolean {
+  return instructionsOf(plan, columnStep).every((name) => instructions.includes(name));
+}
+
+function instructionsOf({ products, factors }: StreamedPlan, columns: number): string[] {
+  return products.flatMap(({ left, right }) => {
+    const [a, b] = [left, right].map((factor) => factors.find((one) => one.factor === factor));
+    return a === undefined || b === undefined ? [] : [instructionName(columns, a, b)];
+  });
 }
 
 interface Fit {
@@ -136,7 +159,7 @@ interface Fit {
 /** Sizes of tiles that are tried beside what is fixed. */
 function choicesOf(fit: Fit, fixed: Fixed): Choice[] {
   const [m, n, k] = fixed.tile;
-  const step = k ?? panelBytes / dtypes[fit.plan.dtype].bytes;
+  const step = k ?? panelBytes / fit.plan.bytes;
   const tried: { m: number; n: number; warpgroups: number }[] = [...tileShapes];
   // What the source fixes is tried with everything else, though it be none of the usual shapes.
   if (m !== undefined || n !== undefined || fixed.threads !== undefined)
@@ -188,17 +211,13 @@ function sharedNeeds(
 function refusalsOf(fit: Fit, choice: Choice): string[] {
   const { loop, contraction, plan, caps } = fit;
   const [m = 0, n = 0, k = 0] = choice.tile;
-  const { bytes } = dtypes[plan.dtype];
-  const panel = panelBytes / bytes;
+  const panel = panelBytes / plan.bytes;
   const warpgroups = choice.threads / warpgroup;
   const problems: string[] = [];
   const refuse = (isWrong: boolean, why: string): void => {
     if (isWrong) problems.push(why);
   };
-  refuse(
-    k !== panel,
-    `a step along the sum is one row of ${panelBytes} bytes, ${panel} of ${plan.dtype}, not ${k}`,
-  );
+  refuse(k !== panel, `a step along the sum is one row of ${panelBytes} bytes, ${panel} elements, not ${k}`);
   refuse(
     !Number.isInteger(warpgroups) || warpgroups < 1 || warpgroups > mostWarpgroups,
     `products run on 1 to ${mostWarpgroups} warpgroups of ${warpgroup} threads, not ${choice.threads} threads`,
@@ -208,15 +227,11 @@ function refusalsOf(fit: Fit, choice: Choice): string[] {
     `${m} rows are not ${warpgroups} times a multiple of ${instructionRows}, the rows of one instruction`,
   );
   refuse(
-    n === 0 || n % panel !== 0,
-    `${n} columns are not a multiple of ${panel}, a row of ${panelBytes} bytes`,
+    n === 0 || n % columnStep !== 0,
+    `${n} columns are not a multiple of ${columnStep}, a row of ${panelBytes} bytes`,
   );
-  for (const { left, right } of contraction.products) {
-    const orderOf = (factor: typeof left): "k" | "mn" =>
-      plan.factors.find((one) => one.factor === factor)?.order ?? "k";
-    const name = instructionName(n, plan.dtype, orderOf(left), orderOf(right));
+  for (const name of instructionsOf(plan, n))
     refuse(!caps.instructions.includes(name), `${caps.target} has no instruction ${name}`);
-  }
   refuse(choice.copy !== 1, `the copies take 1 warpgroup here, not ${choice.copy}`);
   refuse(choice.persistent !== 1, "blocks are persistent here");
   refuse(
@@ -232,18 +247,29 @@ function refusalsOf(fit: Fit, choice: Choice): string[] {
     `${choice.stages} stages of ${slot} bytes, ${staged} bytes of results and ${spareBytes} of barriers are ` +
       `${shared} bytes of shared memory, and a block has ${caps.sharedBytes}`,
   );
-  const held = (loop.carriers.length * m * n) / choice.threads;
+  const perRun = perRunOf(plan);
+  const atOnce = atOnceOf(plan, choice);
+  const sums = accumulatorsOf(perRun, plan.products.length, { m, n, threads: choice.threads, atOnce });
+  const scales =
+    perRun === undefined
+      ? 0
+      : plan.products.reduce((sum, one) => sum + columnRegisters(loop, contraction, one.scales, n), 0);
+  const held = sums + scales;
   const isCopied = plan.factors.every(({ copied }) => copied !== undefined);
-  const most = fit.isKnown || isCopied ? mostAccumulators : mostAccumulators / 2;
+  const usual = fit.isKnown || isCopied ? mostAccumulators : mostAccumulators / 2;
+  const most = perRun === undefined || !isCopied ? usual : mostPromoted;
+  const what =
+    perRun === undefined ? "" : `, with those of a run of ${plan.run ?? 0} and ${scales} scales of columns,`;
   refuse(
     held > most,
-    `${loop.carriers.length} x ${m} x ${n} sums over ${choice.threads} threads are ${held} registers a thread, ` +
+    `${loop.carriers.length} x ${m} x ${n} sums over ${choice.threads} threads${what} are ${held} registers a thread, ` +
       `and ${most} are left beside addresses`,
   );
-  const { math } = registerShares(plan, choice.threads, held);
+  const { math } = registerShares(plan, choice.threads, sums);
+  const addresses = perRun === undefined ? addressRegisters : promotedAddresses;
   refuse(
-    math !== undefined && held + addressRegisters > math,
-    `${held} registers of sums and ${addressRegisters} of addresses are more than the ${math} of a thread`,
+    math !== undefined && held + addresses > math,
+    `${held} registers of sums and ${addresses} of addresses are more than the ${math} of a thread`,
   );
   return problems;
 }

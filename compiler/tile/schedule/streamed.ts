@@ -19,14 +19,19 @@ import { constantOf, volume } from "./analysis.ts";
 import { collect, contribute, dealRounds, declareHandover, type Deal, type Part } from "./deal.ts";
 import { hasSides, viewOfRead, viewOfResult, type Sides, type View } from "./boxes.ts";
 import { warpgroupFragment } from "./fragments.ts";
-import { factorDType, matricesOf, type Contraction } from "./matrices.ts";
+import { factorDType, guard, matricesOf, type Contraction } from "./matrices.ts";
+import { scalingOf, type Scaling } from "./promotion.ts";
+import { runsOf, type RunProduct } from "./runs.ts";
 import { declareBuffers, type KernelSource } from "./source.ts";
 import { liesAlongK, stageFactor } from "./staging.ts";
+import { accumulatorsOf, rowsAtOnce, stepsAlongK, sumOps, type Sum } from "./streamed-sums.ts";
 import { operandCopies, panelBytes, resultOps, type Copied, type CopyPlace } from "./transfers.ts";
 import { translator } from "./translate.ts";
 
 /** Rows of one instruction. */
 export const instructionRows = 64;
+/** Bytes along k of one instruction. */
+const instructionBytes = 32;
 export const warpgroup = 128;
 /** Tiles of the result in a band of rows, which share their columns' tiles in the cache. */
 const bandRows = 8;
@@ -58,6 +63,7 @@ export interface StreamedShape {
 /** A factor, as a channel brings it: copied by the engine where it is a matrix that lies so, else computed by threads. */
 export interface StreamedFactor {
   readonly factor: Scalar;
+  readonly dtype: DType;
   readonly side: "m" | "n";
   /** Which of its sides lies along memory, and in the tile. */
   readonly order: MatrixOperand["order"];
@@ -65,44 +71,62 @@ export interface StreamedFactor {
 }
 
 export interface StreamedPlan {
-  readonly dtype: DType;
+  /** Of an element of any factor. */
+  readonly bytes: number;
+  readonly products: readonly RunProduct[];
+  /** Elements of k after which a sum is promoted: scaled, and added to the result's. Undefined: never. */
+  readonly run: number | undefined;
   /** Each once, however many products have it. */
   readonly factors: readonly StreamedFactor[];
   /** Of each result; undefined where its elements are stored one by one. */
   readonly results: readonly (View | undefined)[];
 }
 
-/** Undefined: the factors are not of one dtype, or there is nothing to sum. */
+/** Undefined: the factors are no narrow floats, or there is nothing to sum. */
 export function planStreamed(loop: LoopNode, contraction: Contraction): StreamedPlan | undefined {
   const sides: Sides = {
     m: contraction.m,
     n: contraction.n,
     k: loop.over.map((_, k) => loop.axes.length + k),
   };
+  const runs = runsOf(loop, contraction, panelBytes);
+  // An empty sum has no product to begin with.
+  if (runs === undefined || constantOf(volume(loop.over)) === 0) return undefined;
   const factors = new Map<Scalar, StreamedFactor>();
-  const types = new Set<DType>();
-  for (const { left, right } of contraction.products) {
+  for (const { left, right } of runs.products) {
     for (const [factor, side] of [[left, "m"] as const, [right, "n"] as const]) {
-      types.add(factorDType(loop, factor));
-      if (!factors.has(factor)) factors.set(factor, streamedFactor(loop, sides, factor, side));
+      const dtype = runs.dtypeOf.get(factor) ?? "f32";
+      if (!factors.has(factor)) factors.set(factor, streamedFactor(loop, sides, factor, side, dtype));
     }
   }
-  const [dtype] = types;
-  // An empty sum has no product to begin with.
-  if (types.size !== 1 || dtype === undefined || constantOf(volume(loop.over)) === 0) return undefined;
+  const bytes = Math.max(...[...factors.values()].map(({ dtype }) => dtypes[dtype].bytes));
   const results = loop.results.map((result) => {
     const view = viewOfResult(loop, sides, result);
     return view !== undefined && hasSides(view, "m", "n") && view.at(-1)?.along === "n" ? view : undefined;
   });
-  return { dtype, factors: [...factors.values()], results };
+  const { products, length: run } = runs;
+  return { bytes, products, run, factors: [...factors.values()], results };
 }
 
-function streamedFactor(loop: LoopNode, sides: Sides, factor: Scalar, side: "m" | "n"): StreamedFactor {
-  const view = factor.kind === "read" ? viewOfRead(loop, sides, factor) : undefined;
+function streamedFactor(
+  loop: LoopNode,
+  sides: Sides,
+  factor: Scalar,
+  side: "m" | "n",
+  dtype: DType,
+): StreamedFactor {
+  const view =
+    factor.kind === "read" && factorDType(loop, factor) === dtype
+      ? viewOfRead(loop, sides, factor)
+      : undefined;
+  // Products of 8-bit floats want them along k: what lies across is turned as it is loaded.
+  const turned = dtypes[dtype].bytes === 1;
+  const order = (alongK: boolean): MatrixOperand["order"] => (alongK || turned ? "k" : "mn");
   if (factor.kind !== "read" || view === undefined || !hasSides(view, side, "k"))
-    return { factor, side, order: liesAlongK(loop, factor) ? "k" : "mn", copied: undefined };
-  const order = view.at(-1)?.along === "k" ? "k" : "mn";
-  return { factor, side, order, copied: { input: factor.input, view } };
+    return { factor, dtype, side, order: order(liesAlongK(loop, factor)), copied: undefined };
+  const alongK = view.at(-1)?.along === "k";
+  const copied = alongK || !turned ? { input: factor.input, view } : undefined;
+  return { factor, dtype, side, order: order(alongK), copied };
 }
 
 export function streamedProgram(
@@ -112,12 +136,11 @@ export function streamedProgram(
   shape: StreamedShape,
   caps: Caps,
 ): TileProgram {
-  const { dtype } = plan;
   const loop = source.node;
   const b = new t.TileBuilder();
   const buffers = declareBuffers(b, source);
   const matrices = matricesOf(loop, contraction);
-  const panel = panelBytes / dtypes[dtype].bytes;
+  const panel = panelBytes / plan.bytes;
 
   const [mTiles, nTiles] = [
     ceildiv(matrices.mCount, constant(shape.m)),
@@ -135,16 +158,15 @@ export function streamedProgram(
   const nBase = t.times(order.n, t.int(shape.n));
   const axesAt = matrices.axesAt(t.at(batch));
 
-  const kBlock = b.counter("k_block", ceildiv(matrices.kCount, constant(panel)));
-  const kFirst = dealt === undefined ? t.int(0) : dealt.part.first;
-  const kBase = t.times(t.plus(kFirst, t.at(kBlock)), t.int(panel));
+  const steps = stepsAlongK(b, matrices.kCount, panel, plan.run, dealt?.part);
+  const kBase = steps.base;
   const place: CopyPlace = {
     axes: axesAt(mBase, nBase, kBase),
     buffers,
     start: { m: mBase, n: nBase, k: kBase },
   };
   const operands = new Map(
-    plan.factors.map((one, i): [Scalar, MatrixOperand] => [one.factor, operandTile(b, one, i, dtype, shape)]),
+    plan.factors.map((one, i): [Scalar, MatrixOperand] => [one.factor, operandTile(b, one, i, shape)]),
   );
   const operandOf = (factor: Scalar): MatrixOperand => {
     const operand = operands.get(factor);
@@ -180,51 +202,74 @@ export function streamedProgram(
     }).flatMap(({ loads, puts: written }) => [...loads, ...written]),
   );
 
-  const layout = warpgroupFragment(b, shape);
-  const accs = loop.carriers.map((carrier) => b.tile(carrier.name, "f32", layout.axes));
-  const products = contraction.products.map(({ left, right }, c): TileOp => {
-    const acc = accs[c];
-    invariant(acc !== undefined, "a carrier has a tile");
-    const [a, bb] = [operandOf(left), operandOf(right)];
+  const atOnce = rowsAtOnce(steps, shape, instructionRows);
+  const layout = warpgroupFragment(b, { ...shape, m: atOnce });
+  const parts = Array.from({ length: shape.m / atOnce }, (_, i) => i * atOnce).map((rows) => ({
+    rows,
+    sums: plan.products.map((product, c): Sum => {
+      const name = loop.carriers[c]?.name ?? "sum";
+      return { tile: b.tile(name, "f32", layout.axes), product, rows };
+    }),
+  }));
+  const multiply = ({ product, rows }: Sum, acc: Tile, accumulate: TileExpr): TileOp => {
+    const [left, right] = [operandOf(product.left), operandOf(product.right)];
     return {
       kind: "mma",
       acc,
-      a,
-      b: bb,
-      m: layout.m.row,
+      a: left,
+      b: right,
+      m: t.plus(layout.m.row, t.int(rows)),
       n: layout.n.row,
-      accumulate: t.less(t.int(0), t.at(kBlock)),
-      instruction: instructionName(shape.n, dtype, a.order, bb.order),
+      accumulate,
+      instruction: instructionName(shape.n, formatOf(left), formatOf(right)),
     };
-  });
-  const results = resultOps(b, loop, {
-    shape,
-    carriers: accs.map(t.valueOf),
-    views: plan.results,
-    layout,
-    buffers,
-    axesAt,
-    mBase,
-    nBase,
-    matrices,
-  });
+  };
+  const scaling = ({ product, rows }: Sum): Scaling =>
+    scalingOf(b, loop, contraction, product.scales, layout, {
+      columns: shape.n,
+      at: (m, n) => translator({ axes: axesAt(m, n, steps.runBase), carriers: [], inputs: buffers.inputs }),
+      m: t.plus(t.plus(mBase, layout.m.row), t.int(rows)),
+      n: t.plus(nBase, layout.n.row),
+      nBase,
+      inside: {
+        m: (m) => guard(m, matrices.mCount, atOnce),
+        n: (n) => guard(n, matrices.nCount, shape.n),
+      },
+    });
+  // Of a sum that is not promoted its scales are the result's.
+  const total = ({ tile: sum, product, rows }: Sum): TileExpr => {
+    const axes = axesAt(
+      t.plus(t.plus(mBase, layout.m.row), t.int(rows)),
+      t.plus(nBase, layout.n.row),
+      t.int(0),
+    );
+    const scale = translator({ axes, carriers: [], inputs: buffers.inputs });
+    const scales = steps.perRun === undefined ? product.scales.map((one) => scale(one)) : [];
+    return scales.reduce((value, one) => t.apply("mul", "f32", [value, one]), t.valueOf(sum));
+  };
+  const slot = {
+    fill: { kind: "fill", channel, copies, body: puts },
+    take: { kind: "take", channel },
+    release: { kind: "release", channel, where: undefined },
+  } as const;
+  const sums = parts.flatMap((part) => part.sums);
+  const results = parts.flatMap(({ rows, sums: own }) =>
+    resultOps(b, loop, {
+      shape: { ...shape, m: atOnce },
+      carriers: own.map(total),
+      views: plan.results,
+      layout,
+      buffers,
+      axesAt,
+      mBase: t.plus(mBase, t.int(rows)),
+      nBase,
+      matrices,
+    }),
+  );
+  const accs = sums.map((sum) => sum.tile);
   const body: TileOp[] = [
     ...order.ops,
-    ...accs.map((acc): TileOp => ({ kind: "var", tile: acc, init: undefined })),
-    {
-      kind: "for",
-      counter: kBlock,
-      from: undefined,
-      below: dealt?.part.steps,
-      unroll: false,
-      body: [
-        { kind: "fill", channel, copies, body: puts },
-        { kind: "take", channel },
-        ...products,
-        { kind: "await", pending: 0 },
-        { kind: "release", channel, where: undefined },
-      ],
-    },
+    ...sumOps(b, { steps, layout, sums, slot, multiply, scaling }),
     ...(dealt === undefined ? results : partOps(b, dealt, accs, results)),
   ];
   const program: TileProgram = {
@@ -249,7 +294,8 @@ export function streamedProgram(
     ],
   };
   const threads = shape.warpgroups * warpgroup;
-  const registers = registerShares(plan, threads, (accs.length * shape.m * shape.n) / threads);
+  const held = accumulatorsOf(steps.perRun, plan.products.length, { ...shape, threads, atOnce });
+  const registers = registerShares(plan, threads, held);
   return partition(overlap(program), {
     copy: { threads: warpgroup, registers: registers.copy },
     math: { threads, registers: registers.math },
@@ -309,15 +355,20 @@ function panelIndex(
   return order === "k" ? [t.int(0), row, k] : [t.over(row, t.int(panel)), k, t.modulo(row, t.int(panel))];
 }
 
-/** `wgmma` by shape, dtype and which side of each operand lies along memory. */
+function formatOf({ tile, order }: MatrixOperand): Pick<StreamedFactor, "dtype" | "order"> {
+  return { dtype: tile.dtype, order };
+}
+
+/** `wgmma` by shape, dtypes and which side of each operand lies along memory. Those of 8 bits may differ. */
 export function instructionName(
   columns: number,
-  dtype: DType,
-  a: MatrixOperand["order"],
-  b: MatrixOperand["order"],
+  a: Pick<StreamedFactor, "dtype" | "order">,
+  b: Pick<StreamedFactor, "dtype" | "order">,
 ): string {
-  const [left, right] = [a === "k" ? "k" : "m", b === "k" ? "k" : "n"];
-  return `wgmma.m${instructionRows}n${columns}k16.${dtype}.${left}.${right}`;
+  const [left, right] = [a.order === "k" ? "k" : "m", b.order === "k" ? "k" : "n"];
+  const depth = instructionBytes / dtypes[a.dtype].bytes;
+  const format = a.dtype === b.dtype ? a.dtype : `${a.dtype}_${b.dtype}`;
+  return `wgmma.m${instructionRows}n${columns}k${depth}.${format}.${left}.${right}`;
 }
 
 /**
@@ -355,9 +406,8 @@ function tileOrder(
 /** A tile of a channel's slots for one factor: panels as wide as the engine swizzles, along what is contiguous. */
 function operandTile(
   b: t.TileBuilder,
-  { side, order }: StreamedFactor,
+  { side, order, dtype }: StreamedFactor,
   number: number,
-  dtype: DType,
   extent: StreamedShape,
 ): MatrixOperand {
   const panel = panelBytes / dtypes[dtype].bytes;

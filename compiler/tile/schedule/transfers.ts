@@ -4,7 +4,7 @@ import type { LoopNode } from "../../tensor/ir.ts";
 import { dtypes } from "../../types/dtype.ts";
 import * as t from "../build.ts";
 import type { GlobalBuffer, MatrixOperand, PanelCopy, TileExpr, TileOp } from "../ir.ts";
-import { readsOf } from "./analysis.ts";
+import { visitExpressions } from "../walk.ts";
 import type { Side, View } from "./boxes.ts";
 import type { WarpgroupFragment } from "./fragments.ts";
 import { guard, type Matrices } from "./matrices.ts";
@@ -118,7 +118,7 @@ export function resultOps(
       per: group,
     });
     // What no read of another tensor can reach beyond needs no guard: the engine drops what lies outside.
-    const where = readsOf([result.value]).length > 0 ? inside : undefined;
+    const where = readsMemory(expr) ? inside : undefined;
     const columns = layout.n.row;
     const place: CopyPlace = {
       axes: axesAt(mBase, nBase, t.int(0)),
@@ -146,4 +146,12 @@ export function resultOps(
       },
     ];
   });
+}
+
+function readsMemory(expr: TileExpr): boolean {
+  let reads = false;
+  visitExpressions([expr], (part) => {
+    reads ||= part.kind === "read";
+  });
+  return reads;
 }

@@ -1,0 +1,144 @@
+/**
+ * The sums of a streamed contraction along k: one after another in place, or, where the program or a scale cuts k into
+ * runs, each run's sum by itself, which is then scaled and added to the result's.
+ */
+import { invariant } from "../../diagnostics/diagnostic.ts";
+import { ceildiv, constant, min, one, type Dim } from "../../types/dim.ts";
+import * as t from "../build.ts";
+import type { Counter, Tile, TileExpr, TileOp } from "../ir.ts";
+import type { Fragment } from "./fragments.ts";
+import type { Scaling } from "./promotion.ts";
+import type { RunProduct } from "./runs.ts";
+
+export interface Steps {
+  /** Panels of a run, or of all; runs. */
+  readonly block: Counter;
+  readonly run: Counter;
+  /** Panels that a run has; undefined: the sum is one run. */
+  readonly perRun: number | undefined;
+  /** The first k of the panel, and of its run. */
+  readonly base: TileExpr;
+  readonly runBase: TileExpr;
+  /** How many steps are made, where not all are. */
+  readonly below: TileExpr | undefined;
+}
+
+/** `part`: the steps that a block has, runs where there are any and panels else; undefined: all. */
+export function stepsAlongK(
+  b: t.TileBuilder,
+  count: Dim,
+  panel: number,
+  run: number | undefined,
+  part: { readonly first: TileExpr; readonly steps: TileExpr } | undefined,
+): Steps {
+  const panels = ceildiv(count, constant(panel));
+  const perRun = run === undefined ? undefined : run / panel;
+  const inRun = perRun === undefined ? panels : perRun === 1 ? one : min(constant(perRun), panels);
+  const block = b.counter("k_block", inRun);
+  const runs = b.counter("run", run === undefined ? one : ceildiv(count, constant(run)));
+  const first = part === undefined ? t.int(0) : part.first;
+  const from = (counter: Counter): TileExpr => t.plus(first, t.at(counter));
+  const runBase = run === undefined ? t.int(0) : t.times(from(runs), t.int(run));
+  const base =
+    run === undefined
+      ? t.times(from(block), t.int(panel))
+      : t.plus(runBase, t.times(t.at(block), t.int(panel)));
+  return { block, run: runs, perRun, base, runBase, below: part?.steps };
+}
+
+/** A sum of products, and the rows of the tile that it is of, from the first. */
+export interface Sum {
+  readonly tile: Tile;
+  readonly product: RunProduct;
+  readonly rows: number;
+}
+
+export interface Summing {
+  readonly steps: Steps;
+  readonly layout: Fragment;
+  readonly sums: readonly Sum[];
+  /** Fill a slot of the channel, take it, and give it back. */
+  readonly slot: Readonly<Record<"fill" | "take" | "release", TileOp>>;
+  readonly multiply: (sum: Sum, into: Tile, accumulate: TileExpr) => TileOp;
+  readonly scaling: (sum: Sum) => Scaling;
+}
+
+const awaited: TileOp = { kind: "await", pending: 0 };
+
+/** Ops after which each sum has all of its products. */
+export function sumOps(
+  b: t.TileBuilder,
+  { steps, layout, sums, slot, multiply, scaling }: Summing,
+): TileOp[] {
+  const { block, run, perRun } = steps;
+  const { fill, take, release } = slot;
+  const declared = (tiles: readonly Tile[], init: TileExpr | undefined): TileOp[] =>
+    tiles.map((tile) => ({ kind: "var", tile, init }));
+  const results = sums.map(({ tile }) => tile);
+  const hasMore = t.less(t.int(0), t.at(block));
+  const inPlace = (parts: readonly Tile[]): TileOp => ({
+    kind: "for",
+    counter: block,
+    from: undefined,
+    below: perRun === undefined ? steps.below : undefined,
+    unroll: false,
+    body: [
+      fill,
+      take,
+      ...sums.map((sum, i) => multiply(sum, parts[i] ?? sum.tile, hasMore)),
+      awaited,
+      release,
+    ],
+  });
+  if (perRun === undefined) return [...declared(results, undefined), inPlace(results)];
+
+  // Where a run is one step, one sum is done with before the next is begun, and they share the run's registers.
+  const own = perRun === 1 ? sums.slice(0, 1) : sums;
+  const parts = own.map(({ tile }) => b.tile(`${tile.name}_run`, "f32", layout.axes));
+  const [shared] = parts;
+  invariant(shared !== undefined, "a contraction has a sum");
+  const scales = sums.map(scaling);
+  const loads = scales.flatMap((scale) => scale.loads);
+  const promote = ({ tile }: Sum, i: number): TileOp[] => {
+    const { products = [], values = [] } = scales[i] ?? {};
+    const part = t.valueOf(parts[i] ?? shared);
+    const scaled = values.reduce((value, scale) => t.apply("mul", "f32", [value, scale]), part);
+    return [...products, { kind: "update", tile, expr: t.apply("add", "f32", [scaled, t.valueOf(tile)]) }];
+  };
+  const oneStep = (): TileOp[] =>
+    sums.flatMap((sum, i) => [
+      multiply(sum, shared, t.bool(false)),
+      awaited,
+      ...(i === sums.length - 1 ? [release] : []),
+      ...promote(sum, i),
+    ]);
+  const body =
+    perRun === 1
+      ? [fill, ...loads, take, ...oneStep()]
+      : [...loads, inPlace(parts), ...sums.flatMap((sum, i) => promote(sum, i))];
+  return [
+    ...declared(results, { kind: "const", type: "f32", value: 0 }),
+    ...declared(parts, undefined),
+    { kind: "for", counter: run, from: undefined, below: steps.below, unroll: false, body },
+  ];
+}
+
+/** Rows of the tile that are multiplied at a time: one wave of each warpgroup where runs are single steps. */
+export function rowsAtOnce(
+  { perRun }: Pick<Steps, "perRun">,
+  { m, warpgroups }: { readonly m: number; readonly warpgroups: number },
+  waveRows: number,
+): number {
+  return perRun === 1 ? waveRows * warpgroups : m;
+}
+
+/** Registers of a thread for `sums` sums of so many, and for those of a run. */
+export function accumulatorsOf(
+  perRun: number | undefined,
+  sums: number,
+  { m, n, threads, atOnce }: Readonly<Record<"m" | "n" | "threads" | "atOnce", number>>,
+): number {
+  const all = (sums * m * n) / threads;
+  if (perRun === undefined) return all;
+  return perRun === 1 ? all + (atOnce * n) / threads : 2 * all;
+}
