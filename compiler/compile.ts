@@ -41,6 +41,7 @@ import { topological } from "./tensor/graphs.ts";
 import type { Graph, LoopNode, ScatterNode, TensorType } from "./tensor/ir.ts";
 import type { GlobalBuffer } from "./tile/ir.ts";
 import { print as printTiles } from "./tile/print.ts";
+import { fitCascade } from "./tile/schedule/cascade-choice.ts";
 import { schedule } from "./tile/schedule/choose.ts";
 import { verify as verifyTiles } from "./tile/verify.ts";
 import { InternalError } from "./diagnostics/diagnostic.ts";
@@ -158,7 +159,9 @@ export function compile(request: CompileRequest): Compiled {
         { ...fuseDefaults, maxBuffers: target?.caps.maxBuffers ?? fuseDefaults.maxBuffers },
         explanation?.decisions,
       ),
-      ...(target === undefined ? [] : [cascade(() => false), split(target.caps)]),
+      ...(target === undefined
+        ? []
+        : [cascade((loop) => fitCascade(loop, target.caps) !== undefined), split(target.caps)]),
       narrow,
       lowerFunctions,
     ],
@@ -273,6 +276,7 @@ function launchOf(step: Step, cx: Emitting): LaunchRequest {
   const inputNames = step.kind === "copy" ? [step.from.name] : reads.map((ref) => cx.names.value(ref));
   const tiles = schedule(
     {
+      arena: cx.arena,
       node,
       name,
       summary: step.kind === "copy" ? `${step.to.name} = ${step.from.name}` : cx.names.summary(node),

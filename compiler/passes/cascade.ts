@@ -21,12 +21,12 @@
 import type { Arena } from "../tensor/arena.ts";
 import type { Carrier, Graph, LoopAxis, LoopNode, LoopResult, Node, Ref, Scalar } from "../tensor/ir.ts";
 import { outputsOf, rewriteGraph, topological } from "../tensor/graphs.ts";
-import { reachable, rewriteScalars } from "../tensor/scalars.ts";
+import { rewriteScalars } from "../tensor/scalars.ts";
 import { storedAs } from "./inline.ts";
 import { plainAxes } from "../tensor/node-body.ts";
 import { isContraction, readsOf } from "./loops.ts";
 import type { Pass } from "./pass.ts";
-import { isFixed, rescaled, usesCarriers, type Change } from "../tensor/rescale.ts";
+import { isFixed, isPositive, rescaling, usesCarriers, wayOf, type Change } from "../tensor/rescale.ts";
 
 /** `accepts`: whether the target has a schedule that streams the loop. */
 export function cascade(accepts: (loop: LoopNode) => boolean): Pass<Graph> {
@@ -63,11 +63,9 @@ function follows(arena: Arena, loop: LoopNode): boolean {
     isSwept: (axis) => axis >= loop.axes.length,
     after: same,
     before: same,
+    way: wayOf(loop.carriers),
   };
-  return loop.carriers.every(
-    (carrier, k) =>
-      rescaled(change, carrier.monoid, carrier.lift, arena.carrier(k, carrier.lift.type)) !== undefined,
-  );
+  return loop.carriers.every(({ monoid, lift }) => rescaling(change, monoid, lift) !== undefined);
 }
 
 /** A loop that is being written, over inputs that it comes to read. */
@@ -270,15 +268,6 @@ function underSelect(
   if (when === undefined || inside === undefined || value === undefined || !isInfinite)
     return [lift, undefined];
   return [inside, { when, value }];
-}
-
-/** Surely above zero and finite, and made of sizes and constants alone. */
-function isPositive(scalar: Scalar): boolean {
-  if (scalar.kind === "const") return Number(scalar.value) > 0 && Number(scalar.value) < Infinity;
-  const isSize = reachable([scalar]).every(
-    (s) => s.kind !== "axis" && s.kind !== "read" && s.kind !== "carrier",
-  );
-  return isSize && scalar.kind === "apply" && scalar.fn === "rsqrt";
 }
 
 // ---------------------------------------------------------------- distributivity

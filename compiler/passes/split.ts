@@ -23,7 +23,7 @@ import { constant } from "../types/dim.ts";
 import { dtypes } from "../types/dtype.ts";
 import { axesOf, factorsOf, isContraction, readsOf } from "./loops.ts";
 import type { Pass } from "./pass.ts";
-import { rescaled, type Change } from "../tensor/rescale.ts";
+import { rescaled, wayOf, type Change } from "../tensor/rescale.ts";
 
 export type Device = Pick<Caps, "units" | "bandwidth" | "maxThreads">;
 
@@ -195,6 +195,7 @@ function splitLoop(arena: Arena, loop: LoopNode, parts: number): readonly Ref[] 
     arena,
     isSwept: (axis) => axis >= rank,
     after: (scalar) => scalar,
+    way: wayOf(loop.carriers),
     before: (scalar) =>
       rewriteScalars(arena, [scalar], (s) => (s.kind === "carrier" ? (made[s.carrier] ?? s) : s))[0] ??
       scalar,

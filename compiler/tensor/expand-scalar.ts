@@ -10,6 +10,7 @@
  */
 import type { Arena } from "./arena.ts";
 import type { Scalar } from "./ir.ts";
+import { isPositive } from "./rescale.ts";
 import { rewriteScalars } from "./scalars.ts";
 
 type Expansion = (a: Arena, args: readonly [Scalar, Scalar, Scalar]) => Scalar;
@@ -32,6 +33,21 @@ const tanhNear = [
 function polynomial(a: Arena, x: Scalar, coefficients: readonly number[]): Scalar {
   const [first = 0, ...rest] = [...coefficients].reverse();
   return rest.reduce((sum, c) => a.apply("add", a.apply("mul", sum, x), a.f32(c)), a.f32(first));
+}
+
+/** k x; the constant goes to the factors of a difference of products, each of which is then one rounding. */
+function times(a: Arena, x: Scalar, k: number): Scalar {
+  const multiple = (s: Scalar | undefined): Scalar | undefined => {
+    if (s?.kind !== "apply" || s.fn !== "mul") return undefined;
+    const [c, rest] = s.args;
+    if (c === undefined || rest === undefined || !isPositive(c)) return undefined;
+    const factor = c.kind === "const" ? a.f32(Number(c.value) * k) : a.apply("mul", c, a.f32(k));
+    return a.apply("mul", rest, factor);
+  };
+  const [first, second] = x.kind === "apply" && x.fn === "sub" ? x.args.map(multiple) : [];
+  return first === undefined || second === undefined
+    ? a.apply("mul", x, a.f32(k))
+    : a.apply("sub", first, second);
 }
 
 function withSignOf(a: Arena, x: Scalar, magnitude: Scalar): Scalar {
@@ -62,7 +78,7 @@ function tanh(a: Arena, x: Scalar): Scalar {
 }
 
 const expansions: ReadonlyMap<string, Expansion> = new Map<string, Expansion>([
-  ["exp", (a, [x]) => a.apply("exp2", a.apply("mul", x, a.f32(Math.LOG2E)))],
+  ["exp", (a, [x]) => a.apply("exp2", times(a, x, Math.LOG2E))],
   ["log", (a, [x]) => a.apply("mul", a.apply("log2", x), a.f32(Math.LN2))],
   ["sigmoid", (a, [x]) => a.apply("div", a.f32(1), logisticDivisor(a, x))],
   ["silu", (a, [x]) => a.apply("div", x, logisticDivisor(a, x))],

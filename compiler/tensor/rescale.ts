@@ -7,7 +7,7 @@
  * here knows it: whatever follows from products, quotients, exponentials, sums and differences is found.
  */
 import type { Arena } from "./arena.ts";
-import type { Scalar } from "./ir.ts";
+import type { Carrier, Scalar } from "./ir.ts";
 import { reachable } from "./scalars.ts";
 
 export interface Change {
@@ -17,6 +17,24 @@ export interface Change {
   /** A scalar that depends on carriers alone, with what they become; and with what they were. */
   readonly after: (scalar: Scalar) => Scalar;
   readonly before: (scalar: Scalar) => Scalar;
+  /** Which way a carrier changes: 1 for one that can only grow, -1 for one that can only shrink. */
+  readonly way: (carrier: number) => 1 | -1 | undefined;
+}
+
+/** Of carriers by their monoids: an extremum moves one way. */
+export function wayOf(carriers: readonly Carrier[]): Change["way"] {
+  return (k) => {
+    const monoid = carriers[k]?.monoid;
+    return monoid === "max" ? 1 : monoid === "min" ? -1 : undefined;
+  };
+}
+
+/** What a reduced value is multiplied by, or what is added to it. */
+export interface Rescaling {
+  readonly fn: "mul" | "add";
+  readonly by: Scalar;
+  /** A factor may be infinite or no number, where the value is 0 and stays it. */
+  readonly isGuarded: boolean;
 }
 
 /** A factor or a summand; `same` where nothing changes; undefined where the lift does not split. */
@@ -25,19 +43,84 @@ type Part = Scalar | "same" | undefined;
 /** `value`, which was reduced by the monoid from lifts with the old carriers, as it is with the new ones. */
 export function rescaled(change: Change, monoid: string, lift: Scalar, value: Scalar): Scalar | undefined {
   const { arena } = change;
+  const found = rescaling(change, monoid, lift);
+  if (found === undefined || found === "same") return found && value;
+  const scaled = arena.apply(found.fn, value, found.by);
+  if (!found.isGuarded) return scaled;
+  const zero = arena.f32(0);
+  return arena.apply("select", arena.apply("eq", value, zero), zero, scaled);
+}
+
+/** `same` where nothing changes; undefined where the lift does not split. */
+export function rescaling(change: Change, monoid: string, lift: Scalar): Rescaling | "same" | undefined {
   if (monoid === "sum") {
-    const ratio = ratioOf(change, lift);
-    if (ratio === undefined || ratio === "same") return ratio && value;
-    // A sum of nothing stays nothing, whatever the ratio is.
-    const zero = arena.f32(0);
-    return arena.apply("select", arena.apply("eq", value, zero), zero, arena.apply("mul", value, ratio));
+    const by = ratioOf(change, lift);
+    if (by === undefined || by === "same") return by;
+    return { fn: "mul", by, isGuarded: !isShrinking(change, lift) };
   }
   if (monoid === "max" || monoid === "min") {
-    const moved = differenceOf(change, lift);
-    if (moved === undefined || moved === "same") return moved && value;
-    return arena.apply("add", value, moved);
+    const by = differenceOf(change, lift);
+    return by === undefined || by === "same" ? by : { fn: "add", by, isGuarded: false };
   }
-  return usesCarriers(lift) ? undefined : value;
+  return usesCarriers(lift) ? undefined : "same";
+}
+
+/** True where the ratio is surely from 0 to 1: an exponential of what can only shrink. */
+function isShrinking(change: Change, scalar: Scalar): boolean {
+  if (!usesCarriers(scalar)) return true;
+  if (scalar.kind === "round") return isShrinking(change, scalar.arg);
+  if (scalar.kind !== "apply") return false;
+  const [a, b] = scalar.args;
+  if (a === undefined) return false;
+  switch (scalar.fn) {
+    case "exp":
+    case "exp2":
+      return wayOfScalar(change, a) === -1;
+    case "neg":
+      return isShrinking(change, a);
+    case "mul":
+      return b !== undefined && isShrinking(change, a) && isShrinking(change, b);
+    case "select":
+      return b !== undefined && isShrinking(change, b);
+    default:
+      return false;
+  }
+}
+
+/** Which way a scalar changes with the carriers: 0 where it does not. */
+function wayOfScalar(change: Change, scalar: Scalar): 1 | -1 | 0 | undefined {
+  if (!usesCarriers(scalar)) return 0;
+  if (scalar.kind === "carrier") return change.way(scalar.carrier);
+  if (scalar.kind !== "apply") return undefined;
+  const [a, b] = scalar.args;
+  if (a === undefined) return undefined;
+  const first = wayOfScalar(change, a);
+  if (scalar.fn === "neg") return turned(first);
+  if (b === undefined) return undefined;
+  const second = wayOfScalar(change, b);
+  if (scalar.fn === "mul") {
+    const [factor, way] = first === 0 ? [a, second] : [b, first];
+    if (first !== 0 && second !== 0) return undefined;
+    return isPositive(factor) ? way : undefined;
+  }
+  if (scalar.fn !== "add" && scalar.fn !== "sub") return undefined;
+  const other = scalar.fn === "add" ? second : turned(second);
+  return first === 0 || first === other ? other : other === 0 ? first : undefined;
+}
+
+function turned(way: 1 | -1 | 0 | undefined): 1 | -1 | 0 | undefined {
+  return way === 1 ? -1 : way === -1 ? 1 : way;
+}
+
+/** Surely above zero and finite, and made of sizes and constants alone. */
+export function isPositive(scalar: Scalar): boolean {
+  if (scalar.kind === "const") return Number(scalar.value) > 0 && Number(scalar.value) < Infinity;
+  if (scalar.kind !== "apply") return false;
+  if (scalar.fn === "mul") return scalar.args.every(isPositive);
+  const isSize = reachable([scalar]).every(
+    (s) => s.kind !== "axis" && s.kind !== "read" && s.kind !== "carrier",
+  );
+  return isSize && scalar.fn === "rsqrt";
 }
 
 /** H(d') / H(d) of G(x) H(d). */

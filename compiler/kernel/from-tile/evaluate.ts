@@ -179,7 +179,7 @@ export class Group {
       return compareBelow(cx, left, right);
     }
     // a * b + c on floats is rounded once where the target can; the oracle's bound allows both.
-    if (expr.fn === "add" && expr.type === "f32") {
+    if ((expr.fn === "add" || expr.fn === "sub") && expr.type === "f32") {
       const fused = this.#multiplyAdd(expr);
       if (fused !== undefined) return fused;
     }
@@ -195,14 +195,20 @@ export class Group {
 
   #multiplyAdd(expr: Extract<TileExpr, { kind: "apply" }>): Value[] | undefined {
     const [x, y] = expr.args;
-    invariant(x !== undefined && y !== undefined, "add takes two");
-    const product = [x, y].find((arg) => arg.kind === "apply" && arg.fn === "mul");
+    invariant(x !== undefined && y !== undefined, "a sum takes two");
+    const isProduct = (arg: TileExpr): boolean => arg.kind === "apply" && arg.fn === "mul";
+    // Of a difference the first is the product, and the other is turned.
+    const product = expr.fn === "sub" ? (isProduct(x) ? x : undefined) : [x, y].find(isProduct);
     if (product === undefined || product.kind !== "apply") return undefined;
     const [a, c] = product.args;
     const addend = product === x ? y : x;
     if (a === undefined || c === undefined) return undefined;
     const [as, cs, ds] = [this.values(a), this.values(c), this.values(addend)];
-    return this.at.map((_, k) => this.cx.b.fma(valueAt(as, k), valueAt(cs, k), valueAt(ds, k)));
+    const { b } = this.cx;
+    return this.at.map((_, k) => {
+      const rest = expr.fn === "sub" ? b.unary("neg", valueAt(ds, k)) : valueAt(ds, k);
+      return b.fma(valueAt(as, k), valueAt(cs, k), rest);
+    });
   }
 
   // ---------------------------------------------------------------- memory

@@ -52,10 +52,15 @@ export function lowerWarpgroupMma(cx: Context, op: Extract<TileOp, { kind: "mma"
   const { k } = operandExtent(op.b);
   const depth = depthOf(op.b);
 
+  // What is in registers is taken before the fence, which orders it before the product.
+  const { a } = op;
+  const taken = isInRegisters(a)
+    ? Array.from({ length: wave.size }, (_, i) => fragmentsOf(cx, a.registers, i, k / depth))
+    : [];
   b.instruction("wgmma.fence", [], []);
   const right = operandSteps(cx, op.b, rowAt(op.n, 0));
   const waves = Array.from({ length: wave.size }, (_, i) => ({
-    left: isInRegisters(op.a) ? fragmentSteps(cx, op.a.registers, i) : memorySteps(cx, op.a, rowAt(op.m, i)),
+    left: isInRegisters(a) ? (step: number) => taken[i]?.[step] ?? [] : memorySteps(cx, a, rowAt(op.m, i)),
     registers: accumulators(cx, op, new Map([[wave.id, i]])),
   }));
   for (let step = 0; step < k / depth; step += 1) {
@@ -99,27 +104,27 @@ function memorySteps(cx: Context, operand: MatrixOperand, row: Poly): (step: num
  * The registers of each step along k: two tiles of eight columns, of each the upper and the lower rows (PTX ISA
  * 9.7.15.5.1.1, "Register fragments for wgmma.mma_async.m64nNk16").
  */
-function fragmentSteps(cx: Context, tile: Tile, waveNumber: number): (step: number) => Value[] {
+function fragmentsOf(cx: Context, tile: Tile, waveNumber: number, steps: number): Value[][] {
   const [, , wave, tileN, half, , , pair] = tile.axes;
   invariant(
     wave !== undefined && tileN !== undefined && half !== undefined && pair !== undefined,
     "a left operand lies as an accumulator does",
   );
   const held = cx.tiles.get(tile);
-  return (step) =>
-    [0, 1].flatMap((next) =>
-      [0, 1].map((lower) => {
-        const at = new Map([
-          [wave.id, waveNumber],
-          [tileN.id, 2 * step + next],
-          [half.id, lower],
-          [pair.id, 0],
-        ]);
-        const one = held?.get(assignmentKey(tile.axes, at));
-        invariant(one !== undefined && isRegister(one), `${tile.name} is held in registers`);
-        return cx.b.get(one.register);
-      }),
-    );
+  const places = [0, 1].flatMap((next) => [0, 1].map((lower) => ({ next, lower })));
+  return Array.from({ length: steps }, (_, step) =>
+    places.map(({ next, lower }) => {
+      const at = new Map([
+        [wave.id, waveNumber],
+        [tileN.id, 2 * step + next],
+        [half.id, lower],
+        [pair.id, 0],
+      ]);
+      const one = held?.get(assignmentKey(tile.axes, at));
+      invariant(one !== undefined && isRegister(one), `${tile.name} is held in registers`);
+      return cx.b.get(one.register);
+    }),
+  );
 }
 
 /** The descriptor of each step along k, for the rows that begin at `row`. */

@@ -3,6 +3,8 @@ import { InternalError } from "../../diagnostics/diagnostic.ts";
 import type { LoopNode, Node, ScatterNode } from "../../tensor/ir.ts";
 import type { Caps } from "../../types/caps.ts";
 import type { TileProgram } from "../ir.ts";
+import { cascadeProgram } from "./cascade.ts";
+import { fitCascade } from "./cascade-choice.ts";
 import { candidatesOf, nothingFixed } from "./choice.ts";
 import { chooseContraction, contractionProgram } from "./contraction.ts";
 import { asContraction } from "./matrices.ts";
@@ -20,6 +22,8 @@ export function schedule(source: KernelSource, caps: Caps): TileProgram {
 
 function choose(source: KernelSource, caps: Caps): TileProgram {
   if (isLoop(source)) {
+    const cascade = fitCascade(source.node, caps);
+    if (cascade !== undefined) return cascadeProgram(source, cascade.plan, cascade.shape);
     const contraction = asContraction(source.node);
     const streamed = contraction === undefined ? undefined : streamedSchedule(source, contraction, caps);
     const [best] = streamed === undefined ? [] : candidatesOf(streamed, nothingFixed);

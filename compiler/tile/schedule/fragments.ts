@@ -16,6 +16,11 @@ export interface Fragment {
 /** A fragment over warpgroups, each with rows of its own. */
 export interface WarpgroupFragment extends Fragment {
   readonly warpgroup: Axis;
+  /** Columns, eight at a time. */
+  readonly tiles: Axis;
+  /** Rows of each. */
+  readonly rows: number;
+  readonly parts: WarpgroupAxes;
   /** Row within the warpgroup's own. */
   readonly local: TileExpr;
 }
@@ -90,14 +95,33 @@ export function warpgroupFragment(
   shape: { readonly m: number; readonly n: number; readonly warpgroups: number },
 ): WarpgroupFragment {
   const rows = shape.m / shape.warpgroups;
-  const warpgroup = b.threadAxis("warpgroup", shape.warpgroups, 128);
-  const warp = b.threadAxis("warp", 4, 32);
-  const wave = b.registerAxis("wave", rows / 64);
-  const tileN = b.registerAxis("tile_n", shape.n / 8);
-  const half = b.registerAxis("half", 2);
-  const group = b.threadAxis("group", 8, 4);
-  const quad = b.threadAxis("quad", 4, 1);
-  const pair = b.registerAxis("pair", 2);
+  return fragmentOver(b, rows, shape.n, {
+    warpgroup: b.threadAxis("warpgroup", shape.warpgroups, 128),
+    warp: b.threadAxis("warp", 4, 32),
+    wave: b.registerAxis("wave", rows / 64),
+    half: b.registerAxis("half", 2),
+    group: b.threadAxis("group", 8, 4),
+    quad: b.threadAxis("quad", 4, 1),
+    pair: b.registerAxis("pair", 2),
+  });
+}
+
+/** A fragment of other columns over the same rows, which the two then share. */
+export function besideFragment(
+  b: t.TileBuilder,
+  n: number,
+  { parts, rows }: WarpgroupFragment,
+): WarpgroupFragment {
+  return fragmentOver(b, rows, n, parts);
+}
+
+type WarpgroupAxes = Readonly<
+  Record<"warpgroup" | "warp" | "wave" | "half" | "group" | "quad" | "pair", Axis>
+>;
+
+function fragmentOver(b: t.TileBuilder, rows: number, n: number, parts: WarpgroupAxes): WarpgroupFragment {
+  const { warpgroup, warp, wave, half, group, quad, pair } = parts;
+  const tileN = b.registerAxis("tile_n", n / 8);
   const sum = (...parts: readonly (readonly [Axis, number])[]): TileExpr =>
     parts.reduce<TileExpr>(
       (position, [axis, stride]) => t.plus(position, t.times(t.along(axis), t.int(stride))),
@@ -105,7 +129,7 @@ export function warpgroupFragment(
     );
   const local = sum([wave, 64], [warp, 16], [half, 8], [group, 1]);
   return {
-    threads: 128 * shape.warpgroups,
+    threads: 128 * warpgroup.size,
     axes: [warpgroup, warp, wave, tileN, half, group, quad, pair],
     m: {
       row: t.plus(t.times(t.along(warpgroup), t.int(rows)), local),
@@ -114,5 +138,8 @@ export function warpgroupFragment(
     n: { row: sum([tileN, 8], [quad, 2], [pair, 1]), axes: [tileN, quad, pair] },
     warpgroup,
     local,
+    tiles: tileN,
+    rows,
+    parts,
   };
 }

@@ -1,10 +1,13 @@
 /** What a schedule is made from: a node of the fused graph, with names for its tensors. */
 import { invariant } from "../../diagnostics/diagnostic.ts";
+import type { Arena } from "../../tensor/arena.ts";
 import type { LoopNode, ScatterNode } from "../../tensor/ir.ts";
 import type { TileBuilder } from "../build.ts";
 import type { GlobalBuffer } from "../ir.ts";
 
 export interface KernelSource<N = LoopNode | ScatterNode> {
+  /** The node's, for scalars that a schedule makes. */
+  readonly arena: Arena;
   readonly node: N;
   readonly name: string;
   readonly summary: string;
