@@ -79,6 +79,7 @@ export function makeCase(
   });
   const program = scheduled(
     {
+      arena,
       node,
       name: "sample",
       summary: "a random loop",
