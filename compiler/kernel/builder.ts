@@ -90,6 +90,7 @@ export class KernelBuilder {
     readonly dtype: DType;
     readonly length: number;
     readonly align?: number;
+    readonly panel?: number;
   }): Buffer {
     const length: Dim = { kind: "const", value: parts.length };
     return this.addBuffer({
@@ -99,6 +100,7 @@ export class KernelBuilder {
       align: parts.align ?? 16,
       space: "shared",
       access: "read-write",
+      ...(parts.panel === undefined ? {} : { panel: parts.panel }),
     });
   }
 
@@ -197,6 +199,14 @@ export class KernelBuilder {
   lane(): Value {
     if (this.threads === 1) return this.i32(0);
     return this.#pure({ kind: "lane", dst: this.#value("i32", "lane") }, { low: 0, high: this.threads - 1 });
+  }
+
+  subgroup(): Value {
+    if (this.threads === 1) return this.i32(0);
+    return this.#pure(
+      { kind: "subgroup", dst: this.#value("i32", "subgroup") },
+      { low: 0, high: this.threads - 1 },
+    );
   }
 
   block(axis: 0 | 1 | 2): Value {
@@ -577,6 +587,7 @@ type PureOp = Op<
   | "size"
   | "thread"
   | "lane"
+  | "subgroup"
   | "block"
   | "unary"
   | "binary"
@@ -600,6 +611,7 @@ function pureKey(op: PureOp): string {
       return `size ${type} ${op.param}`;
     case "thread":
     case "lane":
+    case "subgroup":
       return op.kind;
     case "block":
       return `block ${op.axis}`;

@@ -90,6 +90,8 @@ export class Block {
   readonly mbarriers: Map<number, Mbarrier> = new Map();
   readonly engine: CopyEngine = new CopyEngine();
   readonly matrices: MatrixUnit = new MatrixUnit();
+  /** Matrices that warps hold together, by warp. */
+  readonly fragments: Map<Value | Register, Float64Array[]> = new Map();
 
   constructor(
     kernel: Kernel,
@@ -308,6 +310,8 @@ const table: InterpretTable = {
   },
   thread: (op, active, cx) => cx.define(op.dst, active, (thread) => thread),
   lane: (op, active, cx) => cx.define(op.dst, active, (thread) => thread % cx.launch.subgroup),
+  subgroup: (op, active, cx) =>
+    cx.define(op.dst, active, (thread) => Math.floor(thread / cx.launch.subgroup)),
   block: (op, active, cx) => cx.define(op.dst, active, () => cx.position[op.axis]),
   unary: (op, active, cx) =>
     cx.define(op.dst, active, (thread) => evaluateUnary(op.fn, op.a.type, cx.read(op.a, thread))),

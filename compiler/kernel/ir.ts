@@ -14,9 +14,12 @@ import type { DType } from "../types/dtype.ts";
 /**
  * Types of values in registers. `f16` and `bf16` are 16-bit patterns on their way to or from memory or a matrix
  * fragment; `b8` likewise for e4m3, e5m2, i8 and u8; arithmetic is in the other types. `h2` is two 16-bit
- * halves in 32 bits (low half first), `b8x4` four bytes: what matrix instructions take.
+ * halves in 32 bits (low half first), `b8x4` four bytes: what matrix instructions take. A `matrix-` type is a matrix
+ * that a subgroup holds together, nobody knows how: only the instructions of `instructions/subgroup-matrix.ts` touch it.
  */
-export type ValueType = "bool" | "i32" | "u32" | "i64" | "f32" | "f16" | "bf16" | "b8" | "h2" | "b8x4";
+export type ValueType = PlainType | MatrixType;
+export type PlainType = "bool" | "i32" | "u32" | "i64" | "f32" | "f16" | "bf16" | "b8" | "h2" | "b8x4";
+export type MatrixType = "matrix-left" | "matrix-right" | "matrix-result";
 
 export interface Value {
   readonly id: number;
@@ -46,6 +49,10 @@ export interface Buffer {
   readonly access: "read" | "write" | "read-write";
   /** Bytes that its start is a multiple of. */
   readonly align: number;
+  /** Elements of one vector, where the array is one of vectors: every access then takes whole ones. */
+  readonly lanes?: number;
+  /** Elements of a panel, of a shared array that is made of panels: what a `MatrixPlace` counts. */
+  readonly panel?: number;
 }
 
 /**
@@ -139,9 +146,10 @@ interface Kinds {
   const: { readonly dst: Value; readonly value: number | bigint | boolean };
   /** A `SizeParam` by position. */
   size: { readonly dst: Value; readonly param: number };
-  /** Thread in block (x only), lane in subgroup, block in grid; i32. */
+  /** Thread in block (x only), lane in subgroup, subgroup in block, block in grid; i32. */
   thread: { readonly dst: Value };
   lane: { readonly dst: Value };
+  subgroup: { readonly dst: Value };
   block: { readonly dst: Value; readonly axis: 0 | 1 | 2 };
   unary: { readonly dst: Value; readonly fn: UnaryFn; readonly a: Value };
   binary: { readonly dst: Value; readonly fn: BinaryFn; readonly a: Value; readonly b: Value };
@@ -242,7 +250,20 @@ export type Kind = keyof Kinds;
 export type Op<K extends Kind = Kind> = { [P in K]: { readonly kind: P } & Kinds[P] }[K];
 
 export type Operand =
-  Value | { readonly buffer: Buffer; readonly index: Value } | { readonly map: TensorMap };
+  Value | { readonly buffer: Buffer; readonly index: Value } | { readonly map: TensorMap } | MatrixPlace;
+
+/**
+ * A matrix within one panel of a shared array. `offset` and `stride` count elements of the matrix, however the array
+ * is stored; both are known, so that only the panel's number has to be looked at to tell that it is in range.
+ */
+export interface MatrixPlace {
+  readonly matrix: Buffer;
+  /** The panel's number, an i32, the same in all of the subgroup. */
+  readonly panel: Value;
+  readonly offset: number;
+  /** From one line of the matrix to the next. */
+  readonly stride: number;
+}
 
 export interface KernelRole {
   readonly name: string;

@@ -66,6 +66,9 @@ const valueTypes: ReadonlySet<string> = new Set<ValueType>([
   "b8",
   "h2",
   "b8x4",
+  "matrix-left",
+  "matrix-right",
+  "matrix-result",
 ]);
 const atomicFns: ReadonlySet<string> = new Set<Op<"atomic">["fn"]>(["add", "and", "or", "min", "max"]);
 
@@ -152,7 +155,10 @@ class KernelReader {
     const access = space === "shared" ? "read-write" : this.#access();
     r.expect("align");
     const align = r.integer();
-    this.#buffers.set(spelling, { id: this.#buffers.size, name, space, dtype, length, access, align });
+    const lanes = r.accept("lanes") ? { lanes: r.integer() } : {};
+    const panel = r.accept("panel") ? { panel: r.integer() } : {};
+    const id = this.#buffers.size;
+    this.#buffers.set(spelling, { id, name, space, dtype, length, access, align, ...lanes, ...panel });
   }
 
   #map(): void {
@@ -297,6 +303,8 @@ class KernelReader {
         return { kind: "thread", dst: this.#value() };
       case "lane":
         return { kind: "lane", dst: this.#value() };
+      case "subgroup":
+        return { kind: "subgroup", dst: this.#value() };
       case "block":
         return { kind: "block", dst: this.#value(), axis: this.#axis() };
       case "fma": {
@@ -451,11 +459,22 @@ class KernelReader {
 
   #operand(): Operand {
     const { text } = this.#r.token;
+    if (text === "matrix") return this.#matrix();
     if (!text.startsWith("@")) return this.#use();
     const map = this.#maps.get(text.slice(1));
     if (map === undefined) return this.#place();
     this.#r.name("@");
     return { map };
+  }
+
+  #matrix(): Operand {
+    const r = this.#r;
+    r.expect("matrix");
+    const { buffer, index } = this.#place();
+    r.expect("offset");
+    const offset = r.integer();
+    r.expect("stride");
+    return { matrix: buffer, panel: index, offset, stride: r.integer() };
   }
 
   #pair(): { readonly a: Value; readonly b: Value } {

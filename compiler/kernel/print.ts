@@ -5,7 +5,7 @@
 import { printFloat } from "../text.ts";
 import { printDim } from "../types/dim-text.ts";
 import type { Buffer, Kernel, Kind, Op, Operand, Register, TensorMap, Value } from "./ir.ts";
-import { isAddress, isMap, isRegister } from "./walk.ts";
+import { isAddress, isMap, isMatrix, isRegister } from "./walk.ts";
 
 export function printKernel(kernel: Kernel): string {
   const cx = new PrintContext(kernel);
@@ -25,8 +25,10 @@ export function printKernel(kernel: Kernel): string {
 
 function printBuffer(buffer: Buffer, cx: PrintContext): string {
   const parts = `${cx.buffer(buffer)}${named(buffer.name)}: ${buffer.dtype}[${printDim(buffer.length)}]`;
-  if (buffer.space === "shared") return `shared ${parts} align ${buffer.align}`;
-  return `global ${parts} ${buffer.access} align ${buffer.align}`;
+  const lanes = buffer.lanes === undefined ? "" : ` lanes ${buffer.lanes}`;
+  const panel = buffer.panel === undefined ? "" : ` panel ${buffer.panel}`;
+  if (buffer.space === "shared") return `shared ${parts} align ${buffer.align}${lanes}${panel}`;
+  return `global ${parts} ${buffer.access} align ${buffer.align}${lanes}`;
 }
 
 function printMap(map: TensorMap, cx: PrintContext): string {
@@ -111,6 +113,7 @@ const table: PrintTable = {
   size: (op, cx) => `${cx.def(op.dst)} = size ${op.param}`,
   thread: (op, cx) => `${cx.def(op.dst)} = thread`,
   lane: (op, cx) => `${cx.def(op.dst)} = lane`,
+  subgroup: (op, cx) => `${cx.def(op.dst)} = subgroup`,
   block: (op, cx) => `${cx.def(op.dst)} = block ${op.axis}`,
   unary: (op, cx) => assign(op.dst, `${op.fn} ${cx.use(op.a)}`, cx),
   binary: (op, cx) => assign(op.dst, `${op.fn} ${cx.uses([op.a, op.b])}`, cx),
@@ -189,5 +192,9 @@ function guard(condition: Value | undefined, cx: PrintContext): string {
 
 function printOperand(operand: Operand, cx: PrintContext): string {
   if (isMap(operand)) return cx.map(operand.map);
+  if (isMatrix(operand)) {
+    const place = `${cx.buffer(operand.matrix)}[${cx.use(operand.panel)}]`;
+    return `matrix ${place} offset ${operand.offset} stride ${operand.stride}`;
+  }
   return isAddress(operand) ? `${cx.buffer(operand.buffer)}[${cx.use(operand.index)}]` : cx.use(operand);
 }

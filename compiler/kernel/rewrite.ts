@@ -5,7 +5,7 @@
 import { invariant } from "../diagnostics/diagnostic.ts";
 import { KernelBuilder } from "./builder.ts";
 import type { Buffer, Kernel, Kind, Op, Operand, Register, TensorMap, Value } from "./ir.ts";
-import { isAddress, isMap, isRegister } from "./walk.ts";
+import { isAddress, isMap, isMatrix, isRegister } from "./walk.ts";
 
 export type RewriteTable<C> = { readonly [K in Kind]?: (op: Op<K>, cx: C) => void };
 
@@ -90,6 +90,8 @@ export class Rewriter {
 
   operand(operand: Operand): Operand {
     if (isMap(operand)) return { map: this.map(operand.map) };
+    if (isMatrix(operand))
+      return { ...operand, matrix: this.buffer(operand.matrix), panel: this.value(operand.panel) };
     return isAddress(operand)
       ? { buffer: this.buffer(operand.buffer), index: this.value(operand.index) }
       : this.value(operand);
@@ -107,6 +109,7 @@ const copyTable: CopyTable = {
   size: (op, cx) => cx.define(op.dst, cx.b.sizeParam(op.param, op.dst)),
   thread: (op, cx) => cx.define(op.dst, cx.b.thread()),
   lane: (op, cx) => cx.define(op.dst, cx.b.lane()),
+  subgroup: (op, cx) => cx.define(op.dst, cx.b.subgroup()),
   block: (op, cx) => cx.define(op.dst, cx.b.block(op.axis)),
   unary: (op, cx) => cx.define(op.dst, cx.b.unary(op.fn, cx.value(op.a), op.dst.hint)),
   binary: (op, cx) => cx.define(op.dst, cx.b.binary(op.fn, cx.value(op.a), cx.value(op.b), op.dst.hint)),

@@ -5,14 +5,14 @@
  *
  * The builder folds constants with it and the interpreter runs on it.
  */
-import { invariant } from "../diagnostics/diagnostic.ts";
+import { InternalError, invariant } from "../diagnostics/diagnostic.ts";
 import type { DType } from "../types/dtype.ts";
-import type { BinaryFn, UnaryFn, ValueType } from "./ir.ts";
+import type { BinaryFn, PlainType, UnaryFn, ValueType } from "./ir.ts";
 import { decodeFloat, encodeFloat, storageFormat } from "./small-float.ts";
 
 export type ScalarValue = number | bigint | boolean;
 
-export const bitsOfType: Readonly<Record<ValueType, number>> = {
+export const bitsOfType: Readonly<Record<PlainType, number>> = {
   bool: 1,
   i32: 32,
   u32: 32,
@@ -25,9 +25,22 @@ export const bitsOfType: Readonly<Record<ValueType, number>> = {
   b8x4: 32,
 };
 
+/** The type of what one thread holds by itself. */
+export function plainType(type: ValueType): PlainType {
+  switch (type) {
+    case "matrix-left":
+    case "matrix-right":
+    case "matrix-result":
+      throw new InternalError(`a ${type} is no scalar`);
+    default:
+      return type;
+  }
+}
+
 /** A constant of the type: integers wrap, floats round. */
 export function normalizeScalar(type: ValueType, value: ScalarValue): ScalarValue {
-  switch (type) {
+  const plain = plainType(type);
+  switch (plain) {
     case "bool":
       return Boolean(value);
     case "f32":

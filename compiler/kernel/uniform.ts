@@ -158,6 +158,7 @@ function sourceOf(op: Op, levels: Levels): Level {
   switch (op.kind) {
     case "thread":
     case "lane":
+    case "subgroup":
     case "instruction":
       return divergent;
     case "shuffle-xor":

@@ -20,6 +20,7 @@ import type {
   Buffer,
   Kernel,
   Kind,
+  MatrixPlace,
   Op,
   Operand,
   Register,
@@ -32,7 +33,7 @@ import { normalizeScalar } from "./scalar.ts";
 import { findDivergence } from "./uniform.ts";
 import { verifyBarrier, verifyRoles } from "./verify/groups.ts";
 import { verifyDescriptor, verifyMap } from "./verify/maps.ts";
-import { isAddress, isMap, isRegister, partsOf } from "./walk.ts";
+import { isAddress, isMap, isMatrix, isRegister, partsOf } from "./walk.ts";
 
 export interface Violation {
   readonly op: Op | undefined;
@@ -191,6 +192,7 @@ const table: VerifyTable = {
   },
   thread: (op, cx) => cx.is(op.dst, "i32", "the thread"),
   lane: (op, cx) => cx.is(op.dst, "i32", "the lane"),
+  subgroup: (op, cx) => cx.is(op.dst, "i32", "the subgroup"),
   block: (op, cx) => cx.is(op.dst, "i32", "the block"),
   unary: verifyUnary,
   binary: verifyBinary,
@@ -372,6 +374,7 @@ function verifyInstruction(op: Op<"instruction">, cx: Verifier): void {
   if (wrong !== undefined) cx.fail(`${op.name}: ${wrong}`);
   for (const operand of op.operands.filter(isMap))
     cx.check(cx.kernel.maps.includes(operand.map), `map ${operand.map.name} is not the kernel's`);
+  for (const place of op.operands.filter(isMatrix)) verifyMatrix(place, cx);
   op.dst.forEach((dst, k) => {
     cx.check(dst.type === record.results[k], `result ${k} of ${op.name} is ${dst.type}`);
     cx.check(
@@ -381,7 +384,13 @@ function verifyInstruction(op: Op<"instruction">, cx: Verifier): void {
   });
 }
 
+function verifyMatrix({ matrix, panel }: MatrixPlace, cx: Verifier): void {
+  cx.check(panel.type === "i32", `a panel's number of type ${panel.type}`);
+  cx.check(matrix.panel !== undefined, `${matrix.name} is not made of panels`);
+}
+
 function operandType(operand: Operand): string {
   if (isMap(operand)) return "map";
+  if (isMatrix(operand)) return "matrix";
   return isAddress(operand) ? operand.buffer.space : operand.type;
 }

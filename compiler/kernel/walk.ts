@@ -1,5 +1,5 @@
 /** The parts of an op, one row a kind: what it reads, what it defines, what it contains. */
-import type { Buffer, Kind, Op, Operand, Register, TensorMap, Value } from "./ir.ts";
+import type { Buffer, Kind, MatrixPlace, Op, Operand, Register, TensorMap, Value } from "./ir.ts";
 
 export interface Parts {
   /** Values read by the op itself, not by its bodies. */
@@ -19,6 +19,7 @@ const table: PartsTable = {
   size: (op) => ({ results: [op.dst] }),
   thread: (op) => ({ results: [op.dst] }),
   lane: (op) => ({ results: [op.dst] }),
+  subgroup: (op) => ({ results: [op.dst] }),
   block: (op) => ({ results: [op.dst] }),
   unary: (op) => ({ operands: [op.a], results: [op.dst] }),
   binary: (op) => ({ operands: [op.a, op.b], results: [op.dst] }),
@@ -60,6 +61,9 @@ function instructionParts(op: Op<"instruction">): Partial<Parts> {
   for (const operand of op.operands) {
     if (isMap(operand)) {
       buffers.push(operand.map.buffer);
+    } else if (isMatrix(operand)) {
+      buffers.push(operand.matrix);
+      operands.push(operand.panel);
     } else if (isAddress(operand)) {
       buffers.push(operand.buffer);
       operands.push(operand.index);
@@ -85,6 +89,10 @@ function row<K extends Kind>(op: Op<K>): Partial<Parts> {
 
 export function isMap(operand: Operand): operand is Extract<Operand, { readonly map: TensorMap }> {
   return "map" in operand;
+}
+
+export function isMatrix(operand: Operand): operand is MatrixPlace {
+  return "matrix" in operand;
 }
 
 /** Ops never change, and every pass asks: the answer is kept with the op. */

@@ -24,6 +24,10 @@ export class TileBuilder {
     return { id: this.#next++, name, size, place: { kind: "thread", stride } };
   }
 
+  fragmentAxis(name: string, size: number): Axis {
+    return { id: this.#next++, name, size, place: { kind: "fragment" } };
+  }
+
   counter(name: string, count: Dim): Counter {
     return { id: this.#next++, name, count };
   }

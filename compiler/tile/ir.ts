@@ -19,8 +19,15 @@ export interface Axis {
   readonly id: number;
   readonly name: string;
   readonly size: number;
-  /** For an axis over threads: thread = sum of coordinate * stride over the block's thread axes. */
-  readonly place: { readonly kind: "register" } | { readonly kind: "thread"; readonly stride: number };
+  /**
+   * For an axis over threads: thread = sum of coordinate * stride over the block's thread axes. A fragment's axis is
+   * spread over a subgroup as the matrix instruction likes: such a tile is a variable that begins as zero, that `mma`
+   * changes, and that is put to shared memory as it is.
+   */
+  readonly place:
+    | { readonly kind: "register" }
+    | { readonly kind: "thread"; readonly stride: number }
+    | { readonly kind: "fragment" };
 }
 
 /** A counter: of blocks along one grid direction, or of a loop. An i32 (i64 where its range needs it). */
@@ -105,8 +112,8 @@ export interface Role {
 /** An operand of a matrix product in shared memory; see `matrixIndex` for where its elements are. */
 export interface MatrixOperand {
   readonly tile: SharedTile;
-  /** Which of its two sides lies along memory: the summed one, or the other. */
-  readonly order: "k" | "mn";
+  /** Which of its two sides lies along memory: the summed one (rows one after another, or in bands), or the other. */
+  readonly order: "k" | "bands" | "mn";
 }
 
 /**

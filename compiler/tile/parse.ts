@@ -152,6 +152,10 @@ class Reading {
       this.#axes.set(name, this.#b.registerAxis(name, size));
       return;
     }
+    if (r.accept("fragment")) {
+      this.#axes.set(name, this.#b.fragmentAxis(name, size));
+      return;
+    }
     r.expect("thread");
     this.#axes.set(name, this.#b.threadAxis(name, size, r.integer()));
   }
@@ -376,7 +380,7 @@ class Reading {
   #operand(): MatrixOperand {
     const tile = this.#find(this.#shared, this.#r.name("%"), "shared tile");
     const order = this.#r.word();
-    if (order !== "k" && order !== "mn") this.#r.fail("expected k or mn");
+    if (order !== "k" && order !== "bands" && order !== "mn") this.#r.fail("expected k, bands or mn");
     return { tile, order };
   }
 

@@ -43,7 +43,7 @@ export function print(program: TileProgram): string {
   }
   for (const axis of axesOf(program)) {
     p.line(
-      `axis ${p.name(axis)}: ${axis.size} ${axis.place.kind === "register" ? "register" : `thread ${axis.place.stride}`}`,
+      `axis ${p.name(axis)}: ${axis.size} ${axis.place.kind === "thread" ? `thread ${axis.place.stride}` : axis.place.kind}`,
     );
   }
   for (const tile of program.shared) p.line(p.sharedTile(tile));

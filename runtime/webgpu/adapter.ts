@@ -2,7 +2,12 @@
 import { DeviceError } from "../device.ts";
 
 /** Features that kernels may enable, or that timing needs; asked for where the adapter has them. */
-const wantedFeatures: readonly GPUFeatureName[] = ["shader-f16", "subgroups", "timestamp-query"];
+const wantedFeatures: readonly string[] = [
+  "shader-f16",
+  "subgroups",
+  "timestamp-query",
+  "chromium-experimental-subgroup-matrix",
+];
 
 /** Limits that are asked for as high as the adapter goes. */
 const raisedLimits: readonly (keyof GPUSupportedLimits & string)[] = [
@@ -32,7 +37,9 @@ export async function openGpuDevice(adapter: GPUAdapter): Promise<GPUDevice> {
     if (typeof most === "number") requiredLimits[name] = most;
   }
   return adapter.requestDevice({
-    requiredFeatures: wantedFeatures.filter((feature) => adapter.features.has(feature)),
+    requiredFeatures: [...adapter.features].filter((feature): feature is GPUFeatureName =>
+      wantedFeatures.includes(feature),
+    ),
     requiredLimits,
   });
 }

@@ -20,8 +20,15 @@ const softwareDrivers: readonly string[] = [
   "/opt/google/chrome/vk_swiftshader_icd.json",
 ];
 
-/** Toggles: time stamps unrounded (they are rounded to 100 microseconds against fingerprinting, which a page needs). */
-const options: readonly string[] = ["disable-dawn-features=timestamp_quantization"];
+/**
+ * Toggles: time stamps unrounded (they are rounded to 100 microseconds against fingerprinting, which a page needs);
+ * experimental features such as subgroup matrices to be had by who asks for them; f16 on NVIDIA's cards too, which Dawn
+ * holds back for what WGSL's conformance tests find of its arithmetic. Kernels take f16 as memory and as factors alone.
+ */
+const options: readonly string[] = [
+  "disable-dawn-features=timestamp_quantization",
+  "enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia",
+];
 
 let opened: Promise<GPU> | undefined;
 

@@ -62,12 +62,37 @@ export async function openWebGpu(adapter: GPUAdapter, engine: string): Promise<D
   return device;
 }
 
+/** Bytes of workgroup memory that kernels for `wgsl:matrices` may have. */
+const matrixWorkgroupBytes = 49152;
+
+/** What Dawn tells of a subgroup's matrix product; the types of WebGPU do not have it yet. */
+interface MatrixConfig {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+
+/** Whether subgroups multiply 16 x 16 matrices of f16 to f32, with the workgroup memory that its kernels have. */
+function multipliesMatrices(adapter: GPUAdapter, gpu: GPUDevice): boolean {
+  const info: GPUAdapterInfo & { readonly subgroupMatrixConfigs?: readonly MatrixConfig[] } = adapter.info;
+  const { subgroupMatrixConfigs = [] } = info;
+  const hasShape = subgroupMatrixConfigs.some(
+    ({ componentType, resultComponentType, M, N, K }) =>
+      componentType === "f16" && resultComponentType === "f32" && M === 16 && N === 16 && K === 16,
+  );
+  const hasFeature = [...gpu.features].some((name) => name === "chromium-experimental-subgroup-matrix");
+  return hasShape && hasFeature && gpu.limits.maxComputeWorkgroupStorageSize >= matrixWorkgroupBytes;
+}
+
 /** Variants whose kernels run here, best first. A subgroup variant counts on 32 lanes, always. */
 function targetsOf(adapter: GPUAdapter, gpu: GPUDevice): readonly string[] {
   const { subgroupMinSize, subgroupMaxSize } = adapter.info;
   const subgroups = gpu.features.has("subgroups") && subgroupMinSize === 32 && subgroupMaxSize === 32;
   const f16 = gpu.features.has("shader-f16");
   const variants: readonly (readonly [string, boolean])[] = [
+    ["wgsl:matrices", subgroups && f16 && multipliesMatrices(adapter, gpu)],
     ["wgsl:subgroups-f16", subgroups && f16],
     ["wgsl:subgroups", subgroups],
     ["wgsl:f16", f16],

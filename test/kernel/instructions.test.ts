@@ -1,6 +1,11 @@
 /** Every instruction of the table as ptxas reads it: each in a kernel of its own, its operands of the types it says. */
 import { describe, expect, test } from "vitest";
-import { instructions, type Instruction, type OperandType } from "../../compiler/kernel/instructions.ts";
+import {
+  instructions,
+  isPtx,
+  type OperandType,
+  type PtxInstruction,
+} from "../../compiler/kernel/instructions.ts";
 import { assemble, hasPtxas, needing } from "../targets/ptx/tools.ts";
 
 const registers: Readonly<Partial<Record<OperandType, string>>> = {
@@ -14,7 +19,7 @@ const registers: Readonly<Partial<Record<OperandType, string>>> = {
 };
 
 /** A kernel of one instruction: registers begin as 16, predicates as true. */
-function kernelOf(record: Instruction, k: number): string {
+function kernelOf(record: PtxInstruction, k: number): string {
   const declared: string[] = [];
   const register = (type: OperandType, name: string): string => {
     const kind = registers[type] ?? "";
@@ -44,8 +49,8 @@ function kernelOf(record: Instruction, k: number): string {
 }
 
 describe("ptxas assembles", () => {
-  const kinds = new Map<string, Instruction[]>();
-  for (const record of instructions.values()) {
+  const kinds = new Map<string, PtxInstruction[]>();
+  for (const record of [...instructions.values()].filter(isPtx)) {
     const kind = record.name.split(".")[0] ?? "";
     kinds.set(kind, [...(kinds.get(kind) ?? []), record]);
   }

@@ -238,7 +238,7 @@ export const longProducts: fc.Arbitrary<Sample> = fc
   })
   .map(productOf);
 
-interface Product {
+export interface Product {
   readonly batch: number;
   readonly m: number;
   readonly heads: number;
@@ -256,7 +256,7 @@ interface Product {
   readonly transposed: boolean;
 }
 
-function productOf(c: Product): Sample {
+export function productOf(c: Product): Sample {
   const arena = new Arena();
   const batch = c.batch === 0 ? [] : [c.batch];
   const { extents, dims } = extentsOf(

@@ -110,7 +110,7 @@ export function valueAtom(cx: Context, value: Value): Atom {
 
 /** A thread's coordinate on an axis. */
 export function coordinateValue(cx: Context, axis: Axis): Value {
-  invariant(axis.place.kind === "thread", "a register axis has no run-time coordinate");
+  invariant(axis.place.kind === "thread", "only a thread axis has a run-time coordinate");
   const common = cx.common.get(axis);
   if (common !== undefined) return common;
   const { stride } = axis.place;

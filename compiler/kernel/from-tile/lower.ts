@@ -35,6 +35,16 @@ import {
   type Held,
 } from "./context.ts";
 import { andGuards, flatten, flattenShared, forRuns, Group, uncarry, valueAt } from "./evaluate.ts";
+import {
+  declareFragments,
+  fragmentOf,
+  isFragment,
+  lowerFragmentMma,
+  multipliesFragments,
+  panelledTiles,
+  panelLength,
+  putFragments,
+} from "./fragments.ts";
 import { applyFunction } from "./functions.ts";
 import { Hazards } from "./hazards.ts";
 import { lowerMma } from "./matrix.ts";
@@ -55,10 +65,12 @@ export function lowerTileProgram(program: TileProgram, caps: Caps): Kernel {
     );
   }
   const shared = new Map<SharedTile, Buffer>();
+  const panelled = panelledTiles(program.body);
   const declare = (tile: SharedTile, copies: number): void => {
     const align = tile.swizzle === 0 ? {} : { align: swizzleAlign };
     const length = copies * sharedLength(tile);
-    shared.set(tile, b.shared({ name: tile.name, dtype: tile.dtype, length, ...align }));
+    const panel = panelled.has(tile) ? { panel: panelLength(tile) } : {};
+    shared.set(tile, b.shared({ name: tile.name, dtype: tile.dtype, length, ...align, ...panel }));
   };
   for (const channel of program.channels) for (const tile of channel.tiles) declare(tile, channel.depth);
   for (const tile of program.shared) declare(tile, tile.per?.size ?? 1);
@@ -172,7 +184,8 @@ function lowerOps(cx: Context, ops: readonly TileOp[], own: Program): void {
         setCounter(cx, op);
         break;
       case "var":
-        declare(cx, op);
+        if (isFragment(op.tile)) declareFragments(cx, op);
+        else declare(cx, op);
         break;
       case "update":
         update(cx, op);
@@ -187,10 +200,11 @@ function lowerOps(cx: Context, ops: readonly TileOp[], own: Program): void {
         store(cx, op);
         break;
       case "put":
-        put(cx, op);
+        putTile(cx, op);
         break;
       case "mma":
-        if (instructionOf(op.instruction).scope === "warpgroup") lowerWarpgroupMma(cx, op);
+        if (multipliesFragments(op)) lowerFragmentMma(cx, op);
+        else if (instructionOf(op.instruction).scope === "warpgroup") lowerWarpgroupMma(cx, op);
         else lowerMma(cx, op);
         break;
       case "await":
@@ -464,6 +478,12 @@ function store(cx: Context, op: Extract<TileOp, { kind: "store" }>): void {
       );
     });
   });
+}
+
+function putTile(cx: Context, op: Extract<TileOp, { kind: "put" }>): void {
+  const fragment = fragmentOf(op.expr);
+  if (fragment === undefined) put(cx, op);
+  else putFragments(cx, op, fragment);
 }
 
 function put(cx: Context, op: Extract<TileOp, { kind: "put" }>): void {

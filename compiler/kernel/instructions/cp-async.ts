@@ -6,10 +6,10 @@
  * its youngest N groups, and other threads' after a barrier that follows it.
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
-import type { Instruction, Warp } from "./instruction.ts";
+import type { Instruction, PtxInstruction, Warp } from "./instruction.ts";
 
 const section = "9.7.9.25.3";
-const needs: Instruction["needs"] = { sm: 80, isa: [7, 0] };
+const needs: PtxInstruction["needs"] = { sm: 80, isa: [7, 0] };
 const common = { section, needs, results: [], destinations: "defined", scope: "thread" } as const;
 
 const commit: Instruction = {

@@ -22,6 +22,11 @@ export interface Pointer {
   readonly byte: number;
 }
 
+/** Where a matrix lies: elements follow one another on a line, lines are `stride` elements apart. */
+export interface MatrixPointer extends Pointer {
+  readonly stride: number;
+}
+
 /** One warp at one instruction, or one warpgroup, whose lanes are its 128 threads. Positions count an op's `dst` and `operands`. */
 export interface Warp {
   /** Lanes that execute it, ascending; all unless the instruction says otherwise. */
@@ -35,14 +40,30 @@ export interface Warp {
   define(position: number, lane: number, value: number): void;
   readonly copies: AsyncCopies;
   readonly engines: Engines;
+  readonly fragments: Fragments;
 }
 
-/** A value's type, or the space of a buffer with an index, or a tensor map. */
-export type OperandType = ValueType | "shared" | "global" | "map";
+/** Matrices that a warp holds together, row-major. */
+export interface Fragments {
+  operand(position: number): Float64Array;
+  current(position: number): Float64Array;
+  define(position: number, elements: Float64Array): void;
+  pointer(position: number): MatrixPointer;
+}
+
+/** A value's type, or the space of a buffer with an index, or a tensor map, or a matrix's place. */
+export type OperandType = ValueType | "shared" | "global" | "map" | "matrix";
+
+/** What of WGSL the operands and results stand for: an array as a pointer to its panel, offset and stride in its elements. */
+export interface WgslOperand {
+  readonly text: string;
+  readonly offset: string;
+  readonly stride: string;
+}
 
 export interface Instruction {
   readonly name: string;
-  /** Where the PTX ISA manual describes it. */
+  /** Where the PTX ISA manual describes it, or of what else it is said. */
   readonly section: string;
   readonly results: readonly ValueType[];
   /** `in-place`: destinations are registers, read before they are written. */
@@ -56,14 +77,25 @@ export interface Instruction {
   readonly scope: "warpgroup" | "warp" | "thread";
   /** Bytes that a pointer operand must be a multiple of. */
   readonly align: number;
+  /** Bytes of an element of the `matrix` operand, where there is one. */
+  readonly matrixBytes?: number;
   readonly evaluate: (warp: Warp) => void;
   /** Where it is there, a lane goes on when it holds. */
   readonly isReady?: (warp: Warp, lane: number) => boolean;
   /**
-   * PTX without the last semicolon, from operands already spelled: an address as `[register+4]`, a bool as a
+   * Undefined where PTX lacks it. PTX without the last semicolon, from operands already spelled: an address as `[register+4]`, a bool as a
    * predicate register, a map as the register of its address. CUDA C++ takes it as inline assembly.
    */
-  readonly ptx: (dst: readonly string[], operands: readonly string[]) => string;
-  /** Compute capability (80 is 8.0) and PTX version that have it first. */
-  readonly needs: { readonly sm: number; readonly isa: readonly [number, number] };
+  readonly ptx?: (dst: readonly string[], operands: readonly string[]) => string;
+  /** A statement of WGSL, undefined where WGSL lacks it; a defined result is declared by it. */
+  readonly wgsl?: (dst: readonly string[], operands: readonly WgslOperand[]) => string;
+  /** Compute capability (80 is 8.0) and PTX version that have it first; there where `ptx` is. */
+  readonly needs?: { readonly sm: number; readonly isa: readonly [number, number] };
+}
+
+/** An instruction that PTX has. */
+export type PtxInstruction = Instruction & Required<Pick<Instruction, "ptx" | "needs">>;
+
+export function isPtx(record: Instruction): record is PtxInstruction {
+  return record.ptx !== undefined && record.needs !== undefined;
 }

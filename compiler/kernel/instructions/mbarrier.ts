@@ -8,9 +8,9 @@
  */
 import type { Operand } from "../ir.ts";
 import { isAddress, isMap } from "../walk.ts";
-import type { Instruction } from "./instruction.ts";
+import type { Instruction, PtxInstruction } from "./instruction.ts";
 
-const needs: Instruction["needs"] = { sm: 90, isa: [8, 0] };
+const needs: PtxInstruction["needs"] = { sm: 90, isa: [8, 0] };
 const common = {
   needs,
   results: [],

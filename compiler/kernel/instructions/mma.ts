@@ -9,7 +9,7 @@
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { ValueType } from "../ir.ts";
 import { decodeFloat, storageFormat } from "../small-float.ts";
-import type { Instruction, Warp } from "./instruction.ts";
+import type { Instruction, PtxInstruction, Warp } from "./instruction.ts";
 
 type Cell = readonly [row: number, column: number];
 
@@ -25,7 +25,7 @@ interface Format {
 interface Shape {
   readonly k: number;
   readonly section: string;
-  readonly needs: Instruction["needs"];
+  readonly needs: PtxInstruction["needs"];
 }
 
 const half = (name: "f16" | "bf16"): Format => ({

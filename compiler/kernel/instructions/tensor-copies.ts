@@ -8,10 +8,10 @@
  */
 import type { Operand } from "../ir.ts";
 import { isMap } from "../walk.ts";
-import type { Instruction, OperandType, Warp } from "./instruction.ts";
+import type { Instruction, PtxInstruction, OperandType, Warp } from "./instruction.ts";
 import { checkMbarrier } from "./mbarrier.ts";
 
-const needs: Instruction["needs"] = { sm: 90, isa: [8, 0] };
+const needs: PtxInstruction["needs"] = { sm: 90, isa: [8, 0] };
 const common = { needs, results: [], destinations: "defined", scope: "thread" } as const;
 const place = "the box begins at a multiple of 128 bytes, of 8 rows where it is swizzled";
 

@@ -12,9 +12,9 @@ import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { ValueType } from "../ir.ts";
 import { decodeFloat, storageFormat } from "../small-float.ts";
 import type { DescribedTile, ReadTile } from "./engines.ts";
-import type { Instruction, Warp } from "./instruction.ts";
+import type { Instruction, PtxInstruction, Warp } from "./instruction.ts";
 
-const needs: Instruction["needs"] = { sm: 90, isa: [8, 0] };
+const needs: PtxInstruction["needs"] = { sm: 90, isa: [8, 0] };
 const rows = 64;
 const threads = 128;
 

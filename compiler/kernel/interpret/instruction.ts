@@ -6,14 +6,16 @@ import {
   type BoxCopy,
   type DescribedTile,
   type Engines,
+  type Fragments,
   type Instruction,
   instructionOf,
+  type MatrixPointer,
   type Pointer,
   type Warp,
 } from "../instructions.ts";
 import type { Active, Block } from "../interpret.ts";
 import type { Buffer, Op, Operand, Register, Value } from "../ir.ts";
-import { isAddress, isMap, isRegister } from "../walk.ts";
+import { isAddress, isMap, isMatrix, isRegister } from "../walk.ts";
 import type { Box, SharedPlace } from "./copy-engine.ts";
 import { readTile } from "./matrix-unit.ts";
 import { Mbarrier } from "./mbarriers.ts";
@@ -51,7 +53,7 @@ export function* waiting(op: Op<"instruction">, active: Active, cx: Block): Flow
 
 function describe(op: Op<"instruction">, warp: InterpretedWarp, lane: number, cx: Block): string {
   const [place] = op.operands;
-  if (place === undefined || isMap(place) || !isAddress(place)) return op.name;
+  if (place === undefined || !isAddress(place)) return op.name;
   const thread = warp.firstThread + lane;
   const index = cx.number(place.index, thread);
   const state = cx.mbarriers.get(cx.shared(place.buffer, index).address)?.state ?? "it was not made";
@@ -122,6 +124,37 @@ class InterpretedWarp implements Warp, Engines {
       this.firstThread + lane,
       this.#cx,
     );
+  }
+
+  get fragments(): Fragments {
+    return {
+      operand: (position) => this.#fragment(this.#value(position)),
+      current: (position) => this.#fragment(this.#result(position)),
+      define: (position, elements) => {
+        const dst = this.#result(position);
+        const all = this.#cx.fragments.get(dst) ?? [];
+        all[this.#number] = elements;
+        this.#cx.fragments.set(dst, all);
+      },
+      pointer: (position) => this.#matrixPointer(position),
+    };
+  }
+
+  #matrixPointer(position: number): MatrixPointer {
+    const operand = this.#operand(position);
+    invariant(isMatrix(operand), `${this.#op.name}: operand ${position} is no matrix in memory`);
+    const { matrix, panel, offset, stride } = operand;
+    const [first = 0, ...others] = this.active.map((lane) => this.#cx.number(panel, this.firstThread + lane));
+    if (others.some((other) => other !== first))
+      this.#cx.fault(`${this.#op.name}: lanes differ in the panel`);
+    const { memory, byte } = pointerTo(matrix, first * (matrix.panel ?? 0), this.firstThread, this.#cx);
+    return { memory, byte: byte + offset * (instructionOf(this.#op.name).matrixBytes ?? 1), stride };
+  }
+
+  #fragment(held: Value | Register): Float64Array {
+    const found = this.#cx.fragments.get(held)?.[this.#number];
+    invariant(found !== undefined, `${this.#op.name}: ${held.hint} is read before it is defined`);
+    return found;
   }
 
   current(position: number, lane: number): number {
@@ -267,10 +300,7 @@ class InterpretedWarp implements Warp, Engines {
 
   #place(position: number): { readonly buffer: Buffer; readonly index: Value } {
     const operand = this.#operand(position);
-    invariant(
-      !isMap(operand) && isAddress(operand),
-      `${this.#op.name}: operand ${position} is no place in memory`,
-    );
+    invariant(isAddress(operand), `${this.#op.name}: operand ${position} is no place in memory`);
     return operand;
   }
 
@@ -298,7 +328,7 @@ const mbarrierBytes = 8;
 const unit = 16;
 
 function isValue(operand: Operand): operand is Value {
-  return !isMap(operand) && !isAddress(operand);
+  return !isMap(operand) && !isAddress(operand) && !isMatrix(operand);
 }
 
 function pointerTo(buffer: Buffer, index: number, thread: number, cx: Block): Pointer {

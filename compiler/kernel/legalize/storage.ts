@@ -5,7 +5,7 @@
  *
  * A load takes the words it needs; a store of whole aligned words writes them; a store of less than a word clears
  * and sets its own bits by two atomics, so that what other threads write to the same word is never lost. A buffer's
- * length rounds up to whole words. Values of a packed dtype are carried as their patterns in a u32; bools become
+ * length rounds up to whole words. Patterns that were the parts of one word are put together as that word. Values of a packed dtype are carried as their patterns in a u32; bools become
  * bytes 0 and 1 in memory only. Needs conversions of packed types to be bits already. Leaves loads and stores of the
  * caps' storage dtypes only.
  */
@@ -102,12 +102,16 @@ function packedParts(buffer: Buffer, isPartly: boolean): Partial<Buffer> {
     length: ceildiv(buffer.length, constant(perWord(buffer.dtype))),
     access: isPartly ? "read-write" : buffer.access,
     align: Math.max(buffer.align, 4),
+    ...(buffer.panel === undefined ? {} : { panel: buffer.panel / perWord(buffer.dtype) }),
   };
 }
 
 function packWord(cx: Rewriter, parts: readonly Value[], hint = ""): Value {
   const { b } = cx;
   const bits = 32 / parts.length;
+  const whole = parts.map((part, k) => wordOf(cx, part, k * bits, bits));
+  const [own] = whole;
+  if (own !== undefined && whole.every((word) => word === own)) return own;
   const [first, ...rest] = parts.map((part, k) => b.binary("shl", part, b.u32(k * bits)));
   return rest.reduce(
     (word, part, k) => b.binary("or", word, part, k === rest.length - 1 ? hint : ""),
@@ -125,6 +129,23 @@ function extract(cx: Rewriter, word: Value, shift: Value, bits: number, hint: st
   // The top part of a word needs no mask.
   if (b.constantOf(shift) === 32 - bits) return b.binary("shr", word, shift, hint);
   return b.and(b.binary("shr", word, shift), b.u32(2 ** bits - 1), hint);
+}
+
+/** The word of which a value is the `bits` from `shift`, as `extract` takes them out. */
+function wordOf(cx: Rewriter, part: Value, shift: number, bits: number): Value | undefined {
+  const { b } = cx;
+  const definition = b.definitionOf(part);
+  if (definition?.kind !== "binary") return undefined;
+  if (shift === 32 - bits) {
+    const isTop = definition.fn === "shr" && b.constantOf(definition.b) === shift;
+    return isTop ? definition.a : undefined;
+  }
+  if (definition.fn !== "and" || b.constantOf(definition.b) !== 2 ** bits - 1) return undefined;
+  if (shift === 0) return definition.a;
+  const shifted = b.definitionOf(definition.a);
+  if (shifted?.kind !== "binary" || shifted.fn !== "shr" || b.constantOf(shifted.b) !== shift)
+    return undefined;
+  return shifted.a;
 }
 
 /** `index / per`: shifts, right for the negative indices that a guard shuts out too. */

@@ -94,6 +94,7 @@ function isMovable(op: Op): boolean {
     case "size":
     case "thread":
     case "lane":
+    case "subgroup":
     case "block":
     case "unary":
     case "binary":

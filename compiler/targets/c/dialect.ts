@@ -15,6 +15,7 @@ export interface Dialect {
   literal(cx: Printer, type: ValueType, value: ScalarValue): Expr;
   thread(cx: Printer): Expr;
   lane(cx: Printer): Expr;
+  subgroup(cx: Printer): Expr;
   block(cx: Printer, axis: 0 | 1 | 2): Expr;
   size(cx: Printer, param: number): Expr;
 

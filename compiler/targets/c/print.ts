@@ -223,6 +223,7 @@ export const opTable: OpTable = {
   size: (op, cx) => cx.settle(op.dst, cx.dialect.size(cx, op.param)),
   thread: (op, cx) => cx.settle(op.dst, cx.dialect.thread(cx)),
   lane: (op, cx) => cx.settle(op.dst, cx.dialect.lane(cx)),
+  subgroup: (op, cx) => cx.settle(op.dst, cx.dialect.subgroup(cx)),
   block: (op, cx) => cx.settle(op.dst, cx.dialect.block(cx, op.axis)),
   unary: (op, cx) =>
     cx.define(op.dst, () => cx.dialect.unary(cx, op.fn, op.a.type, cx.expr(op.a)), [op.a], "own"),

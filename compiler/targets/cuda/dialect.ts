@@ -3,7 +3,7 @@ import { InternalError, invariant, unreachable } from "../../diagnostics/diagnos
 import { instructionOf } from "../../kernel/instructions.ts";
 import type { BinaryFn, Op, UnaryFn, ValueType } from "../../kernel/ir.ts";
 import type { ScalarValue } from "../../kernel/scalar.ts";
-import { isAddress, isMap, isRegister } from "../../kernel/walk.ts";
+import { isAddress, isMap, isMatrix, isRegister } from "../../kernel/walk.ts";
 import { dtypes, type DType } from "../../types/dtype.ts";
 import type { Dialect } from "../c/dialect.ts";
 import {
@@ -21,7 +21,7 @@ import { floatText } from "../c/float-text.ts";
 import { boolOperators, infixOperators } from "../c/infix.ts";
 import { type Printer, touchesMemory } from "../c/print.ts";
 import { instructionFunction } from "./instruction-name.ts";
-import { valueTypes } from "./types.ts";
+import { typeName } from "./types.ts";
 
 export function cudaDialect(sizes: readonly string[]): Dialect {
   return { ...shared, size: (_cx, param) => primary(sizes[param] ?? "") };
@@ -33,6 +33,7 @@ const shared: Omit<Dialect, "size"> = {
   literal: (_cx, type, value) => literal(type, value),
   thread: () => primary("int(threadIdx.x)"),
   lane: () => primary("int(threadIdx.x % 32)"),
+  subgroup: () => primary("int(threadIdx.x / 32)"),
   block: (_cx, axis) => primary(`int(blockIdx.${"xyz"[axis] ?? ""})`),
   unary: (_cx, fn, type, a) => unary(fn, type, a),
   binary: (_cx, fn, type, a, b) => binary(fn, type, a, b),
@@ -42,12 +43,12 @@ const shared: Omit<Dialect, "size"> = {
   bitcast: (_cx, from, to, a) => bitcast(from, to, a),
   pack: (cx, parts, type) => call(cx.use(type === "b8" ? "pack_bytes" : "pack_halves"), ...parts),
   unpack: (cx, a, part, type) => partOf(cx, a, part, type),
-  declare: (type, name, e) => `const ${valueTypes[type]} ${name} = ${e.text};`,
-  declareVariable: (type, name, e) => `${valueTypes[type]} ${name}${e === undefined ? "" : ` = ${e.text}`};`,
+  declare: (type, name, e) => `const ${typeName(type)} ${name} = ${e.text};`,
+  declareVariable: (type, name, e) => `${typeName(type)} ${name}${e === undefined ? "" : ` = ${e.text}`};`,
   assign: (_type, name, e) => `${name} = ${e.text};`,
   forLoop: (op, index, from, to) => {
     const step = op.step === 1 ? `++${index}` : `${index} += ${op.step}`;
-    return `for (${valueTypes[op.index.type]} ${index} = ${from.text}; ${index} < ${within(to, levels.sum)}; ${step})`;
+    return `for (${typeName(op.index.type)} ${index} = ${from.text}; ${index} < ${within(to, levels.sum)}; ${step})`;
   },
   element: (cx, buffer, index) => indexed(cx.buffer(buffer), index),
   storeElement: (cx, buffer, index, value) => `${indexed(cx.buffer(buffer), index).text} = ${value.text};`,
@@ -84,7 +85,7 @@ export function literal(type: ValueType, value: ScalarValue): Expr {
     case "f16":
     case "bf16":
     case "b8":
-      return primary(`${valueTypes[type]}(0x${value.toString(16)})`);
+      return primary(`${typeName(type)}(0x${value.toString(16)})`);
     default:
       return value === -(2 ** 31) ? primary("(-2147483647 - 1)") : signed(String(value));
   }
@@ -178,7 +179,7 @@ function widened(type: ValueType, a: Expr): Expr {
 }
 
 function cast(type: ValueType, a: Expr): Expr {
-  return type === "i64" ? primary(`(long long)(${a.text})`) : call(valueTypes[type], a);
+  return type === "i64" ? primary(`(long long)(${a.text})`) : call(typeName(type), a);
 }
 
 function convert(cx: Printer, from: ValueType, to: ValueType, storage: DType | undefined, a: Expr): Expr {
@@ -248,7 +249,7 @@ function sent(type: ValueType, e: Expr): Expr {
 }
 
 function shuffled(type: ValueType, e: Expr): Expr {
-  return isNarrow(type) ? call(valueTypes[type], e) : e;
+  return isNarrow(type) ? call(typeName(type), e) : e;
 }
 
 function isNarrow(type: ValueType): boolean {
@@ -264,6 +265,9 @@ function isNarrow(type: ValueType): boolean {
     case "f32":
     case "h2":
     case "b8x4":
+    case "matrix-left":
+    case "matrix-right":
+    case "matrix-result":
       return false;
     default:
       return unreachable(type);
@@ -275,6 +279,7 @@ function instruction(cx: Printer, op: Op<"instruction">): void {
   const record = instructionOf(op.name);
   const operands = op.operands.map((operand) => {
     if (isMap(operand)) return `&${cx.map(operand.map)}`;
+    if (isMatrix(operand)) throw new InternalError(`CUDA C++ has no ${op.name}`);
     if (!isAddress(operand)) return cx.expr(operand).text;
     return `&${indexed(cx.buffer(operand.buffer), cx.expr(operand.index)).text}`;
   });
@@ -282,7 +287,7 @@ function instruction(cx: Printer, op: Op<"instruction">): void {
   const dst = op.dst.map((target) => {
     if (isRegister(target)) return cx.register(target);
     const name = cx.name(target);
-    cx.out.line(`${valueTypes[target.type]} ${name};`);
+    cx.out.line(`${typeName(target.type)} ${name};`);
     return name;
   });
   if (record.results.length !== dst.length)

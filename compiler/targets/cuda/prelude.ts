@@ -1,5 +1,5 @@
 /** Device functions that stand above a kernel where it uses them: what C++ has no word for. */
-import { instructions, type Instruction, type OperandType } from "../../kernel/instructions.ts";
+import { instructions, isPtx, type OperandType, type PtxInstruction } from "../../kernel/instructions.ts";
 import { instructionFunction } from "./instruction-name.ts";
 
 const inline = "static __device__ __forceinline__";
@@ -114,7 +114,8 @@ export function preludeLines(used: ReadonlySet<string>): readonly string[] {
   const all = new Set([...used].flatMap((name) => [...(needs[name] ?? []), name]));
   const lines = Object.entries(functions).flatMap(([name, text]) => (all.has(name) ? [...text, ""] : []));
   for (const record of instructions.values()) {
-    if (all.has(instructionFunction(record.name))) lines.push(...instructionLines(record), "");
+    if (isPtx(record) && all.has(instructionFunction(record.name)))
+      lines.push(...instructionLines(record), "");
   }
   return lines;
 }
@@ -135,7 +136,7 @@ const registers: Readonly<
 };
 
 /** The record's PTX as inline assembly. */
-function instructionLines(record: Instruction): readonly string[] {
+function instructionLines(record: PtxInstruction): readonly string[] {
   const parameters: string[] = [];
   const outputs: string[] = [];
   const inputs: string[] = [];

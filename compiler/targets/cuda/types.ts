@@ -1,8 +1,9 @@
 /** C++ types of values in registers and of elements in memory. */
-import type { ValueType } from "../../kernel/ir.ts";
+import type { PlainType, ValueType } from "../../kernel/ir.ts";
+import { plainType } from "../../kernel/scalar.ts";
 import type { DType } from "../../types/dtype.ts";
 
-export const valueTypes: Readonly<Record<ValueType, string>> = {
+const valueTypes: Readonly<Record<PlainType, string>> = {
   bool: "bool",
   i32: "int",
   u32: "unsigned",
@@ -38,3 +39,7 @@ export const aliases: Readonly<Record<string, string>> = {
   i8: "signed char",
   u8: "unsigned char",
 };
+
+export function typeName(type: ValueType): string {
+  return valueTypes[plainType(type)];
+}

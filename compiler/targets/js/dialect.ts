@@ -33,6 +33,7 @@ const shared: Omit<Dialect, "size"> = {
   literal: (_cx, type, value) => literal(type, value),
   thread: () => primary("0"),
   lane: () => primary("0"),
+  subgroup: () => primary("0"),
   block: (cx, axis) =>
     primary(isOneBlock(cx.kernel, axis) ? "0" : (["block_x", "block_y", "block_z"] as const)[axis]),
   unary: (cx, fn, type, a) => unary(cx, fn, type, a),

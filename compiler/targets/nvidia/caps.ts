@@ -1,6 +1,6 @@
 /** What NVIDIA's architectures have, in PTX and CUDA C++ alike. Ceilings are of the H200 and the A100 SXM 80 GB; bandwidth is a measured copy's. */
 import { dtypes, type DType } from "../../types/dtype.ts";
-import { instructions } from "../../kernel/instructions.ts";
+import { instructions, isPtx } from "../../kernel/instructions.ts";
 import type { Caps } from "../../kernel/ir.ts";
 
 export interface Architecture {
@@ -114,7 +114,7 @@ export function nvidiaCaps(
     converts: conversions.filter((name) => hasConversion(sm, name)),
     unary,
     instructions: [...instructions.values()]
-      .filter((record) => record.needs.sm <= sm)
+      .filter((record) => isPtx(record) && record.needs.sm <= sm)
       .map((record) => record.name),
     maxGrid: [2 ** 31 - 1, 65535, 65535],
     // 4096 bytes of parameters are sure to be there.

@@ -114,7 +114,7 @@ function emitBoolEquality(op: Op<"binary">, cx: Context): void {
 }
 
 export function emitFma(op: Op<"fma">, cx: Context): void {
-  const type = arithmeticType[op.dst.type];
+  const type = arithmeticType(op.dst.type);
   const opcode = op.dst.type === "f32" ? "fma.rn.f32" : `mad.lo.${type}`;
   const operands = [op.a, op.b, op.c].map((value) => cx.use(value));
   cx.instruction(`${opcode} ${cx.define(op.dst)}, ${operands.join(", ")}`);

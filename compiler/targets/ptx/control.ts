@@ -1,8 +1,8 @@
 /** Variables, control flow, and what threads do together. */
 import { invariant } from "../../diagnostics/diagnostic.ts";
-import { instructionOf } from "../../kernel/instructions.ts";
+import { ptxInstructionOf } from "../../kernel/instructions.ts";
 import type { Op, Value } from "../../kernel/ir.ts";
-import { isAddress, isMap, isRegister } from "../../kernel/walk.ts";
+import { isAddress, isMap, isMatrix, isRegister } from "../../kernel/walk.ts";
 import type { Context } from "./context.ts";
 import { arithmeticType, classOf } from "./registers.ts";
 
@@ -30,7 +30,7 @@ export function emitSet(op: Op<"set">, cx: Context): void {
 
 /** Tested at the top once and at the bottom each time, so that a trip costs one branch. */
 export function emitFor(op: Op<"for">, cx: Context, body: EmitBody): void {
-  const type = arithmeticType[op.index.type];
+  const type = arithmeticType(op.index.type);
   const [from, to] = [cx.use(op.from), cx.use(op.to)];
   const index = cx.define(op.index);
   const stem = op.index.hint === "" ? "for" : op.index.hint;
@@ -113,11 +113,12 @@ function shuffle(cx: Context, value: Value, dst: Value, mode: "bfly" | "idx", la
 }
 
 export function emitInstruction(op: Op<"instruction">, cx: Context): void {
-  const record = instructionOf(op.name);
+  const record = ptxInstructionOf(op.name);
   invariant(cx.caps.instructions.includes(op.name), `${cx.caps.target} has no ${op.name}`);
   const operands = op.operands.map((operand) => {
     if (isMap(operand)) return cx.map(operand.map);
     if (isAddress(operand)) return cx.address(operand.buffer, operand.index);
+    invariant(!isMatrix(operand), `PTX has no ${op.name}`);
     return operand.type === "i32" ? cx.use(operand) : cx.register(operand);
   });
   const dst = op.dst.map((target) => (isRegister(target) ? cx.variable(target) : cx.define(target)));

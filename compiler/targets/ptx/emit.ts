@@ -1,5 +1,5 @@
 /** A kernel as PTX text: the head, the registers, then op by op. */
-import { instructionOf } from "../../kernel/instructions.ts";
+import { ptxInstructionOf } from "../../kernel/instructions.ts";
 import type { Buffer, Caps, Kernel, Kind, Op, TensorMap } from "../../kernel/ir.ts";
 import { sharedBytesOf, sharedLayout, sizeTypes } from "../../kernel/launch.ts";
 import { collectOps } from "../../kernel/walk.ts";
@@ -25,6 +25,12 @@ const table: EmitTable = {
   size: emitSize,
   thread: (op, cx) => cx.instruction(`mov.u32 ${cx.define(op.dst)}, %tid.x`),
   lane: (op, cx) => cx.instruction(`mov.u32 ${cx.define(op.dst)}, %laneid`),
+  // %warpid may change while a thread runs (PTX ISA 10.4), so the number is made of the thread's.
+  subgroup: (op, cx) => {
+    const thread = cx.temporary("b32", "thread");
+    cx.instruction(`mov.u32 ${thread}, %tid.x`);
+    cx.instruction(`shr.u32 ${cx.define(op.dst)}, ${thread}, 5`);
+  },
   block: (op, cx) => cx.instruction(`mov.u32 ${cx.define(op.dst)}, %ctaid.${axes[op.axis]}`),
   unary: emitUnary,
   binary: emitBinary,
@@ -123,7 +129,7 @@ function version(kernels: readonly Kernel[], architecture: string): string {
   const least = architecture === "sm_90a" ? 800 : 708;
   const used = kernels
     .flatMap((kernel) => collectOps(kernel.body, "instruction"))
-    .map((op) => instructionOf(op.name).needs.isa);
+    .map((op) => ptxInstructionOf(op.name).needs.isa);
   const needed = Math.max(least, ...used.map(([major, minor]) => major * 100 + minor));
   return `${Math.floor(needed / 100)}.${needed % 100}`;
 }

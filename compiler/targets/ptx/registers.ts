@@ -4,15 +4,15 @@
  * A `b8` is kept in a 32-bit register with zeros above it: PTX computes nothing in 8 bits.
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
-import type { ValueType } from "../../kernel/ir.ts";
-import { scalarBits, type ScalarValue } from "../../kernel/scalar.ts";
+import type { PlainType, ValueType } from "../../kernel/ir.ts";
+import { plainType, scalarBits, type ScalarValue } from "../../kernel/scalar.ts";
 import { dtypes, type DType } from "../../types/dtype.ts";
 
 export type RegisterClass = "pred" | "b16" | "b32" | "b64" | "f32";
 
 export const registerClasses: readonly RegisterClass[] = ["pred", "b16", "b32", "b64", "f32"];
 
-const classes: Readonly<Record<ValueType, RegisterClass>> = {
+const classes: Readonly<Record<PlainType, RegisterClass>> = {
   bool: "pred",
   i32: "b32",
   u32: "b32",
@@ -26,11 +26,11 @@ const classes: Readonly<Record<ValueType, RegisterClass>> = {
 };
 
 export function classOf(type: ValueType): RegisterClass {
-  return classes[type];
+  return classes[plainType(type)];
 }
 
 /** Type suffix for arithmetic that has to know a sign; bits for what is only carried. */
-export const arithmeticType: Readonly<Record<ValueType, string>> = {
+const arithmeticTypes: Readonly<Record<PlainType, string>> = {
   bool: "pred",
   i32: "s32",
   u32: "u32",
@@ -42,6 +42,10 @@ export const arithmeticType: Readonly<Record<ValueType, string>> = {
   h2: "b32",
   b8x4: "b32",
 };
+
+export function arithmeticType(type: ValueType): string {
+  return arithmeticTypes[plainType(type)];
+}
 
 /** An immediate operand. Predicates have none. */
 export function immediate(type: ValueType, value: ScalarValue): string {

@@ -2,6 +2,7 @@
  * What WebGPU devices can do, in three variants. The limits are the ones every device has by default; a variant
  * adds the feature of its name.
  */
+import { subgroupMatrixInstructions } from "../../kernel/instructions/subgroup-matrix.ts";
 import type { Caps } from "../../types/caps.ts";
 
 /** No feature at all: what every WebGPU device runs. */
@@ -64,10 +65,24 @@ export const wgslF16Caps: Caps = {
   converts: [...wgslCaps.converts, "f16>f32"],
 };
 
+/**
+ * With `chromium-experimental-subgroup-matrix` and f16 matrices of 16 x 16 by subgroups of 32, and three times the
+ * workgroup memory that every device has. f16 is moved as bits: memory's widest accesses are four words.
+ */
+export const wgslMatrixCaps: Caps = {
+  ...wgslSubgroupCaps,
+  target: "wgsl:matrices",
+  sharedBytes: 49152,
+  registers: 128,
+  vectorBytes: 16,
+  instructions: subgroupMatrixInstructions.map(({ name }) => name),
+};
+
 /** By variant; the first is what every WebGPU device runs. */
 export const wgslVariants: Readonly<Record<string, Caps>> = {
   base: wgslCaps,
   subgroups: wgslSubgroupCaps,
   f16: wgslF16Caps,
   "subgroups-f16": { ...wgslF16Caps, target: "wgsl:subgroups-f16", subgroup: 32 },
+  matrices: wgslMatrixCaps,
 };

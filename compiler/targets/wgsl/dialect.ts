@@ -8,25 +8,8 @@ import { call, indexed, infix, levels, prefix, primary, within, type Expr } from
 import { floatText } from "../c/float-text.ts";
 import { boolOperators, infixOperators } from "../c/infix.ts";
 import type { Printer } from "../c/print.ts";
-
-const typeNames: Readonly<Record<ValueType, string | undefined>> = {
-  bool: "bool",
-  i32: "i32",
-  u32: "u32",
-  f32: "f32",
-  f16: "f16",
-  h2: "u32",
-  b8x4: "u32",
-  i64: undefined,
-  bf16: undefined,
-  b8: undefined,
-};
-
-export function typeName(type: ValueType): string {
-  const name = typeNames[type];
-  invariant(name !== undefined, `wgsl has no ${type}: legalize carries it in other types`);
-  return name;
-}
+import { place, printInstruction } from "./memory.ts";
+import { typeName } from "./types.ts";
 
 export interface WgslNames {
   readonly sizes: string;
@@ -34,9 +17,11 @@ export interface WgslNames {
   readonly block: string;
   readonly thread: string;
   readonly lane: string;
-  /** The built-in values, u32, that `thread` and `lane` are made of. */
+  readonly subgroup: string;
+  /** The built-in values, u32, that `thread`, `lane` and `subgroup` are made of. */
   readonly threadIndex: string;
   readonly laneIndex: string;
+  readonly subgroupIndex: string;
   /** Buffers that an atomic op touches: every access to one is atomic. */
   readonly atomics: ReadonlySet<Buffer>;
 }
@@ -46,50 +31,48 @@ export function wgslDialect(names: WgslNames): Dialect {
     ...shared,
     thread: () => primary(names.thread),
     lane: () => primary(names.lane),
+    subgroup: () => primary(names.subgroup),
     block: (_cx, axis) => call("i32", primary(`${names.block}.${"xyz"[axis] ?? ""}`)),
     size: (_cx, param) => primary(`${names.sizes}.${names.sizeFields[param] ?? ""}`),
     element: (cx, buffer, index) => {
-      const place = indexed(cx.buffer(buffer), index);
-      return names.atomics.has(buffer) ? call("atomicLoad", primary(`&${place.text}`)) : place;
+      const from = place(cx.buffer(buffer), buffer, index);
+      return names.atomics.has(buffer) ? call("atomicLoad", primary(`&${from.text}`)) : from;
     },
     storeElement: (cx, buffer, index, value) => {
-      const place = indexed(cx.buffer(buffer), index).text;
-      return names.atomics.has(buffer)
-        ? `atomicStore(&${place}, ${value.text});`
-        : `${place} = ${value.text};`;
+      const to = place(cx.buffer(buffer), buffer, index).text;
+      return names.atomics.has(buffer) ? `atomicStore(&${to}, ${value.text});` : `${to} = ${value.text};`;
     },
   };
 }
 
-const shared: Omit<Dialect, "thread" | "lane" | "block" | "size" | "element" | "storeElement"> = {
-  literal,
-  unary,
-  binary,
-  fma: (_cx, type, a, b, c) => (type === "f32" ? apply("fma", a, b, c) : infix("+", infix("*", a, b), c)),
-  select: (_cx, condition, a, b) => apply("select", b, a, condition),
-  convert,
-  bitcast,
-  pack: (_cx, parts, type) => pack(parts, type),
-  unpack: (_cx, a, part, type) => unpack(a, part, type),
-  declare: (_type, name, e) => `let ${name} = ${e.text};`,
-  declareVariable: (type, name, e) =>
-    e === undefined ? `var ${name}: ${typeName(type)};` : `var ${name} = ${e.text};`,
-  assign: (_type, name, e) => `${name} = ${e.text};`,
-  forLoop: (op, index, from, to) => {
-    const suffix = op.index.type === "u32" ? "u" : "";
-    return `for (var ${index} = ${from.text}; ${index} < ${within(to, levels.sum)}; ${index} += ${op.step}${suffix})`;
-  },
-  atomic: (cx, op, index, value) =>
-    `${atomicFunctions[op.fn]}(&${indexed(cx.buffer(op.buffer), index).text}, ${value.text});`,
-  offset: (index, offset) => (offset === 0 ? index : infix("+", index, primary(String(offset)))),
-  conditionalExpression: false,
-  barrier: "workgroupBarrier();",
-  shuffleXor: (cx, _value, e, mask) => apply(cx.use("subgroupShuffleXor"), e, primary(`${mask}u`)),
-  shuffleIndex: (cx, _value, e, lane) => apply(cx.use("subgroupShuffle"), e, apply("u32", lane)),
-  instruction: (_cx, op) => {
-    throw new InternalError(`wgsl has no instruction ${op.name}`);
-  },
-};
+const shared: Omit<Dialect, "thread" | "lane" | "subgroup" | "block" | "size" | "element" | "storeElement"> =
+  {
+    literal,
+    unary,
+    binary,
+    fma: (_cx, type, a, b, c) => (type === "f32" ? apply("fma", a, b, c) : infix("+", infix("*", a, b), c)),
+    select: (_cx, condition, a, b) => apply("select", b, a, condition),
+    convert,
+    bitcast,
+    pack: (_cx, parts, type) => pack(parts, type),
+    unpack: (_cx, a, part, type) => unpack(a, part, type),
+    declare: (_type, name, e) => `let ${name} = ${e.text};`,
+    declareVariable: (type, name, e) =>
+      e === undefined ? `var ${name}: ${typeName(type)};` : `var ${name} = ${e.text};`,
+    assign: (_type, name, e) => `${name} = ${e.text};`,
+    forLoop: (op, index, from, to) => {
+      const suffix = op.index.type === "u32" ? "u" : "";
+      return `for (var ${index} = ${from.text}; ${index} < ${within(to, levels.sum)}; ${index} += ${op.step}${suffix})`;
+    },
+    atomic: (cx, op, index, value) =>
+      `${atomicFunctions[op.fn]}(&${indexed(cx.buffer(op.buffer), index).text}, ${value.text});`,
+    offset: (index, offset) => (offset === 0 ? index : infix("+", index, primary(String(offset)))),
+    conditionalExpression: false,
+    barrier: "workgroupBarrier();",
+    shuffleXor: (cx, _value, e, mask) => apply(cx.use("subgroupShuffleXor"), e, primary(`${mask}u`)),
+    shuffleIndex: (cx, _value, e, lane) => apply(cx.use("subgroupShuffle"), e, apply("u32", lane)),
+    instruction: printInstruction,
+  };
 
 const atomicFunctions: Readonly<Record<Op<"atomic">["fn"], string>> = {
   add: "atomicAdd",

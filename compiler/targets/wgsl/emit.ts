@@ -6,31 +6,34 @@
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { Buffer, Kernel } from "../../kernel/ir.ts";
-import { collectOps, visitOps } from "../../kernel/walk.ts";
-import { Printer } from "../c/print.ts";
+import { collectOps, partsOf, visitOps } from "../../kernel/walk.ts";
+import { opTable, Printer } from "../c/print.ts";
 import { type Emitted, Names, oneLine, Writer } from "../writer.ts";
-import { typeName, wgslDialect, type WgslNames } from "./dialect.ts";
+import { wgslDialect, type WgslNames } from "./dialect.ts";
 import { wgslReserved } from "./keywords.ts";
+import { elementText, lanesOf, memoryTable } from "./memory.ts";
 import { preludeFunctions, preludeNames, preludeValues } from "./prelude.ts";
 
-interface Features {
-  readonly subgroups: boolean;
-  readonly f16: boolean;
-}
+/** What a kernel needs beyond the base: by WebGPU feature, the extension of WGSL that goes with it, in order. */
+const extensions: Readonly<Record<string, string>> = {
+  "shader-f16": "f16",
+  subgroups: "subgroups",
+  "chromium-experimental-subgroup-matrix": "chromium_experimental_subgroup_matrix",
+};
 
 export function emitWgsl(kernel: Kernel): Emitted {
   const free = new Names([...wgslReserved, ...preludeNames]);
   const entry = free.fresh(kernel.name);
   const names = kernelNames(kernel, free);
   const body = new Writer("  ");
-  const printer = new Printer({ kernel, dialect: wgslDialect(names), names: free, out: body });
+  const table = { ...opTable, ...memoryTable };
+  const printer = new Printer({ kernel, dialect: wgslDialect(names), names: free, out: body, table });
   body.indented(() => printer.body(kernel.body));
 
   const features = featuresOf(kernel);
   const out = new Writer("  ");
-  if (features.f16) out.line("enable f16;");
-  if (features.subgroups) out.line("enable subgroups;");
-  if (features.f16 || features.subgroups) out.line("");
+  for (const feature of features) out.line(`enable ${extensions[feature] ?? ""};`);
+  if (features.length > 0) out.line("");
   out.line(`// ${oneLine(kernel.summary)}`);
   printDeclarations(kernel, printer, names, out);
   for (const line of preludeFunctions(printer.used)) out.line(line);
@@ -44,7 +47,7 @@ export function emitWgsl(kernel: Kernel): Emitted {
     text: `${head}${body.isEmpty ? "" : body.text()}}\n`,
     lines: body.sources().map(({ line, source }) => ({ line: line + offset, source })),
     entry,
-    features: [...(features.f16 ? ["shader-f16"] : []), ...(features.subgroups ? ["subgroups"] : [])],
+    features,
   };
 }
 
@@ -57,20 +60,26 @@ function kernelNames(kernel: Kernel, free: Names): WgslNames {
     block: free.fresh("block"),
     thread: free.fresh("thread"),
     lane: free.fresh("lane"),
+    subgroup: free.fresh("subgroup"),
     threadIndex: free.fresh("thread_index"),
     laneIndex: free.fresh("lane_index"),
+    subgroupIndex: free.fresh("subgroup_index"),
     atomics,
   };
 }
 
-function featuresOf(kernel: Kernel): Features {
-  let subgroups = false;
-  let f16 = kernel.buffers.some((buffer) => buffer.dtype === "f16");
+const bySubgroup: ReadonlySet<string> = new Set(["lane", "subgroup", "shuffle-xor", "shuffle-index"]);
+
+function featuresOf(kernel: Kernel): readonly string[] {
+  const used = new Set<string>();
+  if (kernel.buffers.some((buffer) => buffer.dtype === "f16")) used.add("shader-f16");
   visitOps(kernel.body, (op) => {
-    subgroups ||= op.kind === "lane" || op.kind === "shuffle-xor" || op.kind === "shuffle-index";
-    if ("dst" in op && !Array.isArray(op.dst) && "type" in op.dst) f16 ||= op.dst.type === "f16";
+    if (bySubgroup.has(op.kind)) used.add("subgroups");
+    if (op.kind === "instruction")
+      for (const feature of ["shader-f16", "chromium-experimental-subgroup-matrix"]) used.add(feature);
+    if (partsOf(op).results.some((result) => result.type === "f16")) used.add("shader-f16");
   });
-  return { subgroups, f16 };
+  return Object.keys(extensions).filter((feature) => used.has(feature));
 }
 
 function printDeclarations(kernel: Kernel, printer: Printer, names: WgslNames, out: Writer): void {
@@ -78,8 +87,7 @@ function printDeclarations(kernel: Kernel, printer: Printer, names: WgslNames, o
   for (const buffer of kernel.buffers) {
     const name = printer.buffer(buffer);
     if (buffer.space === "shared") {
-      invariant(buffer.length.kind === "const", `shared array ${buffer.name} has no constant length`);
-      out.line(`var<workgroup> ${name}: array<${elementName(buffer, names)}, ${buffer.length.value}>;`);
+      out.line(`var<workgroup> ${name}: ${sharedType(buffer, names)};`);
       continue;
     }
     const access = buffer.access === "read" ? "read" : "read_write";
@@ -98,13 +106,18 @@ function printDeclarations(kernel: Kernel, printer: Printer, names: WgslNames, o
   out.line("");
 }
 
+function sharedType(buffer: Buffer, names: WgslNames): string {
+  invariant(buffer.length.kind === "const", `shared array ${buffer.name} has no constant length`);
+  const [length, lanes] = [buffer.length.value, lanesOf(buffer)];
+  const element = elementName(buffer, names);
+  const { panel } = buffer;
+  if (panel === undefined) return `array<${element}, ${length / lanes}>`;
+  return `array<array<${element}, ${panel / lanes}>, ${length / panel}>`;
+}
+
 function elementName(buffer: Buffer, names: WgslNames): string {
-  const { dtype } = buffer;
-  invariant(
-    dtype === "f32" || dtype === "i32" || dtype === "u32" || dtype === "f16",
-    `wgsl has no arrays of ${dtype}: legalize packs them`,
-  );
-  return names.atomics.has(buffer) ? `atomic<${typeName(dtype)}>` : typeName(dtype);
+  const element = elementText(buffer);
+  return names.atomics.has(buffer) ? `atomic<${element}>` : element;
 }
 
 function printEntry(kernel: Kernel, entry: string, names: WgslNames, out: Writer): void {
@@ -114,10 +127,12 @@ function printEntry(kernel: Kernel, entry: string, names: WgslNames, out: Writer
   if (uses.has("block")) params.push(`@builtin(workgroup_id) ${names.block}: vec3<u32>`);
   if (uses.has("thread")) params.push(`@builtin(local_invocation_index) ${names.threadIndex}: u32`);
   if (uses.has("lane")) params.push(`@builtin(subgroup_invocation_id) ${names.laneIndex}: u32`);
+  if (uses.has("subgroup")) params.push(`@builtin(subgroup_id) ${names.subgroupIndex}: u32`);
   out.line(`@compute @workgroup_size(${kernel.threads})`);
   out.line(`fn ${entry}(${params.join(", ")}) {`);
   out.indented(() => {
     if (uses.has("thread")) out.line(`let ${names.thread} = i32(${names.threadIndex});`);
     if (uses.has("lane")) out.line(`let ${names.lane} = i32(${names.laneIndex});`);
+    if (uses.has("subgroup")) out.line(`let ${names.subgroup} = i32(${names.subgroupIndex});`);
   });
 }

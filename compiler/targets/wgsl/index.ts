@@ -1,6 +1,7 @@
 /** WGSL for any WebGPU device. */
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import { legalize } from "../../kernel/legalize/index.ts";
+import { joinLanes } from "../../kernel/legalize/lanes.ts";
 import type { Target } from "../target.ts";
 import { wgslVariants } from "./caps.ts";
 import { emitWgsl } from "./emit.ts";
@@ -14,6 +15,6 @@ export const wgsl: Target = {
     invariant(caps !== undefined, `wgsl has no ${variant}`);
     return caps;
   },
-  legalize,
+  legalize: (kernel, caps) => joinLanes(legalize(kernel, caps)),
   emit: emitWgsl,
 };

@@ -11,6 +11,7 @@ import { asContraction } from "./matrices.ts";
 import { scatterProgram } from "./scatter.ts";
 import type { KernelSource } from "./source.ts";
 import { streamedSchedule } from "./streamed-choice.ts";
+import { subgroupSchedule } from "./subgroup-matrices.ts";
 import { chooseSweep, sweepProgram } from "./sweep.ts";
 
 export function schedule(source: KernelSource, caps: Caps): TileProgram {
@@ -25,8 +26,11 @@ function choose(source: KernelSource, caps: Caps): TileProgram {
     const cascade = fitCascade(source.node, caps);
     if (cascade !== undefined) return cascadeProgram(source, cascade.plan, cascade.shape);
     const contraction = asContraction(source.node);
-    const streamed = contraction === undefined ? undefined : streamedSchedule(source, contraction, caps);
-    const [best] = streamed === undefined ? [] : candidatesOf(streamed, nothingFixed);
+    const tuned =
+      contraction === undefined
+        ? undefined
+        : (streamedSchedule(source, contraction, caps) ?? subgroupSchedule(source, contraction, caps));
+    const [best] = tuned === undefined ? [] : candidatesOf(tuned, nothingFixed);
     if (best !== undefined) return best.schedule.program(best.choice);
     const tiles = contraction === undefined ? undefined : chooseContraction(source.node, contraction, caps);
     if (contraction !== undefined && tiles !== undefined)

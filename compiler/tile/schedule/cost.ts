@@ -110,3 +110,43 @@ export function streamedCost(
 export function total(terms: readonly Term[]): Cost {
   return { seconds: terms.reduce((sum, term) => sum + term.seconds, 0), terms };
 }
+
+/** A product of matrices by subgroups, whose factors go through shared memory. */
+export interface SubgroupWork {
+  readonly batch: number;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+}
+
+/** What mma.sync reaches of the table's peak on an H200, whose other instructions WebGPU does not have. */
+const matrixShare = 0.6;
+/** Bytes of shared memory moved in the time of one FLOP of that peak: 128 a cycle, beside 8192 FLOPs. */
+const sharedBytesPerFlop = 128 / 8192;
+
+/** Loads, products and the moves between them are not overlapped within a block, so they add up. */
+export function subgroupCost(
+  work: SubgroupWork,
+  shape: {
+    readonly m: number;
+    readonly n: number;
+    readonly subgroupM: number;
+    readonly subgroupN: number;
+  },
+  { flops, units }: Caps,
+): Cost {
+  const tiles = work.batch * Math.ceil(work.m / shape.m) * Math.ceil(work.n / shape.n);
+  const waves = Math.ceil(tiles / units);
+  const subgroups = (shape.m / shape.subgroupM) * (shape.n / shape.subgroupN);
+  const lines = shape.m + shape.n + subgroups * (shape.subgroupM + shape.subgroupN);
+  const rate = flops.matrix16 / units;
+  const products = (2 * shape.m * shape.n * work.k) / (matrixShare * rate);
+  const moved = (2 * lines * work.k) / (sharedBytesPerFlop * rate);
+  return total([
+    {
+      name: `${tiles} tiles in ${waves} ${waves === 1 ? "wave" : "waves"}: products`,
+      seconds: waves * products,
+    },
+    { name: "shared memory", seconds: waves * moved },
+  ]);
+}

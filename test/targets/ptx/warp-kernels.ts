@@ -116,6 +116,9 @@ function evaluateRecord(
     get engines(): never {
       throw new Error(`${name} needs more than a warp`);
     },
+    get fragments(): never {
+      throw new Error(`${name} needs more than registers`);
+    },
   };
   instructionOf(name).evaluate(warp);
   return results;

@@ -1,18 +1,23 @@
 // Runs WGSL modules in a process of its own: jobs as JSON lines on stdin, answers as JSON lines on stdout.
-// `node gpu-worker.mjs` is Dawn (Tint), `deno run gpu-worker.mjs` is wgpu (naga).
+// `node gpu-worker.mjs` is Dawn (Tint), `deno run gpu-worker.mjs` is wgpu (naga). `node gpu-worker.mjs null` is a Dawn
+// that runs nothing and has every feature, so that modules are checked which no device here could run.
 const isDeno = "Deno" in globalThis;
+const isNull = !isDeno && process.argv[2] === "null";
 
 async function openGpu() {
   if (isDeno) return navigator.gpu;
   const { create, globals } = await import("webgpu");
   Object.assign(globalThis, globals);
-  return create([]);
+  return create(isNull ? ["backend=null", "enable-dawn-features=allow_unsafe_apis"] : []);
 }
 
 const gpu = await openGpu();
 const adapter = await gpu.requestAdapter();
 if (adapter === null) throw new Error("no adapter");
-const wanted = ["shader-f16", "subgroups"].filter((feature) => adapter.features.has(feature));
+const experimental = isNull ? ["chromium-experimental-subgroup-matrix"] : [];
+const wanted = ["shader-f16", "subgroups", ...experimental].filter((feature) =>
+  adapter.features.has(feature),
+);
 const device = await adapter.requestDevice({
   requiredFeatures: wanted,
   requiredLimits: { maxStorageBuffersPerShaderStage: adapter.limits.maxStorageBuffersPerShaderStage },

@@ -46,6 +46,10 @@ function dawnEngine(): Engine {
   };
 }
 
+function nullEngine(): Engine {
+  return { command: process.execPath, args: [worker, "null"], env: {} };
+}
+
 function wgpuEngine(): Engine {
   const deno = fileURLToPath(new URL("../../../node_modules/.bin/deno", import.meta.url));
   return {
@@ -67,6 +71,11 @@ function wgpuEngine(): Engine {
 
 export function openDawn(): Promise<Gpu> {
   return open(dawnEngine());
+}
+
+/** Dawn without a device: every feature, and modules are checked as for a real one. */
+export function openNullDawn(): Promise<Gpu> {
+  return open(nullEngine());
 }
 
 export function openWgpu(): Promise<Gpu> {
