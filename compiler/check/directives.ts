@@ -16,6 +16,7 @@ import {
 } from "../diagnostics/directives.ts";
 import { nothingKnown } from "./sizes.ts";
 import { resolveElement, type TypeContext } from "./types.ts";
+import { isFloat } from "../types/dtype.ts";
 import { type FileScope, type FnEntity, isCapital, placeOf } from "./scope.ts";
 import type { ContractType, TypedNumerics, TypedSchedule } from "./typed.ts";
 
@@ -79,6 +80,8 @@ function numericsOf(scope: FileScope, decl: NumericsDecl): TypedNumerics {
             "contract: e4m3 @ (1, 128), e4m3 @ (128, 128)",
           ),
         );
+      else if (types.some((type) => type !== undefined && !isFloat(type.dtype)))
+        scope.report.add(numericsClause(place, "factors are floats", "contract: bf16"));
       else if (left !== undefined && right !== undefined) contract = { left, right };
     } else if (clause.kind === "accumulate") {
       const element = resolveElement(cx, clause.type);

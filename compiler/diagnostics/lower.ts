@@ -138,12 +138,12 @@ export function cannotReassociate(
   );
 }
 
-/** WF3702: a factor type that no pass makes yet. */
+/** WF3702: factors that are scaled by block, which no pass makes yet. */
 export function contractNotApplied(target: string, place: Place): Diagnostic {
   return {
     code: "WF3702",
     severity: "warning",
-    message: `numerics of '${target}' ask for a narrower contraction, which is not made yet: the program computes with its own types`,
+    message: `numerics of '${target}' ask for factors that are scaled by block, which are not made yet: the program computes with its own types`,
     labels: [{ place, text: "asked for here" }],
     help: "the result is within the stated bound, only slower",
   };

@@ -5,7 +5,7 @@ import { appendRows } from "./caches.ts";
 import { claimIn } from "./claims.ts";
 import { boundScope } from "./bindings.ts";
 import { lowerDerived } from "./derived.ts";
-import type { Frame, Lowering } from "./frame.ts";
+import type { ContractionRule, Frame, Lowering } from "./frame.ts";
 import { filledElement } from "./rounding.ts";
 import type { Terms } from "./terms.ts";
 import { settle } from "./tensors.ts";
@@ -33,7 +33,7 @@ export function lowerCall(cx: Lowering, expr: Call, frame: Frame): Value {
     indices: new Map(),
     packIndex: new Map(),
     self,
-    exactContractions: contractsExactly(cx.program, callee) ?? frame.exactContractions,
+    contraction: contractionOf(cx.program, callee) ?? frame.contraction,
     every: runOfSums(cx.program, callee) ?? frame.every,
   };
   const result = inlineFunction(cx, callee, inner);
@@ -105,12 +105,13 @@ function bindName(cx: Lowering, frame: Frame, variable: Variable, value: Value):
   if (ref.node.kind !== "input") cx.arena.setHint(ref, variable.name);
 }
 
-/** What `numerics` says about the factors of contractions in a function, if it says anything. */
-export function contractsExactly(program: TypedProgram, fn: TypedFn): boolean | undefined {
+/** What `numerics` says about the factors of contractions in a function, if it says anything. Scales are not made. */
+export function contractionOf(program: TypedProgram, fn: TypedFn): ContractionRule | undefined {
   const found = clauseOf(program, fn, "contract");
-  return found === undefined
-    ? undefined
-    : [found.left, found.right].every((side) => side.dtype === "f32" && side.scale === undefined);
+  if (found === undefined) return undefined;
+  const { left, right } = found;
+  if (left.scale !== undefined || right.scale !== undefined) return "by type";
+  return { left: left.dtype, right: right.dtype };
 }
 
 /**

@@ -3,11 +3,11 @@
  * axes, a factor that no type was written for rounds to the other's dtype, or to bf16 where that has 8 bits.
  *
  * What does not vary along the sum is a scale of its factor: `scale * q[d] * k[d]` has the factors q[d] and k[d],
- * and the scale stays outside the rounding.
+ * and the scale stays outside the rounding. Where `numerics` names the factors' types, both round to these.
  */
 import type { TypedExpr } from "../check/typed.ts";
 import { isFloat, type DType } from "../types/dtype.ts";
-import type { Frame, Lowering } from "./frame.ts";
+import type { ContractionRule, Frame, Lowering } from "./frame.ts";
 import { factorType } from "./rounding.ts";
 import { tensorAt } from "./scopes.ts";
 import type { LoopVariable, Terms } from "./terms.ts";
@@ -19,8 +19,13 @@ export function lowerSummand(
   frame: Frame,
   over: readonly LoopVariable[],
 ): TensorValue {
-  if (frame.exactContractions) return tensorAt(cx, expr, frame);
+  if (isExact(frame.contraction)) return tensorAt(cx, expr, frame);
   return factorOf(cx, expr, frame, over).value(undefined);
+}
+
+/** Factors are not rounded. */
+export function isExact(rule: ContractionRule): boolean {
+  return rule !== "by type" && rule.left === "f32" && rule.right === "f32";
 }
 
 interface Factor {
@@ -39,11 +44,10 @@ function factorOf(cx: Lowering, expr: TypedExpr, frame: Frame, over: readonly Lo
   if (!scales || a === undefined) return leaf(cx.terms, tensorAt(cx, expr, frame), over);
   const varying = args.filter((arg) => arg.varies);
   if (varying.length === 2 && b !== undefined && expr.fn === "mul") {
-    return leaf(
-      cx.terms,
-      combine(cx.terms, "mul", [a.value(roundingOf(a, b)), b.value(roundingOf(b, a))]),
-      over,
-    );
+    const { contraction } = frame;
+    const left = roundingOf(contraction, "left", a, b);
+    const right = roundingOf(contraction, "right", b, a);
+    return leaf(cx.terms, combine(cx.terms, "mul", [a.value(left), b.value(right)]), over);
   }
   const plain = (): TensorValue =>
     combine(
@@ -79,7 +83,14 @@ function leaf(terms: Terms, tensor: TensorValue, over: readonly LoopVariable[]):
 }
 
 /** What a factor rounds to beside the other, if it does. */
-function roundingOf(factor: Factor, other: Factor): DType | undefined {
+function roundingOf(
+  rule: ContractionRule,
+  side: "left" | "right",
+  factor: Factor,
+  other: Factor,
+): DType | undefined {
+  if (rule !== "by type")
+    return rule[side] === "f32" || rule[side] === factor.written ? undefined : rule[side];
   if (factor.written !== undefined || other.written === undefined) return undefined;
   const to = factorType(other.written);
   return to === "f32" ? undefined : to;

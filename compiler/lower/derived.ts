@@ -8,6 +8,7 @@ import { cannotReassociate } from "../diagnostics/lower.ts";
 import type { DeriveStep, TypedBody, TypedFn } from "../check/typed.ts";
 import type { Node, Ref } from "../tensor/ir.ts";
 import { reachable } from "../tensor/scalars.ts";
+import { isExact } from "./contractions.ts";
 import type { Frame, Lowering } from "./frame.ts";
 import { memberOf } from "./members.ts";
 import { materialise, settle } from "./tensors.ts";
@@ -42,7 +43,7 @@ export function lowerDerived(
       where: step.where,
       target: valueRefs(cx, target),
       outside,
-      rounding: frame.exactContractions ? "exact" : "contraction",
+      rounding: isExact(frame.contraction) ? "exact" : "contraction",
     });
     if (done.kind === "refused") {
       refuse(cx, step, done.why);

@@ -9,6 +9,7 @@
 import type { Place, Report } from "../diagnostics/diagnostic.ts";
 import { invariant } from "../diagnostics/diagnostic.ts";
 import { substitute, symbol, type Dim } from "../types/dim.ts";
+import type { DType } from "../types/dtype.ts";
 import type { Arena } from "../tensor/arena.ts";
 import type { InputNode, Node, Ref, Scalar, SizeCheck } from "../tensor/ir.ts";
 import type {
@@ -84,11 +85,16 @@ export interface Frame extends Scope {
   /** Where the innermost `for ...` stands, by axis key. */
   packIndex: ReadonlyMap<string, Scalar>;
   readonly self: ModuleValue | undefined;
-  /** True where `numerics` says `contract: f32`: factors of a contraction are not rounded. */
-  readonly exactContractions: boolean;
+  readonly contraction: ContractionRule;
   /** As a carrier has it: what `numerics` says of sums of 8-bit products. */
   readonly every: number | undefined;
 }
+
+/**
+ * How factors of contractions are rounded: by the types that were written for them, or the left and the right one as
+ * `numerics` says; to f32 is not at all.
+ */
+export type ContractionRule = "by type" | { readonly left: DType; readonly right: DType };
 
 export type { Scope };
 

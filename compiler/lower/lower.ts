@@ -26,7 +26,7 @@ import { topological } from "../tensor/graphs.ts";
 import type { Graph, Ref } from "../tensor/ir.ts";
 import { reachable, rootsOf } from "../tensor/scalars.ts";
 import type { BlockScaling, Type, TypedFn, TypedProgram } from "../check/typed.ts";
-import { contractsExactly, inlineFunction, runOfSums } from "./calls.ts";
+import { contractionOf, inlineFunction, runOfSums } from "./calls.ts";
 import { lowerExpression } from "./expressions.ts";
 import type { Frame, Lowering, Reassociate } from "./frame.ts";
 import { inputValue } from "./members.ts";
@@ -94,9 +94,9 @@ function lowerEntry(program: TypedProgram, fn: TypedFn, options: LowerOptions): 
     evaluate: lowerExpression,
   };
   for (const { target, contract, place } of program.numerics) {
-    const narrower =
-      contract !== undefined && [contract.left, contract.right].some((side) => side.dtype !== "f32");
-    if (narrower && concerns(target, fn)) report.add(contractNotApplied(target, place));
+    const scaled =
+      contract !== undefined && [contract.left, contract.right].some((side) => side.scale !== undefined);
+    if (scaled && concerns(target, fn)) report.add(contractNotApplied(target, place));
   }
   const frame = entryFrame(cx, program, fn, types);
   const value = inlineFunction(cx, fn, frame);
@@ -237,7 +237,7 @@ function entryFrame(
     indices: new Map(),
     packIndex: new Map(),
     self,
-    exactContractions: contractsExactly(program, fn) ?? false,
+    contraction: contractionOf(program, fn) ?? "by type",
     every: runOfSums(program, fn),
   };
 }

@@ -87,11 +87,30 @@ class Folder {
       if (infix === undefined || strengths[infix.op] <= floor) return left;
       this.#infix += 1;
       if (strengths[infix.op] === comparison) {
-        if (compared !== undefined) this.#report.chained(compared, infix.span);
+        if (compared !== undefined) {
+          this.#report.chained(compared, infix.span);
+          left = this.#chain(left, infix);
+          continue;
+        }
         compared = infix.span;
       }
       left = this.#join(left, infix, strengths[infix.op]);
     }
+  }
+
+  /**
+   * `a < b < c`, once reported, as the `a < b and b < c` that was meant, so that what it is part of has its type. The
+   * second `b` is left out: what is wrong in it is said once.
+   */
+  #chain(left: Expr, infix: Infix): Expr {
+    const right = this.#join({ kind: "error", span: left.span }, infix, comparison);
+    return {
+      kind: "binary",
+      op: "and",
+      left,
+      right,
+      span: { start: left.span.start, end: right.span.end },
+    };
   }
 
   #join(left: Expr, infix: Infix, strength: number): Expr {

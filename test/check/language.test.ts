@@ -116,6 +116,9 @@ describe("types and rounding", () => {
     expect(codes("fn f(x: i64) -> i32 { x }")).toEqual(["WF2011"]);
     expect(codes("fn f(x: i32) -> f32 { x }")).toEqual([]);
     expect(codes("fn f(x: f32) -> f32 { x % 2.0 }")).toEqual(["WF2039"]);
+    // What a mistake of syntax stands for has its type, and what is in it is checked once.
+    expect(codes("fn f(x: f32) -> bool { 0.0 < x < 1.0 }")).toEqual(["WF1012"]);
+    expect(codes("fn f(x: f32) -> bool { 0.0 < y < 1.0 }")).toEqual(["WF1012", "WF2001"]);
     expect(codes("fn f(x: f32, y: f32) -> bool { x < y and not (x == y) or true }")).toEqual([]);
     expect(codes("fn f() -> u8 { 256 }")).toEqual(["WF2011"]);
     expect(codes("fn f() -> bf16 { 0.1 }")).toEqual([]);

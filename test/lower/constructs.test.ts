@@ -273,6 +273,18 @@ describe("rounding", () => {
     );
   });
 
+  it("numerics name the types that the left and the right factor round to, whatever was written", () => {
+    seeded(3);
+    const [x, w] = [noise("f32", [3, 5]), noise("f32", [2, 5])];
+    const inputs = { x: x.values, w: w.values };
+    const text = contraction("\nnumerics f { contract: bf16, f32 }").replace("w: bf16", "w: f32");
+    const want = table([3, 2], (n, e) => sum(5, (d) => 0.25 * bf16(x.at(n, d) * 3) * w.at(e, d)));
+    expectClose(go(text, { N: 3, D: 5, E: 2 }, inputs)["out"], want.values, 2 ** -22);
+    const swapped = text.replace("bf16, f32", "f32, bf16");
+    const other = table([3, 2], (n, e) => sum(5, (d) => 0.25 * x.at(n, d) * 3 * bf16(w.at(e, d))));
+    expectClose(go(swapped, { N: 3, D: 5, E: 2 }, inputs)["out"], other.values, 2 ** -22);
+  });
+
   it("written factors are taken as they are, and what varies alone is no contraction", () => {
     seeded(4);
     const text = `dim N, D

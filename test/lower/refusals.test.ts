@@ -98,5 +98,10 @@ describe("what stays to be checked at launch", () => {
     );
     expect(graph).toBeDefined();
     expect(diagnostics.map((d) => [d.code, d.severity])).toEqual([["WF3702", "warning"]]);
+    const plain = attempt(
+      "dim N, D\nfn f(x: f32[N, D], w: f32[D]) -> f32[N] { for n: sum[d](x[n, d] * w[d]) }\nnumerics f { contract: bf16 }",
+      "f",
+    );
+    expect(plain.diagnostics).toEqual([]);
   });
 });

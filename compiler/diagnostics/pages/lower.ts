@@ -55,9 +55,10 @@ as it was quantized, or dequantize it first.`,
 allows it: the factor's summed axes must be those that move, and nothing between may be nonlinear in them.`,
   },
   WF3702: {
-    title: "narrower contraction not made",
-    page: `'numerics' allows a narrower contraction, which this version does not make yet. The result is within the
-stated bound; it is only not faster.`,
+    title: "block-scaled contraction not made",
+    page: `'numerics' allows factors that are scaled by block, such as 'contract: e4m3 @ (1, 128)'. This version does not
+scale them: it computes with the program's own types, within the stated bound and only not faster. Factors without
+scales, such as 'contract: bf16', are made; and 'quantize' scales what the program itself scales.`,
   },
   WF6010: {
     title: "unknown target",
