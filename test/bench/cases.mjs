@@ -54,7 +54,9 @@ const rows = (entry, N, D) => ({
 
 export const cases = [
   ...products.flatMap((shape) => [gemm("gemm", "rows", shape), gemm("gemm", "columns", shape)]),
-  ...products.map((shape) => gemm("e4m3", "rows_e4m3", shape)),
+  ...["rows_e4m3", "promoted_e4m3", "scaled_e4m3"].flatMap((entry) =>
+    products.map((shape) => gemm("e4m3", entry, shape)),
+  ),
   ...oddRows.flatMap((M) =>
     oddWeights.flatMap(([N, K]) => [gemm("odd", "rows", [M, N, K]), gemm("odd", "columns", [M, N, K])]),
   ),

@@ -44,6 +44,8 @@ const sharedBytesPerCycle = 128 / 0.92;
 
 /** Sums that are promoted in a cycle, by all of a multiprocessor's threads. */
 const promotedPerCycle = 128;
+/** From a product's last instruction to its sum, which a warpgroup by itself waits for at each promotion. */
+const aloneCycles = 150;
 
 /** Cycles a second at which the table's peak of 16-bit products would be had. */
 function clock({ flops, units }: Caps): number {
@@ -60,7 +62,12 @@ const sumBytesPerCycle = 40;
  */
 export function streamedCost(
   work: StreamedWork,
-  { rows, columns, atOnce }: Readonly<Record<"rows" | "columns" | "atOnce", number>>,
+  {
+    rows,
+    columns,
+    atOnce,
+    warpgroups,
+  }: Readonly<Record<"rows" | "columns" | "atOnce" | "warpgroups", number>>,
   caps: Caps,
   deal?: Deal,
 ): Cost {
@@ -84,7 +91,8 @@ export function streamedCost(
   };
   // While one warpgroup promotes others multiply; with 128 x 128, 256 x 128 and 128 x 192 by e4m3 about one wave's
   // promotion a step was not hidden.
-  const promoted = (work.promotions * work.sums * atOnce * columns) / promotedPerCycle;
+  const alone = warpgroups === 1 ? aloneCycles : 0;
+  const promoted = work.promotions * work.sums * ((atOnce * columns) / promotedPerCycle + alone);
   if (deal !== undefined) {
     const { rounds, parts, sums } = dealLoad(deal);
     const sum = sumCycles + (work.sums * rows * columns * 4) / sumBytesPerCycle;
@@ -92,7 +100,6 @@ export function streamedCost(
     return beside([
       { name: `${tiles} tiles in parts: products`, seconds: cycles(rounds * steps * products) },
       { name: "shared memory beyond them", seconds: cycles(rounds * steps * Math.max(0, moved - products)) },
-      ...(promoted > 0 ? [{ name: "promotions", seconds: cycles(rounds * promoted) }] : []),
       { name: "first loads and results", seconds: cycles(parts * edge) },
       { name: "sums of other blocks", seconds: cycles(sums * sum) },
     ]);

@@ -13,8 +13,8 @@ import { constantRun } from "./runs.ts";
 export interface ScalePlace {
   /** Columns of a tile. */
   readonly columns: number;
-  /** The scales at a row and a column of the matrices, in the run. */
-  readonly at: (m: TileExpr, n: TileExpr) => (scale: Scalar) => TileExpr;
+  /** The scales at a place of the matrices. */
+  readonly at: (m: TileExpr, n: TileExpr, k: TileExpr) => (scale: Scalar) => TileExpr;
   readonly m: TileExpr;
   readonly n: TileExpr;
   readonly nBase: TileExpr;
@@ -22,9 +22,16 @@ export interface ScalePlace {
   readonly inside: Readonly<Record<"m" | "n", (index: TileExpr) => TileExpr | undefined>>;
 }
 
-/** What multiplies a run's sum: loads, which may go on while it is made, and what is computed of them after. */
+/** A scale in registers, and what it is in a run whose first k is given. */
+export interface ScaleTile {
+  readonly tile: Tile;
+  readonly at: (k: TileExpr) => TileExpr;
+  readonly where: TileExpr | undefined;
+}
+
+/** What multiplies a run's sum: scales that are loaded, and what is computed of them when the sum is there. */
 export interface Scaling {
-  readonly loads: readonly TileOp[];
+  readonly scales: readonly ScaleTile[];
   readonly products: readonly TileOp[];
   readonly values: readonly TileExpr[];
 }
@@ -37,7 +44,7 @@ export function scalingOf(
   layout: Fragment,
   place: ScalePlace,
 ): Scaling {
-  const loads: TileOp[] = [];
+  const loaded: ScaleTile[] = [];
   const products: TileOp[] = [];
   const sides = { row: layout.m.axes, column: layout.n.axes } as const;
   const value = (name: string, own: readonly Scalar[], axes: readonly Axis[]): TileExpr[] => {
@@ -46,8 +53,8 @@ export function scalingOf(
       const rows = contraction.m.some((axis) => axesOf(scale).has(axis));
       const tile = b.tile(name, "f32", columns ? sides.column : rows ? sides.row : []);
       const where = columns ? place.inside.n(place.n) : rows ? place.inside.m(place.m) : undefined;
-      const expr = place.at(place.m, columns ? place.n : place.nBase)(scale);
-      loads.push({ kind: "let", tile, expr, where, otherwise: where === undefined ? undefined : zero });
+      const n = columns ? place.n : place.nBase;
+      loaded.push({ tile, at: (k) => place.at(place.m, n, k)(scale), where });
       return tile;
     });
     const [first, ...rest] = tiles.map(t.valueOf);
@@ -64,10 +71,8 @@ export function scalingOf(
     ...value("column_scale", perColumn, sides.column),
     ...value("row_scale", others, sides.row),
   ];
-  return { loads, products, values };
+  return { scales: loaded, products, values };
 }
-
-const zero: TileExpr = { kind: "const", type: "f32", value: 0 };
 
 /** Whether a scale changes along a tile's columns, of which the first is a multiple of their count. */
 function isPerColumn(loop: LoopNode, { n }: Contraction, scale: Scalar, columns: number): boolean {

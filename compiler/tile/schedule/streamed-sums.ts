@@ -7,7 +7,7 @@ import { ceildiv, constant, min, one, type Dim } from "../../types/dim.ts";
 import * as t from "../build.ts";
 import type { Counter, Tile, TileExpr, TileOp } from "../ir.ts";
 import type { Fragment } from "./fragments.ts";
-import type { Scaling } from "./promotion.ts";
+import type { ScaleTile, Scaling } from "./promotion.ts";
 import type { RunProduct } from "./runs.ts";
 
 export interface Steps {
@@ -16,9 +16,9 @@ export interface Steps {
   readonly run: Counter;
   /** Panels that a run has; undefined: the sum is one run. */
   readonly perRun: number | undefined;
-  /** The first k of the panel, and of its run. */
+  /** The first k of the panel, and of a run by its number. */
   readonly base: TileExpr;
-  readonly runBase: TileExpr;
+  readonly runBase: (run: TileExpr) => TileExpr;
   /** How many steps are made, where not all are. */
   readonly below: TileExpr | undefined;
 }
@@ -37,12 +37,12 @@ export function stepsAlongK(
   const block = b.counter("k_block", inRun);
   const runs = b.counter("run", run === undefined ? one : ceildiv(count, constant(run)));
   const first = part === undefined ? t.int(0) : part.first;
-  const from = (counter: Counter): TileExpr => t.plus(first, t.at(counter));
-  const runBase = run === undefined ? t.int(0) : t.times(from(runs), t.int(run));
+  const runBase = (number: TileExpr): TileExpr => t.times(t.plus(first, number), t.int(run ?? 0));
+  const inRunBase = t.times(t.at(block), t.int(panel));
   const base =
     run === undefined
-      ? t.times(from(block), t.int(panel))
-      : t.plus(runBase, t.times(t.at(block), t.int(panel)));
+      ? t.times(t.plus(first, t.at(block)), t.int(panel))
+      : t.plus(runBase(t.at(runs)), inRunBase);
   return { block, run: runs, perRun, base, runBase, below: part?.steps };
 }
 
@@ -98,7 +98,11 @@ export function sumOps(
   const [shared] = parts;
   invariant(shared !== undefined, "a contraction has a sum");
   const scales = sums.map(scaling);
-  const loads = scales.flatMap((scale) => scale.loads);
+  const { before, loads, moves } = scalesAhead(
+    b,
+    steps,
+    scales.flatMap((scale) => scale.scales),
+  );
   const promote = ({ tile }: Sum, i: number): TileOp[] => {
     const { products = [], values = [] } = scales[i] ?? {};
     const part = t.valueOf(parts[i] ?? shared);
@@ -114,13 +118,50 @@ export function sumOps(
     ]);
   const body =
     perRun === 1
-      ? [fill, ...loads, take, ...oneStep()]
-      : [...loads, inPlace(parts), ...sums.flatMap((sum, i) => promote(sum, i))];
+      ? [fill, ...loads, take, ...oneStep(), ...moves]
+      : [...loads, inPlace(parts), ...sums.flatMap((sum, i) => promote(sum, i)), ...moves];
   return [
     ...declared(results, { kind: "const", type: "f32", value: 0 }),
     ...declared(parts, undefined),
+    ...before,
     { kind: "for", counter: run, from: undefined, below: steps.below, unroll: false, body },
   ];
+}
+
+/**
+ * Scales of the next run are loaded while one is made, so that no sum waits for memory: the first before the loop, then
+ * in each run those of the next, which take their place at its end.
+ */
+function scalesAhead(
+  b: t.TileBuilder,
+  { run, runBase, below }: Steps,
+  scales: readonly ScaleTile[],
+): Readonly<Record<"before" | "loads" | "moves", readonly TileOp[]>> {
+  const next = t.plus(t.at(run), t.int(1));
+  const hasNext = t.less(next, below ?? t.size(run.count));
+  const load = ({ tile, at, where }: ScaleTile, name: string, number: TileExpr, needed?: TileExpr) => {
+    const loaded = b.tile(`${tile.name}_${name}`, "f32", tile.axes);
+    const guard = t.both(where, needed);
+    const otherwise: TileExpr | undefined =
+      guard === undefined ? undefined : { kind: "const", type: "f32", value: 0 };
+    return { kind: "let", tile: loaded, expr: at(runBase(number)), where: guard, otherwise } as const;
+  };
+  const firsts = scales.map((scale) => load(scale, "first", t.int(0)));
+  const nexts = scales.map((scale) => load(scale, "next", next, hasNext));
+  return {
+    before: [
+      ...firsts,
+      ...scales.map(({ tile }, i): TileOp => {
+        const first = firsts[i]?.tile;
+        return { kind: "var", tile, init: first === undefined ? undefined : t.valueOf(first) };
+      }),
+    ],
+    loads: nexts,
+    moves: scales.flatMap(({ tile }, i): TileOp[] => {
+      const loaded = nexts[i]?.tile;
+      return loaded === undefined ? [] : [{ kind: "update", tile, expr: t.valueOf(loaded) }];
+    }),
+  };
 }
 
 /** Rows of the tile that are multiplied at a time: one wave of each warpgroup where runs are single steps. */

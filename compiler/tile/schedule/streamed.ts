@@ -227,7 +227,7 @@ export function streamedProgram(
   const scaling = ({ product, rows }: Sum): Scaling =>
     scalingOf(b, loop, contraction, product.scales, layout, {
       columns: shape.n,
-      at: (m, n) => translator({ axes: axesAt(m, n, steps.runBase), carriers: [], inputs: buffers.inputs }),
+      at: (m, n, k) => translator({ axes: axesAt(m, n, k), carriers: [], inputs: buffers.inputs }),
       m: t.plus(t.plus(mBase, layout.m.row), t.int(rows)),
       n: t.plus(nBase, layout.n.row),
       nBase,

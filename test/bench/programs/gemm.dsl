@@ -11,7 +11,19 @@ fn columns(x: bf16[M, K], w: bf16[K, N]) -> bf16[M, N] {
   for m, n: sum[k](x[m, k] * w[k, n])
 }
 
-/// e4m3 without scales.
+/// e4m3 without scales, added by the matrix unit alone.
 fn rows_e4m3(x: e4m3[M, K], w: e4m3[N, K]) -> bf16[M, N] {
+  for m, n: sum[k](x[m, k] * w[n, k])
+}
+
+numerics rows_e4m3 { accumulate: f32 every 65536 }
+
+/// e4m3 without scales, promoted to f32 every 128.
+fn promoted_e4m3(x: e4m3[M, K], w: e4m3[N, K]) -> bf16[M, N] {
+  for m, n: sum[k](x[m, k] * w[n, k])
+}
+
+/// e4m3 with a scale for each 128 of a row of `x`, and for each block of 128 x 128 of `w`.
+fn scaled_e4m3(x: e4m3[M, K] @ (1, 128), w: e4m3[N, K] @ (128, 128)) -> bf16[M, N] {
   for m, n: sum[k](x[m, k] * w[n, k])
 }
