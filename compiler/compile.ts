@@ -28,6 +28,7 @@ import { lowerFunctions } from "./passes/lower-functions.ts";
 import { narrow } from "./passes/narrow.ts";
 import { checkPipelineProofs } from "./pipeline/index.ts";
 import { runPasses } from "./passes/pass.ts";
+import { printSchedules, Scheduling, type PickChoice, type ScheduledKernel } from "./scheduling.ts";
 import { simplify } from "./passes/simplify.ts";
 import { split } from "./passes/split.ts";
 import type { LaunchRequest, PlanValue } from "./plan/build-plan.ts";
@@ -41,8 +42,9 @@ import { topological } from "./tensor/graphs.ts";
 import type { Graph, LoopNode, ScatterNode, TensorType } from "./tensor/ir.ts";
 import type { GlobalBuffer } from "./tile/ir.ts";
 import { print as printTiles } from "./tile/print.ts";
-import { fitCascade } from "./tile/schedule/cascade-choice.ts";
+import { canCascade } from "./tile/schedule/cascade-choice.ts";
 import { schedule } from "./tile/schedule/choose.ts";
+import type { KernelSource } from "./tile/schedule/source.ts";
 import { verify as verifyTiles } from "./tile/verify.ts";
 import { InternalError } from "./diagnostics/diagnostic.ts";
 import type { Caps } from "./types/caps.ts";
@@ -73,6 +75,8 @@ export interface CompileRequest extends CheckRequest {
   readonly dtypes: ReadonlyMap<string, DType | ScaledType>;
   /** Whether to find out what became of each pair of nodes; it takes some time. */
   readonly explain?: boolean;
+  /** Takes another of a kernel's choices than the cost model's first; pure. */
+  readonly pick?: PickChoice;
 }
 
 export interface Checked {
@@ -98,6 +102,8 @@ export interface Compiled extends Checked {
   /** What became of each pair of nodes on the way, where the request asks for it. */
   readonly fusion: FusionReport | undefined;
   readonly artifact: Artifact | undefined;
+  /** How each kernel is computed, and how else it could be. */
+  readonly schedules: readonly ScheduledKernel[];
   readonly trace: readonly TraceStep[];
 }
 
@@ -125,6 +131,7 @@ export function compile(request: CompileRequest): Compiled {
     fused: undefined,
     fusion: undefined,
     artifact: undefined,
+    schedules: [],
     diagnostics: report.diagnostics,
     sources,
     trace,
@@ -153,6 +160,8 @@ export function compile(request: CompileRequest): Compiled {
   const note = (pass: string, text: () => string): void => void trace.push({ pass, text });
   const plain = runPasses([simplify, expand, simplify], graph, { arena }, note);
   const explanation = request.explain === true ? new Explanation(arena, plain) : undefined;
+  const scheduling =
+    target === undefined ? undefined : new Scheduling(program, fn, target.caps, report, request.pick);
   const fused = runPasses(
     [
       fuse(
@@ -161,7 +170,7 @@ export function compile(request: CompileRequest): Compiled {
       ),
       ...(target === undefined
         ? []
-        : [cascade((loop) => fitCascade(loop, target.caps) !== undefined), split(target.caps)]),
+        : [cascade((loop) => canCascade(loop, target.caps)), split(target.caps, scheduling?.splitOptions())]),
       narrow,
       lowerFunctions,
     ],
@@ -171,7 +180,7 @@ export function compile(request: CompileRequest): Compiled {
   );
   const fusion = explanation?.report();
   const front = { program, graph: { arena, graph }, fused, fusion };
-  if (target === undefined) return ended(front);
+  if (target === undefined || scheduling === undefined) return ended(front);
 
   const names = new KernelNames(arena, fused);
   const storage = assignStorage(fused, topological(fused), (ref) => names.value(ref));
@@ -182,6 +191,8 @@ export function compile(request: CompileRequest): Compiled {
     names,
     target,
     trace,
+    scheduling,
+    isOnly: storage.steps.filter(({ kind }) => kind !== "copy").length === 1,
     locate: (place) => lineOf(place, sources),
     own: ({ dtype, shape, use }) => {
       const id = storage.storages.length + own.length;
@@ -190,6 +201,9 @@ export function compile(request: CompileRequest): Compiled {
     },
   };
   const launches = storage.steps.map((step) => launchOf(step, emitting));
+  scheduling.finish();
+  trace.push({ pass: "schedule", text: () => printSchedules(scheduling) });
+  if (report.failed) return ended(front);
   const planned = planOf(storage, graph, axisNames(fn), target);
   const entry = fn.module === undefined ? fn.name : `${fn.module.name}.${fn.name}`;
   const artifact = buildPlan({
@@ -200,7 +214,7 @@ export function compile(request: CompileRequest): Compiled {
     bound: dims,
     launches,
   });
-  return ended({ ...front, artifact });
+  return ended({ ...front, artifact, schedules: scheduling.kernels });
 }
 
 /** Remembers the text of every file that is read, for places in messages and kernels. */
@@ -258,6 +272,9 @@ interface Emitting {
   readonly trace: TraceStep[];
   /** A value for a buffer that is a kernel's own. */
   readonly own: (buffer: GlobalBuffer) => number;
+  readonly scheduling: Scheduling;
+  /** There is one kernel, which the function's name stands for. */
+  readonly isOnly: boolean;
   readonly locate: (place: Place) => {
     readonly file: string;
     readonly line: number;
@@ -274,18 +291,16 @@ function launchOf(step: Step, cx: Emitting): LaunchRequest {
   const buffers = step.kind === "copy" ? [step.from, step.to] : step.buffers;
   const reads = node.kind === "scatter" ? node.inputs.slice(1) : node.inputs;
   const inputNames = step.kind === "copy" ? [step.from.name] : reads.map((ref) => cx.names.value(ref));
-  const tiles = schedule(
-    {
-      arena: cx.arena,
-      node,
-      name,
-      summary: step.kind === "copy" ? `${step.to.name} = ${step.from.name}` : cx.names.summary(node),
-      inputNames: node.kind === "scatter" ? ["", ...inputNames] : inputNames,
-      outputNames: buffers.slice(reads.length).map((storage) => storage.name),
-      place: place === undefined ? undefined : cx.locate(place),
-    },
-    caps,
-  );
+  const source: KernelSource = {
+    arena: cx.arena,
+    node,
+    name,
+    summary: step.kind === "copy" ? `${step.to.name} = ${step.from.name}` : cx.names.summary(node),
+    inputNames: node.kind === "scatter" ? ["", ...inputNames] : inputNames,
+    outputNames: buffers.slice(reads.length).map((storage) => storage.name),
+    place: place === undefined ? undefined : cx.locate(place),
+  };
+  const tiles = step.kind === "copy" ? schedule(source, caps) : cx.scheduling.program(source, cx.isOnly);
   hold(verifyTiles(tiles), () => printTiles(tiles));
   cx.trace.push({ pass: "tile", text: () => printTiles(tiles) });
   const kernel = improve(lowerTileProgram(tiles, caps));

@@ -1,24 +1,11 @@
-/** `numerics` and `schedule`: that their words and names mean something here. What they do is decided later. */
-import type {
-  Expr,
-  Name,
-  NumericsDecl,
-  ScheduleClause,
-  ScheduleDecl,
-  ScheduleItem,
-} from "../../grammar/ast.ts";
-import {
-  numericsClause,
-  scheduleAxis,
-  scheduleClause,
-  scheduleItem,
-  unknownTarget,
-} from "../diagnostics/directives.ts";
+/** `numerics`: that its words and names mean something here. What it does is decided later. */
+import type { Expr, Name, NumericsDecl } from "../../grammar/ast.ts";
+import { numericsClause, unknownTarget } from "../diagnostics/directives.ts";
 import { nothingKnown } from "./sizes.ts";
 import { resolveElement, type TypeContext } from "./types.ts";
 import { isFloat } from "../types/dtype.ts";
-import { type FileScope, type FnEntity, isCapital, placeOf } from "./scope.ts";
-import type { ContractType, TypedNumerics, TypedSchedule } from "./typed.ts";
+import { type FileScope, type FnEntity, placeOf } from "./scope.ts";
+import type { ContractType, TypedNumerics } from "./typed.ts";
 
 export function checkNumerics(scope: FileScope): TypedNumerics[] {
   return scope.ast.declarations.flatMap((decl) =>
@@ -26,14 +13,8 @@ export function checkNumerics(scope: FileScope): TypedNumerics[] {
   );
 }
 
-export function checkSchedules(scope: FileScope): TypedSchedule[] {
-  return scope.ast.declarations.flatMap((decl) =>
-    decl.kind === "schedule" ? [scheduleOf(scope, decl)] : [],
-  );
-}
-
 /** The functions that `Mla`, `Mla.decode` or `softmax` stands for; undefined after a report. */
-function targetsOf(
+export function targetsOf(
   scope: FileScope,
   target: readonly Name[],
   code: "WF3002" | "WF4002",
@@ -150,101 +131,4 @@ function numberOf(e: Expr): number | undefined {
   if (e.op === "^") return left ** right;
   if (e.op === "*") return left * right;
   return e.op === "/" ? left / right : undefined;
-}
-
-// ---------------------------------------------------------------- schedules
-
-/** Clauses with an example each, which a message shows. */
-const clauses: ReadonlyMap<string, string> = new Map([
-  ["tile", "tile (S H) 64, T 64"],
-  ["split", "split T auto"],
-  ["roles", "roles copy 0, math 2 over Ck"],
-  ["stages", "stages 2"],
-  ["persistent", "persistent"],
-  ["cluster", "cluster 2"],
-  ["warps", "warps 4"],
-  ["unroll", "unroll 4"],
-]);
-
-const targetNames = /^(sm_[0-9]{2,3}a?|ptx|cuda|wgsl|llvm|js)$/;
-
-function scheduleOf(scope: FileScope, decl: ScheduleDecl): TypedSchedule {
-  const fns = targetsOf(scope, decl.target, "WF4002");
-  const target = decl.target.map(({ text }) => text).join(".");
-  if (!targetNames.test(decl.on.text))
-    scope.report.add(
-      scheduleItem(
-        placeOf(scope, decl.on.span),
-        `I know no target '${decl.on.text}'`,
-        "a target is sm_80 and up (sm_90a), cuda, wgsl, llvm or js",
-      ),
-    );
-  for (const clause of decl.clauses) checkClause(scope, clause, target, fns);
-  const typed = decl.clauses.map(({ keyword, items, span }) => ({
-    keyword: keyword.text,
-    items: items.map(printItem),
-    place: placeOf(scope, span),
-  }));
-  return { target, on: decl.on.text, clauses: typed, place: placeOf(scope, decl.span) };
-}
-
-function checkClause(
-  scope: FileScope,
-  clause: ScheduleClause,
-  target: string,
-  fns: readonly FnEntity[] | undefined,
-): void {
-  const word = clause.keyword.text;
-  const example = clauses.get(word);
-  const place = placeOf(scope, clause.keyword.span);
-  if (example === undefined) {
-    scope.report.add(scheduleClause(place, word, [...clauses.keys()]));
-    return;
-  }
-  const numbers = clause.items.flatMap((item) => item.parts).filter((part) => part.kind === "number");
-  const bad = numbers.find((part) => !Number.isSafeInteger(part.value) || part.value < 0);
-  if (bad !== undefined)
-    scope.report.add(scheduleItem(placeOf(scope, bad.span), `'${word}' takes whole numbers`, example));
-  if (word === "persistent" && clause.items.length > 0)
-    scope.report.add(scheduleItem(place, "'persistent' stands alone", undefined));
-  if (
-    (word === "stages" || word === "cluster" || word === "warps" || word === "unroll") &&
-    numbers.length === 0
-  )
-    scope.report.add(scheduleItem(place, `'${word}' takes a number`, example));
-  if ((word === "tile" || word === "split" || word === "roles") && clause.items.length === 0)
-    scope.report.add(scheduleItem(place, `'${word}' takes a list`, example));
-  if (fns === undefined || fns.some((fn) => fn.typed === undefined)) return;
-  const known = new Set(
-    fns.flatMap((fn) => [
-      ...(fn.typed?.dims ?? []),
-      ...(fn.typed?.freeDims ?? []),
-      ...(fn.typed?.module?.dims ?? []),
-    ]),
-  );
-  for (const item of clause.items) {
-    for (const axis of axesOf(item)) {
-      if (!known.has(axis.text))
-        scope.report.add(scheduleAxis(placeOf(scope, axis.span), axis.text, target, [...known]));
-    }
-  }
-}
-
-function axesOf(item: ScheduleItem): readonly Name[] {
-  return item.parts.flatMap((part): readonly Name[] => {
-    if (part.kind === "group") return part.axes;
-    return part.kind === "word" && isCapital(part.text) ? [{ text: part.text, span: part.span }] : [];
-  });
-}
-
-function printItem(item: ScheduleItem): string {
-  return item.parts
-    .map((part) =>
-      part.kind === "group"
-        ? `(${part.axes.map(({ text }) => text).join(" ")})`
-        : part.kind === "word"
-          ? part.text
-          : String(part.value),
-    )
-    .join(" ");
 }

@@ -166,13 +166,25 @@ export interface ContractType {
 }
 
 export interface TypedSchedule {
+  /** `Mla`, `Mla.decode` or `softmax`; all but the last name where that names a kernel. */
   readonly target: string;
+  /** The value that one kernel of the function computes, `score` of `Mla.decode.score`; undefined: any of them. */
+  readonly kernel: string | undefined;
+  /** `sm_90a`, `wgsl`. */
   readonly on: string;
-  readonly clauses: readonly {
-    readonly keyword: string;
-    readonly items: readonly string[];
+  readonly tile: readonly { readonly axes: readonly string[]; readonly size: number }[];
+  /** Parts that a long sum is cut in, by its axis; undefined: as many as pay. */
+  readonly split: readonly {
+    readonly axis: string;
+    readonly parts: number | undefined;
     readonly place: Place;
   }[];
+  /** `copy` in warpgroups, `persistent` 1. */
+  readonly knobs: Partial<
+    Readonly<Record<"stages" | "copy" | "threads" | "persistent" | "cluster" | "shared", number>>
+  >;
+  /** The axis that the warpgroups of `math` share. */
+  readonly over: string | undefined;
   readonly place: Place;
 }
 

@@ -7,6 +7,7 @@ import { laterPages } from "./pages/later.ts";
 import { lowerPages } from "./pages/lower.ts";
 import { namePages } from "./pages/names.ts";
 import { pipelinePages } from "./pages/pipeline.ts";
+import { schedulePages } from "./pages/schedule.ts";
 import { valuePages } from "./pages/values.ts";
 
 export interface Page {
@@ -19,6 +20,7 @@ export const pages: Readonly<Record<string, Page>> = {
   ...axisPages,
   ...valuePages,
   ...laterPages,
+  ...schedulePages,
   ...lowerPages,
   ...pipelinePages,
 };

@@ -177,7 +177,7 @@ function sorted(cx: Lowering, tensor: TensorValue, axis: number, place: Place): 
     terms.i32(0),
   );
   const axes = terms.freeVariables([lift]).filter((v) => v !== over);
-  const fresh = axes.map((v) => terms.variable(v.name, v.extent));
+  const fresh = axes.map((v) => terms.variable(v.name, v.extent, v.size));
   const moved = terms.substitute(lift, new Map(axes.map((v, k) => [v.id, fresh[k]?.term ?? v.term])));
   const count = emitLoop(cx, {
     axes: fresh,

@@ -7,11 +7,11 @@
  */
 import { invariant, type Place } from "../diagnostics/diagnostic.ts";
 import type { DType } from "../types/dtype.ts";
-import type { Carrier, LoopNode, Scalar } from "../tensor/ir.ts";
+import type { Carrier, LoopAxis, LoopNode, Scalar } from "../tensor/ir.ts";
 import { constant, sub } from "../types/dim.ts";
 import type { Lowering } from "./frame.ts";
 import type { LoopVariable, Terms } from "./terms.ts";
-import { axisName, type AxisValue, type RaggedRows } from "./value.ts";
+import { axisName, sizeName, type AxisValue, type RaggedRows } from "./value.ts";
 
 export interface LoopAxisRequest {
   readonly name: string | undefined;
@@ -37,10 +37,9 @@ export function bindAxes(cx: Lowering, requests: readonly LoopAxisRequest[]): Bo
     if (rows !== undefined)
       return terms.variable(name ?? axisName(axis), partner[k] === undefined ? rows.most : rows.align);
     const pair = requests.find((other, i) => other.axis.ragged !== undefined && partner[i] === k);
-    return terms.variable(
-      pair === undefined ? (name ?? axisName(axis)) : "block",
-      pair?.axis.ragged?.blocks ?? axis.extent,
-    );
+    return pair === undefined
+      ? terms.variable(name ?? axisName(axis), axis.extent, sizeName(axis))
+      : terms.variable("block", pair.axis.ragged?.blocks ?? axis.extent);
   });
   const indices: Scalar[] = [];
   let valid: Scalar | undefined;
@@ -110,6 +109,10 @@ export function rowAt(
   return { block: terms.floordiv(flat, align), row: terms.mod(flat, align), flat };
 }
 
+function axisOf({ name, extent, size }: LoopVariable): LoopAxis {
+  return { name, extent, size };
+}
+
 export interface LoopRequest {
   readonly axes: readonly LoopVariable[];
   readonly over: readonly LoopVariable[];
@@ -131,8 +134,8 @@ export function emitLoop(cx: Lowering, request: LoopRequest): LoopNode {
     lift: bodies[i] ?? c.lift,
   }));
   const node = arena.loop({
-    axes: axes.map((v) => ({ name: v.name, extent: v.extent })),
-    over: over.map((v) => ({ name: v.name, extent: v.extent })),
+    axes: axes.map(axisOf),
+    over: over.map(axisOf),
     carriers: lifts,
     results: results.map((r, i) => ({
       value: bodies[carriers.length + i] ?? r.value,

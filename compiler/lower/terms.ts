@@ -22,6 +22,8 @@ export interface LoopVariable {
   readonly id: number;
   readonly name: string;
   readonly extent: Dim;
+  /** The size that it ranges over, where that is one name of the entry's. */
+  readonly size: string | undefined;
   /** Its value as a term. */
   readonly term: Scalar;
 }
@@ -39,9 +41,9 @@ export class Terms {
     this.arena = arena;
   }
 
-  variable(name: string, extent: Dim): LoopVariable {
+  variable(name: string, extent: Dim, size?: string): LoopVariable {
     const id = this.#variables.length;
-    const made: LoopVariable = { id, name, extent, term: this.arena.axis(id) };
+    const made: LoopVariable = { id, name, extent, size, term: this.arena.axis(id) };
     this.#variables.push(made);
     return made;
   }

@@ -154,13 +154,19 @@ export function elementAt(terms: Terms, tensor: TensorValue, index: readonly Sca
 
 /** Fresh variables for axes, named as the axes are. */
 export function variablesFor(terms: Terms, axes: readonly AxisValue[]): readonly LoopVariable[] {
-  return axes.map((axis) => terms.variable(axisName(axis), axis.extent));
+  return axes.map((axis) => terms.variable(axisName(axis), axis.extent, sizeName(axis)));
 }
 
 export function axisName(axis: AxisValue): string {
   if (axis.ragged !== undefined) return "row";
   const name = symbolName(axis.dim);
   return name === undefined ? "i" : name.charAt(0).toLowerCase() + name.slice(1);
+}
+
+/** The axis's size where that is one name, and one that can be written. */
+export function sizeName({ dim, ragged }: AxisValue): string | undefined {
+  const isPlain = ragged === undefined && dim.kind === "symbol" && /^[A-Za-z0-9_]+$/.test(dim.name);
+  return isPlain ? dim.name : undefined;
 }
 
 function symbolName(dim: Dim): string | undefined {

@@ -27,17 +27,61 @@ import { rescaled, wayOf, type Change } from "../tensor/rescale.ts";
 
 export type Device = Pick<Caps, "units" | "bandwidth" | "maxThreads">;
 
+/** What a source asks: how many parts sums over an axis are cut in; 1: they are not. */
+export interface SplitWish {
+  readonly axis: string;
+  readonly parts: number;
+  /** Told for each loop over the axis: why it cannot be, or undefined where it was done. */
+  readonly answer: (problem: string | undefined) => void;
+}
+
+export interface SplitOptions {
+  readonly wishes: readonly SplitWish[];
+  /** Told of each loop that is split, by its first reduced axis. */
+  readonly note: (axis: LoopAxis, parts: number) => void;
+}
+
+const unasked: SplitOptions = { wishes: [], note: () => undefined };
+
 /** Splits for a device with so many units, each of which runs one block at a time, about. */
-export function split(device: Device): Pass<Graph> {
+export function split(device: Device, options: SplitOptions = unasked): Pass<Graph> {
   return {
     name: "split",
     run: (graph, { arena }) =>
       rewriteGraph(arena, graph, (node) => {
-        if (node.kind !== "loop") return undefined;
-        const parts = partsOf(node, device) ?? partsToHold(node, device);
-        return parts === undefined ? undefined : splitLoop(arena, node, parts);
+        const [first] = node.kind === "loop" ? node.over : [];
+        if (node.kind !== "loop" || first === undefined) return undefined;
+        const wish = options.wishes.find(({ axis }) => first.size === axis || first.name === axis);
+        const parts =
+          wish === undefined ? (partsOf(node, device) ?? partsToHold(node, device)) : askedParts(node, wish);
+        if (parts === undefined) return undefined;
+        const made = splitLoop(arena, node, parts);
+        wish?.answer(made === undefined ? `what is summed over ${wish.axis} uses an earlier sum` : undefined);
+        if (made !== undefined) options.note(first, parts);
+        return made;
       }),
   };
+}
+
+/** The parts that a wish asks for, where they can be had; the wish is told where not. */
+function askedParts(loop: LoopNode, { axis, parts, answer }: SplitWish): number | undefined {
+  const [first] = loop.over;
+  const extent = first === undefined ? undefined : known(first);
+  const problem =
+    parts === 1
+      ? undefined
+      : extent === undefined
+        ? `${axis} is not known before the launch, so it cannot be cut in ${parts} parts`
+        : extent % parts !== 0
+          ? `${extent} = ${axis} is not a multiple of ${parts} parts`
+          : isReduction(loop)
+            ? undefined
+            : `a result ranges over ${axis} too`;
+  if (parts === 1 || problem !== undefined) {
+    answer(problem);
+    return undefined;
+  }
+  return parts;
 }
 
 /** Seconds that one launch more takes. */
@@ -178,7 +222,7 @@ function splitLoop(arena: Arena, loop: LoopNode, parts: number): readonly Ref[] 
   const lifts = moveAxes(arena, loop, position);
   const partial = arena.loop({
     axes: [...loop.axes, part],
-    over: [{ name: first?.name ?? "k", extent: constant(chunk) }, ...rest],
+    over: [{ name: first?.name ?? "k", extent: constant(chunk), size: first?.size }, ...rest],
     carriers: loop.carriers.map((carrier, k) => ({ ...carrier, lift: lifts[k] ?? carrier.lift })),
     // The parts lie apart, each as the results would.
     results: loop.carriers.map((carrier, k) => ({

@@ -89,6 +89,8 @@ export interface InputNode extends Common {
 export interface LoopAxis {
   readonly name: string;
   readonly extent: Dim;
+  /** The size that the source gives the axis, in the compiled function's names, where it is one name: `N`. */
+  readonly size?: string | undefined;
 }
 
 export interface LoopNode extends Common {

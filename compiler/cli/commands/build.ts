@@ -27,7 +27,12 @@ export const buildCommand: Command = {
         type: "string",
         describe: "folder to write; without it nothing is written",
       })
+      .option("schedules", {
+        type: "boolean",
+        describe: "print the schedules that were chosen, as a source may hold them",
+      })
       .option("json", { type: "boolean", describe: "print the plan as JSON" })
+      .conflicts("schedules", "json")
       .example("$0 build attention.dsl:attend --target wgsl -o out", "dims stay dynamic")
       .example("$0 build mla.dsl:Mla.forward --dims B=2,S=128,W=bf16 -o out", ""),
   run: build,
@@ -44,6 +49,11 @@ async function build(session: Session, args: Arguments): Promise<ExitCode> {
   if (folder !== undefined) {
     const path = resolve(session.terminal.cwd, folder);
     await writeFolder(path, new Map([...artifact.files, ["plan.json", plan]]), "plan.json");
+  }
+  if (flagOf(args, "schedules")) {
+    const printed = compiled.trace.find(({ pass }) => pass === "schedule");
+    session.terminal.out(printed?.text() ?? "");
+    return exitCode.ok;
   }
   session.terminal.out(flagOf(args, "json") ? plan : planSummary(artifact.plan));
   return exitCode.ok;

@@ -29,7 +29,7 @@ The automatic scheduler prints its choice in this syntax.`,
   },
   WF4003: {
     title: "schedule item",
-    page: `The items of a schedule clause are axes, groups of axes '(S H)', whole numbers and a few words; a target is sm_80 and up, cuda, wgsl, llvm or js.`,
+    page: `The items of a schedule clause are axes, groups of axes '(S H)', whole numbers and a few words; a target is sm_80 and up, ptx, cuda, wgsl, llvm or js. A clause and an axis stand once.`,
   },
   WF4004: {
     title: "unknown axis in a schedule",

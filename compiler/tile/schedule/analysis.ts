@@ -3,7 +3,7 @@
  * how wide accesses may be, which factors a product has.
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
-import type { LoopAxis, LoopNode, Node, Scalar, ScalarRead } from "../../tensor/ir.ts";
+import type { LoopAxis, LoopNode, Node, Scalar, ScalarRead, ScatterNode } from "../../tensor/ir.ts";
 import { reachable } from "../../tensor/scalars.ts";
 import { constant, mul, type Dim } from "../../types/dim.ts";
 import { dtypes } from "../../types/dtype.ts";
@@ -91,4 +91,30 @@ export function factorsOf(lift: Scalar): readonly [Scalar, Scalar] | undefined {
   if (lift.kind !== "apply" || lift.fn !== "mul") return undefined;
   const [a, b] = lift.args;
   return a === undefined || b === undefined ? undefined : [a, b];
+}
+
+/**
+ * Bytes of a node's inputs and results, each once, and of an input no more than are read; a size that is not known is
+ * taken for `usual`.
+ */
+export function movedBytes(node: LoopNode | ScatterNode, usual: number): number {
+  const size = (extents: readonly Dim[]): number =>
+    extents.reduce((product, extent) => product * (constantOf(extent) ?? usual), 1);
+  const axes = node.kind === "loop" ? [...node.axes, ...node.over] : node.axes;
+  const roots =
+    node.kind === "loop"
+      ? [...node.carriers.map(({ lift }) => lift), ...node.results.map(({ value }) => value)]
+      : [...node.target, node.value, node.keep];
+  const made = new Map<number, number>();
+  for (const read of readsOf(roots)) {
+    const moving = [...new Set(read.index.flatMap((index) => [...axesOf(index)]))];
+    const times = size(moving.flatMap((k) => axes[k]?.extent ?? []));
+    made.set(read.input, (made.get(read.input) ?? 0) + times);
+  }
+  const read = node.inputs.reduce((sum, ref, k) => {
+    const type = ref.node.types[ref.output];
+    if (type === undefined) return sum;
+    return sum + Math.min(size(type.shape), made.get(k) ?? 0) * dtypes[type.dtype].bytes;
+  }, 0);
+  return node.types.reduce((sum, type) => sum + size(type.shape) * dtypes[type.dtype].bytes, read);
 }

@@ -2,51 +2,143 @@
 import type { LoopNode } from "../../tensor/ir.ts";
 import type { Caps } from "../../types/caps.ts";
 import { dtypes } from "../../types/dtype.ts";
+import { constantOf, volume } from "./analysis.ts";
+import { cascadeProgram, type CascadeShape } from "./cascade.ts";
 import { planCascade, type CascadePlan } from "./cascade-plan.ts";
-import type { CascadeShape } from "./cascade.ts";
-import { spareBytes } from "./streamed.ts";
+import {
+  candidatesOf,
+  choiceOf,
+  idleRefusals,
+  nothingFixed,
+  type Choice,
+  type Fixed,
+  type Schedule,
+} from "./choice.ts";
+import { cascadeCost, usualSize } from "./cost.ts";
+import { sidesOf } from "./matrices.ts";
+import type { KernelSource } from "./source.ts";
+import { spareBytes, warpgroup } from "./streamed.ts";
 import { panelBytes } from "./transfers.ts";
 
-/** Rows of one warpgroup's instructions, and warpgroups that multiply. */
+/** Rows of one warpgroup's instructions. */
 const instructionRows = 64;
-const warpgroups = 2;
 /** Places of the swept axis that are taken at a time, the most work between waits first. */
 const blocks = [128, 96, 64, 48, 32, 16];
-const depth = 2;
-/** Of a thread that copies, and one that multiplies; and what the latter needs beside its tiles. */
-const registers = { copy: 24, math: 240 };
+/** Of a thread that copies, and at most of one that multiplies; and what the latter needs beside its tiles. */
+const copyRegisters = 24;
+const mostRegisters = 240;
 const addressRegisters = 44;
+const registerFile = 65536;
+const mostWarpgroups = 3;
 
-/** How a target streams the loop, if it can. */
-export interface CascadeFit {
-  readonly plan: CascadePlan;
-  readonly shape: CascadeShape;
+/** Whether the target has a schedule for the loop, as one. */
+export function canCascade(loop: LoopNode, caps: Caps): boolean {
+  const plan = planCascade(loop);
+  return (
+    plan !== undefined &&
+    choicesOf(plan, nothingFixed).some((choice) => refusalsOf(loop, plan, caps, choice).length === 0)
+  );
 }
 
-export function fitCascade(loop: LoopNode, caps: Caps): CascadeFit | undefined {
+/** Undefined: the loop is none of these, or none of its choices fits. */
+export function cascadeSchedule(source: KernelSource<LoopNode>, caps: Caps): Schedule | undefined {
+  const loop = source.node;
   const plan = planCascade(loop);
   if (plan === undefined) return undefined;
-  for (const block of blocks) {
-    const shape: CascadeShape = { rows: warpgroups * instructionRows, block, warpgroups, depth, registers };
-    if (fits(loop, plan, shape, caps)) return { plan, shape };
-  }
-  return undefined;
+  const size = (axes: readonly number[]): number =>
+    constantOf(volume(axes.flatMap((k) => loop.axes[k] ?? []))) ?? usualSize;
+  const work = {
+    batch: size(plan.batch),
+    m: size(plan.m),
+    swept: constantOf(volume(loop.over)) ?? usualSize,
+    depth: plan.products.reduce((sum, { depth }) => sum + depth, 0) + plan.sums.length * plan.columns,
+  };
+  const schedule: Schedule = {
+    name: "cascade",
+    isUsual: true,
+    sides: sidesOf(loop, plan),
+    roleSide: 0,
+    choices: (fixed) => choicesOf(plan, fixed),
+    refusals: (choice) => refusalsOf(loop, plan, caps, choice),
+    cost: ({ tile: [rows = 0, , block = 0], stages }) => cascadeCost(work, { rows, block, stages }, caps),
+    program: (choice) => cascadeProgram(source, plan, shapeOf(choice)),
+  };
+  return candidatesOf(schedule, nothingFixed).length === 0 ? undefined : schedule;
 }
 
-function fits(loop: LoopNode, plan: CascadePlan, { rows, block }: CascadeShape, caps: Caps): boolean {
+function shapeOf({ tile: [rows = 0, , block = 0], threads, stages }: Choice): CascadeShape {
+  const registers = { copy: copyRegisters, math: mathRegisters(threads) };
+  return { rows, block, warpgroups: threads / warpgroup, depth: stages, registers };
+}
+
+/** What those who copy leave. */
+function mathRegisters(threads: number): number {
+  return Math.min(mostRegisters, Math.floor((registerFile - copyRegisters * warpgroup) / threads / 8) * 8);
+}
+
+function choicesOf(plan: CascadePlan, fixed: Fixed): Choice[] {
+  const [m, n, k] = fixed.tile;
+  const groups =
+    fixed.threads !== undefined
+      ? [fixed.threads / warpgroup]
+      : m !== undefined
+        ? [m / instructionRows]
+        : [2, 3, 1];
+  const choices: Choice[] = [];
+  for (const count of groups)
+    for (const block of k === undefined ? blocks : [k])
+      for (const stages of fixed.stages === undefined ? [2, 3] : [fixed.stages])
+        choices.push(
+          choiceOf(fixed, {
+            tile: [m ?? count * instructionRows, n ?? plan.columns, block],
+            threads: count * warpgroup,
+            stages,
+            copy: 1,
+            persistent: 0,
+          }),
+        );
+  return choices;
+}
+
+function refusalsOf(loop: LoopNode, plan: CascadePlan, caps: Caps, choice: Choice): string[] {
   const { dtype, columns, products, sums } = plan;
-  const names = [
+  const [rows = 0, width = 0, block = 0] = choice.tile;
+  const count = choice.threads / warpgroup;
+  const problems = idleRefusals(choice, ["stages", "copy", "threads"]);
+  const refuse = (isWrong: boolean, why: string): void => {
+    if (isWrong) problems.push(why);
+  };
+  refuse(width !== columns, `a block has all ${columns} columns of the result, not ${width}`);
+  refuse(
+    !Number.isInteger(count) || count < 1 || count > mostWarpgroups,
+    `products run on 1 to ${mostWarpgroups} warpgroups of ${warpgroup} threads, not ${choice.threads} threads`,
+  );
+  refuse(
+    rows !== count * instructionRows,
+    `each of ${count} warpgroups has ${instructionRows} rows, which are not ${rows}`,
+  );
+  refuse(choice.copy !== 1, `the copies take 1 warpgroup here, not ${choice.copy}`);
+  refuse(choice.stages < 2, `a channel has 2 stages or more, not ${choice.stages}`);
+  for (const name of [
     `wgmma.m${instructionRows}n${block}k16.${dtype}.k.k`,
     `wgmma.m${instructionRows}n${columns}k16.${dtype}.r.n`,
-  ];
-  if (!names.every((name) => caps.instructions.includes(name))) return false;
+  ])
+    refuse(!caps.instructions.includes(name), `${caps.target} has no instruction ${name}`);
+  // The block is what the second product sums over, in steps of its instruction.
+  refuse(block % 16 !== 0, `${block} places of the swept axis are no whole steps of 16`);
+  if (problems.length > 0) return problems;
   // Results, products, and their left factors twice as they change hands, once packed.
   const held =
     (sums.length * columns) / 2 +
     (products.length * block) / 2 +
     (sums.length * block) / 4 +
     addressRegisters;
-  if (held > registers.math) return false;
+  const math = mathRegisters(choice.threads);
+  refuse(
+    held > math,
+    `results, products and their factors with ${addressRegisters} registers of addresses are ${held} a thread, ` +
+      `and ${choice.threads} threads have ${math} each`,
+  );
   const { bytes } = dtypes[dtype];
   const panel = panelBytes / bytes;
   const whole = (extent: number): number => Math.ceil(extent / panel) * panel;
@@ -56,6 +148,13 @@ function fits(loop: LoopNode, plan: CascadePlan, { rows, block }: CascadeShape, 
       sum + (plan.results[k] === undefined ? 0 : rows * columns * dtypes[result.dtype].bytes),
     0,
   );
-  const slots = depth * block * (deep + sums.length * whole(columns)) * bytes;
-  return rows * deep * bytes + slots + staged + spareBytes <= caps.sharedBytes;
+  const own = rows * deep * bytes;
+  const slot = block * (deep + sums.length * whole(columns)) * bytes;
+  const shared = own + choice.stages * slot + staged + spareBytes;
+  refuse(
+    shared > caps.sharedBytes,
+    `${own} bytes of rows, ${choice.stages} stages of ${slot}, ${staged} of results and ${spareBytes} of barriers are ` +
+      `${shared} bytes of shared memory, and a block has ${caps.sharedBytes}`,
+  );
+  return problems;
 }

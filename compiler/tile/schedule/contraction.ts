@@ -16,9 +16,8 @@ import { ceildiv, constant } from "../../types/dim.ts";
 import { dtypes, type DType } from "../../types/dtype.ts";
 import * as t from "../build.ts";
 import type { Counter, SharedTile, Tile, TileExpr, TileOp, TileProgram } from "../ir.ts";
-import { constantOf, volume } from "./analysis.ts";
 import { fragment, type Fragment } from "./fragments.ts";
-import { axisExtent, factorDType, guard, matricesOf, type Contraction } from "./matrices.ts";
+import { factorDType, guard, matricesOf, type Contraction } from "./matrices.ts";
 import { declareBuffers, type KernelSource } from "./source.ts";
 import { stageFactor } from "./staging.ts";
 import { translator } from "./translate.ts";
@@ -227,58 +226,4 @@ function scalarProducts(
     unroll: true,
     body: [a.op, c.op, multiplyAdd(acc, a.value, c.value)],
   };
-}
-
-// ---------------------------------------------------------------- choice
-
-/** Picks tiles by the matrices' sizes, the factors' dtypes and what the target has. Undefined: not worth tiling. */
-export function chooseContraction(
-  loop: LoopNode,
-  contraction: Contraction,
-  caps: Caps,
-): ContractionShape | undefined {
-  const size = (axes: readonly number[]): number | undefined =>
-    constantOf(volume(axes.map((k) => ({ name: "", extent: axisExtent(loop, k) }))));
-  const m = size(contraction.m);
-  const n = size(contraction.n);
-  // A vector times a matrix reads the matrix once: no tile can help, and rows of threads along k read it well.
-  if ((m !== undefined && m < 4) || (n !== undefined && n < 4)) return undefined;
-  if (caps.maxThreads === 1) return { m: 4, n: 4, k: 1, instruction: undefined, across: { m: 1, n: 1 } };
-  const instruction = matrixInstruction(loop, contraction, caps);
-  const mTile = tileFor(m, instruction === undefined ? [64, 32, 16] : [128, 64, 32, 16]);
-  // Several sums share the left tile, but each has an accumulator and a right tile of its own in registers.
-  const wide = contraction.products.length > 1 ? [64, 32] : [128, 64, 32];
-  const nTile = tileFor(n, instruction === undefined ? [64, 32, 16] : wide);
-  if (instruction === undefined) {
-    return {
-      m: mTile,
-      n: nTile,
-      k: 16,
-      instruction,
-      across: { m: Math.min(16, mTile / 4), n: Math.min(16, nTile / 4) },
-    };
-  }
-  const warpsM = Math.min(mTile / 16, 2);
-  const warpsN = Math.max(1, Math.min(nTile / 32, 8 / warpsM));
-  return { m: mTile, n: nTile, k: 32, instruction, across: { m: warpsM, n: warpsN } };
-}
-
-/** The largest tile that a size fills at least half; the largest one for a size that is not known. */
-function tileFor(size: number | undefined, tiles: readonly number[]): number {
-  const smallest = tiles.at(-1);
-  invariant(smallest !== undefined, "tiles");
-  if (size === undefined) return tiles[1] ?? smallest;
-  return tiles.find((tile) => size > tile / 2) ?? smallest;
-}
-
-function matrixInstruction(loop: LoopNode, contraction: Contraction, caps: Caps): string | undefined {
-  const types = new Set<DType>();
-  for (const { left, right } of contraction.products) {
-    types.add(factorDType(loop, left));
-    types.add(factorDType(loop, right));
-  }
-  const [dtype] = types;
-  if (types.size !== 1 || dtype === undefined) return undefined;
-  const name = `mma.m16n8k16.${dtype}`;
-  return caps.instructions.includes(name) ? name : undefined;
 }

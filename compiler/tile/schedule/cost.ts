@@ -114,6 +114,147 @@ export function streamedCost(
   ]);
 }
 
+/** Products of rows with all that is swept, through reductions into products. */
+export interface CascadeWork {
+  readonly batch: number;
+  readonly m: number;
+  readonly swept: number;
+  /** Elements that a pair of a row and a swept place multiplies, in both products. */
+  readonly depth: number;
+}
+
+/** Of a block of swept places: cycles of waits and reductions that no product hides; and for each of its elements. */
+const blockCycles = 300;
+const elementCycles = 1 / 128;
+
+export function cascadeCost(
+  work: CascadeWork,
+  { rows, block, stages }: { readonly rows: number; readonly block: number; readonly stages: number },
+  caps: Caps,
+): Cost {
+  const tiles = work.batch * Math.ceil(work.m / rows);
+  const waves = Math.ceil(tiles / caps.units);
+  const steps = Math.ceil(work.swept / block);
+  const seconds = (cycles: number): number => (waves * cycles) / clock(caps);
+  return total([
+    {
+      name: `${tiles} tiles in ${waves} ${waves === 1 ? "wave" : "waves"}: products`,
+      seconds: seconds((steps * rows * block * work.depth * 2) / factorBytesPerCycle),
+    },
+    { name: "reductions", seconds: seconds(steps * rows * block * elementCycles) },
+    { name: "waits", seconds: seconds(steps * blockCycles) },
+    { name: "first loads and results", seconds: seconds(edgeCycles * stages) },
+  ]);
+}
+
+/** A product of matrices whose tiles all threads of a block load, and then multiply. */
+export interface TiledWork {
+  readonly batch: number;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly sums: number;
+  /** Of a factor's element in shared memory. */
+  readonly bytes: number;
+  readonly hasMatrixUnit: boolean;
+}
+
+/** Of the peak: `mma.sync` on H200, and multiply-adds on scalars that come from shared memory. */
+const syncShare = 0.6;
+const scalarShare = 0.5;
+/** Threads that a unit has at one time, about, and the seconds from a load to its use with the barriers around. */
+const unitThreads = 1024;
+const stepSeconds = 1e-6;
+/** Of the device's memory's rate: what comes from a cache that all units share. */
+const cacheTimes = 3;
+
+export function tiledCost(
+  work: TiledWork,
+  tile: { readonly rows: number; readonly columns: number; readonly depth: number; readonly threads: number },
+  caps: Caps,
+): Cost {
+  const { rows, columns, depth, threads } = tile;
+  const blocks = work.batch * Math.ceil(work.m / rows) * Math.ceil(work.n / columns);
+  const peak = work.hasMatrixUnit ? caps.flops.matrix16 * syncShare : caps.flops.f32 * scalarShare;
+  const steps = Math.ceil(work.k / depth);
+  const products = (2 * rows * columns * depth * work.sums * caps.units) / peak;
+  if (caps.maxThreads === 1) {
+    const loads = ((rows + columns) * work.sums) / caps.flops.f32;
+    const spilled =
+      Math.max(0, rows * columns * work.sums + rows + columns - caps.registers) / caps.flops.f32;
+    return total([
+      { name: `${blocks} tiles: products`, seconds: blocks * steps * products },
+      { name: "loads", seconds: blocks * steps * (loads + 4 * spilled) },
+    ]);
+  }
+  const resident = Math.max(1, Math.floor(unitThreads / threads));
+  const waves = Math.ceil(blocks / (caps.units * resident));
+  const atOnce = Math.min(resident, Math.ceil(blocks / caps.units));
+  const loaded =
+    ((rows + columns) * depth * work.bytes * work.sums * caps.units) / (caps.bandwidth * cacheTimes);
+  const busy = atOnce * Math.max(products, loaded);
+  const shown = `${blocks} tiles in ${waves} ${waves === 1 ? "wave" : "waves"}`;
+  return total([
+    { name: `${shown}: products`, seconds: waves * steps * atOnce * products },
+    { name: "loads beyond them", seconds: waves * steps * (busy - atOnce * products) },
+    { name: "waiting for loads", seconds: waves * steps * Math.max(0, stepSeconds - busy) },
+  ]);
+}
+
+/** Rows by columns, each element read as it lies. */
+export interface SweepWork {
+  readonly rows: number;
+  readonly columns: number;
+  /** Times that a row is gone through. */
+  readonly sweeps: number;
+  /** Of all tensors, each once. */
+  readonly bytes: number;
+  /** Bytes that one point of rows and columns reads. */
+  readonly reads: number;
+}
+
+/** Bytes that a device must have under way to reach its memory's rate: what it moves in this many seconds. */
+const latency = 8e-7;
+
+export function sweepCost(
+  work: SweepWork,
+  tile: {
+    readonly rows: number;
+    readonly columns: number;
+    readonly isHeld: boolean;
+    readonly threads: number;
+  },
+  caps: Caps,
+): Cost {
+  const { rows, columns, isHeld, threads } = tile;
+  const chunks = Math.ceil(work.columns / columns);
+  const blocks = Math.ceil(work.rows / rows);
+  const padded = (blocks * rows * chunks * columns) / Math.max(1, work.rows * work.columns);
+  const memory = work.bytes / caps.bandwidth;
+  const cached = (work.rows * work.columns * work.reads) / (caps.bandwidth * cacheTimes);
+  const again = isHeld ? 0 : (work.sweeps - 1) * Math.max(memory, cached);
+  // A thread has all accesses of its tile under way.
+  const points = Math.max(1, work.rows * work.columns);
+  const perBlock = Math.min(rows, work.rows) * Math.min(columns, work.columns) * (work.bytes / points);
+  const resident = Math.max(1, Math.floor((2 * unitThreads) / threads));
+  const underWay = Math.min(blocks, caps.units * resident) * perBlock;
+  const wanted = caps.maxThreads === 1 ? 0 : latency * caps.bandwidth;
+  const slack = Math.max(0, wanted / Math.max(1, underWay) - 1) * memory;
+  return total([
+    { name: `${blocks} blocks: memory`, seconds: memory },
+    { name: "caches beyond it", seconds: Math.max(0, cached - memory) },
+    { name: "sweeps again", seconds: again },
+    { name: "places without an element", seconds: Math.max(0, padded - 1) * memory * paddedShare },
+    { name: "too few bytes under way", seconds: slack },
+  ]);
+}
+
+/** A thread without an element still takes its part of the issue slots, not of the memory. */
+const paddedShare = 0.1;
+
+/** A size that is not known is taken for this. */
+export const usualSize = 4096;
+
 export function total(terms: readonly Term[]): Cost {
   return { seconds: terms.reduce((sum, term) => sum + term.seconds, 0), terms };
 }

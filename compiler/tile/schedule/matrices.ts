@@ -6,7 +6,7 @@
  * makes a matrix.
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
-import type { LoopNode, Scalar } from "../../tensor/ir.ts";
+import type { LoopAxis, LoopNode, Scalar } from "../../tensor/ir.ts";
 import type { Dim } from "../../types/dim.ts";
 import { dtypes, type DType } from "../../types/dtype.ts";
 import * as t from "../build.ts";
@@ -140,4 +140,17 @@ export function guard(index: TileExpr, count: Dim, tile: number): TileExpr | und
   const known = constantOf(count);
   if (known !== undefined && known % tile === 0) return undefined;
   return t.less(index, t.size(count));
+}
+
+/** The loop's axes of m, n and k. */
+export function sidesOf(
+  loop: LoopNode,
+  contraction: Pick<Contraction, "m" | "n">,
+): readonly (readonly LoopAxis[])[] {
+  const axesAt = (positions: readonly number[]): readonly LoopAxis[] =>
+    positions.flatMap((k): LoopAxis[] => {
+      const axis = loop.axes[k];
+      return axis === undefined ? [] : [axis];
+    });
+  return [axesAt(contraction.m), axesAt(contraction.n), loop.over];
 }

@@ -8,11 +8,55 @@ import type { Caps } from "../../types/caps.ts";
 import { ceildiv, constant } from "../../types/dim.ts";
 import * as t from "../build.ts";
 import type { GlobalBuffer, TileProgram } from "../ir.ts";
-import { constantOf, volume } from "./analysis.ts";
+import { constantOf, movedBytes, volume } from "./analysis.ts";
+import { choiceOf, idleRefusals, type Choice, type Fixed, type Schedule } from "./choice.ts";
+import { sweepCost, usualSize } from "./cost.ts";
 import type { KernelSource } from "./source.ts";
 import { translator } from "./translate.ts";
 
-export function scatterProgram(source: KernelSource<ScatterNode>, caps: Caps): TileProgram {
+export function scatterSchedule(source: KernelSource<ScatterNode>, caps: Caps): Schedule {
+  const { node } = source;
+  const work = {
+    rows: constantOf(volume(node.axes)) ?? usualSize,
+    columns: 1,
+    sweeps: 1,
+    bytes: movedBytes(node, usualSize),
+    reads: 0,
+  };
+  return {
+    name: "scatter",
+    isUsual: true,
+    sides: [node.axes],
+    choices: (fixed) => choicesOf(fixed, caps),
+    refusals: (choice) => refusalsOf(choice, caps),
+    cost: ({ threads }) => sweepCost(work, { rows: threads, columns: 1, isHeld: true, threads }, caps),
+    program: ({ threads }) => scatterProgram(source, threads),
+  };
+}
+
+function choicesOf(fixed: Fixed, caps: Caps): Choice[] {
+  const usual = Math.min(256, caps.maxThreads);
+  const [points] = fixed.tile;
+  const asked = fixed.threads ?? points;
+  const counts =
+    asked === undefined ? [usual, 128, 512].filter((count) => count <= caps.maxThreads) : [asked];
+  return counts.map((threads) => choiceOf(fixed, { tile: [points ?? threads], threads }));
+}
+
+function refusalsOf(choice: Choice, caps: Caps): string[] {
+  const {
+    tile: [points = 0],
+    threads,
+  } = choice;
+  const problems = idleRefusals(choice, ["threads"]);
+  if (points !== threads)
+    problems.push(`a thread writes one point here, so ${points} points take as many threads`);
+  if (threads < 1 || threads > caps.maxThreads)
+    problems.push(`${caps.target} has 1 to ${caps.maxThreads} threads a block, not ${threads}`);
+  return problems;
+}
+
+export function scatterProgram(source: KernelSource<ScatterNode>, threads: number): TileProgram {
   const node = source.node;
   const b = new t.TileBuilder();
   const type = node.types[0];
@@ -26,7 +70,6 @@ export function scatterProgram(source: KernelSource<ScatterNode>, caps: Caps): T
   const target = b.buffer(source.outputNames[0] ?? "out", type.dtype, type.shape, "read-write");
 
   const count = volume(node.axes);
-  const threads = Math.min(256, caps.maxThreads);
   const blocks = b.counter("block", ceildiv(count, constant(threads)));
   const lane = b.threadAxis("point", threads, 1);
   const point = t.plus(t.times(t.at(blocks), t.int(threads)), t.along(lane));

@@ -5,9 +5,9 @@ import type { Dim } from "../../types/dim.ts";
 import { dtypes } from "../../types/dtype.ts";
 import { constantOf } from "./analysis.ts";
 import { planDeal, type Deal } from "./deal.ts";
-import type { Choice, Fixed, Schedule } from "./choice.ts";
-import { streamedCost, type StreamedWork } from "./cost.ts";
-import { axisExtent, matricesOf, type Contraction } from "./matrices.ts";
+import { choiceOf, idleRefusals, type Choice, type Fixed, type Schedule } from "./choice.ts";
+import { streamedCost, usualSize, type StreamedWork } from "./cost.ts";
+import { matricesOf, sidesOf, type Contraction } from "./matrices.ts";
 import { columnRegisters } from "./promotion.ts";
 import type { KernelSource } from "./source.ts";
 import { accumulatorsOf, rowsAtOnce } from "./streamed-sums.ts";
@@ -47,8 +47,6 @@ const promotedAddresses = 40;
 const columnStep = panelBytes / 2;
 /** With fewer rows products are not what takes time, and rows of threads read the other factor as fast. */
 const fewestRows = 8;
-/** A size that is not known is taken for this. */
-const usualSize = 4096;
 
 /** Undefined: the target has no such instructions, the factors are no narrow floats, or there is too little to do. */
 export function streamedSchedule(
@@ -63,7 +61,6 @@ export function streamedSchedule(
   const size = (dim: Dim): number => constantOf(dim) ?? usualSize;
   const { bytes } = plan;
   const [m, n, k] = [size(matrices.mCount), size(matrices.nCount), size(matrices.kCount)];
-  if (m < fewestRows || n < columnStep) return undefined;
   const work = {
     batch: size(matrices.batchCount),
     m,
@@ -88,15 +85,12 @@ export function streamedSchedule(
       (dim) => constantOf(dim) !== undefined,
     ),
   };
-  const axesOf = (axes: readonly number[]): LoopNode["axes"] =>
-    axes.map((axis) => ({
-      ...loop.axes[axis],
-      name: loop.axes[axis]?.name ?? "",
-      extent: axisExtent(loop, axis),
-    }));
   return {
     name: "streamed",
-    sides: [axesOf(contraction.m), axesOf(contraction.n), loop.over],
+    isUsual: m >= fewestRows && n >= columnStep,
+    sides: sidesOf(loop, contraction),
+    roleSide: 0,
+    named: fit.isShareable ? ["shared"] : [],
     choices: (fixed) => choicesOf(fit, fixed),
     refusals: (choice) => refusalsOf(fit, choice),
     cost: (choice) => {
@@ -170,7 +164,7 @@ function choicesOf(fit: Fit, fixed: Fixed): Choice[] {
   if (m !== undefined || n !== undefined || fixed.threads !== undefined)
     for (const rows of m === undefined ? [128, 256, 192, 64] : [m])
       for (const columns of n === undefined ? [256, 192, 128, 64] : [n])
-        for (let warpgroups = mostWarpgroups; warpgroups >= 1; warpgroups -= 1)
+        for (const warpgroups of warpgroupsFor(rows, fixed.threads))
           tried.push({ m: rows, n: columns, warpgroups });
   const seen = new Set<string>();
   const choices = tried.flatMap((shape): Choice[] => {
@@ -183,19 +177,26 @@ function choicesOf(fit: Fit, fixed: Fixed): Choice[] {
     seen.add(key);
     const { slot, staged } = sharedNeeds(fit, shape.m, shape.n);
     const deepest = Math.min(mostSlots, Math.floor((fit.caps.sharedBytes - spareBytes - staged) / slot));
-    const choice: Choice = {
-      tile: [shape.m, shape.n, step],
-      threads,
-      stages: fixed.stages ?? Math.max(2, deepest),
-      copy: fixed.copy ?? 1,
-      persistent: fixed.persistent ?? 1,
-      shared: fixed.shared ?? 0,
-    };
-    return [choice];
+    return [
+      choiceOf(fixed, {
+        tile: [shape.m, shape.n, step],
+        threads,
+        stages: Math.max(2, deepest),
+        copy: 1,
+        persistent: 1,
+      }),
+    ];
   });
   if (fixed.shared !== undefined) return choices;
   const shared = choices.map((choice): Choice => ({ ...choice, shared: 1 }));
   return [...choices, ...shared.filter((choice) => dealOf(fit, choice) !== undefined)];
+}
+
+/** Those that can share the rows evenly; or what is fixed, whether it can or not. */
+function warpgroupsFor(rows: number, threads: number | undefined): readonly number[] {
+  if (threads !== undefined) return [threads / warpgroup];
+  const shared = [3, 2].filter((count) => count <= mostWarpgroups && rows % (count * instructionRows) === 0);
+  return [...shared, 1];
 }
 
 /** Bytes of a slot, and of the results on their way out. */
@@ -218,7 +219,7 @@ function refusalsOf(fit: Fit, choice: Choice): string[] {
   const [m = 0, n = 0, k = 0] = choice.tile;
   const panel = panelBytes / plan.bytes;
   const warpgroups = choice.threads / warpgroup;
-  const problems: string[] = [];
+  const problems = idleRefusals(choice, ["stages", "copy", "threads", "persistent", "shared"]);
   const refuse = (isWrong: boolean, why: string): void => {
     if (isWrong) problems.push(why);
   };

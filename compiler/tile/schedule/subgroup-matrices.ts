@@ -17,9 +17,9 @@ import { dtypes } from "../../types/dtype.ts";
 import * as t from "../build.ts";
 import type { Axis, MatrixOperand, Tile, TileExpr, TileOp, TileProgram } from "../ir.ts";
 import { constantOf, powerOfTwoFactor } from "./analysis.ts";
-import type { Choice, Fixed, Schedule } from "./choice.ts";
-import { subgroupCost } from "./cost.ts";
-import { axisExtent, factorDType, guard, matricesOf, type Contraction, type Matrices } from "./matrices.ts";
+import { choiceOf, idleRefusals, type Choice, type Fixed, type Schedule } from "./choice.ts";
+import { subgroupCost, usualSize } from "./cost.ts";
+import { factorDType, guard, matricesOf, sidesOf, type Contraction, type Matrices } from "./matrices.ts";
 import { declareBuffers, type KernelSource } from "./source.ts";
 import { liesAlongK, stageFactor } from "./staging.ts";
 import { translator } from "./translate.ts";
@@ -44,8 +44,6 @@ const shapes = [
 ] as const;
 
 const depth = 32;
-/** A size that is not known is taken for this. */
-const usualSize = 4096;
 
 interface Shape {
   readonly m: number;
@@ -75,12 +73,11 @@ export function subgroupSchedule(
     return undefined;
   const size = (dim: Dim): number => constantOf(dim) ?? usualSize;
   const [m, n, k] = [size(matrices.mCount), size(matrices.nCount), size(matrices.kCount)];
-  if (m < side / 2 || n < side / 2) return undefined;
-  const axesOf = (axes: readonly number[]): LoopNode["axes"] =>
-    axes.map((axis) => ({ name: loop.axes[axis]?.name ?? "", extent: axisExtent(loop, axis) }));
   return {
     name: "subgroup matrices",
-    sides: [axesOf(contraction.m), axesOf(contraction.n), loop.over],
+    isUsual: m >= side / 2 && n >= side / 2,
+    sides: sidesOf(loop, contraction),
+    named: ["stages"],
     choices: (fixed) => choicesOf(fixed, caps),
     refusals: (choice) => refusalsOf(choice, caps),
     cost: (choice) => subgroupCost({ batch: size(matrices.batchCount), m, n, k }, shapeOf(choice), caps),
@@ -99,22 +96,16 @@ function sideCount({ mCount, nCount }: Matrices, factor: number): Dim {
 
 function choicesOf(fixed: Fixed, caps: Caps): Choice[] {
   const [m, n, k] = fixed.tile;
-  return shapes.flatMap((shape): Choice[] => {
+  const found = shapes.flatMap((shape): Choice[] => {
     const threads = (shape.m / shape.subgroupM) * (shape.n / shape.subgroupN) * caps.subgroup;
     if (m !== undefined && shape.m !== m) return [];
     if (n !== undefined && shape.n !== n) return [];
     if (fixed.threads !== undefined && threads !== fixed.threads) return [];
-    return [
-      {
-        tile: [shape.m, shape.n, k ?? depth],
-        threads,
-        stages: fixed.stages ?? 1,
-        copy: fixed.copy ?? 0,
-        persistent: fixed.persistent ?? 0,
-        shared: fixed.shared ?? 0,
-      },
-    ];
+    return [choiceOf(fixed, { tile: [shape.m, shape.n, k ?? depth], threads })];
   });
+  if (found.length > 0) return found;
+  const [first] = shapes;
+  return [choiceOf(fixed, { tile: [m ?? first.m, n ?? first.n, k ?? depth], threads: caps.subgroup })];
 }
 
 function shapeOf({ tile: [m = 0, n = 0, k = 0] }: Choice): Shape {
@@ -125,13 +116,12 @@ function shapeOf({ tile: [m = 0, n = 0, k = 0] }: Choice): Shape {
 
 function refusalsOf(choice: Choice, caps: Caps): string[] {
   const [m = 0, n = 0, k = 0] = choice.tile;
-  if (!shapes.some((shape) => shape.m === m && shape.n === n))
-    return [`${m} x ${n} is none of the tiles that subgroups share out`];
+  const found = shapes.find((shape) => shape.m === m && shape.n === n);
+  const threads = found === undefined ? 0 : (m / found.subgroupM) * (n / found.subgroupN) * caps.subgroup;
+  if (found === undefined || threads !== choice.threads)
+    return [`${m} x ${n} over ${choice.threads} threads is none of the tiles that subgroups share out`];
   if (k === 0 || k % side !== 0) return [`a step of ${k} along the sum is no multiple of ${side}`];
-  const problems: string[] = [];
-  if (choice.stages !== 1) problems.push(`tiles have 1 stage here, not ${choice.stages}`);
-  if (choice.copy !== 0) problems.push("all threads copy here");
-  if (choice.persistent !== 0 || choice.shared !== 0) problems.push("a block takes one tile here");
+  const problems = idleRefusals(choice, ["threads"]);
   if (choice.threads > caps.maxThreads)
     problems.push(`${choice.threads} threads are more than the ${caps.maxThreads} of a block`);
   const { bytes } = dtypes.f16;

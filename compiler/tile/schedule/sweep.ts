@@ -11,21 +11,12 @@
  * wide accesses and the neighbouring threads lie along the rows.
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
-import type { Caps } from "../../types/caps.ts";
 import { monoidOf } from "../../tensor/monoids.ts";
 import type { LoopNode, LoopResult } from "../../tensor/ir.ts";
 import { ceildiv, constant, type Dim } from "../../types/dim.ts";
 import * as t from "../build.ts";
 import type { Axis, GlobalBuffer, TileExpr, TileOp, TileProgram } from "../ir.ts";
-import {
-  constantOf,
-  contiguousAxis,
-  narrowestBytes,
-  powerOfTwoFactor,
-  readsOf,
-  sweepsOf,
-  volume,
-} from "./analysis.ts";
+import { constantOf, sweepsOf, volume } from "./analysis.ts";
 import { declareBuffers, type KernelSource } from "./source.ts";
 import { translator } from "./translate.ts";
 
@@ -214,135 +205,8 @@ function axisExtent(loop: LoopNode, k: number): Dim {
   return axis.extent;
 }
 
-function rowOrder(loop: LoopNode): number[] {
+export function rowOrder(loop: LoopNode): number[] {
   const first = loop.results[0];
   const parallel = (first?.axes ?? []).filter((k) => k < loop.axes.length);
   return parallel.length === loop.axes.length ? parallel : loop.axes.map((_, k) => k);
-}
-
-// ---------------------------------------------------------------- choice
-
-/** Elements of a row that a thread may hold for the next sweep. */
-const residentElements = 64;
-
-/** Picks a shape by where memory is contiguous, how long rows are and how many threads the target has. */
-export function chooseSweep(loop: LoopNode, caps: Caps): SweepShape {
-  const wide = Math.max(1, Math.floor(caps.vectorBytes / narrowestBytes(loop)));
-  if (loop.carriers.length === 0) return pointwiseShape(loop, caps, wide);
-  return runsAlongRows(loop) ? columnShape(loop, caps, wide) : rowShape(loop, caps, wide);
-}
-
-function pointwiseShape(loop: LoopNode, caps: Caps, wide: number): SweepShape {
-  const none = { threads: 1, unroll: 1, vector: 1 };
-  if (caps.maxThreads === 1) return { rows: none, columns: none, resident: true, along: "rows" };
-  const total = volume(loop.axes);
-  const vector = powerOfTwoFactor(total, wide);
-  const threads = Math.min(256, caps.maxThreads);
-  // Two accesses in flight a thread, once there is work for more than a few waves of blocks.
-  const known = constantOf(total);
-  const unroll = known !== undefined && known > threads * vector * caps.units * 32 ? 2 : 1;
-  return { rows: { threads, unroll, vector }, columns: none, resident: true, along: "rows" };
-}
-
-/** True where most bytes are read along a parallel axis rather than a reduced one. */
-function runsAlongRows(loop: LoopNode): boolean {
-  let rows = 0;
-  let columns = 0;
-  const reads = readsOf([...loop.carriers.map((c) => c.lift), ...loop.results.map((r) => r.value)]);
-  for (const read of reads) {
-    const axis = contiguousAxis(read);
-    if (axis === undefined) continue;
-    // A read that does not move along the reduced axes is made once a row: it decides nothing.
-    if (read.index.length < 2 && axis < loop.axes.length) continue;
-    if (axis < loop.axes.length) rows += 1;
-    else columns += 1;
-  }
-  return rows > columns;
-}
-
-function rowShape(loop: LoopNode, caps: Caps, wide: number): SweepShape {
-  const columns = volume(loop.over);
-  const one = { threads: 1, unroll: 1, vector: 1 };
-  const known = constantOf(columns);
-  if (caps.maxThreads === 1) {
-    const resident = known !== undefined && known <= caps.registers / 2;
-    return {
-      rows: one,
-      columns: { threads: 1, unroll: resident ? known : 1, vector: 1 },
-      resident,
-      along: "columns",
-    };
-  }
-  const vector = powerOfTwoFactor(columns, wide);
-  const full = Math.min(256, caps.maxThreads);
-  if (known === undefined) {
-    return { rows: one, columns: { threads: full, unroll: 4, vector }, resident: false, along: "columns" };
-  }
-  const accesses = Math.ceil(known / vector);
-  if (accesses <= 32 * 2) {
-    // Short rows: several rows a block, each by a power of two of threads.
-    let lanes = 1;
-    while (lanes < 32 && lanes * 2 <= accesses) lanes *= 2;
-    const unroll = Math.ceil(accesses / lanes);
-    return {
-      rows: { threads: full / lanes, unroll: 1, vector: 1 },
-      columns: { threads: lanes, unroll, vector },
-      resident: true,
-      along: "columns",
-    };
-  }
-  const best = bestThreads(accesses, vector, caps);
-  if (best !== undefined) {
-    return {
-      rows: one,
-      columns: { threads: best.threads, unroll: best.unroll, vector },
-      resident: true,
-      along: "columns",
-    };
-  }
-  return { rows: one, columns: { threads: full, unroll: 4, vector }, resident: false, along: "columns" };
-}
-
-/** Threads and accesses a thread that cover a row within the registers, exactly where that can be had. */
-function bestThreads(
-  accesses: number,
-  vector: number,
-  caps: Caps,
-): { readonly threads: number; readonly unroll: number } | undefined {
-  const most = Math.min(1024, caps.maxThreads);
-  const step = caps.subgroup > 1 ? caps.subgroup : 32;
-  let best: { threads: number; unroll: number; waste: number } | undefined;
-  for (let threads = step * 2; threads <= most; threads += step) {
-    const unroll = Math.ceil(accesses / threads);
-    if (unroll * vector > residentElements) continue;
-    // Without shuffles a block reduces by halving, which wants a power of two.
-    if (caps.subgroup === 1 && (threads & (threads - 1)) !== 0) continue;
-    const waste =
-      (unroll * threads) / accesses + (unroll > 4 ? 0.02 * (unroll - 4) : 0) + (threads > 512 ? 0.1 : 0);
-    if (best === undefined || waste < best.waste - 1e-9) best = { threads, unroll, waste };
-  }
-  return best;
-}
-
-function columnShape(loop: LoopNode, caps: Caps, wide: number): SweepShape {
-  const one = { threads: 1, unroll: 1, vector: 1 };
-  if (caps.maxThreads === 1) return { rows: one, columns: one, resident: false, along: "rows" };
-  const rows = volume(loop.axes);
-  const vector = powerOfTwoFactor(rows, wide);
-  const known = constantOf(volume(loop.over));
-  const threads = Math.min(256, caps.maxThreads);
-  // Neighbouring threads along the rows, but no more than leave blocks for the whole device: at least 32 bytes' worth.
-  const count = constantOf(rows);
-  let rowThreads = 32;
-  while (rowThreads > 4 && count !== undefined && count / (rowThreads * vector) < 2 * caps.units)
-    rowThreads /= 2;
-  const columnThreads = Math.max(1, Math.min(threads / rowThreads, known ?? threads));
-  let split = 1;
-  while (split * 2 <= columnThreads) split *= 2;
-  return {
-    rows: { threads: rowThreads, unroll: 1, vector },
-    columns: { threads: split, unroll: 4, vector: 1 },
-    resident: false,
-    along: "rows",
-  };
 }

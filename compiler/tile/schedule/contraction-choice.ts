@@ -1,0 +1,178 @@
+/** What may be chosen for a contraction whose tiles all threads of a block load and then multiply. */
+import type { LoopNode } from "../../tensor/ir.ts";
+import type { Caps } from "../../types/caps.ts";
+import type { Dim } from "../../types/dim.ts";
+import { dtypes, type DType } from "../../types/dtype.ts";
+import { constantOf } from "./analysis.ts";
+import { choiceOf, idleRefusals, type Choice, type Fixed, type Schedule } from "./choice.ts";
+import { contractionProgram, type ContractionShape } from "./contraction.ts";
+import { tiledCost, usualSize, type TiledWork } from "./cost.ts";
+import { factorDType, matricesOf, sidesOf, type Contraction } from "./matrices.ts";
+import type { KernelSource } from "./source.ts";
+
+/** Fewer rows or columns: each element of the larger factor is used so seldom that no tile can help. */
+const fewestRows = 4;
+/** Rows, columns and depth of a matrix instruction. */
+const step = { m: 16, n: 8, k: 16 } as const;
+const warp = 32;
+
+export function contractionSchedule(
+  source: KernelSource<LoopNode>,
+  contraction: Contraction,
+  caps: Caps,
+): Schedule {
+  const loop = source.node;
+  const matrices = matricesOf(loop, contraction);
+  const instruction = matrixInstruction(loop, contraction, caps);
+  const size = (dim: Dim): number => constantOf(dim) ?? usualSize;
+  const work: TiledWork = {
+    batch: size(matrices.batchCount),
+    m: size(matrices.mCount),
+    n: size(matrices.nCount),
+    k: size(matrices.kCount),
+    sums: loop.carriers.length,
+    bytes: instruction === undefined ? 4 : 2,
+    hasMatrixUnit: instruction !== undefined,
+  };
+  const isSmall = [matrices.mCount, matrices.nCount].some(
+    (dim) => (constantOf(dim) ?? fewestRows) < fewestRows,
+  );
+  const fit: Fit = { loop, contraction, instruction, caps };
+  return {
+    name: "tiled",
+    isUsual: !isSmall,
+    sides: sidesOf(loop, contraction),
+    named: ["stages"],
+    choices: (fixed) => choicesOf(fit, fixed),
+    refusals: (choice) => refusalsOf(fit, choice),
+    cost: ({ tile: [rows = 0, columns = 0, depth = 0], threads }) =>
+      tiledCost(work, { rows, columns, depth, threads }, caps),
+    program: (choice) => contractionProgram(source, contraction, caps, shapeOf(fit, choice)),
+  };
+}
+
+interface Fit {
+  readonly loop: LoopNode;
+  readonly contraction: Contraction;
+  /** Matrix instruction, where the target has one for the factors. */
+  readonly instruction: string | undefined;
+  readonly caps: Caps;
+}
+
+function shapeOf(fit: Fit, choice: Choice): ContractionShape {
+  const [m = 0, n = 0, k = 0] = choice.tile;
+  return { m, n, k, instruction: fit.instruction, across: acrossOf(fit, choice) };
+}
+
+/** Threads, or warps where there is a matrix instruction, along m and n. */
+function acrossOf(
+  { instruction }: Fit,
+  { tile: [m = 0, n = 0], threads }: Choice,
+): ContractionShape["across"] {
+  if (threads === 1) return { m: 1, n: 1 };
+  if (instruction === undefined) {
+    const along = Math.min(16, n / 4);
+    return { m: threads / along, n: along };
+  }
+  const warps = threads / warp;
+  const along = Math.min(m / step.m, 2, warps);
+  return { m: along, n: warps / along };
+}
+
+function choicesOf(fit: Fit, fixed: Fixed): Choice[] {
+  const { caps, instruction } = fit;
+  const isSerial = caps.maxThreads === 1;
+  const [m, n, k] = fixed.tile;
+  const usual = isSerial ? [4, 8, 2] : instruction === undefined ? [64, 32, 16] : [128, 64, 32, 16];
+  const depths = isSerial ? [1] : instruction === undefined ? [16, 8] : [32, 64];
+  const tried: Choice[] = [];
+  for (const rows of m === undefined ? usual : [m])
+    for (const columns of n === undefined ? usual : [n])
+      for (const depth of k === undefined ? depths : [k])
+        for (const threads of fixed.threads === undefined ? threadsOf(fit, rows, columns) : [fixed.threads])
+          tried.push(choiceOf(fixed, { tile: [rows, columns, depth], threads }));
+  return tried;
+}
+
+/** Each thread, or warp, with a square of its own that keeps its registers busy; and half of them. */
+function threadsOf({ caps, instruction }: Fit, m: number, n: number): readonly number[] {
+  if (caps.maxThreads === 1) return [1];
+  if (instruction === undefined) return [Math.min(16, Math.ceil(m / 4)) * Math.min(16, Math.ceil(n / 4))];
+  const along = Math.max(1, Math.min(Math.floor(m / step.m), 2));
+  const most = along * Math.max(1, Math.min(Math.floor(n / 32), 8 / along));
+  return most === 1 ? [warp] : [most * warp, (most * warp) / 2];
+}
+
+function refusalsOf(fit: Fit, choice: Choice): string[] {
+  const { loop, contraction, instruction, caps } = fit;
+  const [m = 0, n = 0, k = 0] = choice.tile;
+  const { threads } = choice;
+  const across = acrossOf(fit, choice);
+  const problems = idleRefusals(choice, ["threads"]);
+  const refuse = (isWrong: boolean, why: string): void => {
+    if (isWrong) problems.push(why);
+  };
+  refuse(
+    threads > caps.maxThreads,
+    `${caps.target} has at most ${caps.maxThreads} threads a block, not ${threads}`,
+  );
+  refuse(m < 1 || n < 1 || k < 1, `a tile of ${m} x ${n} x ${k} has nothing in it`);
+  if (caps.maxThreads === 1) {
+    refuse(k !== 1, `one thread takes one step along the sum at a time, not ${k}`);
+    return problems;
+  }
+  if (instruction === undefined) {
+    refuse(
+      n % 4 !== 0 || m % 4 !== 0,
+      `a thread has squares of 4 x 4 sums, and ${m} x ${n} are not whole squares`,
+    );
+    refuse(
+      !Number.isInteger(across.m) || m % (4 * across.m) !== 0 || n % (4 * across.n) !== 0,
+      `${threads} threads do not share ${m} x ${n} sums in squares of 4 x 4`,
+    );
+  } else {
+    refuse(threads % warp !== 0, `${threads} threads are not whole warps of ${warp}`);
+    refuse(
+      m % step.m !== 0 || n % step.n !== 0 || k % step.k !== 0,
+      `${m} x ${n} x ${k} is not whole steps of ${step.m} x ${step.n} x ${step.k}, the instruction's`,
+    );
+    refuse(
+      !Number.isInteger(across.n) || m % (step.m * across.m) !== 0 || n % (step.n * across.n) !== 0,
+      `${threads / warp} warps do not share ${m} x ${n} sums in steps of ${step.m} x ${step.n}`,
+    );
+  }
+  if (problems.length > 0) return problems;
+  const held = (loop.carriers.length * m * n) / threads;
+  refuse(
+    held > caps.registers / 2,
+    `${loop.carriers.length} x ${m} x ${n} sums over ${threads} threads are ${held} registers a thread, ` +
+      `and half of ${caps.registers} are for sums`,
+  );
+  const sides = new Map(
+    contraction.products.flatMap(({ left, right }) => [[left, m] as const, [right, n] as const]),
+  );
+  const shared = [...sides].reduce(
+    (sum, [factor, rows]) =>
+      instruction === undefined
+        ? sum + k * (rows + 4) * 4
+        : sum + rows * (k * dtypes[factorDType(loop, factor)].bytes + 16),
+    0,
+  );
+  refuse(
+    shared > caps.sharedBytes,
+    `tiles of the factors are ${shared} bytes of shared memory, and a block has ${caps.sharedBytes}`,
+  );
+  return problems;
+}
+
+function matrixInstruction(loop: LoopNode, contraction: Contraction, caps: Caps): string | undefined {
+  const types = new Set<DType>();
+  for (const { left, right } of contraction.products) {
+    types.add(factorDType(loop, left));
+    types.add(factorDType(loop, right));
+  }
+  const [dtype] = types;
+  if (types.size !== 1 || dtype === undefined) return undefined;
+  const name = `mma.m16n8k16.${dtype}`;
+  return caps.instructions.includes(name) ? name : undefined;
+}

@@ -1,0 +1,293 @@
+/** What may be chosen for a sweep: how many rows and columns a block holds at a time, and by how many threads. */
+import type { LoopAxis, LoopNode } from "../../tensor/ir.ts";
+import type { Caps } from "../../types/caps.ts";
+import {
+  constantOf,
+  contiguousAxis,
+  narrowestBytes,
+  powerOfTwoFactor,
+  readsOf,
+  sweepsOf,
+  volume,
+} from "./analysis.ts";
+import { choiceOf, idleRefusals, type Choice, type Fixed, type Schedule } from "./choice.ts";
+import { sweepCost, usualSize, type SweepWork } from "./cost.ts";
+import { movedBytes } from "./analysis.ts";
+import type { KernelSource } from "./source.ts";
+import { rowOrder, sweepProgram, type SweepShape } from "./sweep.ts";
+
+/** Elements of a row that a thread may hold for the next sweep. */
+const residentElements = 64;
+const one = { threads: 1, unroll: 1, vector: 1 } as const;
+
+/** `points`: no reduction; `rows`: memory lies along what is reduced; `columns`: along what is not. */
+type Form = "points" | "rows" | "columns";
+
+interface Fit {
+  readonly loop: LoopNode;
+  readonly caps: Caps;
+  readonly form: Form;
+  /** Elements of one access. */
+  readonly vector: number;
+  readonly rows: number | undefined;
+  readonly columns: number | undefined;
+}
+
+export function sweepSchedule(source: KernelSource<LoopNode>, caps: Caps): Schedule {
+  const loop = source.node;
+  const fit = fitOf(loop, caps);
+  const rows = rowOrder(loop).flatMap((k): LoopAxis[] => {
+    const axis = loop.axes[k];
+    return axis === undefined ? [] : [axis];
+  });
+  const work: SweepWork = {
+    rows: fit.rows ?? usualSize,
+    columns: fit.columns ?? usualSize,
+    sweeps: 1 + Math.max(0, ...sweepsOf(loop)) + (fit.form === "rows" && storesAll(loop) ? 1 : 0),
+    bytes: movedBytes(loop, usualSize),
+    reads:
+      fit.form === "points"
+        ? 0
+        : readsOf(loop.carriers.map(({ lift }) => lift)).length * narrowestBytes(loop),
+  };
+  return {
+    name: "sweep",
+    isUsual: true,
+    sides: fit.form === "points" ? [rows] : [rows, loop.over],
+    choices: (fixed) => choicesOf(fit, fixed),
+    refusals: (choice) => refusalsOf(fit, choice),
+    cost: (choice) => sweepCost(work, { ...costShape(fit, choice), threads: choice.threads }, caps),
+    program: (choice) => sweepProgram(source, shapeOf(fit, choice)),
+  };
+}
+
+function fitOf(loop: LoopNode, caps: Caps): Fit {
+  const wide = Math.max(1, Math.floor(caps.vectorBytes / narrowestBytes(loop)));
+  const [rows, columns] = [volume(loop.axes), volume(loop.over)];
+  const form = loop.carriers.length === 0 ? "points" : runsAlongRows(loop) ? "columns" : "rows";
+  const along = form === "rows" ? columns : rows;
+  return {
+    loop,
+    caps,
+    form,
+    vector: caps.maxThreads === 1 ? 1 : powerOfTwoFactor(along, wide),
+    rows: constantOf(rows),
+    columns: constantOf(columns),
+  };
+}
+
+/** True where most bytes are read along a parallel axis rather than a reduced one. */
+function runsAlongRows(loop: LoopNode): boolean {
+  let rows = 0;
+  let columns = 0;
+  const reads = readsOf([...loop.carriers.map((c) => c.lift), ...loop.results.map((r) => r.value)]);
+  for (const read of reads) {
+    const axis = contiguousAxis(read);
+    if (axis === undefined) continue;
+    // A read that does not move along the reduced axes is made once a row: it decides nothing.
+    if (read.index.length < 2 && axis < loop.axes.length) continue;
+    if (axis < loop.axes.length) rows += 1;
+    else columns += 1;
+  }
+  return rows > columns;
+}
+
+function storesAll(loop: LoopNode): boolean {
+  return loop.results.some((result) => result.axes.length > loop.axes.length);
+}
+
+// ---------------------------------------------------------------- what is tried
+
+function choicesOf(fit: Fit, fixed: Fixed): Choice[] {
+  const usual = usualTile(fit);
+  const [rows, columns] = fixed.tile;
+  const isFree = fixed.threads === undefined && rows === undefined && columns === undefined;
+  const seen = new Set<string>();
+  const others = fit.caps.maxThreads === 1 ? [] : otherTiles(fit, fixed);
+  return [...(isFree ? [usual] : [usual, ...completed(fit, fixed)]), ...others].flatMap(
+    ({ tile, threads }) => {
+      const key = `${tile.join(" ")} ${threads}`;
+      if (seen.has(key)) return [];
+      seen.add(key);
+      if (tile.some((extent, k) => fixed.tile[k] !== undefined && fixed.tile[k] !== extent)) return [];
+      return fixed.threads !== undefined && fixed.threads !== threads
+        ? []
+        : [choiceOf(fixed, { tile, threads })];
+    },
+  );
+}
+
+interface Tiling {
+  readonly tile: readonly number[];
+  readonly threads: number;
+}
+
+/** What is fixed, and the rest as the usual tile has it. */
+function completed(fit: Fit, fixed: Fixed): Tiling[] {
+  const usual = usualTile(fit);
+  const tile = usual.tile.map((extent, k) => fixed.tile[k] ?? extent);
+  return [{ tile, threads: fixed.threads ?? usual.threads }];
+}
+
+/** Tiles by where memory is contiguous, how long rows are and how many threads the target has. */
+function otherTiles({ caps, form, vector, columns }: Fit, fixed: Fixed): Tiling[] {
+  const threadCounts = fixed.threads === undefined ? [64, 128, 256, 512, 1024] : [fixed.threads];
+  const tried: Tiling[] = [];
+  for (const threads of threadCounts) {
+    if (threads > caps.maxThreads) continue;
+    for (const unroll of [1, 2, 4, 8]) {
+      if (form === "points") tried.push({ tile: [threads * vector * unroll], threads });
+      else if (form === "columns")
+        for (const along of [8, 16, 32])
+          tried.push({ tile: [along * vector, (threads / along) * unroll], threads });
+      else if (columns === undefined || columns > threads * vector * unroll)
+        tried.push({ tile: [1, threads * vector * unroll], threads });
+    }
+    if (form !== "rows" || columns === undefined) continue;
+    // Whole rows, one or several a block.
+    for (let rows = 1; rows <= 32 && rows <= threads; rows *= 2) {
+      const lanes = threads / rows;
+      tried.push({ tile: [rows, Math.ceil(columns / (lanes * vector)) * lanes * vector], threads });
+    }
+  }
+  return tried;
+}
+
+// ---------------------------------------------------------------- the usual tile
+
+function usualTile(fit: Fit): Tiling {
+  const { caps, form, vector, rows, columns } = fit;
+  if (caps.maxThreads === 1) {
+    const isHeld = form === "rows" && columns !== undefined && columns <= caps.registers / 2;
+    return { tile: form === "points" ? [1] : [1, isHeld ? Math.max(1, columns) : 1], threads: 1 };
+  }
+  const full = Math.min(256, caps.maxThreads);
+  if (form === "points") {
+    // Two accesses in flight a thread, once there is work for more than a few waves of blocks.
+    const unroll = rows !== undefined && rows > full * vector * caps.units * 32 ? 2 : 1;
+    return { tile: [full * vector * unroll], threads: full };
+  }
+  if (form === "columns") return usualColumns(fit, full);
+  if (columns === undefined) return { tile: [1, full * 4 * vector], threads: full };
+  const accesses = Math.ceil(columns / vector);
+  if (accesses <= 32 * 2) {
+    // Short rows: several rows a block, each by a power of two of threads.
+    let lanes = 1;
+    while (lanes < 32 && lanes * 2 <= accesses) lanes *= 2;
+    return { tile: [full / lanes, Math.ceil(accesses / lanes) * lanes * vector], threads: full };
+  }
+  const best = bestThreads(accesses, vector, caps);
+  if (best !== undefined) return { tile: [1, best.threads * best.unroll * vector], threads: best.threads };
+  return { tile: [1, full * 4 * vector], threads: full };
+}
+
+/** Threads and accesses a thread that cover a row within the registers, exactly where that can be had. */
+function bestThreads(
+  accesses: number,
+  vector: number,
+  caps: Caps,
+): { readonly threads: number; readonly unroll: number } | undefined {
+  const most = Math.min(1024, caps.maxThreads);
+  const step = caps.subgroup > 1 ? caps.subgroup : 32;
+  let best: { threads: number; unroll: number; waste: number } | undefined;
+  for (let threads = step * 2; threads <= most; threads += step) {
+    const unroll = Math.ceil(accesses / threads);
+    if (unroll * vector > residentElements) continue;
+    // Without shuffles a block reduces by halving, which wants a power of two.
+    if (caps.subgroup === 1 && (threads & (threads - 1)) !== 0) continue;
+    const waste =
+      (unroll * threads) / accesses + (unroll > 4 ? 0.02 * (unroll - 4) : 0) + (threads > 512 ? 0.1 : 0);
+    if (best === undefined || waste < best.waste - 1e-9) best = { threads, unroll, waste };
+  }
+  return best;
+}
+
+function usualColumns({ caps, vector, rows, columns }: Fit, threads: number): Tiling {
+  // Neighbouring threads along the rows, but no more than leave blocks for the whole device: at least 32 bytes' worth.
+  let along = 32;
+  while (along > 4 && rows !== undefined && rows / (along * vector) < 2 * caps.units) along /= 2;
+  const most = Math.max(1, Math.min(threads / along, columns ?? threads));
+  let split = 1;
+  while (split * 2 <= most) split *= 2;
+  return { tile: [along * vector, split * 4], threads: along * split };
+}
+
+// ---------------------------------------------------------------- what fits
+
+function isResident({ form, columns }: Fit, columnTile: number): boolean {
+  return form === "points" || (form === "rows" && columns !== undefined && columnTile >= columns);
+}
+
+function shapeOf(fit: Fit, { tile: [rows = 1, columns = 1], threads }: Choice): SweepShape {
+  const { form, vector } = fit;
+  if (form === "points")
+    return {
+      rows: { threads, unroll: rows / (threads * vector), vector },
+      columns: one,
+      resident: true,
+      along: "rows",
+    };
+  const resident = isResident(fit, columns);
+  if (form === "columns") {
+    const along = rows / vector;
+    const split = threads / along;
+    return {
+      rows: { threads: along, unroll: 1, vector },
+      columns: { threads: split, unroll: columns / split, vector: 1 },
+      resident,
+      along: "rows",
+    };
+  }
+  const lanes = threads / rows;
+  return {
+    rows: { threads: rows, unroll: 1, vector: 1 },
+    columns: { threads: lanes, unroll: columns / (lanes * vector), vector },
+    resident,
+    along: "columns",
+  };
+}
+
+function costShape(
+  fit: Fit,
+  choice: Choice,
+): { readonly rows: number; readonly columns: number; readonly isHeld: boolean } {
+  const [rows = 1, columns = 1] = choice.tile;
+  return { rows, columns, isHeld: isResident(fit, columns) };
+}
+
+function refusalsOf(fit: Fit, choice: Choice): string[] {
+  const { caps, form, vector } = fit;
+  const { threads } = choice;
+  const [rows = 1, columns = 1] = choice.tile;
+  const problems = idleRefusals(choice, ["threads"]);
+  const refuse = (isWrong: boolean, why: string): void => {
+    if (isWrong) problems.push(why);
+  };
+  refuse(
+    threads < 1 || threads > caps.maxThreads,
+    `${caps.target} has 1 to ${caps.maxThreads} threads a block, not ${threads}`,
+  );
+  if (problems.length > 0) return problems;
+  const shape = shapeOf(fit, choice);
+  const held = shape.rows.unroll * shape.rows.vector * shape.columns.unroll * shape.columns.vector;
+  const isWhole = [shape.rows, shape.columns].every((side) =>
+    [side.threads, side.unroll].every((count) => Number.isInteger(count) && count >= 1),
+  );
+  const tile = form === "points" ? `${rows} elements` : `${rows} x ${columns} elements`;
+  const access = vector === 1 ? "one by one" : `${vector} at a time`;
+  refuse(!isWhole, `${tile} are not the same number for each of ${threads} threads, ${access}`);
+  const lanes = shape.columns.threads;
+  refuse(
+    isWhole && shape.rows.threads > 1 && shape.along === "columns" && (lanes & (lanes - 1)) !== 0,
+    `${threads} threads over ${rows} rows are ${lanes} a row, which is no power of two`,
+  );
+  refuse(
+    isWhole && caps.subgroup === 1 && (lanes & (lanes - 1)) !== 0,
+    `${lanes} threads a row are no power of two, and ${caps.target} halves them to reduce`,
+  );
+  refuse(
+    isWhole && caps.maxThreads > 1 && held > residentElements * 2,
+    `${tile} over ${threads} threads are ${held} a thread, which holds at most ${residentElements * 2}`,
+  );
+  return problems;
+}
