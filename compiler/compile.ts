@@ -42,6 +42,7 @@ import { topological } from "./tensor/graphs.ts";
 import type { Graph, LoopNode, ScatterNode, TensorType } from "./tensor/ir.ts";
 import type { GlobalBuffer } from "./tile/ir.ts";
 import { print as printTiles } from "./tile/print.ts";
+import { checkProtocol, violationText } from "./tile/protocol.ts";
 import { canCascade } from "./tile/schedule/cascade-choice.ts";
 import { schedule } from "./tile/schedule/choose.ts";
 import type { KernelSource } from "./tile/schedule/source.ts";
@@ -302,6 +303,8 @@ function launchOf(step: Step, cx: Emitting): LaunchRequest {
   };
   const tiles = step.kind === "copy" ? schedule(source, caps) : cx.scheduling.program(source, cx.isOnly);
   hold(verifyTiles(tiles), () => printTiles(tiles));
+  const violation = checkProtocol(tiles);
+  hold(violation === undefined ? [] : [violationText(violation)], () => printTiles(tiles));
   cx.trace.push({ pass: "tile", text: () => printTiles(tiles) });
   const kernel = improve(lowerTileProgram(tiles, caps));
   hold(
