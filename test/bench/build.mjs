@@ -1,5 +1,6 @@
 // Compiles what the benchmarks run, so that the GPU's machine needs Python alone.
 //   node test/bench/build.mjs OUTDIR [--only gemm] [--only rows-4096] [--target ptx:sm_90a]
+// A case with a target of its own is for that.
 // Writes OUTDIR/NAME/plan.json and its kernels for each case, and OUTDIR/cases.json last. What does not compile is said
 // there and on the error stream, and the exit code is 1.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -42,7 +43,7 @@ for (const one of chosen) {
     source: { file, text: host.read(file).text },
     host,
     entry: one.entry,
-    target: options.target,
+    target: one.target ?? options.target,
     dims: new Map(Object.entries(one.dims)),
     dtypes: new Map(),
   });

@@ -1,9 +1,11 @@
 export interface Case {
-  readonly group: "gemm" | "e4m3" | "odd" | "attention" | "masks" | "rowwise";
+  readonly group: "gemm" | "e4m3" | "odd" | "attention" | "masks" | "rowwise" | "webgpu";
   readonly name: string;
   /** File in `programs/`. */
   readonly program: string;
   readonly entry: string;
   readonly dims: Readonly<Record<string, number>>;
+  /** What it is compiled for, where that is not the choice of who builds. */
+  readonly target?: string;
 }
 export const cases: readonly Case[];

@@ -13,6 +13,8 @@ const products = [
   [128, 4096, 7168],
 ];
 
+const cube = [4096, 4096, 4096];
+
 /** Sizes that no tile divides; where K or N is no multiple of 8, rows are not aligned to 16 bytes. */
 const oddRows = [1, 17, 333, 1000];
 const oddWeights = [
@@ -37,6 +39,11 @@ const gemm = (group, entry, [M, N, K]) => ({
   entry,
   dims: { M, N, K },
 });
+/** Through WebGPU: what it is compiled for stands in the name. */
+const throughWebGpu = (entry, shape, target) => {
+  const one = gemm("webgpu", entry, shape);
+  return { ...one, name: `${one.name}-${target.replace(":", "-")}`, target };
+};
 const attention = (group, entry, [B, H, S, D, Dv]) => ({
   group,
   name: `${entry}-${B}x${H}x${S}x${D}x${Dv}`,
@@ -65,6 +72,13 @@ export const cases = [
     attention("attention", "full", shape),
   ]),
   ...["sliding", "document", "capped"].map((entry) => attention("masks", entry, heads[1])),
+  throughWebGpu("rows_f16", cube, "wgsl:matrices"),
+  throughWebGpu("columns_f16", cube, "wgsl:matrices"),
+  throughWebGpu("rows_f16", cube, "wgsl"),
+  throughWebGpu("rows", cube, "wgsl:matrices"),
+  throughWebGpu("rows", cube, "wgsl"),
+  throughWebGpu("rows_f32", cube, "wgsl:matrices"),
+  throughWebGpu("rows_f32", cube, "wgsl"),
   rows("copied", 16384, 7168),
   rows("rmsnorm", 16384, 7168),
   rows("softmax", 16384, 7168),

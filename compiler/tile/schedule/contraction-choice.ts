@@ -83,7 +83,7 @@ function choicesOf(fit: Fit, fixed: Fixed): Choice[] {
   const { caps, instruction } = fit;
   const isSerial = caps.maxThreads === 1;
   const [m, n, k] = fixed.tile;
-  const usual = isSerial ? [4, 8, 2] : instruction === undefined ? [64, 32, 16] : [128, 64, 32, 16];
+  const usual = isSerial ? [4, 8, 2] : [128, 64, 32, 16];
   const depths = isSerial ? [1] : instruction === undefined ? [16, 8] : [32, 64];
   const tried: Choice[] = [];
   for (const rows of m === undefined ? usual : [m])

@@ -27,3 +27,16 @@ fn promoted_e4m3(x: e4m3[M, K], w: e4m3[N, K]) -> bf16[M, N] {
 fn scaled_e4m3(x: e4m3[M, K] @ (1, 128), w: e4m3[N, K] @ (128, 128)) -> bf16[M, N] {
   for m, n: sum[k](x[m, k] * w[n, k])
 }
+
+/// f16, with sums in f32.
+fn rows_f16(x: f16[M, K], w: f16[N, K]) -> f16[M, N] {
+  for m, n: sum[k](x[m, k] * w[n, k])
+}
+
+fn columns_f16(x: f16[M, K], w: f16[K, N]) -> f16[M, N] {
+  for m, n: sum[k](x[m, k] * w[k, n])
+}
+
+fn rows_f32(x: f32[M, K], w: f32[N, K]) -> f32[M, N] {
+  for m, n: sum[k](x[m, k] * w[n, k])
+}
