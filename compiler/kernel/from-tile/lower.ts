@@ -66,13 +66,14 @@ export function lowerTileProgram(program: TileProgram, caps: Caps): Kernel {
   }
   const shared = new Map<SharedTile, Buffer>();
   const panelled = panelledTiles(program.body);
-  const declare = (tile: SharedTile, copies: number): void => {
-    const align = tile.swizzle === 0 ? {} : { align: swizzleAlign };
+  const declare = (tile: SharedTile, copies: number, least?: number): void => {
+    const align = tile.swizzle !== 0 ? { align: swizzleAlign } : least === undefined ? {} : { align: least };
     const length = copies * sharedLength(tile);
     const panel = panelled.has(tile) ? { panel: panelLength(tile) } : {};
     shared.set(tile, b.shared({ name: tile.name, dtype: tile.dtype, length, ...align, ...panel }));
   };
-  for (const channel of program.channels) for (const tile of channel.tiles) declare(tile, channel.depth);
+  for (const channel of program.channels)
+    for (const tile of channel.tiles) declare(tile, channel.depth, boxAlign);
   for (const tile of program.shared) declare(tile, tile.per?.size ?? 1);
   const numbers = new BarrierNumbers();
   const cx: Context = {
@@ -119,6 +120,8 @@ export function lowerTileProgram(program: TileProgram, caps: Caps): Kernel {
 
 /** A swizzle's pattern repeats every so many bytes, counted from the address zero. */
 const swizzleAlign = 1024;
+/** The engine copies to and from multiples of so many bytes. */
+const boxAlign = 128;
 
 function sharedLength(tile: SharedTile): number {
   const last = tile.shape.at(-1) ?? 1;

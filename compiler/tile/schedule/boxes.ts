@@ -45,6 +45,33 @@ export function viewOfRead(loop: LoopNode, sides: Sides, read: ScalarRead): View
   return viewOf(loop, sides, dims, type.dtype);
 }
 
+/** A tensor with one element for each run of k: the view's k counts runs. */
+export function viewOfRuns(loop: LoopNode, sides: Sides, read: ScalarRead, run: number): View | undefined {
+  const ref = loop.inputs[read.input];
+  const type = ref?.node.types[ref.output];
+  const [k, other] = sides.k;
+  const last = read.index.at(-1);
+  const isRun =
+    last?.kind === "apply" &&
+    last.fn === "floordiv" &&
+    last.args[0]?.kind === "axis" &&
+    last.args[0].axis === k &&
+    last.args[1]?.kind === "const" &&
+    Number(last.args[1].value) === run;
+  const runs = type?.shape.at(-1);
+  if (type === undefined || runs === undefined || read.bounds !== "proved" || !isRun || other !== undefined)
+    return undefined;
+  const { bytes } = dtypes[type.dtype];
+  if (((constantOf(runs) ?? 0) * bytes) % strideBytes !== 0) return undefined;
+  const rows = type.shape.slice(0, -1).flatMap((extent, i): Indexed[] => {
+    const index = read.index[i];
+    return index === undefined ? [] : [{ extent, index }];
+  });
+  // What is before the runs is a view whose rows are as long as the runs.
+  const view = axesOfView(loop, { ...sides, k: [] }, rows, type.dtype);
+  return view === undefined || view.length >= mostAxes ? undefined : [...view, { extent: runs, along: "k" }];
+}
+
 export function viewOfResult(loop: LoopNode, sides: Sides, result: LoopResult): View | undefined {
   const dims = result.axes.map((axis): Indexed => ({
     extent: extentOf(loop, axis) ?? constant(0),
@@ -58,6 +85,20 @@ function extentOf(loop: LoopNode, axis: number): Dim | undefined {
 }
 
 function viewOf(loop: LoopNode, sides: Sides, dims: readonly Indexed[], dtype: DType): View | undefined {
+  const view = axesOfView(loop, sides, dims, dtype);
+  const last = view?.at(-1);
+  const row = last === undefined ? undefined : constantOf(last.extent);
+  if (view === undefined || view.length > mostAxes || typeof last?.along !== "string") return undefined;
+  if (row === undefined || (row * dtypes[dtype].bytes) % strideBytes !== 0) return undefined;
+  return view;
+}
+
+function axesOfView(
+  loop: LoopNode,
+  sides: Sides,
+  dims: readonly Indexed[],
+  dtype: DType,
+): ViewAxis[] | undefined {
   const view: ViewAxis[] = [];
   for (let at = 0; at < dims.length;) {
     const dim = dims[at];
@@ -88,10 +129,6 @@ function viewOf(loop: LoopNode, sides: Sides, dims: readonly Indexed[], dtype: D
     }
     view.push({ extent, along: side });
   }
-  const last = view.at(-1);
-  const row = last === undefined ? undefined : constantOf(last.extent);
-  if (view.length > mostAxes || typeof last?.along !== "string") return undefined;
-  if (row === undefined || (row * dtypes[dtype].bytes) % strideBytes !== 0) return undefined;
   return view;
 }
 

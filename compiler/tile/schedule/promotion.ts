@@ -13,6 +13,8 @@ import { constantRun } from "./runs.ts";
 export interface ScalePlace {
   /** Columns of a tile. */
   readonly columns: number;
+  /** A scale of a row that has come with the factors; undefined: it is loaded. */
+  readonly inSlot: (scale: Scalar) => TileExpr | undefined;
   /** The scales at a place of the matrices. */
   readonly at: (m: TileExpr, n: TileExpr, k: TileExpr) => (scale: Scalar) => TileExpr;
   readonly m: TileExpr;
@@ -32,6 +34,8 @@ export interface ScaleTile {
 /** What multiplies a run's sum: scales that are loaded, and what is computed of them when the sum is there. */
 export interface Scaling {
   readonly scales: readonly ScaleTile[];
+  /** Scales that are in the slot, taken from there. */
+  readonly taken: readonly TileOp[];
   readonly products: readonly TileOp[];
   readonly values: readonly TileExpr[];
 }
@@ -45,6 +49,7 @@ export function scalingOf(
   place: ScalePlace,
 ): Scaling {
   const loaded: ScaleTile[] = [];
+  const taken: TileOp[] = [];
   const products: TileOp[] = [];
   const sides = { row: layout.m.axes, column: layout.n.axes } as const;
   const value = (name: string, own: readonly Scalar[], axes: readonly Axis[]): TileExpr[] => {
@@ -54,6 +59,11 @@ export function scalingOf(
       const tile = b.tile(name, "f32", columns ? sides.column : rows ? sides.row : []);
       const where = columns ? place.inside.n(place.n) : rows ? place.inside.m(place.m) : undefined;
       const n = columns ? place.n : place.nBase;
+      const expr = place.inSlot(scale);
+      if (expr !== undefined) {
+        taken.push({ kind: "let", tile, expr, where: undefined, otherwise: undefined });
+        return tile;
+      }
       loaded.push({ tile, at: (k) => place.at(place.m, n, k)(scale), where });
       return tile;
     });
@@ -71,7 +81,7 @@ export function scalingOf(
     ...value("column_scale", perColumn, sides.column),
     ...value("row_scale", others, sides.row),
   ];
-  return { scales: loaded, products, values };
+  return { scales: loaded, taken, products, values };
 }
 
 /** Whether a scale changes along a tile's columns, of which the first is a multiple of their count. */

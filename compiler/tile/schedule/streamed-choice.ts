@@ -17,6 +17,7 @@ import {
   instructionRows,
   planStreamed,
   registerShares,
+  scaleBytes,
   spareBytes,
   streamedProgram,
   warpgroup,
@@ -205,7 +206,9 @@ function sharedNeeds(
   rows: number,
   columns: number,
 ): { readonly slot: number; readonly staged: number } {
-  const slot = plan.factors.reduce((sum, { side }) => sum + (side === "m" ? rows : columns), 0) * panelBytes;
+  const slot =
+    plan.factors.reduce((sum, { side }) => sum + (side === "m" ? rows : columns), 0) * panelBytes +
+    plan.rowScales.size * rows * scaleBytes;
   const staged = loop.results.reduce(
     (sum, result, i) =>
       plan.results[i] === undefined ? sum : sum + rows * columns * dtypes[result.dtype].bytes,

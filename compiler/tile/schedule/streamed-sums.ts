@@ -19,6 +19,8 @@ export interface Steps {
   /** The first k of the panel, and of a run by its number. */
   readonly base: TileExpr;
   readonly runBase: (run: TileExpr) => TileExpr;
+  /** The run's number. */
+  readonly number: TileExpr;
   /** How many steps are made, where not all are. */
   readonly below: TileExpr | undefined;
 }
@@ -43,7 +45,8 @@ export function stepsAlongK(
     run === undefined
       ? t.times(t.plus(first, t.at(block)), t.int(panel))
       : t.plus(runBase(t.at(runs)), inRunBase);
-  return { block, run: runs, perRun, base, runBase, below: part?.steps };
+  const number = t.plus(first, t.at(runs));
+  return { block, run: runs, perRun, base, runBase, number, below: part?.steps };
 }
 
 /** A sum of products, and the rows of the tile that it is of, from the first. */
@@ -118,7 +121,7 @@ export function sumOps(
     ]);
   const body =
     perRun === 1
-      ? [fill, ...loads, take, ...oneStep(), ...moves]
+      ? [fill, ...loads, take, ...scales.flatMap(({ taken }) => taken), ...oneStep(), ...moves]
       : [...loads, inPlace(parts), ...sums.flatMap((sum, i) => promote(sum, i)), ...moves];
   return [
     ...declared(results, { kind: "const", type: "f32", value: 0 }),

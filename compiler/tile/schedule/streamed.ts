@@ -17,7 +17,7 @@ import { overlap } from "../overlap.ts";
 import { partition } from "../partition.ts";
 import { constantOf, volume } from "./analysis.ts";
 import { collect, contribute, dealRounds, declareHandover, type Deal, type Part } from "./deal.ts";
-import { hasSides, viewOfRead, viewOfResult, type Sides, type View } from "./boxes.ts";
+import { hasSides, viewOfRead, viewOfResult, viewOfRuns, type Sides, type View } from "./boxes.ts";
 import { warpgroupFragment } from "./fragments.ts";
 import { factorDType, guard, matricesOf, type Contraction } from "./matrices.ts";
 import { scalingOf, type Scaling } from "./promotion.ts";
@@ -33,6 +33,8 @@ export const instructionRows = 64;
 /** Bytes along k of one instruction. */
 const instructionBytes = 32;
 export const warpgroup = 128;
+/** What the engine copies at least of a row. */
+export const scaleBytes = 16;
 /** Tiles of the result in a band of rows, which share their columns' tiles in the cache. */
 const bandRows = 8;
 /** Bytes that barriers and alignment take of shared memory. */
@@ -78,6 +80,8 @@ export interface StreamedPlan {
   readonly run: number | undefined;
   /** Each once, however many products have it. */
   readonly factors: readonly StreamedFactor[];
+  /** Scales of rows that the engine brings with the factors of their run. */
+  readonly rowScales: ReadonlyMap<Scalar, Copied>;
   /** Of each result; undefined where its elements are stored one by one. */
   readonly results: readonly (View | undefined)[];
 }
@@ -105,7 +109,16 @@ export function planStreamed(loop: LoopNode, contraction: Contraction): Streamed
     return view !== undefined && hasSides(view, "m", "n") && view.at(-1)?.along === "n" ? view : undefined;
   });
   const { products, length: run } = runs;
-  return { bytes, products, run, factors: [...factors.values()], results };
+  const rowScales = new Map<Scalar, Copied>();
+  // A slot has the factors of a panel, so that runs of one panel alone have their scales in it.
+  if (run === panelBytes / bytes)
+    for (const scale of products.flatMap(({ scales }) => scales)) {
+      const view = scale.kind === "read" ? viewOfRuns(loop, sides, scale, run) : undefined;
+      if (scale.kind !== "read" || view === undefined || !hasSides(view, "m", "k")) continue;
+      if (loop.inputs[scale.input]?.node.types[loop.inputs[scale.input]?.output ?? 0]?.dtype === "f32")
+        rowScales.set(scale, { input: scale.input, view });
+    }
+  return { bytes, products, run, factors: [...factors.values()], rowScales, results };
 }
 
 function streamedFactor(
@@ -173,14 +186,33 @@ export function streamedProgram(
     invariant(operand !== undefined, "each factor has a tile");
     return operand;
   };
-  const channel = b.channel(
-    "factors",
-    shape.depth,
-    [...operands.values()].map(({ tile: slot }) => slot),
+  // The engine copies 16 bytes at least, from whole 16 bytes: a row's scales of this run and of those beside it.
+  const together = scaleBytes / dtypes.f32.bytes;
+  const scaleTiles = new Map(
+    [...plan.rowScales.keys()].map((scale) => [
+      scale,
+      b.slotTile("scale_tile", "f32", [1, shape.m, together]),
+    ]),
   );
-  const copies = plan.factors.flatMap((one) =>
-    one.copied === undefined ? [] : operandCopies(operandOf(one.factor), one.copied, one.side, panel, place),
-  );
+  const channel = b.channel("factors", shape.depth, [
+    ...[...operands.values()].map(({ tile: slot }) => slot),
+    ...scaleTiles.values(),
+  ]);
+  const firstOfRuns = t.times(t.over(steps.number, t.int(together)), t.int(together));
+  const runPlace: CopyPlace = { ...place, start: { ...place.start, k: firstOfRuns } };
+  const copies = [
+    ...plan.factors.flatMap((one) =>
+      one.copied === undefined
+        ? []
+        : operandCopies(operandOf(one.factor), one.copied, one.side, panel, place),
+    ),
+    ...[...scaleTiles].flatMap(([scale, slotTile]) => {
+      const copied = plan.rowScales.get(scale);
+      return copied === undefined
+        ? []
+        : operandCopies({ tile: slotTile, order: "k" }, copied, "m", together, runPlace);
+    }),
+  ];
   const computed = plan.factors.filter((one) => one.copied === undefined);
   const puts = computed.flatMap((one) =>
     stageFactor(b, loop, one.factor, {
@@ -227,6 +259,12 @@ export function streamedProgram(
   const scaling = ({ product, rows }: Sum): Scaling =>
     scalingOf(b, loop, contraction, product.scales, layout, {
       columns: shape.n,
+      inSlot: (scale) => {
+        const slotTile = scaleTiles.get(scale);
+        const column = t.modulo(steps.number, t.int(together));
+        const index = [t.int(0), t.plus(layout.m.row, t.int(rows)), column];
+        return slotTile === undefined ? undefined : { kind: "shared", type: "f32", tile: slotTile, index };
+      },
       at: (m, n, k) => translator({ axes: axesAt(m, n, k), carriers: [], inputs: buffers.inputs }),
       m: t.plus(t.plus(mBase, layout.m.row), t.int(rows)),
       n: t.plus(nBase, layout.n.row),
