@@ -3,7 +3,7 @@
  * function ends. The sets and lists here are the only things that change while a body is checked.
  */
 import type { Expr, Span } from "../../grammar/ast.ts";
-import type { Diagnostic, Place } from "../diagnostics/diagnostic.ts";
+import type { Finding, Place } from "../diagnostics/diagnostic.ts";
 import type { Dim } from "../types/dim.ts";
 import type { Claim, IndexRange } from "../types/prover.ts";
 import { errorType } from "./axes.ts";
@@ -74,8 +74,8 @@ export function placeIn(cx: Context, span: Span): Place {
   return { file: cx.scope.file, start: span.start, end: span.end };
 }
 
-export function report(cx: Context, diagnostic: Diagnostic): void {
-  cx.scope.report.add(diagnostic);
+export function report(cx: Context, finding: Finding): void {
+  cx.scope.report.add(finding);
 }
 
 export function errorExpr(place: Place): TypedExpr {
@@ -83,8 +83,8 @@ export function errorExpr(place: Place): TypedExpr {
 }
 
 /** Reports, and gives the poisoned expression that reports nothing further. */
-export function fail(cx: Context, place: Place, diagnostic: Diagnostic): TypedExpr {
-  report(cx, diagnostic);
+export function fail(cx: Context, place: Place, finding: Finding): TypedExpr {
+  report(cx, finding);
   return errorExpr(place);
 }
 

@@ -209,8 +209,17 @@ function defineDims(scope: FileScope, decl: DimDecl): void {
   scope.claims.push(...resolveClaims(cx, decl.where));
 }
 
-/** The dims that have a value, each in terms of those that have none. */
-export function dimValues(scope: FileScope): Map<string, Dim> {
+/** What each function of a file asks anew, once its dims are declared. */
+const valuesOf = new WeakMap<FileScope, ReadonlyMap<string, Dim>>();
+
+/** The dims of a declared file that have a value, each in terms of those that have none. */
+export function dimValues(scope: FileScope): ReadonlyMap<string, Dim> {
+  let values = valuesOf.get(scope);
+  if (values === undefined) valuesOf.set(scope, (values = resolvedValues(scope)));
+  return values;
+}
+
+function resolvedValues(scope: FileScope): ReadonlyMap<string, Dim> {
   const values = new Map<string, Dim>();
   for (const [name, { value }] of scope.dims) if (value !== undefined) values.set(name, value);
   // As many rounds as there are values resolve every chain; a circle stays as it is.

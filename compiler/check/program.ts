@@ -4,7 +4,7 @@
  */
 import type { KernelDecl } from "../../grammar/ast.ts";
 import { sizeError } from "../diagnostics/axes.ts";
-import { createReport, type Place, type Report } from "../diagnostics/diagnostic.ts";
+import { createReport, type Finding, type Place, type Report } from "../diagnostics/diagnostic.ts";
 import { noKernelYet } from "../diagnostics/directives.ts";
 import { deriveName, notConstant, recursion, unknownName, unknownRewrite } from "../diagnostics/names.ts";
 import { DimError, symbols } from "../types/dim.ts";
@@ -231,7 +231,11 @@ function context(
         if (!body.rigid.has(free) && !body.renamed.has(free)) body.free.add(free);
       return true;
     },
-    dimNames: () => [...body.rigid, ...body.renamed, ...scope.dims.keys()],
+    *dimNames() {
+      yield* body.rigid;
+      yield* body.renamed;
+      yield* scope.dims.keys();
+    },
     raggedInstance: (name) => body.ragged.get(name) ?? `?${name}`,
     moduleHeader: (entity) => moduleHeader(checker.headers, entity)?.typed,
     expr: checkExpr,
@@ -394,7 +398,7 @@ function checkKernels(scope: FileScope): void {
   }
 }
 
-function kernelDiagnostic(scope: FileScope, decl: KernelDecl): ReturnType<typeof noKernelYet> {
+function kernelDiagnostic(scope: FileScope, decl: KernelDecl): Finding {
   const target = decl.implements;
   if (target !== undefined && scope.names.get(target.text)?.kind !== "fn") {
     return unknownName(

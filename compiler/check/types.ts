@@ -41,15 +41,15 @@ function resolveNamed(cx: TypeContext, t: NamedType): Type {
   if (entity?.kind === "module") return resolveModule(cx, t, entity);
   if (name === "Paged") return resolvePaged(cx, t);
   if (name === "Plan") return resolvePlan(cx, t);
-  const known = [
-    ...Object.keys(dtypes),
-    ...cx.bounds.keys(),
-    "Paged",
-    "Plan",
-    ...[...cx.scope.names].filter(([, e]) => e.kind === "module").map(([n]) => n),
-  ];
-  cx.scope.report.add(unknownType(placeOf(cx.scope, t.name.span), name, known));
+  cx.scope.report.add(unknownType(placeOf(cx.scope, t.name.span), name, typeNames(cx)));
   return errorType;
+}
+
+function* typeNames(cx: TypeContext): Generator<string> {
+  yield* Object.keys(dtypes);
+  yield* cx.bounds.keys();
+  yield* ["Paged", "Plan"];
+  for (const [name, entity] of cx.scope.names) if (entity.kind === "module") yield name;
 }
 
 function resolveTensor(cx: TypeContext, t: NamedType, dtype: DTypeRef): Type {

@@ -1,5 +1,5 @@
 /** The one place that fills in a `Diagnostic`'s shape; the constructors beside it supply the words. */
-import type { Diagnostic, Label, Place } from "./diagnostic.ts";
+import type { Diagnostic, Finding, Label, Place } from "./diagnostic.ts";
 
 export interface Extra {
   readonly help?: string | undefined;
@@ -10,6 +10,16 @@ export interface Extra {
 
 export function error(code: `WF${number}`, place: Place, message: string, extra: Extra = {}): Diagnostic {
   return diagnostic("error", code, place, message, extra);
+}
+
+/** An error about a name, with what is near to it where it is kept. */
+export function nameError(
+  code: `WF${number}`,
+  place: Place,
+  message: string,
+  help: () => string | undefined,
+): Finding {
+  return { ...error(code, place, message), help };
 }
 
 export function warning(code: `WF${number}`, place: Place, message: string, extra: Extra = {}): Diagnostic {

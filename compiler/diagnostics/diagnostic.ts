@@ -31,9 +31,15 @@ export interface Diagnostic {
   readonly help: string | undefined;
 }
 
+/** A diagnostic whose help is looked for when it is kept: names that are near take time, and a report is soon full. */
+export interface Finding extends Omit<Diagnostic, "help"> {
+  readonly help: string | undefined | (() => string | undefined);
+}
+
 /** Collects diagnostics of one compilation. */
 export interface Report {
-  add(diagnostic: Diagnostic): void;
+  /** Keeps the first `maxErrors` errors. Help that is a function is called now, or never. */
+  add(finding: Finding): void;
   readonly diagnostics: readonly Diagnostic[];
   /** True once an error (not a warning) was added. */
   readonly failed: boolean;
@@ -46,10 +52,11 @@ export function createReport(): Report {
   const diagnostics: Diagnostic[] = [];
   let errors = 0;
   return {
-    add(diagnostic: Diagnostic): void {
+    add(finding: Finding): void {
       if (errors >= maxErrors) return;
-      if (diagnostic.severity === "error") errors += 1;
-      diagnostics.push(diagnostic);
+      if (finding.severity === "error") errors += 1;
+      const { help } = finding;
+      diagnostics.push({ ...finding, help: typeof help === "function" ? help() : help });
     },
     diagnostics,
     get failed(): boolean {

@@ -1,20 +1,23 @@
 /** WF20xx: names, files and declarations. */
-import { error } from "./build.ts";
-import type { Diagnostic, Place } from "./diagnostic.ts";
+import { error, nameError } from "./build.ts";
+import type { Diagnostic, Finding, Place } from "./diagnostic.ts";
 import { didYouMean } from "./near.ts";
 
-export function unknownName(place: Place, name: string, known: Iterable<string>): Diagnostic {
-  return error("WF2001", place, `I do not know the name '${name}'`, { help: didYouMean(name, known) });
+export function unknownName(place: Place, name: string, known: Iterable<string>): Finding {
+  return nameError("WF2001", place, `I do not know the name '${name}'`, () => didYouMean(name, known));
 }
 
-export function unknownDim(place: Place, name: string, known: Iterable<string>): Diagnostic {
-  return error("WF2002", place, `I do not know the size '${name}'`, {
-    help: didYouMean(name, known) ?? `declare it: dim ${name}`,
-  });
+export function unknownDim(place: Place, name: string, known: Iterable<string>): Finding {
+  return nameError(
+    "WF2002",
+    place,
+    `I do not know the size '${name}'`,
+    () => didYouMean(name, known) ?? `declare it: dim ${name}`,
+  );
 }
 
-export function unknownType(place: Place, name: string, known: Iterable<string>): Diagnostic {
-  return error("WF2003", place, `I do not know the type '${name}'`, { help: didYouMean(name, known) });
+export function unknownType(place: Place, name: string, known: Iterable<string>): Finding {
+  return nameError("WF2003", place, `I do not know the type '${name}'`, () => didYouMean(name, known));
 }
 
 export function declaredTwice(place: Place, name: string, first: Place): Diagnostic {
@@ -35,8 +38,8 @@ export function importedNameMissing(
   name: string,
   from: string,
   known: Iterable<string>,
-): Diagnostic {
-  return error("WF2007", place, `'${from}' declares no '${name}'`, { help: didYouMean(name, known) });
+): Finding {
+  return nameError("WF2007", place, `'${from}' declares no '${name}'`, () => didYouMean(name, known));
 }
 
 export function importCycle(place: Place, files: readonly string[]): Diagnostic {
@@ -75,10 +78,14 @@ export function notAFunction(place: Place, name: string, what: string): Diagnost
   });
 }
 
-export function unknownMember(place: Place, name: string, of: string, known: readonly string[]): Diagnostic {
-  const help =
-    didYouMean(name, known) ?? (known.length > 0 ? `it has ${known.slice(0, 8).join(", ")}` : undefined);
-  return error("WF2027", place, `${of} has no '${name}'`, { help });
+export function unknownMember(place: Place, name: string, of: string, known: readonly string[]): Finding {
+  return nameError(
+    "WF2027",
+    place,
+    `${of} has no '${name}'`,
+    () =>
+      didYouMean(name, known) ?? (known.length > 0 ? `it has ${known.slice(0, 8).join(", ")}` : undefined),
+  );
 }
 
 export function notConstant(place: Place, name: string): Diagnostic {
@@ -99,8 +106,8 @@ export function deriveName(
   of: string,
   wanted: string,
   known: Iterable<string>,
-): Diagnostic {
-  return error("WF2042", place, `'${of}' has no ${wanted} '${name}'`, { help: didYouMean(name, known) });
+): Finding {
+  return nameError("WF2042", place, `'${of}' has no ${wanted} '${name}'`, () => didYouMean(name, known));
 }
 
 export function unknownRewrite(place: Place, name: string): Diagnostic {

@@ -6,9 +6,11 @@ const maxNames = 2000;
 export function nearNames(name: string, known: Iterable<string>): readonly string[] {
   const limit = name.length <= 2 ? 1 : name.length <= 5 ? 2 : 3;
   const found: { text: string; distance: number }[] = [];
-  let seen = 0;
-  for (const text of new Set(known)) {
-    if ((seen += 1) > maxNames) break;
+  const seen = new Set<string>();
+  for (const text of known) {
+    if (seen.size >= maxNames) break;
+    if (seen.has(text)) continue;
+    seen.add(text);
     if (text === name || Math.abs(text.length - name.length) > limit) continue;
     const distance = text.toLowerCase() === name.toLowerCase() ? 0.5 : editDistance(name, text);
     // A name of which nothing is left is not near.

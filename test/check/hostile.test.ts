@@ -105,6 +105,19 @@ describe("size", () => {
     ).toEqual([]);
   });
 
+  test("thousands of unknown names beside thousands of known ones", () => {
+    const hundred = (code: string): readonly string[] => Array.from({ length: 100 }, () => code);
+    const lets = chain(20_000, (i) => `let a${i} = zz${i}`);
+    expect(timed(`fn f(x: f32[N]) -> f32[N] {\n${lets}\nx\n}`)).toEqual(hundred("WF2001"));
+    const calls = chain(8000, (i) => `fn g_${i}(x: f32[N]) -> f32[N] { h_${i}(x) }`);
+    expect(timed(calls)).toEqual(hundred("WF2001"));
+    const types = chain(8000, (i) => `fn g_${i}(x: A${i}[N]) -> f32[N] { x }`);
+    expect(timed(types)).toEqual(hundred("WF2003"));
+    const dims = Array.from({ length: 5000 }, (_, i) => `D${i}`).join(", ");
+    const ranges = chain(5000, (i) => `fn g_${i}(x: f32[N]) -> f32[1] { for n in Q${i}: 0.0 }`);
+    expect(timed(`dim ${dims}\n${ranges}`)).toEqual(hundred("WF2002"));
+  });
+
   test("hundreds of facts about sizes", () => {
     const facts = chain(
       400,
