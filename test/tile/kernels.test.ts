@@ -99,7 +99,7 @@ function checkSimulated(
 
 const samples = fc.oneof(sweeps, contractions);
 
-describe.each(["ptx:sm_90a", "ptx:sm_80", "wgsl", "js"])("%s", (name) => {
+describe.each(["ptx:sm_90a", "ptx:sm_80", "wgsl", "wgsl:matrices", "js"])("%s", (name) => {
   const target = chosen(name);
   it("computes random loops in the kernel interpreter, with no race and no access out of bounds", () => {
     fc.assert(
