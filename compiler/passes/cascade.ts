@@ -134,17 +134,10 @@ function streamed(arena: Arena, last: LoopNode, isOnlyRead: (node: Node) => bool
   const [value = result.value] = w.take(node, [result.value], map, own);
   const made = new Map([[arena.ref(node, output), storedAs(arena, result.dtype, value)]]);
   const same = upTo(last.axes.length + 1);
-  const shifted = (k: number, s: Scalar): Scalar => arena.carrier(first + k, s.type);
-  const sums = w.take(
-    last,
-    last.carriers.map((c) => c.lift),
-    same,
-    shifted,
-    made,
-  );
   const values = new Map<number, Scalar>();
   last.carriers.forEach((carrier, k) => {
-    const lift = sums[k] ?? carrier.lift;
+    // What left an earlier sum is there again where this one uses it.
+    const [lift = carrier.lift] = w.take(last, [carrier.lift], same, (j, s) => values.get(j) ?? s, made);
     const parts = withoutFixed(arena, lift, (axis) => axis >= last.axes.length);
     w.carriers.push({ ...carrier, lift: parts.rest });
     values.set(k, timesFixed(arena, arena.carrier(first + k, lift.type), parts));

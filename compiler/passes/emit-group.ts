@@ -111,7 +111,9 @@ class GroupWriter {
     const carriers: number[] = [];
     for (const carrier of node.carriers) {
       const lift = this.#rewrite([carrier.lift], node, map, carriers)[0] ?? carrier.lift;
-      const same = this.#carriers.findIndex((c) => c.monoid === carrier.monoid && c.lift === lift && c.every === carrier.every);
+      const same = this.#carriers.findIndex(
+        (c) => c.monoid === carrier.monoid && c.lift === lift && c.every === carrier.every,
+      );
       carriers.push(same >= 0 ? same : this.#carriers.push({ ...carrier, lift }) - 1);
     }
     return this.#rewrite(rootsOf(node).slice(node.carriers.length), node, map, carriers);

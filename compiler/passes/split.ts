@@ -223,6 +223,7 @@ function splitLoop(arena: Arena, loop: LoopNode, parts: number): readonly Ref[] 
   const partial = arena.loop({
     axes: [...loop.axes, part],
     over: [{ name: first?.name ?? "k", extent: constant(chunk), size: first?.size }, ...rest],
+    inner: loop.inner,
     carriers: loop.carriers.map((carrier, k) => ({ ...carrier, lift: lifts[k] ?? carrier.lift })),
     // The parts lie apart, each as the results would.
     results: loop.carriers.map((carrier, k) => ({
@@ -268,6 +269,12 @@ function moveAxes(arena: Arena, loop: LoopNode, position: Scalar): readonly Scal
     arena,
     loop.carriers.map((carrier) => carrier.lift),
     (scalar) => {
+      if (scalar.kind === "reduce")
+        return arena.reduce(
+          scalar.monoid,
+          scalar.axes.map((axis) => axis + 1),
+          scalar.arg,
+        );
       if (scalar.kind !== "axis" || scalar.axis < rank) return scalar;
       return scalar.axis === rank ? position : arena.axis(scalar.axis + 1);
     },
