@@ -95,6 +95,8 @@ const fewestSteps = 8;
 const fewestElements = 32;
 /** Results that one block makes: a square of a contraction; neighbours where memory lies along them. */
 const tileSide = 64;
+/** With fewer rows or columns a contraction is not made of tiles. */
+const narrowest = 4;
 const neighbours = 128;
 /** Threads of a block that hold a row, elements of each, and elements of the widest access. */
 const heldThreads = 1024;
@@ -110,9 +112,11 @@ function partsOf(loop: LoopNode, device: Device): number | undefined {
   if (extent === undefined || points === undefined || reduced === undefined) return undefined;
   if (!isReduction(loop) || isLinked(loop) || loop.inner.length > 0) return undefined;
 
-  const contraction = isContraction(loop);
-  const blocks = contraction ? tilesOf(loop) : liesAcross(loop) ? Math.ceil(points / neighbours) : points;
-  if (blocks === undefined || blocks * 2 > device.units) return undefined;
+  // A vector times a matrix is no work for a matrix unit: it is a sum of rows.
+  const tiles = isContraction(loop) ? tilesOf(loop) : undefined;
+  const contraction = tiles !== undefined;
+  const blocks = tiles ?? (liesAcross(loop) ? Math.ceil(points / neighbours) : points);
+  if (blocks * 2 > device.units) return undefined;
   const chunk = contraction ? stepDepth : 1;
   const least = contraction ? fewestSteps * stepDepth : fewestElements;
   // Contractions fill the device once; other reductions twice, since a block alone does not keep its unit busy.
@@ -182,7 +186,7 @@ function bytesOf(ref: Ref): number {
   );
 }
 
-/** Tiles that a contraction's results make, each side of which belongs to one factor. */
+/** Tiles that a contraction's results make, each side of which belongs to one factor; undefined: a side is too narrow for any. */
 function tilesOf(loop: LoopNode): number | undefined {
   const [carrier] = loop.carriers;
   const [left, right] = carrier === undefined ? [] : factorsOf(carrier.lift).map(axesOf);
@@ -195,6 +199,7 @@ function tilesOf(loop: LoopNode): number | undefined {
     else if (inLeft === 1) m *= extent;
     else n *= extent;
   }
+  if (Math.min(m, n) < narrowest) return undefined;
   return batch * Math.ceil(m / tileSide) * Math.ceil(n / tileSide);
 }
 

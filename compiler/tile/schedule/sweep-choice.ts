@@ -1,7 +1,8 @@
 /** What may be chosen for a sweep: how many rows and columns a block holds at a time, and by how many threads. */
-import type { LoopAxis, LoopNode } from "../../tensor/ir.ts";
+import type { LoopAxis, LoopNode, ScalarRead } from "../../tensor/ir.ts";
 import type { Caps } from "../../types/caps.ts";
 import {
+  axesOf,
   constantOf,
   contiguousAxis,
   narrowestBytes,
@@ -86,10 +87,21 @@ function runsAlongRows(loop: LoopNode): boolean {
     if (axis === undefined) continue;
     // A read that does not move along the reduced axes is made once a row: it decides nothing.
     if (read.index.length < 2 && axis < loop.axes.length) continue;
-    if (axis < loop.axes.length) rows += 1;
-    else columns += 1;
+    if (axis < loop.axes.length) rows += elementsOf(loop, read);
+    else columns += elementsOf(loop, read);
   }
   return rows > columns;
+}
+
+/** A size that is not known is taken for this. */
+const usualExtent = 256;
+
+/** Elements that a read makes in all: one that stays the same along an axis is made once for all of it. */
+function elementsOf(loop: LoopNode, read: ScalarRead): number {
+  return [...axesOf(read)].reduce((product, k) => {
+    const axis = loop.axes[k] ?? loop.over[k - loop.axes.length];
+    return product * (axis === undefined ? 1 : (constantOf(axis.extent) ?? usualExtent));
+  }, 1);
 }
 
 function storesAll(loop: LoopNode): boolean {
@@ -202,14 +214,16 @@ function bestThreads(
   return best;
 }
 
-function usualColumns({ caps, vector, rows, columns }: Fit, threads: number): Tiling {
+function usualColumns({ loop, caps, vector, rows, columns }: Fit, threads: number): Tiling {
   // Neighbouring threads along the rows, but no more than leave blocks for the whole device: at least 32 bytes' worth.
   let along = 32;
   while (along > 4 && rows !== undefined && rows / (along * vector) < 2 * caps.units) along /= 2;
   const most = Math.max(1, Math.min(threads / along, columns ?? threads));
   let split = 1;
   while (split * 2 <= most) split *= 2;
-  return { tile: [along * vector, split * 4], threads: along * split };
+  // As many bytes on their way as wide accesses would have, where rows do not lie for such.
+  const narrow = caps.vectorBytes / (vector * narrowestBytes(loop));
+  return { tile: [along * vector, split * 4 * Math.min(4, Math.max(1, narrow))], threads: along * split };
 }
 
 // ---------------------------------------------------------------- what fits
