@@ -3,6 +3,7 @@
  * A target's caps list the names that it has.
  */
 import { invariant } from "../diagnostics/diagnostic.ts";
+import { clusterInstructions } from "./instructions/cluster.ts";
 import { cpAsyncInstructions } from "./instructions/cp-async.ts";
 import { flagInstructions } from "./instructions/flags.ts";
 import { isPtx, type Instruction, type PtxInstruction } from "./instructions/instruction.ts";
@@ -40,6 +41,7 @@ export const instructions: ReadonlyMap<string, Instruction> = new Map(
     ...setmaxnregInstructions,
     ...flagInstructions,
     ...subgroupMatrixInstructions,
+    ...clusterInstructions,
   ].map((record) => [record.name, record]),
 );
 

@@ -13,13 +13,14 @@ import { invariant } from "../diagnostics/diagnostic.ts";
 import type { Dim } from "../types/dim.ts";
 import { dtypes } from "../types/dtype.ts";
 import { AsyncCopies } from "./instructions.ts";
+import { Cluster } from "./interpret/cluster.ts";
 import { CopyEngine, type SharedPlace } from "./interpret/copy-engine.ts";
 import { runInstruction, waiting } from "./interpret/instruction.ts";
 import { encodeDescriptor, MatrixUnit } from "./interpret/matrix-unit.ts";
 import type { Mbarrier } from "./interpret/mbarriers.ts";
 import { BufferMemory, KernelFault, type Toucher } from "./interpret/memory.ts";
-import { Handed, Role, type Order } from "./interpret/order.ts";
-import { drive, suspends, type Flow } from "./interpret/roles.ts";
+import { Handed, Role, type HandedOn } from "./interpret/order.ts";
+import { drive, flowOf, suspends, type Flow } from "./interpret/roles.ts";
 import type { Buffer, Kernel, Kind, Op, Register, TensorMap, Value } from "./ir.ts";
 import { sharedLayout, type SharedLayout } from "./launch.ts";
 import {
@@ -58,16 +59,27 @@ export function interpretKernel(kernel: Kernel, launch: Launch): void {
   const flags: Flags = new Map();
   for (let z = 0; z < layers; z += 1) {
     for (let y = 0; y < rows; y += 1) {
-      for (let x = 0; x < columns; x += 1) new Block(kernel, launch, memory, flags, [x, y, z]).run();
+      for (let x = 0; x < columns; x += kernel.cluster ?? 1) {
+        const cluster = new Cluster();
+        for (let rank = 0; rank < (kernel.cluster ?? 1); rank += 1)
+          cluster.blocks.push(new Block(kernel, launch, memory, { flags, cluster }, [x + rank, y, z]));
+        run(cluster.blocks);
+      }
     }
   }
 }
 
+/** Blocks of a cluster at once, to their ends. */
+function run(blocks: readonly Block[]): void {
+  const [first] = blocks;
+  if (first === undefined) return;
+  if (first.kernel.body.some(suspends)) drive(blocks);
+  else for (const block of blocks) block.ops(first.kernel.body, block.role.threads);
+  for (const block of blocks) block.finish();
+}
+
 /** Flags that are up, by buffer and element: who raised them, and what lay behind it then. */
-type Flags = Map<
-  Buffer,
-  Map<number, { readonly block: number; readonly order: Order; readonly handed: Handed }>
->;
+type Flags = Map<Buffer, Map<number, { readonly order: HandedOn; readonly handed: Handed }>>;
 
 /** Threads that run an op, ascending. */
 export type Active = readonly number[];
@@ -79,9 +91,11 @@ export class Block {
   readonly #memory: Map<Buffer, BufferMemory>;
   readonly #values = new Map<Value | Register, ScalarValue[]>();
   readonly #copies = new Map<number, AsyncCopies>();
-  readonly #number: number;
+  /** Its number in the grid. */
+  readonly place: number;
   readonly #flags: Flags;
-  readonly #handed = new Handed();
+  readonly handed: Handed = new Handed();
+  readonly cluster: Cluster;
   readonly #layout: SharedLayout;
   /** Whose turn it is. */
   #role: Role;
@@ -97,29 +111,34 @@ export class Block {
     kernel: Kernel,
     launch: Launch,
     memory: ReadonlyMap<Buffer, BufferMemory>,
-    flags: Flags,
+    around: { readonly flags: Flags; readonly cluster: Cluster },
     position: readonly [number, number, number],
   ) {
     this.kernel = kernel;
     this.launch = launch;
     this.position = position;
     const [columns, rows] = launch.grid;
-    this.#number = (position[2] * rows + position[1]) * columns + position[0];
-    this.#flags = flags;
+    this.place = (position[2] * rows + position[1]) * columns + position[0];
+    this.#flags = around.flags;
+    this.cluster = around.cluster;
     this.#memory = new Map(memory);
     this.#layout = sharedLayout(kernel);
     this.#role = Role.whole(kernel.threads);
-    this.#isConcurrent = kernel.body.some((op) => op.kind === "roles" || suspends(op));
+    this.#isConcurrent = kernel.body.some((op) => suspends(op));
     for (const buffer of kernel.buffers) {
       if (buffer.space === "shared")
         this.#memory.set(buffer, new BufferMemory(kernel.name, buffer, sharedBytes(buffer)));
     }
   }
 
-  run(): void {
+  /** All of its threads. */
+  whole(): Flow {
     const { body } = this.kernel;
-    if (body.some(suspends)) drive(this, [{ role: this.#role, body }]);
-    else this.ops(body, this.#role.threads);
+    return flowOf(this, [{ role: this.#role, body }]);
+  }
+
+  /** At the end of all blocks of its cluster. */
+  finish(): void {
     const unfinished = this.engine.finish();
     if (unfinished !== undefined) this.fault(unfinished);
     if (this.matrices.unfinished) this.fault("matrix products are still under way at the end");
@@ -148,6 +167,15 @@ export class Block {
         const [met, unmet] = parted(op, active, this);
         yield* this.flow(op.then, met);
         yield* this.flow(op.else, unmet);
+      } else if (op.kind === "roles") {
+        const whole = this.#role;
+        const parts = whole.split(op.roles);
+        yield* flowOf(
+          this,
+          op.roles.map(({ body }, k) => ({ role: parts[k] ?? whole, body })),
+        );
+        whole.unite(parts);
+        this.enter(whole);
       } else if (op.kind === "instruction") yield* waiting(op, active, this);
     }
   }
@@ -222,24 +250,42 @@ export class Block {
   who(thread: number): Toucher {
     const role = this.#role;
     return {
-      block: this.#number,
+      block: this.place,
       thread,
       epoch: role.epoch,
       order: this.#isConcurrent ? role : undefined,
-      handed: this.#handed,
+      handed: this.handed,
     };
   }
 
   raised(buffer: Buffer, index: number): void {
     const flags = this.#flags.get(buffer) ?? new Map<number, never>();
     this.#flags.set(buffer, flags);
-    flags.set(index, { block: this.#number, order: this.#role.handOn(), handed: this.#handed });
+    flags.set(index, { order: this.handOn(), handed: this.handed });
+  }
+
+  handOn(): HandedOn {
+    return this.#role.handOn(this.place);
+  }
+
+  /** The block of that rank in the cluster. */
+  peer(rank: number): Block {
+    return (
+      this.cluster.blocks[rank] ?? this.fault(`block ${rank} of a cluster of ${this.cluster.blocks.length}`)
+    );
+  }
+
+  mbarrierAt(buffer: Buffer, index: number): SharedPlace & { readonly barrier: Mbarrier } {
+    const place = this.shared(buffer, index);
+    const barrier = this.mbarriers.get(place.address);
+    if (barrier === undefined) return this.fault(`there is no mbarrier at ${buffer.name}[${index}]`);
+    return { ...place, barrier };
   }
 
   lowered(buffer: Buffer, index: number): void {
     const raised = this.#flags.get(buffer)?.get(index);
     if (raised === undefined) return this.fault(`${buffer.name}[${index}] was up before the launch`);
-    this.#handed.take(raised.block, raised.order, raised.handed);
+    this.handed.take(raised.order, raised.handed);
     this.#flags.get(buffer)?.delete(index);
   }
 
@@ -366,16 +412,8 @@ const table: InterpretTable = {
       const { address } = cx.shared(op.buffer, cx.number(op.index, thread));
       return encodeDescriptor({ ...op, start: address });
     }),
-  roles: (op, _active, cx) => {
-    const whole = cx.role;
-    const parts = whole.split(op.roles);
-    drive(
-      cx,
-      op.roles.map(({ body }, k) => ({ role: parts[k] ?? whole, body })),
-    );
-    whole.unite(parts);
-    cx.enter(whole);
-  },
+  // Its parts wait for one another: `flow` runs them.
+  roles: () => undefined,
   for: runFor,
   if: (op, active, cx) => {
     const [met, unmet] = parted(op, active, cx);

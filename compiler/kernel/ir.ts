@@ -89,6 +89,8 @@ export interface Kernel {
   readonly grid: readonly [Dim, Dim, Dim];
   /** Threads of a block; a multiple of the caps' subgroup size unless it is 1. */
   readonly threads: number;
+  /** Neighbouring blocks along x that run at once and reach each other's shared memory, so many; undefined: each for itself. */
+  readonly cluster?: number | undefined;
   readonly body: readonly Op[];
   /** What it does, for a reader: `rmsnorm: y = x * rsqrt(..)`; one line. */
   readonly summary: string;

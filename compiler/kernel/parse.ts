@@ -106,6 +106,7 @@ class KernelReader {
     const name = r.string();
     r.expect("threads");
     const threads = r.integer();
+    const cluster = r.accept("cluster") ? r.integer() : undefined;
     r.expect("grid");
     r.expect("(");
     const grid: [Dim, Dim, Dim] = [this.#dim(","), this.#dim(","), this.#dim(")")];
@@ -120,6 +121,7 @@ class KernelReader {
     return {
       name,
       threads,
+      ...(cluster === undefined ? {} : { cluster }),
       grid,
       summary,
       files,

@@ -76,6 +76,11 @@ export class Verifier {
   head(): void {
     const { kernel } = this;
     this.check(Number.isInteger(kernel.threads) && kernel.threads > 0, `${kernel.threads} threads`);
+    const [columns] = kernel.grid;
+    this.check(
+      kernel.cluster === undefined || columns.kind !== "const" || columns.value % kernel.cluster === 0,
+      `${kernel.cluster} blocks of a cluster do not divide the grid`,
+    );
     this.check(
       new Set(kernel.sizes.map((size) => size.name)).size === kernel.sizes.length,
       "two sizes have one name",

@@ -95,6 +95,8 @@ export interface PanelCopy {
   readonly tile: SharedTile;
   readonly panel: number;
   readonly box: Box;
+  /** In a fill: the box is the same in all blocks of the cluster, which fill as often; each copies a part of it to all. */
+  readonly common?: boolean;
 }
 
 /**
@@ -146,6 +148,8 @@ export interface TileProgram {
   readonly threads: number;
   /** The grid, slowest first; their product is the number of blocks. */
   readonly blocks: readonly Counter[];
+  /** Neighbouring blocks that run at once and can share copies, so many; they divide the grid. Undefined: each for itself. */
+  readonly cluster?: number | undefined;
   readonly buffers: readonly GlobalBuffer[];
   readonly shared: readonly SharedTile[];
   /** Their tiles are not among `shared`. */

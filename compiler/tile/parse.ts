@@ -50,6 +50,7 @@ class Reading {
     const name = r.word();
     r.expect("threads");
     const threads = r.integer();
+    const cluster = r.accept("cluster") ? r.integer() : undefined;
     const summary = r.string();
     const blocks: Counter[] = [];
     while (r.accept("block")) blocks.push(this.#counter());
@@ -60,7 +61,17 @@ class Reading {
     const body: TileOp[] = [];
     while (r.token.kind !== "end") body.push(this.#op());
     const { buffers, shared, channels } = this.#b;
-    return { name, summary, threads, blocks, buffers, shared, channels, body };
+    return {
+      name,
+      summary,
+      threads,
+      ...(cluster === undefined ? {} : { cluster }),
+      blocks,
+      buffers,
+      shared,
+      channels,
+      body,
+    };
   }
 
   #counter(): Counter {
@@ -403,7 +414,8 @@ class Reading {
       const at = this.#index();
       r.expect("extent");
       r.expect("[");
-      copies.push({ tile, panel, box: { buffer, view, at, extent: r.list("]", () => r.integer()) } });
+      const box = { buffer, view, at, extent: r.list("]", () => r.integer()) };
+      copies.push({ tile, panel, box, ...(r.accept("common") ? { common: true } : {}) });
     }
     return copies;
   }

@@ -33,7 +33,9 @@ import { expressionsOf, isInRegisters, partsOf, visitOps } from "./walk.ts";
 
 export function print(program: TileProgram): string {
   const p = new Printer();
-  p.line(`tiles ${word(program.name)} threads ${program.threads} ${JSON.stringify(program.summary)}`);
+  p.line(
+    `tiles ${word(program.name)} threads ${program.threads}${program.cluster === undefined ? "" : ` cluster ${program.cluster}`} ${JSON.stringify(program.summary)}`,
+  );
   for (const counter of program.blocks)
     p.line(`block ${p.name(counter)} in ${sizeExpression(counter.count)}`);
   for (const buffer of program.buffers) {
@@ -134,6 +136,8 @@ const reserved: readonly string[] = [
   "otherwise",
   "packed",
   "raise",
+  "cluster",
+  "common",
   "meet",
   "scratch",
   "flags",
@@ -286,10 +290,10 @@ class Printer {
 
   #copies(head: string, copies: readonly PanelCopy[]): void {
     this.line(`${head} {`);
-    for (const { tile, panel, box } of copies) {
+    for (const { tile, panel, box, common } of copies) {
       const view = box.view.map(sizeExpression).join(", ");
       this.line(
-        `  %${this.name(tile)} panel ${panel} @${this.name(box.buffer)}[${view}] at ${this.#index(box.at)} extent [${box.extent.join(", ")}]`,
+        `  %${this.name(tile)} panel ${panel} @${this.name(box.buffer)}[${view}] at ${this.#index(box.at)} extent [${box.extent.join(", ")}]${common === true ? " common" : ""}`,
       );
     }
     this.line("}");

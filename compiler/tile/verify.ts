@@ -122,6 +122,8 @@ class Verifier {
             this.#say(op, `${copy.tile.name} is no tile of ${op.channel.name}`);
           this.#copy(op, copy, [], counters);
           if (copy.box.buffer.access === "write") this.#say(op, `${copy.box.buffer.name} is only written`);
+          if (copy.common === true && this.#program.cluster === undefined)
+            this.#say(op, "blocks without a cluster have no common copies");
         }
         this.ops(op.body, counters);
         return;

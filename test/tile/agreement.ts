@@ -4,7 +4,7 @@ import { interpret } from "../../compiler/tensor/interpret.ts";
 import type { StoredTensor } from "../../compiler/tensor/values.ts";
 import { interpretTiles, type Element } from "../../compiler/tile/interpret.ts";
 import { asContraction } from "../../compiler/tile/schedule/matrices.ts";
-import { candidatesOf } from "../../compiler/tile/schedule/choice.ts";
+import { candidatesOf, type Fixed } from "../../compiler/tile/schedule/choice.ts";
 import type { KernelSource } from "../../compiler/tile/schedule/source.ts";
 import { streamedSchedule } from "../../compiler/tile/schedule/streamed-choice.ts";
 import { schedule } from "../../compiler/tile/schedule/choose.ts";
@@ -125,14 +125,16 @@ export function runTiles(one: Case, dims: ReadonlyMap<string, number>): number[]
   return one.program.buffers.slice(one.inputs.length).map((buffer) => (memory.get(buffer) ?? []).map(Number));
 }
 
-/** A product whose tiles blocks share; the compiler's own schedule where they cannot. */
-export function sharedTiles(source: KernelSource, caps: Caps): TileProgram {
-  const { node } = source;
-  const contraction = node.kind === "loop" ? asContraction(node) : undefined;
-  const streamed =
-    node.kind === "loop" && contraction !== undefined
-      ? streamedSchedule({ ...source, node }, contraction, caps)
-      : undefined;
-  const [best] = streamed === undefined ? [] : candidatesOf(streamed, { tile: [], shared: 1 });
-  return best === undefined ? schedule(source, caps) : best.schedule.program(best.choice);
+/** A streamed product with numbers of its choice fixed; the compiler's own schedule where they cannot be had. */
+export function streamedWith(fixed: Omit<Fixed, "tile">): (source: KernelSource, caps: Caps) => TileProgram {
+  return (source, caps) => {
+    const { node } = source;
+    const contraction = node.kind === "loop" ? asContraction(node) : undefined;
+    const streamed =
+      node.kind === "loop" && contraction !== undefined
+        ? streamedSchedule({ ...source, node }, contraction, caps)
+        : undefined;
+    const [best] = streamed === undefined ? [] : candidatesOf(streamed, { tile: [], ...fixed });
+    return best === undefined ? schedule(source, caps) : best.schedule.program(best.choice);
+  };
 }

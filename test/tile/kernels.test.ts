@@ -12,8 +12,15 @@ import { decode } from "../../compiler/tensor/number-formats.ts";
 import { evaluate } from "../../compiler/types/dim.ts";
 import { dtypes } from "../../compiler/types/dtype.ts";
 import { simulate } from "../targets/ptx/simulated.ts";
-import { disagreement, makeCase, sharedTiles, type Case } from "./agreement.ts";
-import { contractions, longProducts, matrixProducts, sweeps, type Sample } from "./random-loops.ts";
+import { disagreement, makeCase, streamedWith, type Case } from "./agreement.ts";
+import {
+  contractions,
+  longProducts,
+  matrixProducts,
+  pairedProducts,
+  sweeps,
+  type Sample,
+} from "./random-loops.ts";
 
 function kernelOf(one: Case, { target, caps }: ChosenTarget): Kernel {
   const kernel = improve(lowerTileProgram(one.program, caps));
@@ -150,7 +157,7 @@ describe("matrix products of which several blocks share a tile", () => {
     let shared = 0;
     fc.assert(
       fc.property(longProducts, few, fc.nat(1000), (sample, device, seed) => {
-        const kernel = checkInterpreted(sample, seed, device, sharedTiles);
+        const kernel = checkInterpreted(sample, seed, device, streamedWith({ shared: 1 }));
         if (kernel.buffers.some(({ name }) => name === "parts_done")) shared += 1;
       }),
       { numRuns: 3 },
@@ -161,7 +168,33 @@ describe("matrix products of which several blocks share a tile", () => {
   it("are right on the PTX simulator, with no finding", () => {
     fc.assert(
       fc.property(longProducts, few, fc.nat(1000), (sample, device, seed) =>
-        checkSimulated(sample, seed, device, sharedTiles),
+        checkSimulated(sample, seed, device, streamedWith({ shared: 1 })),
+      ),
+      { numRuns: 3 },
+    );
+  }, 120_000);
+});
+
+describe("matrix products of which two blocks share copies", () => {
+  const { target, caps } = chosen("ptx:sm_90a");
+  const few = fc.constantFrom(2, 4).map((units): ChosenTarget => ({ target, caps: { ...caps, units } }));
+
+  it("are right in the kernel interpreter, with no race", () => {
+    let paired = 0;
+    fc.assert(
+      fc.property(pairedProducts, few, fc.nat(1000), (sample, device, seed) => {
+        const kernel = checkInterpreted(sample, seed, device, streamedWith({ cluster: 2 }));
+        if (kernel.cluster === 2) paired += 1;
+      }),
+      { numRuns: 3 },
+    );
+    expect(paired).toBeGreaterThan(0);
+  }, 120_000);
+
+  it("are right on the PTX simulator, with no finding", () => {
+    fc.assert(
+      fc.property(pairedProducts, few, fc.nat(1000), (sample, device, seed) =>
+        checkSimulated(sample, seed, device, streamedWith({ cluster: 2 })),
       ),
       { numRuns: 3 },
     );

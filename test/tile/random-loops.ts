@@ -238,6 +238,26 @@ export const longProducts: fc.Arbitrary<Sample> = fc
   })
   .map(productOf);
 
+/** Products of plain matrices whose tiles along m are even in number. */
+export const pairedProducts: fc.Arbitrary<Sample> = fc
+  .record({
+    batch: fc.constantFrom(0, 2),
+    m: fc.constantFrom(72, 128),
+    heads: fc.constant(1),
+    n: fc.constantFrom(64, 72, 136),
+    k: fc.constantFrom(64, 136, 200),
+    scaled: fc.constantFrom("", "left"),
+    twice: fc.boolean(),
+    dynamic: fc.constant(false),
+    dtype: fc.constantFrom<DType>("bf16", "f16"),
+    outDtype: fc.constantFrom<DType>("bf16", "f32"),
+    leftAlongK: fc.boolean(),
+    rightAlongK: fc.boolean(),
+    biased: fc.boolean(),
+    transposed: fc.constant(false),
+  })
+  .map(productOf);
+
 export interface Product {
   readonly batch: number;
   readonly m: number;

@@ -4,7 +4,7 @@ import { expect, it } from "vitest";
 import { parse } from "../../compiler/tile/parse.ts";
 import { print } from "../../compiler/tile/print.ts";
 import { ptx } from "../../compiler/targets/ptx/index.ts";
-import { disagreement, makeCase, runTiles, sharedTiles } from "./agreement.ts";
+import { disagreement, makeCase, runTiles, streamedWith } from "./agreement.ts";
 import { longProducts, matrixProducts, scaledProducts } from "./random-loops.ts";
 
 const caps = ptx.caps("sm_90a");
@@ -33,7 +33,7 @@ it("shares tiles among blocks where a round would not be full", () => {
   let shared = 0;
   fc.assert(
     fc.property(longProducts, fc.constantFrom(2, 3, 5), fc.nat(1000), (sample, units, seed) => {
-      const one = makeCase(sample, { ...caps, units }, seed, sharedTiles);
+      const one = makeCase(sample, { ...caps, units }, seed, streamedWith({ shared: 1 }));
       if (one.program.buffers.some(({ use }) => use === "flags")) shared += 1;
       const text = print(one.program);
       expect(print(parse(text))).toBe(text);

@@ -62,12 +62,20 @@ export class Channels {
         for (let slot = 0; slot < channel.depth; slot += 1) {
           b.instruction("mbarrier.init", [], [{ buffer: barriers, index: b.i32(slot) }, b.i32(filling)]);
           const empty = { buffer: barriers, index: b.i32(channel.depth + slot) };
-          b.instruction("mbarrier.init", [], [empty, b.i32(reading)]);
+          b.instruction("mbarrier.init", [], [empty, b.i32(reading * (cx.program.cluster ?? 1))]);
         }
       }
       b.instruction("fence.mbarrier_init", [], []);
     });
-    b.barrier();
+    if (cx.program.cluster === undefined) b.barrier();
+    else this.meetCluster(cx);
+  }
+
+  /** All threads of the cluster's blocks; nothing where there is none. */
+  meetCluster({ b, program }: Context): void {
+    if (program.cluster === undefined) return;
+    b.instruction("cluster.arrive", [], []);
+    b.instruction("cluster.wait", [], []);
   }
 
   /** Cursors of what a team's ops do with channels. */
@@ -100,6 +108,10 @@ export class Channels {
       const bytes = [...tiles].reduce((sum, tile) => sum + elementsOf(tile) * dtypes[tile.dtype].bytes, 0);
       b.instruction("mbarrier.expect", [], [full, b.i32(bytes)]);
       for (const one of op.copies) {
+        if (one.common === true) {
+          this.#loadPart(cx, one, slot, full);
+          continue;
+        }
         const { map, at } = this.#box(cx, one);
         const to = { buffer: cx.sharedOf(one.tile), index: this.#panel(cx, one, slot) };
         b.instruction(`tensor.load.${at.length}d`, [], [to, { map }, ...at, full]);
@@ -125,15 +137,44 @@ export class Channels {
     lowered.current = slot;
   }
 
+  /** The block's part of a copy that all of its cluster have: of the box's slowest axis, which lies in order in memory. */
+  #loadPart(
+    cx: Context,
+    copy: PanelCopy,
+    slot: Value,
+    full: { readonly buffer: Buffer; readonly index: Value },
+  ): void {
+    const { b, program } = cx;
+    const { cluster = 1 } = program;
+    const { extent } = copy.box;
+    const axis = extent.findIndex((n) => n > 1);
+    const rows = (extent[axis] ?? 0) / cluster;
+    invariant(axis < extent.length - 1 && Number.isInteger(rows), "a common box is cut along its rows");
+    const rank = b.bound(b.rem(b.block(0), b.i32(cluster)), 0, cluster - 1);
+    const part = extent.map((n, k) => (k === axis ? rows : n));
+    const { map, at } = this.#box(cx, { ...copy, box: { ...copy.box, extent: part } });
+    const moved = at.map((place, k) => (k === axis ? b.add(place, b.mul(rank, b.i32(rows))) : place));
+    const elements = part.reduce((product, n) => product * n, 1);
+    const index = b.add(this.#panel(cx, copy, slot), b.mul(rank, b.i32(elements)));
+    const to = { buffer: cx.sharedOf(copy.tile), index };
+    b.instruction(`tensor.load.${at.length}d.cluster.${cluster}`, [], [to, { map }, ...moved, full]);
+  }
+
   /** One arrival a warp: all its threads have gone as far. */
   release(cx: Context, op: Extract<TileOp, { kind: "release" }>): void {
     const { b } = cx;
     const { channel, barriers } = this.#of(op.channel);
-    const isFirst = b.binary("eq", b.lane(), b.i32(0));
+    const { cluster } = cx.program;
     const give = (): void => {
       const { slot } = this.#advance(cx, channel, "release");
       const empty = { buffer: barriers, index: b.add(slot, b.i32(channel.depth)) };
-      b.if(isFirst, () => b.instruction("mbarrier.arrive", [], [empty]));
+      // All blocks of a cluster write to the slot: one lane for each tells it.
+      if (cluster === undefined)
+        b.if(b.binary("eq", b.lane(), b.i32(0)), () => b.instruction("mbarrier.arrive", [], [empty]));
+      else
+        b.if(b.lt(b.lane(), b.i32(cluster)), () =>
+          b.instruction("mbarrier.arrive.cluster", [], [empty, b.lane()]),
+        );
     };
     if (op.where === undefined) {
       give();

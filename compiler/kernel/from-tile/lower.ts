@@ -115,7 +115,8 @@ export function lowerTileProgram(program: TileProgram, caps: Caps): Kernel {
   const lower = (): void => lowerOps(cx, program.body, { files, numbers });
   if (guard === undefined) lower();
   else b.if(guard, lower);
-  return b.finish({ name: program.name, grid, summary: program.summary, files });
+  const { name, summary, cluster } = program;
+  return b.finish({ name, grid, summary, files, ...(cluster === undefined ? {} : { cluster }) });
 }
 
 /** A swizzle's pattern repeats every so many bytes, counted from the address zero. */

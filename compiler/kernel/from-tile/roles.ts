@@ -48,6 +48,8 @@ export function lowerRoles(
     })),
   );
   cx.team = block;
+  // A block's shared memory and barriers stay while another of its cluster may still reach them.
+  cx.channels.meetCluster(cx);
 }
 
 /**

@@ -7,10 +7,12 @@ export interface Engines {
   init(position: number, lane: number, count: number): void;
   /** One arrival, and before it `bytes` more that the phase waits for. */
   arrive(position: number, lane: number, bytes: number): void;
+  /** One arrival at the mbarrier at the same place in the block of that rank in the cluster. */
+  arriveAt(position: number, lane: number, rank: number): void;
   /** True where the phase of that parity is complete; takes the thread behind what the phase waited for. */
   isComplete(position: number, lane: number, parity: number): boolean;
-  /** Begins the copy of a box at the map's `coordinates` to shared memory, whose bytes the mbarrier counts. */
-  load(box: BoxCopy & { readonly barrier: number }): void;
+  /** Begins the copy of a box at the map's `coordinates` to shared memory, whose bytes the mbarrier counts; with `blocks` to that of each block of the cluster, at the same place. */
+  load(box: BoxCopy & { readonly barrier: number; readonly blocks?: number }): void;
   /** Begins the copy of a box from shared memory to the map's `coordinates`; belongs to a group of its thread's. */
   store(box: BoxCopy): void;
   commitStores(lane: number): void;
@@ -21,6 +23,10 @@ export interface Engines {
   isRaised(position: number, lane: number): boolean;
   /** Lowers a flag that is up, and takes the thread behind what was before it was raised. */
   lower(position: number, lane: number): void;
+  /** So many threads arrive at the cluster's barrier. */
+  arriveAtCluster(threads: number): void;
+  hasClusterMet(): boolean;
+  leaveCluster(): void;
   /** Begins a product of the warpgroup's. */
   multiply(product: Product): void;
   commitProducts(): void;

@@ -52,6 +52,22 @@ export const mbarrierInstructions: readonly Instruction[] = [
   },
   {
     ...common,
+    name: "mbarrier.arrive.cluster",
+    section: "9.7.13.15.13",
+    operands: ["shared", "i32"],
+    precondition: "the element is an mbarrier in the block of that rank in the cluster",
+    check: ([place]) => checkMbarrier(place),
+    evaluate: (warp) => {
+      for (const lane of warp.active) warp.engines.arriveAt(0, lane, warp.operand(1, lane));
+    },
+    // Without a scope: `.release.cluster` has the whole device's memory wait.
+    ptx: (_, [place = "", rank = ""]) => {
+      const [address = "", offset = "0"] = place.replace(/[[\]]/g, "").split("+");
+      return `{ .reg .b32 there; add.s32 there, ${address}, ${offset}; mapa.shared::cluster.u32 there, there, ${rank}; mbarrier.arrive.shared::cluster.b64 _, [there]; }`;
+    },
+  },
+  {
+    ...common,
     name: "mbarrier.expect",
     section: "9.7.13.15.13",
     operands: ["shared", "i32"],

@@ -16,7 +16,7 @@ const common = { needs, results: [], destinations: "defined", scope: "thread" } 
 const place = "the box begins at a multiple of 128 bytes, of 8 rows where it is swizzled";
 
 export const tensorCopyInstructions: readonly Instruction[] = [
-  ...[1, 2, 3, 4, 5].flatMap((rank) => [load(rank), store(rank)]),
+  ...[1, 2, 3, 4, 5].flatMap((rank) => [load(rank), store(rank), loadToAll(rank, 2)]),
   group("bulk.commit", "cp.async.bulk.commit_group", (warp, lane) => warp.engines.commitStores(lane)),
   ...Array.from({ length: 8 }, (_, pending) => [
     group(`bulk.wait.${pending}`, `cp.async.bulk.wait_group ${pending}`, (warp, lane) =>
@@ -59,6 +59,29 @@ function load(rank: number): Instruction {
     },
     ptx: (_, [to = "", map = "", ...rest]) =>
       `cp.async.bulk.tensor.${rank}d.shared::cluster.global.tile.mbarrier::complete_tx::bytes ${to}, ${box(map, rest.slice(0, rank))}, ${rest[rank] ?? ""}`,
+  };
+}
+
+/** To the same place in each of a cluster's blocks, whose own mbarriers count the bytes. */
+function loadToAll(rank: number, blocks: number): Instruction {
+  const one = load(rank);
+  return {
+    ...one,
+    name: `${one.name}.cluster.${blocks}`,
+    precondition: `${one.precondition}, one of each block's`,
+    evaluate: (warp) => {
+      for (const lane of warp.active)
+        warp.engines.load({
+          lane,
+          shared: 0,
+          map: 1,
+          coordinates: numbers(warp, 2, rank, lane),
+          barrier: 2 + rank,
+          blocks,
+        });
+    },
+    ptx: (_, [to = "", map = "", ...rest]) =>
+      `{ .reg .b16 blocks; mov.b16 blocks, ${2 ** blocks - 1}; cp.async.bulk.tensor.${rank}d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster ${to}, ${box(map, rest.slice(0, rank))}, ${rest[rank] ?? ""}, blocks; }`,
   };
 }
 

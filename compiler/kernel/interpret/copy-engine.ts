@@ -29,6 +29,14 @@ export interface Box {
   readonly who: () => Toucher;
 }
 
+/** Where a load goes: a place in a block's shared memory, and who counts its bytes there. */
+export interface Target {
+  readonly block: number;
+  readonly shared: SharedPlace;
+  readonly barrier: Mbarrier;
+  readonly engine: CopyEngine;
+}
+
 interface Load {
   readonly write: () => void;
 }
@@ -40,31 +48,40 @@ export class CopyEngine {
   readonly #writes = new AsyncCopies();
   readonly #threads = new Set<number>();
 
-  load(box: Box, barrier: Mbarrier): void {
-    const { memory, byte } = box.shared;
+  /** To each of the places, which lie alike in the blocks that they are of. */
+  load(box: Box, targets: readonly Target[]): void {
     const bytes = boxBytes(box.map);
     checkPlace(box);
     // What was there must be done with, as if the copy began now; nobody touches it until it is done.
-    memory.check(byte, bytes, "write", box.who());
-    const filling = memory.fill(byte, bytes);
+    const fillings = targets.map(({ shared: { memory, byte } }) => {
+      memory.check(byte, bytes, "write", box.who());
+      return memory.fill(byte, bytes);
+    });
     for (const row of rowsOf(box))
       if (row.count > 0) box.global.touchBytes(row.from, row.count, "read", box.who());
-    const { block } = box.who();
     const write = (): void => {
-      memory.filled(filling);
-      this.#written += 1;
-      const epoch = this.#written;
-      const engine: Toucher = { block, thread: engineThread, epoch, order: { isBefore: () => true } };
-      memory.touchBytes(byte, bytes, "write", engine);
-      for (const row of rowsOf(box)) {
-        const contents = new Uint8Array(row.bytes);
-        contents.set(box.global.bytes.subarray(row.from, row.from + row.count), row.skip);
-        for (let at = 0; at < row.bytes; at += unit)
-          memory.bytes.set(contents.subarray(at, at + unit), swizzledByte(box, row.at + at));
-      }
-      barrier.complete(bytes, (to) => releaseEngine(to, epoch));
+      targets.forEach((target, k) => {
+        const filling = fillings[k];
+        if (filling !== undefined) target.shared.memory.filled(filling);
+        target.engine.#land({ ...box, shared: target.shared }, target, bytes);
+      });
     };
     this.#loads.push({ write });
+  }
+
+  #land(box: Box, { block, barrier }: Target, bytes: number): void {
+    const { memory, byte } = box.shared;
+    this.#written += 1;
+    const epoch = this.#written;
+    const engine: Toucher = { block, thread: engineThread, epoch, order: { isBefore: () => true } };
+    memory.touchBytes(byte, bytes, "write", engine);
+    for (const row of rowsOf(box)) {
+      const contents = new Uint8Array(row.bytes);
+      contents.set(box.global.bytes.subarray(row.from, row.from + row.count), row.skip);
+      for (let at = 0; at < row.bytes; at += unit)
+        memory.bytes.set(contents.subarray(at, at + unit), swizzledByte(box, row.at + at));
+    }
+    barrier.complete(bytes, (to) => releaseEngine(to, epoch));
   }
 
   /** Writes the oldest load under way; false where there is none. */

@@ -186,19 +186,58 @@ class InterpretedWarp implements Warp, Engines {
       );
   }
 
+  arriveAt(position: number, lane: number, rank: number): void {
+    const cx = this.#cx;
+    const peer = cx.peer(rank);
+    if (peer === cx) {
+      this.arrive(position, lane, 0);
+      return;
+    }
+    const { buffer, index } = this.#place(position);
+    const { barrier, memory, byte } = peer.mbarrierAt(buffer, cx.number(index, this.firstThread + lane));
+    memory.touchBytes(byte, mbarrierBytes, "atomic", cx.who(this.firstThread + lane));
+    if (!barrier.arriveFrom(cx.handOn(), cx.handed))
+      cx.fault(`${this.#op.name} comes too often: ${barrier.state}`);
+  }
+
   isComplete(position: number, lane: number, parity: number): boolean {
     const cx = this.#cx;
     if (parity !== 0 && parity !== 1) cx.fault(`${this.#op.name} of parity ${parity}`);
     const barrier = this.#barrier(position, lane);
     if (!barrier.isComplete(parity)) return false;
-    barrier.acquire(cx.role);
+    barrier.acquire(cx.role, cx.handed);
     return true;
   }
 
   // Copies.
 
-  load(copy: BoxCopy & { readonly barrier: number }): void {
-    this.#cx.engine.load(this.#box(copy), this.#barrier(copy.barrier, copy.lane));
+  load(copy: BoxCopy & { readonly barrier: number; readonly blocks?: number }): void {
+    const cx = this.#cx;
+    const box = this.#box(copy);
+    const own = {
+      block: cx.place,
+      shared: box.shared,
+      barrier: this.#barrier(copy.barrier, copy.lane),
+      engine: cx.engine,
+    };
+    const { blocks = 0 } = copy;
+    if (blocks === 0) {
+      cx.engine.load(box, [own]);
+      return;
+    }
+    const [to, barrier] = [this.#place(copy.shared), this.#place(copy.barrier)];
+    const thread = this.firstThread + copy.lane;
+    const targets = Array.from({ length: blocks }, (_, rank) => {
+      const peer = cx.peer(rank);
+      if (peer === cx) return own;
+      return {
+        block: peer.place,
+        shared: peer.shared(to.buffer, cx.number(to.index, thread)),
+        barrier: peer.mbarrierAt(barrier.buffer, cx.number(barrier.index, thread)).barrier,
+        engine: peer.engine,
+      };
+    });
+    cx.engine.load(box, targets);
   }
 
   store(copy: BoxCopy): void {
@@ -240,6 +279,20 @@ class InterpretedWarp implements Warp, Engines {
     const element = this.#cx.number(index, this.firstThread + lane);
     memory.touch(element, 1, "atomic", this.#cx.who(this.firstThread + lane));
     return [memory, element];
+  }
+
+  // Clusters.
+
+  arriveAtCluster(threads: number): void {
+    this.#cx.cluster.arrive(this.#cx, threads);
+  }
+
+  hasClusterMet(): boolean {
+    return this.#cx.cluster.hasMet(this.#cx);
+  }
+
+  leaveCluster(): void {
+    this.#cx.cluster.leave(this.#cx);
   }
 
   // Products.

@@ -1,5 +1,5 @@
 /** The mbarriers of a block: arrivals, bytes and phases (PTX ISA 9.7.13.15.1 to 9.7.13.15.8). */
-import type { Role, Seen } from "./order.ts";
+import type { Handed, HandedOn, Role, Seen } from "./order.ts";
 
 export class Mbarrier {
   /** Buffer and element. */
@@ -9,6 +9,8 @@ export class Mbarrier {
   #bytes = 0;
   #phase = 0;
   readonly #seen: Seen = [];
+  /** From roles of other blocks. */
+  readonly #handed = new Map<string, { readonly order: HandedOn; readonly handed: Handed }>();
 
   constructor(name: string, count: number) {
     this.name = name;
@@ -26,6 +28,15 @@ export class Mbarrier {
     return true;
   }
 
+  /** As `arrive`, by a thread of another block. */
+  arriveFrom(order: HandedOn, handed: Handed): boolean {
+    if (this.#missing === 0) return false;
+    this.#handed.set(`${order.block} ${order.role}`, { order, handed });
+    this.#missing -= 1;
+    this.#advance();
+    return true;
+  }
+
   /** Bytes of a copy that are written; `release` hands on what comes before. */
   complete(bytes: number, release: (to: Seen) => void): void {
     release(this.#seen);
@@ -37,8 +48,9 @@ export class Mbarrier {
     return this.#phase % 2 !== parity;
   }
 
-  acquire(role: Role): void {
+  acquire(role: Role, mine: Handed): void {
     role.acquire(this.#seen);
+    for (const { order, handed } of this.#handed.values()) mine.take(order, handed);
   }
 
   get isMidway(): boolean {

@@ -25,21 +25,33 @@ export function join(into: Seen, from: Seen): void {
   });
 }
 
+/** What a role of some block has behind it at one time, as another block is told. */
+export interface HandedOn extends Order {
+  readonly block: number;
+  readonly role: string;
+  /** Of one role, later ones know more. */
+  readonly time: number;
+}
+
 /** What other blocks have handed on to one. */
 export class Handed {
-  readonly #behind = new Map<number, Order[]>();
+  readonly #behind = new Map<number, Map<string, HandedOn>>();
 
   isBefore(block: number, thread: number, epoch: number): boolean {
-    return this.#behind.get(block)?.some((order) => order.isBefore(thread, epoch)) ?? false;
+    for (const order of this.#behind.get(block)?.values() ?? [])
+      if (order.isBefore(thread, epoch)) return true;
+    return false;
   }
 
-  take(block: number, order: Order, handed: Handed): void {
-    this.#add(block, order);
-    for (const [other, orders] of handed.#behind) for (const one of orders) this.#add(other, one);
+  take(order: HandedOn, handed: Handed): void {
+    this.#add(order);
+    for (const orders of handed.#behind.values()) for (const one of orders.values()) this.#add(one);
   }
 
-  #add(block: number, order: Order): void {
-    this.#behind.set(block, [...(this.#behind.get(block) ?? []), order]);
+  #add(order: HandedOn): void {
+    const orders = this.#behind.get(order.block) ?? new Map<string, HandedOn>();
+    this.#behind.set(order.block, orders);
+    if ((orders.get(order.role)?.time ?? -1) < order.time) orders.set(order.role, order);
   }
 }
 
@@ -117,11 +129,14 @@ export class Role implements Order {
   }
 
   /** What lies behind it now, as another block is told. */
-  handOn(): Order {
+  handOn(block: number): HandedOn {
     const seen: Seen = [];
     this.release(seen);
     const partOf = this.#partOf;
     return {
+      block,
+      role: this.name,
+      time: this.#epoch,
       isBefore: (thread, epoch) => epoch <= (seen[thread === engineThread ? engine : partOf(thread)] ?? -1),
     };
   }

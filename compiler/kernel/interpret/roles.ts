@@ -13,6 +13,8 @@ export interface Wait {
   readonly isOver: () => boolean;
   /** For the message where it never is. */
   readonly what: () => string;
+  /** `what` says already who waits. */
+  readonly isParted?: boolean;
 }
 
 export type Flow = Generator<Wait, void, void>;
@@ -22,17 +24,47 @@ export interface RoleRun {
   readonly body: readonly Op[];
 }
 
-export function drive(block: Block, runs: readonly RoleRun[]): void {
+/** The runs in turn; yields where none of them can go on. */
+export function* flowOf(block: Block, runs: readonly RoleRun[]): Flow {
   let running = runs.map(({ role, body }) => ({
     role,
     flow: block.flow(body, role.threads),
     wait: undefined as Wait | undefined,
   }));
+  const isOver = ({ role, wait }: (typeof running)[number]): boolean => {
+    block.enter(role);
+    return wait === undefined || wait.isOver();
+  };
+  const what = (): string =>
+    running
+      .map(({ role, wait }) =>
+        wait?.isParted === true ? wait.what() : `${role.name} waits for ${wait?.what() ?? "nothing"}`,
+      )
+      .join("; ");
   while (running.length > 0) {
     let hasMoved = false;
     const next: typeof running = [];
     for (const run of running) {
-      block.enter(run.role);
+      if (!isOver(run)) {
+        next.push(run);
+        continue;
+      }
+      hasMoved = true;
+      const { done, value } = run.flow.next();
+      if (done !== true) next.push({ ...run, wait: value });
+    }
+    running = next;
+    if (!hasMoved) yield { isParted: true, isOver: () => running.some(isOver), what };
+  }
+}
+
+/** Blocks in turn, to their ends. */
+export function drive(blocks: readonly Block[]): void {
+  let running = blocks.map((block) => ({ block, flow: block.whole(), wait: undefined as Wait | undefined }));
+  while (running.length > 0) {
+    let hasMoved = false;
+    const next: typeof running = [];
+    for (const run of running) {
       if (run.wait !== undefined && !run.wait.isOver()) {
         next.push(run);
         continue;
@@ -42,10 +74,9 @@ export function drive(block: Block, runs: readonly RoleRun[]): void {
       if (done !== true) next.push({ ...run, wait: value });
     }
     running = next;
-    if (hasMoved || block.engine.advance()) continue;
-    block.fault(
-      `nobody can go on: ${running.map(({ role, wait }) => `${role.name} waits for ${wait?.what() ?? "nothing"}`).join("; ")}`,
-    );
+    if (hasMoved || blocks.some((block) => block.engine.advance())) continue;
+    const [first] = running;
+    first?.block.fault(`nobody can go on: ${running.map(({ wait }) => wait?.what() ?? "").join("; ")}`);
   }
 }
 
@@ -55,6 +86,7 @@ const known = new WeakMap<Op, boolean>();
 export function suspends(op: Op): boolean {
   if (op.kind === "instruction")
     return isInstruction(op.name) && instructionOf(op.name).isReady !== undefined;
+  if (op.kind === "roles") return true;
   if (op.kind !== "for" && op.kind !== "if") return false;
   let found = known.get(op);
   if (found === undefined) known.set(op, (found = partsOf(op).bodies.some((body) => body.some(suspends))));

@@ -61,7 +61,8 @@ function printKernel(kernel: Kernel): PrintedKernel {
     out: body,
     table: tableFor(kernel),
   });
-  body.line(`extern "C" __global__ void __launch_bounds__(${kernel.threads}) ${entry}(`);
+  const cluster = kernel.cluster === undefined ? "" : ` __cluster_dims__(${kernel.cluster}, 1, 1)`;
+  body.line(`extern "C" __global__ void${cluster} __launch_bounds__(${kernel.threads}) ${entry}(`);
   body.indented(() => printParameters(body, printer, sizes));
   body.block(")", () => {
     printShared(body, printer);

@@ -37,6 +37,7 @@ const tileShapes = [
   { m: 64, n: 64, warpgroups: 1 },
 ] as const;
 
+const clusterBlocks = 2;
 const mostSlots = 8;
 const mostWarpgroups = 3;
 /** Of a thread, so that addresses have room beside them; half where threads compute with sizes of 64 bits. */
@@ -108,8 +109,30 @@ export function streamedSchedule(
   };
 }
 
-function shapeOf({ tile: [m = 0, n = 0], threads, stages }: Choice, deal: Deal | undefined): StreamedShape {
-  return { m, n, warpgroups: threads / warpgroup, depth: stages, deal };
+function shapeOf(
+  { tile: [m = 0, n = 0], threads, stages, cluster }: Choice,
+  deal: Deal | undefined,
+): StreamedShape {
+  return {
+    m,
+    n,
+    warpgroups: threads / warpgroup,
+    depth: stages,
+    deal,
+    cluster: cluster === 1 ? undefined : cluster,
+  };
+}
+
+/** Tiles are dealt in turn and go down the columns first: pairs of them share their columns where their number is even. */
+function canPair({ plan, work, caps, isShareable }: Fit, { tile: [rows = 0], shared }: Choice): boolean {
+  const across = plan.factors.filter(({ side }) => side === "n");
+  return (
+    isShareable &&
+    shared === 0 &&
+    caps.units % clusterBlocks === 0 &&
+    Math.ceil(work.m / rows) % clusterBlocks === 0 &&
+    across.every(({ copied }) => copied !== undefined)
+  );
 }
 
 /** Undefined: blocks take whole tiles, or nothing would be gained by parts. */
@@ -188,9 +211,14 @@ function choicesOf(fit: Fit, fixed: Fixed): Choice[] {
       }),
     ];
   });
-  if (fixed.shared !== undefined) return choices;
+  const paired = choices.map((choice): Choice => ({ ...choice, cluster: clusterBlocks }));
   const shared = choices.map((choice): Choice => ({ ...choice, shared: 1 }));
-  return [...choices, ...shared.filter((choice) => dealOf(fit, choice) !== undefined)];
+  return [
+    // Fewer bytes from the cache for the same work, so that of equals these are taken.
+    ...(fixed.cluster === undefined ? paired : []),
+    ...choices,
+    ...(fixed.shared === undefined ? shared.filter((choice) => dealOf(fit, choice) !== undefined) : []),
+  ];
 }
 
 /** Those that can share the rows evenly; or what is fixed, whether it can or not. */
@@ -243,6 +271,14 @@ function refusalsOf(fit: Fit, choice: Choice): string[] {
     refuse(!caps.instructions.includes(name), `${caps.target} has no instruction ${name}`);
   refuse(choice.copy !== 1, `the copies take 1 warpgroup here, not ${choice.copy}`);
   refuse(choice.persistent !== 1, "blocks are persistent here");
+  refuse(
+    choice.cluster !== 1 && choice.cluster !== clusterBlocks,
+    `a cluster has 1 block or ${clusterBlocks}, not ${choice.cluster}`,
+  );
+  refuse(
+    choice.cluster === clusterBlocks && !canPair(fit, choice),
+    `two blocks have the same columns only where the tiles along m, and the ${caps.units} units, are even in number`,
+  );
   refuse(
     choice.shared !== 0 && dealOf(fit, choice) === undefined,
     "tiles are dealt evenly, or too small to be shared",

@@ -60,6 +60,8 @@ export interface StreamedShape {
   readonly depth: number;
   /** How the steps along k are shared among blocks; undefined: each tile is one block's. */
   readonly deal: Deal | undefined;
+  /** Blocks of a cluster, with neighbouring tiles along m; undefined: each for itself. */
+  readonly cluster: number | undefined;
 }
 
 /** A factor, as a channel brings it: copied by the engine where it is a matrix that lies so, else computed by threads. */
@@ -204,7 +206,10 @@ export function streamedProgram(
     ...plan.factors.flatMap((one) =>
       one.copied === undefined
         ? []
-        : operandCopies(operandOf(one.factor), one.copied, one.side, panel, place),
+        : operandCopies(operandOf(one.factor), one.copied, one.side, panel, place).map((copy) =>
+            // The blocks of a cluster have neighbouring tiles along m, and so the same columns.
+            shape.cluster !== undefined && one.side === "n" ? { ...copy, common: true } : copy,
+          ),
     ),
     ...[...scaleTiles].flatMap(([scale, slotTile]) => {
       const copied = plan.rowScales.get(scale);
@@ -315,6 +320,7 @@ export function streamedProgram(
     summary: source.summary,
     threads: shape.warpgroups * warpgroup,
     blocks: [worker],
+    ...(shape.cluster === undefined ? {} : { cluster: shape.cluster }),
     buffers: b.buffers,
     shared: b.shared,
     channels: b.channels,
