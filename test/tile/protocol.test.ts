@@ -15,7 +15,7 @@ import type { LoopNode } from "../../compiler/tensor/ir.ts";
 import { schedule } from "../../compiler/tile/schedule/choose.ts";
 import type { KernelSource } from "../../compiler/tile/schedule/source.ts";
 import { testHost } from "../check/host.ts";
-import { sharedTiles } from "./agreement.ts";
+import { streamedWith } from "./agreement.ts";
 import { everyInterleaving, plainProgram, randomRoles, type Op } from "./plain-roles.ts";
 import { longProducts, matrixProducts, type Sample } from "./random-loops.ts";
 
@@ -297,7 +297,7 @@ describe("protocols of roles", () => {
       { numRuns: 30 },
     );
     fc.assert(
-      fc.property(longProducts, (sample) => check(sharedTiles(sourceOf(sample), caps))),
+      fc.property(longProducts, (sample) => check(streamedWith({ shared: 1 })(sourceOf(sample), caps))),
       { numRuns: 20 },
     );
     expect(times.length).toBeGreaterThan(10);

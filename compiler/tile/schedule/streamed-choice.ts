@@ -6,7 +6,7 @@ import { dtypes } from "../../types/dtype.ts";
 import { constantOf } from "./analysis.ts";
 import { planDeal, type Deal } from "./deal.ts";
 import { choiceOf, idleRefusals, type Choice, type Fixed, type Schedule } from "./choice.ts";
-import { streamedCost, usualSize, type StreamedWork } from "./cost.ts";
+import { acrossLinesCycles, streamedCost, usualSize, type StreamedWork } from "./cost.ts";
 import { matricesOf, sidesOf, type Contraction } from "./matrices.ts";
 import { columnRegisters } from "./promotion.ts";
 import type { KernelSource } from "./source.ts";
@@ -72,6 +72,7 @@ export function streamedSchedule(
     bytes,
     panelBytes,
     instructionRows,
+    rowCycles: { m: rowCyclesOf(plan, "m"), n: rowCyclesOf(plan, "n") },
     promotions: plan.run === undefined ? 0 : Math.ceil(k / plan.run),
   };
   const fit: Fit = {
@@ -99,7 +100,13 @@ export function streamedSchedule(
       const [rows = 0, columns = 0] = choice.tile;
       return streamedCost(
         work,
-        { rows, columns, atOnce: atOnceOf(plan, choice), warpgroups: choice.threads / warpgroup },
+        {
+          rows,
+          columns,
+          atOnce: atOnceOf(plan, choice),
+          warpgroups: choice.threads / warpgroup,
+          cluster: choice.cluster,
+        },
         caps,
         dealOf(fit, choice),
       );
@@ -121,6 +128,16 @@ function shapeOf(
     deal,
     cluster: cluster === 1 ? undefined : cluster,
   };
+}
+
+/** Rows of memory that are whole lines of the cache are copied while others multiply; others cost what they take. */
+function rowCyclesOf({ factors, bytes }: StreamedPlan, side: "m" | "n"): number {
+  const isAcross = factors.some(({ side: own, copied }) => {
+    const row = own === side ? copied?.view.at(-1)?.extent : undefined;
+    const elements = row === undefined ? undefined : constantOf(row);
+    return elements !== undefined && (elements * bytes) % panelBytes !== 0;
+  });
+  return isAcross ? acrossLinesCycles : 0;
 }
 
 /** Tiles are dealt in turn and go down the columns first: pairs of them share their columns where their number is even. */
@@ -214,9 +231,9 @@ function choicesOf(fit: Fit, fixed: Fixed): Choice[] {
   const paired = choices.map((choice): Choice => ({ ...choice, cluster: clusterBlocks }));
   const shared = choices.map((choice): Choice => ({ ...choice, shared: 1 }));
   return [
-    // Fewer bytes from the cache for the same work, so that of equals these are taken.
-    ...(fixed.cluster === undefined ? paired : []),
     ...choices,
+    // Beside whole lines of the cache, which all blocks ask for at one time, a pair gains nothing that could be measured.
+    ...(fixed.cluster === undefined ? paired : []),
     ...(fixed.shared === undefined ? shared.filter((choice) => dealOf(fit, choice) !== undefined) : []),
   ];
 }
@@ -250,7 +267,7 @@ function refusalsOf(fit: Fit, choice: Choice): string[] {
   const [m = 0, n = 0, k = 0] = choice.tile;
   const panel = panelBytes / plan.bytes;
   const warpgroups = choice.threads / warpgroup;
-  const problems = idleRefusals(choice, ["stages", "copy", "threads", "persistent", "shared"]);
+  const problems = idleRefusals(choice, ["stages", "copy", "threads", "persistent", "shared", "cluster"]);
   const refuse = (isWrong: boolean, why: string): void => {
     if (isWrong) problems.push(why);
   };
