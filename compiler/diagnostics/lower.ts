@@ -110,6 +110,17 @@ export function badSize(problem: string, place: Place): Diagnostic {
   );
 }
 
+/** WF2711: a loop that has more axes than there is room for. */
+export function tooManyAxes(count: number, most: number, place: Place): Diagnostic {
+  return error(
+    "WF2711",
+    place,
+    `a loop of ${count} axes is made here, those that it reduces over included; I take ${most} at most`,
+    "computed in one loop",
+    "merge axes: x as [A * B, C]",
+  );
+}
+
 /** WF2710: a block-scaled type where whole blocks cannot be told apart. */
 export function scalingLost(place: Place): Diagnostic {
   return error(

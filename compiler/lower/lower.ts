@@ -18,6 +18,7 @@ import {
   scalingLost,
   unboundType,
   wrongType,
+  tooManyAxes,
 } from "../diagnostics/lower.ts";
 import { constant, DimError, substitute, symbols, type Dim } from "../types/dim.ts";
 import { dtypes, type DType } from "../types/dtype.ts";
@@ -104,7 +105,20 @@ function lowerEntry(program: TypedProgram, fn: TypedFn, options: LowerOptions): 
   const results: { name: string; value: Ref }[] = [];
   storeResults(cx, fn, frame, fn.result, value, undefined, results);
   for (const { ref, name } of cx.unnamed) arena.setHint(ref, name);
-  return graphOf(cx, fn, results);
+  const graph = graphOf(cx, fn, results);
+  checkAxes(cx, fn, graph);
+  return report.failed ? undefined : graph;
+}
+
+/** Passes split axes and keep sets of them as bits: loops are held to fewer than these would take. */
+const maxAxes = 24;
+
+function checkAxes({ arena, report }: Lowering, fn: TypedFn, graph: Graph): void {
+  for (const node of topological(graph)) {
+    if (node.kind !== "loop" && node.kind !== "scatter") continue;
+    const count = node.axes.length + (node.kind === "loop" ? node.over.length : 0);
+    if (count > maxAxes) report.add(tooManyAxes(count, maxAxes, arena.place(node) ?? fn.place));
+  }
 }
 
 function graphOf(cx: Lowering, fn: TypedFn, results: Graph["results"]): Graph {

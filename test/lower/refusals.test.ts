@@ -91,6 +91,15 @@ describe("what stays to be checked at launch", () => {
     expect(codes(text, "f", { S: 2, T: 3 })).toEqual(["WF2701"]);
   });
 
+  it("refuses a loop of more axes than passes take", () => {
+    const over = (n: number): string => {
+      const list = (name: string): string => Array.from({ length: n }, (_, i) => `${name}${i}`).join(", ");
+      return `fn f(x: f32[${list("D")}]) -> f32[${list("D")}] { for ${list("a")}: x[${list("a")}] * 2.0 }`;
+    };
+    expect(attempt(over(24), "f").diagnostics).toEqual([]);
+    expect(codes(over(25), "f")).toEqual(["WF2711"]);
+  });
+
   it("warns where numerics ask for what is not made", () => {
     const { graph, diagnostics } = attempt(
       `${contract("fp8_linear")}\nnumerics linear_bf16 { contract: e4m3 @ (1, 128), (128, 128); bound: rel 2^-5 }`,

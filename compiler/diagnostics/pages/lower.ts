@@ -49,6 +49,11 @@ that makes and uses it.`,
     page: `A block-scaled tensor is returned after its axes were cut or joined, so that its blocks are spread. Return it
 as it was quantized, or dequantize it first.`,
   },
+  WF2711: {
+    title: "too many axes",
+    page: `What one loop computes has more than 24 axes, with those that it reduces over. Merge axes that are always
+used together, as in 'x as [A * B, C]'.`,
+  },
   WF3701: {
     title: "reassociation that does not apply",
     page: `A step of a 'derive' moves a factor into a parameter or after a sum, where the algebra of sums of products
