@@ -47,6 +47,12 @@ export class TextReader {
     return this.#token.text === text && (this.#token.kind === "word" || this.#token.kind === "punctuation");
   }
 
+  /** True if the text goes on as this sticky pattern says, from the next token. */
+  follows(pattern: RegExp): boolean {
+    pattern.lastIndex = this.#token.start;
+    return pattern.test(this.#text);
+  }
+
   accept(text: string): boolean {
     if (!this.at(text)) return false;
     this.next();

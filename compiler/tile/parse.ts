@@ -29,6 +29,9 @@ export function parse(text: string): TileProgram {
   return new Reading(new TextReader(text)).program();
 }
 
+/** What follows a function's name: its type, and its arguments. */
+const application = /:[a-z0-9]+\(/y;
+
 class Reading {
   readonly #r: TextReader;
   readonly #b = new TileBuilder();
@@ -518,6 +521,8 @@ class Reading {
   #named(): TileExpr {
     const r: TextReader = this.#r;
     const word = r.word();
+    // A tile may have a function's name.
+    if (r.follows(application)) return this.#application(word);
     const shared = this.#expressions.get(word);
     if (shared !== undefined) return shared;
     const axis = this.#axes.get(word);
@@ -550,12 +555,15 @@ class Reading {
           ? { kind: "round", type: "f32", to, arg }
           : { kind: "cast", type: scalarTypeOf(to), to, arg };
       }
-      default: {
-        r.expect(":");
-        const type = this.#scalarType();
-        r.expect("(");
-        return { kind: "apply", type, fn: word, args: r.list(")", () => this.#expr()) };
-      }
+      default:
+        return this.#application(word);
     }
+  }
+  #application(fn: string): TileExpr {
+    const r: TextReader = this.#r;
+    r.expect(":");
+    const type = this.#scalarType();
+    r.expect("(");
+    return { kind: "apply", type, fn, args: r.list(")", () => this.#expr()) };
   }
 }

@@ -7,7 +7,9 @@ import { compile } from "../../compiler/compile.ts";
 import * as t from "../../compiler/tile/build.ts";
 import type { Channel, Role, TileOp, TileProgram } from "../../compiler/tile/ir.ts";
 import { overlap } from "../../compiler/tile/overlap.ts";
+import { parse } from "../../compiler/tile/parse.ts";
 import { partition } from "../../compiler/tile/partition.ts";
+import { print } from "../../compiler/tile/print.ts";
 import { bodiesOf, withBodies } from "../../compiler/tile/walk.ts";
 import { ptx } from "../../compiler/targets/ptx/index.ts";
 import { constant, symbol } from "../../compiler/types/dim.ts";
@@ -216,6 +218,7 @@ describe("protocols of roles", () => {
     if (graph === undefined || node?.kind !== "loop") throw new Error("one loop");
     const program = schedule(sourceOf({ arena: graph.arena, node, dims: new Map() }), caps);
     expect(program.channels.length).toBeGreaterThan(1);
+    expect(print(parse(print(program)))).toBe(print(program));
     expect(found(program)).toBeUndefined();
     const impatient = mutated(program, "math", (op) =>
       op.kind === "await" ? [{ ...op, pending: op.pending + 1 }] : [op],
