@@ -11,6 +11,7 @@ import { fmtCommand } from "./commands/fmt.ts";
 import { inspectCommand } from "./commands/inspect.ts";
 import { pipelineCommand } from "./commands/pipeline.ts";
 import { runCommand } from "./commands/run.ts";
+import { tuneCommand } from "./commands/tune.ts";
 import { CommandError, exitCode } from "./exit-code.ts";
 import type { ExitCode } from "./exit-code.ts";
 import type { Terminal } from "./terminal.ts";
@@ -21,6 +22,7 @@ const commands: readonly Command[] = [
   buildCommand,
   runCommand,
   benchCommand,
+  tuneCommand,
   inspectCommand,
   pipelineCommand,
   explainCommand,

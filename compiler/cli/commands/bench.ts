@@ -1,14 +1,11 @@
 /** `weft bench`: compiles a function, times it on a device, and says what share of the device's ceilings it reaches. */
 import type { Argv } from "yargs";
-import type { Device, DeviceTensor, Measurement, MeasureOptions } from "../../../runtime/device.ts";
-import type { Dims } from "../../../runtime/plan/size.ts";
+import type { Device, Measurement } from "../../../runtime/device.ts";
 import { evaluateCount } from "../../../runtime/plan/size.ts";
-import { byteCount } from "../../../runtime/tensor/tensor.ts";
-import type { HostTensor } from "../../../runtime/tensor/tensor.ts";
-import type { Artifact, Plan } from "../../plan/plan.ts";
-import type { BenchInputs, BenchReport } from "../bench-report.ts";
+import type { BenchReport } from "../bench-report.ts";
 import { CommandError, exitCode, usageError } from "../exit-code.ts";
 import type { ExitCode } from "../exit-code.ts";
+import { drawn, timed } from "../timing.ts";
 import type { Arguments, Command, Session } from "./command.ts";
 import { compileArguments, compileOptions, compileProgram, flagOf, textOf, textsOf } from "./command.ts";
 
@@ -42,14 +39,6 @@ export const benchCommand: Command = {
       .example("$0 bench attention.dsl:attend --dims S=64,T=64,H=2,D=16,A=f32 --device js --json", ""),
   run: bench,
 };
-
-/** A sample lasts a millisecond at least: an event's own time is then lost in it. */
-const sampleSeconds = 1e-3;
-/** Sets of tensors in turn, and how many times the cache's size they are together. */
-const maxSets = 64;
-const cacheTimes = 4;
-/** Elements that are drawn for a tensor. */
-const drawn = 2 ** 20;
 
 async function bench(session: Session, args: Arguments): Promise<ExitCode> {
   const samples = args["samples"];
@@ -145,69 +134,4 @@ async function copyOn(
     0,
   );
   return { measured, bytes };
-}
-
-/** Times a plan on copies of its inputs; states stay on the host, from where they are put back. */
-async function timed(
-  device: Device,
-  artifact: Artifact,
-  tensors: ReadonlyMap<string, HostTensor>,
-  dims: Dims,
-  mode: BenchInputs["mode"],
-  samples: number,
-): Promise<Omit<BenchInputs, "cacheBytes"> & { readonly measured: Measurement }> {
-  const { plan } = artifact;
-  const bytes = bytesOf(plan, dims);
-  const cache = device.cacheBytes ?? 0;
-  const count =
-    mode === "rotated"
-      ? Math.min(maxSets, Math.max(1, Math.ceil((cacheTimes * cache) / Math.max(bytes, 1))))
-      : 1;
-  const options: MeasureOptions = {
-    samples,
-    sampleSeconds,
-    flushBytes: mode === "cold" ? 2 * cache : 0,
-  };
-  const uploaded: DeviceTensor[] = [];
-  const loaded = await device.load(artifact);
-  try {
-    const sets: Map<string, HostTensor | DeviceTensor>[] = [];
-    for (let k = 0; k < count; k += 1) {
-      const set = new Map<string, HostTensor | DeviceTensor>();
-      // The plan takes what its kernels read: an input that nothing reads is the graph's alone.
-      for (const { name, role } of plan.inputs) {
-        const tensor = tensors.get(name);
-        if (tensor === undefined) continue;
-        const placed = role === "state" ? tensor : await device.upload(tensor);
-        if ("device" in placed) uploaded.push(placed);
-        set.set(name, placed);
-      }
-      sets.push(set);
-    }
-    const measured = await loaded.measure(sets, options);
-    return {
-      mode: count === 1 && mode === "rotated" && cache === 0 ? "warm" : mode,
-      sets: count,
-      bytes,
-      measured,
-    };
-  } finally {
-    for (const tensor of uploaded) tensor.free();
-    loaded.free();
-  }
-}
-
-/** Of the plan's inputs and results, each buffer once. */
-function bytesOf(plan: Plan, dims: Dims): number {
-  const sizes = new Map(
-    [...plan.inputs, ...plan.outputs].map(({ buffer, dtype, shape }) => [
-      buffer,
-      byteCount(dtype, shapeOf(shape, dims)),
-    ]),
-  );
-  return [...sizes.values()].reduce((sum, bytes) => sum + bytes, 0);
-}
-
-function shapeOf(shape: readonly string[], dims: Dims): readonly number[] {
-  return shape.map((extent) => evaluateCount(extent, dims));
 }

@@ -208,7 +208,7 @@ function bestThreads(
     // Without shuffles a block reduces by halving, which wants a power of two.
     if (caps.subgroup === 1 && (threads & (threads - 1)) !== 0) continue;
     const waste =
-      (unroll * threads) / accesses + (unroll > 4 ? 0.02 * (unroll - 4) : 0) + (threads > 512 ? 0.1 : 0);
+      (unroll * threads) / accesses + (unroll > 4 ? 0.02 * (unroll - 4) : 0) + (threads > 256 ? 0.1 : 0);
     if (best === undefined || waste < best.waste - 1e-9) best = { threads, unroll, waste };
   }
   return best;
