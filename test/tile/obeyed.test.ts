@@ -109,7 +109,7 @@ describe("what is refused, with the arithmetic", () => {
     ["tile N 128, F 256; stages 9", "WF4701", "232448"],
     ["tile N 128, F 200", "WF4701", "200 columns are not a multiple of 64"],
     ["tile N 64; roles copy 1, math 2", "WF4701", "64 rows are not 2 times a multiple of 64"],
-    ["cluster 64", "WF4701", "clusters"],
+    ["cluster 64", "WF4701", "64"],
     ["roles math 2 over F", "WF4701", "warpgroups share N here"],
     ["split D 5", "WF4701", "256 = D is not a multiple of 5 parts"],
     ["tile (N F) 64, D 3", "WF4701", "elements"],
