@@ -45,8 +45,15 @@ export function contractionSchedule(
     named: ["stages"],
     choices: (fixed) => choicesOf(fit, fixed),
     refusals: (choice) => refusalsOf(fit, choice),
-    cost: ({ tile: [rows = 0, columns = 0, depth = 0], threads }) =>
-      tiledCost(work, { rows, columns, depth, threads }, caps),
+    cost: (choice) => {
+      const {
+        tile: [rows = 0, columns = 0, depth = 0],
+        threads,
+      } = choice;
+      const across = acrossOf(fit, choice);
+      const reads = across.m / rows + across.n / columns;
+      return tiledCost(work, { rows, columns, depth, threads, reads }, caps);
+    },
     program: (choice) => contractionProgram(source, contraction, caps, shapeOf(fit, choice)),
   };
 }
@@ -83,14 +90,20 @@ function choicesOf(fit: Fit, fixed: Fixed): Choice[] {
   const { caps, instruction } = fit;
   const isSerial = caps.maxThreads === 1;
   const [m, n, k] = fixed.tile;
-  const usual = isSerial ? [4, 8, 2] : [128, 64, 32, 16];
+  // Of equals the first is taken. Where scalars are multiplied a large tile is to be worth its registers, and 128 x 64
+  // was measured, not 64 x 128.
+  const usual = isSerial ? [4, 8, 2] : instruction === undefined ? [64, 32, 16, 128] : [128, 64, 32, 16];
   const depths = isSerial ? [1] : instruction === undefined ? [16, 8] : [32, 64];
   const tried: Choice[] = [];
-  for (const rows of m === undefined ? usual : [m])
-    for (const columns of n === undefined ? usual : [n])
-      for (const depth of k === undefined ? depths : [k])
-        for (const threads of fixed.threads === undefined ? threadsOf(fit, rows, columns) : [fixed.threads])
-          tried.push(choiceOf(fixed, { tile: [rows, columns, depth], threads }));
+  const [allRows, allColumns] = [m === undefined ? usual : [m], n === undefined ? usual : [n]];
+  const pairs =
+    isSerial || instruction !== undefined
+      ? allRows.flatMap((rows) => allColumns.map((columns) => [rows, columns] as const))
+      : allColumns.flatMap((columns) => allRows.map((rows) => [rows, columns] as const));
+  for (const [rows, columns] of pairs)
+    for (const depth of k === undefined ? depths : [k])
+      for (const threads of fixed.threads === undefined ? threadsOf(fit, rows, columns) : [fixed.threads])
+        tried.push(choiceOf(fixed, { tile: [rows, columns, depth], threads }));
   return tried;
 }
 

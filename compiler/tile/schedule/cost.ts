@@ -175,6 +175,12 @@ export interface TiledWork {
 /** Of the peak: `mma.sync` on H200, and multiply-adds on scalars that come from shared memory. */
 const syncShare = 0.6;
 const scalarShare = 0.5;
+/**
+ * Multiply-adds in whose time a scalar is read from shared memory. The share above is of squares of 4 x 4 sums, which
+ * read half a scalar a product; through WebGPU on H200, 8 x 4 and 8 x 8 were 1.3 and 1.5 times as fast, in f32.
+ */
+const readTimes = 4.3;
+const usualReads = 0.5;
 /** Threads that a unit has at one time, about, and the seconds from a load to its use with the barriers around. */
 const unitThreads = 1024;
 const stepSeconds = 1e-6;
@@ -183,12 +189,22 @@ const cacheTimes = 3;
 
 export function tiledCost(
   work: TiledWork,
-  tile: { readonly rows: number; readonly columns: number; readonly depth: number; readonly threads: number },
+  tile: {
+    readonly rows: number;
+    readonly columns: number;
+    readonly depth: number;
+    readonly threads: number;
+    /** Scalars that a thread reads for each product; where there is no matrix unit. */
+    readonly reads: number;
+  },
   caps: Caps,
 ): Cost {
-  const { rows, columns, depth, threads } = tile;
+  const { rows, columns, depth, threads, reads } = tile;
   const blocks = work.batch * Math.ceil(work.m / rows) * Math.ceil(work.n / columns);
-  const peak = work.hasMatrixUnit ? caps.flops.matrix16 * syncShare : caps.flops.f32 * scalarShare;
+  const slowed = (1 + readTimes * reads) / (1 + readTimes * usualReads);
+  const peak = work.hasMatrixUnit
+    ? caps.flops.matrix16 * syncShare
+    : (caps.flops.f32 * scalarShare) / (caps.maxThreads === 1 ? 1 : slowed);
   const steps = Math.ceil(work.k / depth);
   const products = (2 * rows * columns * depth * work.sums * caps.units) / peak;
   if (caps.maxThreads === 1) {
