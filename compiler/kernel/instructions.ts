@@ -10,6 +10,7 @@ import { isPtx, type Instruction, type PtxInstruction } from "./instructions/ins
 import { ldmatrixInstructions } from "./instructions/ldmatrix.ts";
 import { mbarrierInstructions } from "./instructions/mbarrier.ts";
 import { mmaInstructions } from "./instructions/mma.ts";
+import { packConvertInstructions } from "./instructions/pack-convert.ts";
 import { setmaxnregInstructions } from "./instructions/setmaxnreg.ts";
 import { subgroupMatrixInstructions } from "./instructions/subgroup-matrix.ts";
 import { tensorCopyInstructions } from "./instructions/tensor-copies.ts";
@@ -38,6 +39,7 @@ export const instructions: ReadonlyMap<string, Instruction> = new Map(
     ...mbarrierInstructions,
     ...tensorCopyInstructions,
     ...wgmmaInstructions,
+    ...packConvertInstructions,
     ...setmaxnregInstructions,
     ...flagInstructions,
     ...subgroupMatrixInstructions,

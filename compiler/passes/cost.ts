@@ -8,12 +8,12 @@
 import { constant, add, mul, min, evaluate, symbols, type Dim } from "../types/dim.ts";
 import { dtypes } from "../types/dtype.ts";
 import { typeOf } from "../tensor/refs.ts";
-import type { LoopAxis, LoopNode, Node, Ref, TensorType } from "../tensor/ir.ts";
+import type { LoopAxis, LoopNode, Node, Ref, Scalar, TensorType } from "../tensor/ir.ts";
 import { flopsIn } from "../tensor/node-body.ts";
 import { monoidOf } from "../tensor/monoids.ts";
 import { scalarFunctions } from "../tensor/scalar-functions.ts";
-import { reachable } from "../tensor/scalars.ts";
-import { axesOf, flopsOf } from "./loops.ts";
+import { operandsOf, reachable } from "../tensor/scalars.ts";
+import { flopsOf } from "./loops.ts";
 
 export interface Cost {
   readonly read: Dim;
@@ -47,15 +47,10 @@ export function costOf(node: Node): Cost {
       );
       const swept = node.results.filter((r) => r.axes.length > node.axes.length || node.over.length === 0);
       const plain = node.results.filter((r) => !swept.includes(r));
-      const inside = add(
-        constant(lifts + steps + flopsOf(swept.map((r) => r.value))),
-        flopsOfReductions(node),
-      );
-      return {
-        read,
-        written,
-        flops: add(mul(all, inside), mul(rows, constant(flopsOf(plain.map((r) => r.value))))),
-      };
+      const inside = steps + lifts + flopsOf(swept.map((r) => r.value));
+      const plainFlops = mul(rows, constant(flopsOf(plain.map((r) => r.value))));
+      const sweptFlops = node.inner.length > 0 ? flopsOfStreamed(node) : mul(all, constant(inside));
+      return { read, written, flops: add(sweptFlops, plainFlops) };
     }
     case "scatter": {
       const points = pointsOf(node.axes);
@@ -70,18 +65,27 @@ export function costOf(node: Node): Cost {
   }
 }
 
-/** FLOPs at one point of a loop that its bodies' own reductions take beyond their first term. */
-function flopsOfReductions(loop: LoopNode): Dim {
-  const first = loop.axes.length + loop.over.length;
+/** FLOPs of lifts that hold reductions: each scalar counts where it varies, since a schedule computes it there. */
+function flopsOfStreamed(loop: LoopNode): Dim {
+  const extents = [...loop.axes, ...loop.over, ...loop.inner].map((axis) => axis.extent);
+  const along = (set: number): Dim =>
+    mul(...extents.filter((_, axis) => ((set >> axis) & 1) === 1), constant(1));
+  const combine = (monoid: string): Dim => constant(scalarFunctions.get(monoidOf(monoid).combine)?.cost ?? 0);
+  const sets = new Map<Scalar, number>();
   let flops: Dim = nothing;
   for (const s of reachable(loop.carriers.map((c) => c.lift))) {
-    if (s.kind !== "reduce") continue;
-    const inside = reachable([s.arg]).filter((part) => axesOf(part) >= 2 ** first);
-    const once = flopsIn(inside);
-    const combine = scalarFunctions.get(monoidOf(s.monoid).combine)?.cost ?? 0;
-    const terms = mul(...s.axes.map((axis) => loop.inner[axis - first]?.extent ?? nothing));
-    flops = add(flops, mul(terms, constant(once + combine)), constant(-once));
+    let set = s.kind === "axis" ? 1 << s.axis : 0;
+    for (const operand of operandsOf(s)) set |= sets.get(operand) ?? 0;
+    if (s.kind === "reduce") {
+      flops = add(flops, mul(along(set), combine(s.monoid)));
+      for (const axis of s.axes) set &= ~(1 << axis);
+    }
+    sets.set(s, set);
+    const own = flopsIn([s]);
+    if (own > 0) flops = add(flops, mul(along(set), constant(own)));
   }
+  for (const { monoid, lift } of loop.carriers)
+    flops = add(flops, mul(along(sets.get(lift) ?? 0), combine(monoid)));
   return flops;
 }
 

@@ -141,6 +141,9 @@ class Block {
           }
           break;
         }
+        case "turn":
+          yield* this.#steps(op.body);
+          break;
         case "if":
           yield* this.#steps(this.#holds(op.condition) ? op.then : op.otherwise);
           break;
@@ -248,7 +251,9 @@ class Block {
     return contents;
   }
 
-  #step(op: Exclude<TileOp, { kind: "for" | "if" | "persistent" | "roles" | "fill" | "take" }>): void {
+  #step(
+    op: Exclude<TileOp, { kind: "for" | "if" | "turn" | "persistent" | "roles" | "fill" | "take" }>,
+  ): void {
     switch (op.kind) {
       case "let":
         this.#define(op.tile, () =>

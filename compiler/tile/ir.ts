@@ -286,6 +286,11 @@ interface Kinds {
     readonly body: readonly TileOp[];
     readonly unroll: boolean;
   };
+  /**
+   * The places of a thread axis do this one after the other, over and over; each comes to it equally often. What it
+   * computes does not depend on that.
+   */
+  turn: { readonly axis: Axis; readonly body: readonly TileOp[] };
   /** One of the two, by a condition that all threads find alike. */
   if: {
     readonly condition: TileExpr;

@@ -296,6 +296,9 @@ class Reading {
       case "for":
         r.next();
         return this.#for();
+      case "turn":
+        r.next();
+        return { kind: "turn", axis: this.#find(this.#axes, r.word(), "axis"), body: this.#body() };
       case "if": {
         r.next();
         const [condition, then] = [this.#expr(), this.#body()];

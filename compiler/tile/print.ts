@@ -135,6 +135,7 @@ const reserved: readonly string[] = [
   "if",
   "otherwise",
   "packed",
+  "turn",
   "raise",
   "cluster",
   "common",
@@ -262,6 +263,9 @@ class Printer {
         this.#block(`for ${this.name(op.counter)} in ${count}${from}${below}${unroll}`, op.body, "");
         return;
       }
+      case "turn":
+        this.#block(`turn ${this.name(op.axis)}`, op.body, "");
+        return;
       case "if":
         this.#block(`if ${this.#expr(op.condition)}`, op.then, "");
         this.#block("otherwise", op.otherwise, "");

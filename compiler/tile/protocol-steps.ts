@@ -114,6 +114,10 @@ export function stepsOf(role: Role, channels: readonly Channel[]): RoleSteps {
               op.body,
             );
           continue;
+        // A role's threads all do the same, in whichever order they come to it.
+        case "turn":
+          walk(op.body);
+          continue;
         case "if": {
           if (!contains([op], matters)) continue;
           const at = steps.push({ kind: "jump", to: 0 }) - 1;

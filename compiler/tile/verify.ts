@@ -161,6 +161,10 @@ class Verifier {
         this.#exprs(op, [op.from, op.below], [], counters);
         this.ops(op.body, new Set([...counters, op.counter]));
         return;
+      case "turn":
+        if (op.axis.place.kind !== "thread") this.#say(op, `${op.axis.name} is no thread axis`);
+        this.ops(op.body, counters);
+        return;
       case "if":
         this.#guard(op, op.condition, [], counters);
         this.ops(op.then, counters);

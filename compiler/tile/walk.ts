@@ -60,6 +60,7 @@ export function expressionsOf(op: TileOp): readonly TileExpr[] {
     case "meet":
       return [op.index];
     case "reduce":
+    case "turn":
     case "persistent":
     case "roles":
     case "await":
@@ -87,6 +88,7 @@ export function bodiesOf(op: TileOp): readonly (readonly TileOp[])[] {
     case "for":
     case "persistent":
     case "fill":
+    case "turn":
       return [op.body];
     case "if":
       return [op.then, op.otherwise];
@@ -104,6 +106,7 @@ export function withBodies(op: TileOp, bodies: readonly (readonly TileOp[])[]): 
     case "for":
     case "persistent":
     case "fill":
+    case "turn":
       return { ...op, body: first };
     case "if":
       return { ...op, then: first, otherwise: bodies[1] ?? [] };

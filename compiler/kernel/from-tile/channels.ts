@@ -65,6 +65,7 @@ export class Channels {
           b.instruction("mbarrier.init", [], [empty, b.i32(reading * (cx.program.cluster ?? 1))]);
         }
       }
+      cx.turns.initialise(cx);
       b.instruction("fence.mbarrier_init", [], []);
     });
     if (cx.program.cluster === undefined) b.barrier();

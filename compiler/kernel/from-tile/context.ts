@@ -12,6 +12,7 @@ import type { Buffer, Register, Value } from "../ir.ts";
 import type { Channels } from "./channels.ts";
 import type { Hazards } from "./hazards.ts";
 import type { Team } from "./team.ts";
+import type { Turns } from "./turns.ts";
 import { rangeOf, sizePoly, splitConstant, termsInOrder, type Atom, type Poly } from "./algebra.ts";
 
 /** Coordinates of register axes, by axis id: which of a thread's registers is meant. */
@@ -33,6 +34,7 @@ export interface Context {
   /** Where barriers must stand. */
   readonly hazards: Hazards;
   readonly channels: Channels;
+  readonly turns: Turns;
   /** Who runs the ops: roles set it in turn. */
   team: Team;
   /** Coordinates that are one value for a whole subgroup, and were made so that it shows. */

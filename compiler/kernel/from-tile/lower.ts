@@ -15,6 +15,7 @@ import type {
   TileProgram,
 } from "../../tile/ir.ts";
 import type { Caps } from "../../types/caps.ts";
+import type { DType } from "../../types/dtype.ts";
 import { ceildiv, constant, min, mul, one, type Dim } from "../../types/dim.ts";
 import { KernelBuilder } from "../builder.ts";
 import { instructionOf } from "../instructions.ts";
@@ -52,6 +53,7 @@ import { reduceAcross } from "./reduce.ts";
 import { lowerRoles } from "./roles.ts";
 import { sharedIndex } from "./shared-index.ts";
 import { BarrierNumbers, Team } from "./team.ts";
+import { Turns } from "./turns.ts";
 import { lowerWarpgroupMma } from "./warpgroup.ts";
 
 export function lowerTileProgram(program: TileProgram, caps: Caps): Kernel {
@@ -100,6 +102,7 @@ export function lowerTileProgram(program: TileProgram, caps: Caps): Kernel {
       new Set(program.channels.flatMap((channel) => channel.tiles)),
     ),
     channels: new Channels(b, program.channels),
+    turns: new Turns(),
     team: new Team(b, program.threads, 0, numbers),
     common: new Map(),
     wide:
@@ -241,6 +244,9 @@ function lowerOps(cx: Context, ops: readonly TileOp[], own: Program): void {
         break;
       case "if":
         branch(cx, op, own);
+        break;
+      case "turn":
+        cx.turns.take(cx, op.axis, () => lowerOps(cx, op.body, own));
         break;
       case "line": {
         const { files } = own;
@@ -393,19 +399,31 @@ function registerOf(cx: Context, tile: Tile, assignment: Assignment): Held {
 
 function update(cx: Context, op: Extract<TileOp, { kind: "update" }>): void {
   forGroups(cx, op.tile.axes, undefined, (group) => {
-    const values = group.values(op.expr);
     const { packed } = op.tile;
     if (packed !== undefined) {
-      const [first] = group.at;
-      invariant(first !== undefined && values.length === 2, "pairs are the last axis");
-      const parts = values.map((value) => uncarry(cx, value, packed));
-      cx.b.set(registerOf(cx, op.tile, first).register, cx.b.pack(parts));
+      setPacked(cx, op, packed, group);
       return;
     }
+    const values = group.values(op.expr);
     group.at.forEach((assignment, k) =>
       cx.b.set(registerOf(cx, op.tile, assignment).register, valueAt(values, k)),
     );
   });
+}
+
+/** A pair of a packed tile; what is rounded anyway is rounded as it is packed. */
+function setPacked(cx: Context, op: Extract<TileOp, { kind: "update" }>, packed: DType, group: Group): void {
+  const [first] = group.at;
+  const { expr } = op;
+  const rounded = expr.kind === "round" && expr.to === packed ? expr.arg : expr;
+  const [low, high, ...rest] = group.values(rounded);
+  invariant(
+    first !== undefined && low !== undefined && high !== undefined && rest.length === 0,
+    "pairs are the last axis",
+  );
+  const pair = cx.b.result("h2", op.tile.name);
+  cx.b.instruction(`cvt.rn.${packed}x2`, [pair], [high, low]);
+  cx.b.set(registerOf(cx, op.tile, first).register, pair);
 }
 
 function fold(cx: Context, op: Extract<TileOp, { kind: "fold" }>): void {

@@ -14,6 +14,7 @@ export function lowerRoles(
   numbers: BarrierNumbers,
 ): void {
   const { b } = cx;
+  cx.turns.declare(cx, roles);
   cx.channels.initialise(cx, roles);
   let first = 0;
   const block = cx.team;
@@ -35,6 +36,7 @@ export function lowerRoles(
         }
         const work = (): void => {
           cx.channels.enter(cx, role.body);
+          cx.turns.enter(cx, role.body);
           lower(role.body);
           finishDrains(cx, role.body);
         };

@@ -94,9 +94,7 @@ function product(shape: Shape): Instruction {
       const first = left === "r" ? `{${operands.slice(0, count).join(", ")}}` : (operands[0] ?? "");
       // 8-bit operands lie along k only and have no bits that say so.
       const transposed =
-        k === 32
-          ? []
-          : [...(left === "r" ? [] : [left === "m" ? "1" : "0"]), right === "n" ? "1" : "0"];
+        k === 32 ? [] : [...(left === "r" ? [] : [left === "m" ? "1" : "0"]), right === "n" ? "1" : "0"];
       const rest = [operands[count], operands[count + 1], "1", "1", ...transposed].join(", ");
       return `wgmma.mma_async.sync.aligned.m64n${n}k${k}.f32.${a}.${b} {${dst.join(", ")}}, ${first}, ${rest}`;
     },

@@ -60,13 +60,14 @@ const binary: Opcodes<BinaryFn> = {
 /**
  * Accuracy as the PTX ISA states it (9.7.3): `ex2`, `rsqrt` within 2 ulp; `lg2` within 2^-22 of the result's size, or
  * absolutely where the operand is in 0.5..2; `rcp.rn` and `sqrt.rn` correctly rounded. `sin`, `cos` and `tanh` are
- * too coarse for the kernel IR's promise: caps leave them out. Subnormals are kept throughout (no `.ftz`).
+ * too coarse for the kernel IR's promise: caps leave them out. Subnormals are kept but by `ex2`, which takes three more
+ * instructions to keep them: a result below 2^-126 is 0, as the oracle's bound allows.
  */
 const unary: Opcodes<UnaryFn> = {
   f32: {
     neg: "neg.f32",
     abs: "abs.f32",
-    exp2: "ex2.approx.f32",
+    exp2: "ex2.approx.ftz.f32",
     log2: "lg2.approx.f32",
     sqrt: "sqrt.rn.f32",
     rsqrt: "rsqrt.approx.f32",

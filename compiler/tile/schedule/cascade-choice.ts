@@ -1,8 +1,9 @@
 /** What may be chosen for a loop that streams products through reductions, and what of it fits a multiprocessor. */
 import type { LoopNode } from "../../tensor/ir.ts";
+import { reachable } from "../../tensor/scalars.ts";
 import type { Caps } from "../../types/caps.ts";
 import { dtypes } from "../../types/dtype.ts";
-import { constantOf, volume } from "./analysis.ts";
+import { axesOf, constantOf, volume } from "./analysis.ts";
 import { cascadeProgram, type CascadeShape } from "./cascade.ts";
 import { planCascade, type CascadePlan } from "./cascade-plan.ts";
 import {
@@ -61,19 +62,59 @@ export function cascadeSchedule(source: KernelSource<LoopNode>, caps: Caps): Sch
     choices: (fixed) => choicesOf(plan, fixed),
     refusals: (choice) => refusalsOf(loop, plan, caps, choice),
     cost: ({ tile: [rows = 0, , block = 0], stages }) => cascadeCost(work, { rows, block, stages }, caps),
-    program: (choice) => cascadeProgram(source, plan, shapeOf(choice)),
+    program: (choice) =>
+      cascadeProgram(source, plan, shapeOf(choice), {
+        workers: caps.units,
+        section: sectionOf(loop, plan),
+      }),
   };
   return candidatesOf(schedule, nothingFixed).length === 0 ? undefined : schedule;
 }
 
 function shapeOf({ tile: [rows = 0, , block = 0], threads, stages }: Choice): CascadeShape {
-  const registers = { copy: copyRegisters, math: mathRegisters(threads) };
+  // Where an even share is enough, none change hands.
+  const isEnough = registerFile / (threads + warpgroup) >= mostRegisters;
+  const registers = isEnough
+    ? { copy: undefined, math: undefined }
+    : { copy: copyRegisters, math: mathRegisters(threads) };
   return { rows, block, warpgroups: threads / warpgroup, depth: stages, registers };
 }
 
 /** What those who copy leave. */
 function mathRegisters(threads: number): number {
   return Math.min(mostRegisters, Math.floor((registerFile - copyRegisters * warpgroup) / threads / 8) * 8);
+}
+
+/** What a tensor that is read along the swept axis takes beside its elements: its address, and the row's own. */
+const maskRegisters = 8;
+
+/** Tensors that are read along the swept axis by other than products. */
+function sweptReads(loop: LoopNode): number {
+  const all = reachable(loop.carriers.map((carrier) => carrier.lift));
+  const inside = new Set(all.flatMap((s) => (s.kind === "reduce" ? reachable([s.arg]) : [])));
+  const factors = new Set(
+    loop.carriers.flatMap(({ lift }) => (lift.kind === "apply" && lift.fn === "mul" ? lift.args : [])),
+  );
+  const inputs = all.flatMap((s) =>
+    s.kind === "read" && !inside.has(s) && !factors.has(s) && axesOf(s).has(loop.axes.length)
+      ? [s.input]
+      : [],
+  );
+  return new Set(inputs).size;
+}
+
+/** Factors that stream and are to stay in the L2 cache, in bytes. */
+const cachedBytes = 32 * 2 ** 20;
+
+/** How much of the batch has so few bytes; a divisor of it. */
+function sectionOf(loop: LoopNode, { batch, dtype, products, sums, columns }: CascadePlan): number {
+  const count = constantOf(volume(batch.flatMap((axis) => loop.axes[axis] ?? [])));
+  const swept = constantOf(volume(loop.over)) ?? usualSize;
+  const deep = products.reduce((sum, { depth: own }) => sum + own, sums.length * columns);
+  const most = Math.max(1, Math.floor(cachedBytes / (swept * deep * dtypes[dtype].bytes)));
+  let section = 1;
+  for (let k = 1; count !== undefined && k <= Math.min(most, count); k += 1) if (count % k === 0) section = k;
+  return section;
 }
 
 function choicesOf(plan: CascadePlan, fixed: Fixed): Choice[] {
@@ -94,7 +135,7 @@ function choicesOf(plan: CascadePlan, fixed: Fixed): Choice[] {
             threads: count * warpgroup,
             stages,
             copy: 1,
-            persistent: 0,
+            persistent: 1,
           }),
         );
   return choices;
@@ -104,7 +145,7 @@ function refusalsOf(loop: LoopNode, plan: CascadePlan, caps: Caps, choice: Choic
   const { dtype, columns, products, sums } = plan;
   const [rows = 0, width = 0, block = 0] = choice.tile;
   const count = choice.threads / warpgroup;
-  const problems = idleRefusals(choice, ["stages", "copy", "threads"]);
+  const problems = idleRefusals(choice, ["stages", "copy", "threads", "persistent"]);
   const refuse = (isWrong: boolean, why: string): void => {
     if (isWrong) problems.push(why);
   };
@@ -118,6 +159,7 @@ function refusalsOf(loop: LoopNode, plan: CascadePlan, caps: Caps, choice: Choic
     `each of ${count} warpgroups has ${instructionRows} rows, which are not ${rows}`,
   );
   refuse(choice.copy !== 1, `the copies take 1 warpgroup here, not ${choice.copy}`);
+  refuse(choice.persistent !== 1, "blocks take one tile after another");
   refuse(choice.stages < 2, `a channel has 2 stages or more, not ${choice.stages}`);
   for (const name of [
     `wgmma.m${instructionRows}n${block}k16.${dtype}.k.k`,
@@ -127,16 +169,20 @@ function refusalsOf(loop: LoopNode, plan: CascadePlan, caps: Caps, choice: Choic
   // The block is what the second product sums over, in steps of its instruction.
   refuse(block % 16 !== 0, `${block} places of the swept axis are no whole steps of 16`);
   if (problems.length > 0) return problems;
+  // A tensor that is read at each place of the block is held by each thread for its columns.
+  const masks = sweptReads(loop) * (block / 4 + maskRegisters);
   // Results, products, and their left factors twice as they change hands, once packed.
   const held =
     (sums.length * columns) / 2 +
     (products.length * block) / 2 +
     (sums.length * block) / 4 +
+    masks +
     addressRegisters;
   const math = mathRegisters(choice.threads);
   refuse(
     held > math,
-    `results, products and their factors with ${addressRegisters} registers of addresses are ${held} a thread, ` +
+    `results, products, their factors and ${masks} of what masks read, with ${addressRegisters} registers of ` +
+      `addresses, are ${held} a thread, ` +
       `and ${choice.threads} threads have ${math} each`,
   );
   const { bytes } = dtypes[dtype];

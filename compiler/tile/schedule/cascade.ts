@@ -7,23 +7,23 @@
  * much they changed, what was reduced before is rescaled (`tensor/rescale.ts`); the outer products' left factor is
  * made where the inner products are, in registers, and multiplied from there. An iteration's outer products run under
  * the reductions of the next one: the loop issues both products, waits for the inner one, reduces, and then waits for
- * the outer one.
+ * the outer one. Warpgroups take turns with their products, so that one reduces while the other multiplies.
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { Arena } from "../../tensor/arena.ts";
 import type { LoopNode, Scalar } from "../../tensor/ir.ts";
 import { monoidOf } from "../../tensor/monoids.ts";
 import { rescaling, wayOf, type Change, type Rescaling } from "../../tensor/rescale.ts";
-import { reachable, rewriteScalars } from "../../tensor/scalars.ts";
-import { ceildiv, constant, add, one } from "../../types/dim.ts";
+import { operandsOf, reachable, rewriteScalars } from "../../tensor/scalars.ts";
+import { add, ceildiv, constant, floordiv, min, mul, one } from "../../types/dim.ts";
 import { dtypes } from "../../types/dtype.ts";
 import * as t from "../build.ts";
 import type { Axis, Channel, Counter, MatrixOperand, Tile, TileExpr, TileOp, TileProgram } from "../ir.ts";
 import { partition } from "../partition.ts";
-import { constantOf } from "./analysis.ts";
+import { axesOf, constantOf, readsOf } from "./analysis.ts";
 import type { CascadePlan, CopiedFactor } from "./cascade-plan.ts";
 import { besideFragment, warpgroupFragment, type WarpgroupFragment } from "./fragments.ts";
-import { matricesOf, type Matrices } from "./matrices.ts";
+import { guard, matricesOf, type Matrices } from "./matrices.ts";
 import { endsOf, rangeOf, where, type Range } from "./ranges.ts";
 import { declareBuffers, type DeclaredBuffers, type KernelSource } from "./source.ts";
 import { operandCopies, panelBytes, resultOps, type CopyPlace } from "./transfers.ts";
@@ -36,7 +36,14 @@ export interface CascadeShape {
   readonly warpgroups: number;
   /** Slots for either kind of factor that streams. */
   readonly depth: number;
-  readonly registers: { readonly copy: number; readonly math: number };
+  /** Of each thread, where they change hands. */
+  readonly registers: { readonly copy: number | undefined; readonly math: number | undefined };
+}
+
+/** How tiles are dealt: to blocks that run at once, which are at so much of the batch: its factors stay in the cache. */
+export interface Dealing {
+  readonly workers: number;
+  readonly section: number;
 }
 
 const warpgroupThreads = 128;
@@ -45,8 +52,9 @@ export function cascadeProgram(
   source: KernelSource<LoopNode>,
   plan: CascadePlan,
   shape: CascadeShape,
+  dealing: Dealing,
 ): TileProgram {
-  return new Cascade(source, plan, shape).program();
+  return new Cascade(source, plan, shape, dealing).program();
 }
 
 /** A carrier that others use: whole after each block. `before` is its value in the block before. */
@@ -71,8 +79,11 @@ class Cascade {
   readonly #outer: WarpgroupFragment;
   readonly #change: Change;
 
-  readonly #batch: Counter;
+  readonly #worker: Counter;
+  readonly #section: Counter;
   readonly #mTile: Counter;
+  readonly #inSection: Counter;
+  readonly #batch: Counter;
   readonly #block: Counter;
   readonly #mBase: TileExpr;
   readonly #axesAt: ReturnType<Matrices["axesAt"]>;
@@ -85,7 +96,7 @@ class Cascade {
   readonly #running: readonly Running[];
   readonly #partial: ReadonlyMap<number, Tile>;
 
-  constructor(source: KernelSource<LoopNode>, plan: CascadePlan, shape: CascadeShape) {
+  constructor(source: KernelSource<LoopNode>, plan: CascadePlan, shape: CascadeShape, dealing: Dealing) {
     const b = this.#b;
     const loop = source.node;
     this.#source = source;
@@ -110,8 +121,13 @@ class Cascade {
         )[0] ?? scalar,
       way: wayOf(loop.carriers),
     };
-    this.#batch = b.counter("batch", this.#matrices.batchCount);
+    const { batchCount } = this.#matrices;
+    this.#batch = b.counter("batch", batchCount);
+    this.#section = b.counter("section", floordiv(batchCount, constant(dealing.section)));
+    this.#inSection = b.counter("in_section", constant(dealing.section));
     this.#mTile = b.counter("m_tile", ceildiv(this.#matrices.mCount, constant(shape.rows)));
+    const tiles = mul(batchCount, this.#mTile.count);
+    this.#worker = b.counter("worker", min(tiles, constant(dealing.workers)));
     this.#block = b.counter("block", ceildiv(this.#matrices.kCount, constant(shape.block)));
     // The last rows see most of the axis where it ends at the row: the longest tiles come first.
     const fromEnd = t.plus(
@@ -178,11 +194,18 @@ class Cascade {
       name: this.#source.name,
       summary: this.#source.summary,
       threads: shape.warpgroups * warpgroupThreads,
-      blocks: [this.#mTile, this.#batch],
+      blocks: [this.#worker],
       buffers: b.buffers,
       shared: b.shared,
       channels: b.channels,
-      body,
+      body: [
+        {
+          kind: "persistent",
+          worker: this.#worker,
+          counters: [this.#section, this.#mTile, this.#inSection],
+          body,
+        },
+      ],
     };
     return partition(program, {
       copy: { threads: warpgroupThreads, registers: shape.registers.copy },
@@ -293,7 +316,12 @@ class Cascade {
         expr: { kind: "round", type: "f32", to: dtype, arg: t.valueOf(wide) },
       }));
     const waits = sums.length;
+    const inSection = t.plus(
+      t.times(t.at(this.#section), t.size(this.#inSection.count)),
+      t.at(this.#inSection),
+    );
     return [
+      { kind: "index", counter: this.#batch, expr: inSection },
       ...ops,
       this.#fill(lefts, still, first),
       this.#fill(inners, inner, first),
@@ -314,11 +342,17 @@ class Cascade {
         body: [
           this.#fill(inners, inner, here),
           { kind: "take", channel: inners },
-          ...score(),
           this.#fill(outers, outer, previous),
-          { kind: "take", channel: outers },
-          ...accumulate(t.less(first, previous)),
-          { kind: "await", pending: waits },
+          {
+            kind: "turn",
+            axis: this.#inner.warpgroup,
+            body: [
+              ...score(),
+              { kind: "take", channel: outers },
+              ...accumulate(t.less(first, previous)),
+              { kind: "await", pending: waits },
+            ],
+          },
           { kind: "release", channel: inners, where: undefined },
           ...this.#reductions(here),
           { kind: "await", pending: 0 },
@@ -332,11 +366,13 @@ class Cascade {
       { kind: "take", channel: outers },
       ...accumulate(t.less(t.plus(first, t.int(1)), end)),
       ...this.#finalRows(),
+      ...this.#rowsOfResults(),
       { kind: "await", pending: 0 },
       { kind: "release", channel: outers, where: undefined },
       ...resultOps(b, this.#loop, {
         shape: { m: rows, n: columns, warpgroups: this.#shape.warpgroups },
         carriers: this.#finals(),
+        made: this.#ofRows,
         views: this.#plan.results,
         layout: this.#outer,
         buffers: this.#buffers,
@@ -427,9 +463,8 @@ class Cascade {
     const start = t.times(block, t.int(size));
     const last = t.plus(start, t.int(size - 1));
     const { low, high } = endsOf(this.#range, this.#rowsOfTile(), "every");
-    const isShort = extent === undefined || extent % size !== 0;
     const parts = [
-      isShort ? t.less(last, t.size(this.#matrices.kCount)) : undefined,
+      extent !== undefined && extent % size === 0 ? undefined : t.less(last, t.size(this.#matrices.kCount)),
       high === undefined ? undefined : t.less(last, t.plus(high, t.int(1))),
       low === undefined ? undefined : t.less(t.plus(low, t.int(-1)), start),
     ];
@@ -440,14 +475,17 @@ class Cascade {
     const { parts, n, m } = this.#inner;
     const loop = this.#loop;
     const place = t.plus(t.times(block, t.int(this.#shape.block)), n.row);
-    const axes = this.#axesAt(t.plus(this.#mBase, m.row), t.int(0), place);
-    const extent = constantOf(this.#matrices.kCount);
-    const isShort = extent === undefined || extent % this.#shape.block !== 0;
-    const inside = isGuarded && isShort ? t.less(place, t.size(this.#matrices.kCount)) : undefined;
+    const row = t.plus(this.#mBase, m.row);
     const lifts = where(
       this.#arena,
       loop.carriers.map((carrier) => carrier.lift),
       known,
+    );
+    const axes = this.#axesAt(row, t.int(0), place);
+    // Beyond the axis nothing counts. Beyond the rows nothing is stored, but nothing may be read there either.
+    const inside = t.both(
+      isGuarded ? guard(place, this.#matrices.kCount, this.#shape.block) : undefined,
+      readsAt(lifts, this.#plan.m) ? guard(row, this.#matrices.mCount, this.#shape.rows) : undefined,
     );
     const made = new Map<Scalar, TileExpr>(
       [...this.#scores].map(([scalar, tile]): [Scalar, TileExpr] => [scalar, t.valueOf(tile)]),
@@ -474,13 +512,16 @@ class Cascade {
       const left = this.#leftOf(lifts[carrier] ?? this.#carrier(carrier).lift);
       const wide = this.#lefts[i]?.wide;
       invariant(wide !== undefined, "each sum has a left factor");
-      const value = translate(left);
       const zero: TileExpr = { kind: "const", type: "f32", value: 0 };
-      ops.push({
-        kind: "update",
-        tile: wide,
-        expr: inside === undefined ? value : t.apply("select", "f32", [inside, value, zero]),
-      });
+      if (inside === undefined) {
+        ops.push({ kind: "update", tile: wide, expr: translate(left) });
+      } else {
+        const own = this.#b.tile(`${wide.name}_inside`, "f32", wide.axes);
+        ops.push(
+          { kind: "let", tile: own, expr: translate(left), where: inside, otherwise: zero },
+          { kind: "update", tile: wide, expr: t.valueOf(own) },
+        );
+      }
       made.set(left, t.valueOf(wide));
     });
     for (const [k, tile] of this.#partial) {
@@ -586,6 +627,36 @@ class Cascade {
     });
   }
 
+  /** What of the results is the same along a row, made once for it. */
+  readonly #ofRows = new Map<Scalar, TileExpr>();
+
+  #rowsOfResults(): TileOp[] {
+    const { n, sums } = this.#plan;
+    const varies = new Set<Scalar>();
+    const tops = new Set<Scalar>();
+    const all = reachable(this.#loop.results.map((result) => result.value));
+    // What is read is read where the row is known to be inside.
+    const isOfRow = (s: Scalar): boolean =>
+      s.kind === "apply" && s.type === "f32" && !varies.has(s) && readsOf([s]).length === 0;
+    for (const s of all) {
+      const own =
+        (s.kind === "axis" && n.includes(s.axis)) ||
+        (s.kind === "carrier" && sums.some(({ carrier }) => carrier === s.carrier));
+      const operands = operandsOf(s);
+      if (!own && !operands.some((operand) => varies.has(operand))) continue;
+      varies.add(s);
+      for (const operand of operands) if (isOfRow(operand)) tops.add(operand);
+    }
+    const axes = this.#axesAt(t.plus(this.#mBase, this.#inner.m.row), t.int(0), t.int(0));
+    const carriers = this.#finals();
+    return [...tops].map((scalar) => {
+      const tile = this.#b.tile("of_row", "f32", this.#rowAxes());
+      const expr = translator({ axes, carriers, inputs: this.#buffers.inputs })(scalar);
+      this.#ofRows.set(scalar, t.valueOf(tile));
+      return { kind: "let", tile, expr, where: undefined, otherwise: undefined };
+    });
+  }
+
   #finals(): TileExpr[] {
     return this.#loop.carriers.map((_, k) => {
       const sum = this.#plan.sums.findIndex(({ carrier }) => carrier === k);
@@ -595,6 +666,18 @@ class Cascade {
       return t.valueOf(tile);
     });
   }
+}
+
+/** Whether something that is read moves along some axes. */
+function readsAt(scalars: readonly Scalar[], axes: readonly number[]): boolean {
+  const all = reachable(scalars);
+  // The products' factors are copied.
+  const inside = new Set(all.flatMap((s) => (s.kind === "reduce" ? reachable([s.arg]) : [])));
+  return all.some((s) => {
+    if (s.kind !== "read" || inside.has(s)) return false;
+    const moves = axesOf(s);
+    return axes.some((axis) => moves.has(axis));
+  });
 }
 
 /** A factor that a channel brings: of the block's rows, of places of the swept axis, or of those by the columns. */

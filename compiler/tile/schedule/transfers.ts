@@ -1,6 +1,6 @@
 /** Boxes that the copy engine moves: factors into the slots of a channel, results out of shared memory. */
 import { invariant } from "../../diagnostics/diagnostic.ts";
-import type { LoopNode } from "../../tensor/ir.ts";
+import type { LoopNode, Scalar } from "../../tensor/ir.ts";
 import { dtypes } from "../../types/dtype.ts";
 import * as t from "../build.ts";
 import type { GlobalBuffer, MatrixOperand, PanelCopy, TileExpr, TileOp } from "../ir.ts";
@@ -81,6 +81,8 @@ interface ResultPlace {
   readonly shape: { readonly m: number; readonly n: number; readonly warpgroups: number };
   /** What the carriers have come to, by row and column. */
   readonly carriers: readonly TileExpr[];
+  /** What has been made already. */
+  readonly made?: ReadonlyMap<Scalar, TileExpr>;
   /** Of each result; undefined where its elements are stored one by one. */
   readonly views: readonly (View | undefined)[];
   readonly layout: WarpgroupFragment;
@@ -95,12 +97,17 @@ interface ResultPlace {
 export function resultOps(
   b: t.TileBuilder,
   loop: LoopNode,
-  { shape, carriers, views, layout, buffers, axesAt, mBase, nBase, matrices }: ResultPlace,
+  { shape, carriers, made, views, layout, buffers, axesAt, mBase, nBase, matrices }: ResultPlace,
 ): TileOp[] {
   const [m, n] = [t.plus(mBase, layout.m.row), t.plus(nBase, layout.n.row)];
   const axes = axesAt(m, n, t.int(0));
   const inside = t.both(guard(m, matrices.mCount, shape.m), guard(n, matrices.nCount, shape.n));
-  const translate = translator({ axes, carriers, inputs: buffers.inputs });
+  const translate = translator({
+    axes,
+    carriers,
+    inputs: buffers.inputs,
+    ...(made === undefined ? {} : { made }),
+  });
   return loop.results.flatMap((result, k): TileOp[] => {
     const buffer = buffers.outputs[k];
     invariant(buffer !== undefined, "each result has a buffer");

@@ -1,0 +1,186 @@
+/**
+ * Products that stream through reductions into products: which programs become one kernel, and that the kernel computes
+ * what the program means, in the tile interpreter and as PTX in the simulator.
+ */
+import { describe, expect, it } from "vitest";
+import { compile, type Compiled } from "../../compiler/compile.ts";
+import { decode, encode, rounderTo } from "../../compiler/tensor/number-formats.ts";
+import { interpret } from "../../compiler/tensor/interpret.ts";
+import { parse as parseGraph } from "../../compiler/tensor/parse.ts";
+import { Arena } from "../../compiler/tensor/arena.ts";
+import { print as printGraph } from "../../compiler/tensor/print.ts";
+import type { StoredTensor } from "../../compiler/tensor/values.ts";
+import { interpretTiles, type Element } from "../../compiler/tile/interpret.ts";
+import type { GlobalBuffer } from "../../compiler/tile/ir.ts";
+import { parse } from "../../compiler/tile/parse.ts";
+import { print } from "../../compiler/tile/print.ts";
+import { verify } from "../../compiler/tile/verify.ts";
+import { evaluate } from "../../compiler/types/dim.ts";
+import { fromNumbers, toNumbers, type HostTensor } from "../../runtime/index.ts";
+import { openSimulator } from "../../runtime/simulate/plan-device.ts";
+import { testHost } from "../check/host.ts";
+
+const head = `import std.nn { softmax }
+dim B, H, S, T, D, Dv
+`;
+const signature = "q: bf16[B, H, S, D], k: bf16[B, H, T, D], v: bf16[B, H, T, Dv]";
+const scores = "for b, h, s, t: rsqrt(D) * sum[d](q[b, h, s, d] * k[b, h, t, d])";
+const mix = "for b, h, s, e: sum[t](p[b, h, s, t] * v[b, h, t, e])";
+
+/** Weights by a softmax of scores that some condition keeps. */
+function weighted(condition: string, more = ""): string {
+  return `${head}fn f(${signature}${more}) -> bf16[B, H, S, Dv] {
+  let score = ${scores}${condition}
+  let p = softmax[T](score)
+  ${mix}
+}`;
+}
+
+const programs: Readonly<Record<string, string>> = {
+  full: weighted(""),
+  causal: weighted(" where t <= s"),
+  window: weighted(" where t <= s and s - t < 20"),
+  "a mask that is given": weighted(" where keep[b, s, t]", ", keep: bool[B, S, T]"),
+  "a mask by what stands at rows and columns": weighted(
+    " where t <= s and a[b, s] == c[b, t]",
+    ", a: i32[B, S], c: i32[B, T]",
+  ),
+  // No softmax: weights of squares over their sum.
+  squares: `${head}fn f(${signature}) -> bf16[B, H, S, Dv] {
+  let score = ${scores}
+  let w = for b, h, s, t: score[b, h, s, t] * score[b, h, s, t] + 1.0
+  let z = for b, h, s: sum[t](w[b, h, s, t])
+  let p = for b, h, s, t: w[b, h, s, t] / z[b, h, s]
+  ${mix}
+}`,
+  // The least score takes part, and what is made has a factor of its row.
+  "relative to the least": `${head}fn f(${signature}, g: f32[S]) -> f32[B, H, S, Dv] {
+  let score = ${scores}
+  let low = for b, h, s: min[t](score[b, h, s, t])
+  let p = for b, h, s, t: exp(low[b, h, s] - score[b, h, s, t])
+  for b, h, s, e: g[s] * sum[t](p[b, h, s, t] * v[b, h, t, e])
+}`,
+};
+
+const sizes = { B: 1, H: 2, S: 70, T: 150, D: 64, Dv: 64 };
+
+function compiled(text: string, dims: Readonly<Record<string, number>>): Compiled {
+  const made = compile({
+    source: { file: "f.dsl", text },
+    host: testHost(),
+    entry: "f",
+    target: "ptx:sm_90a",
+    dims: new Map(Object.entries(dims)),
+    dtypes: new Map(),
+  });
+  expect(made.diagnostics.map(({ code }) => code)).toEqual([]);
+  return made;
+}
+
+/** Values of both signs from a small generator; masks of nothing in their first row. */
+function inputsOf(made: Compiled): Map<string, StoredTensor> {
+  let state = 99;
+  const next = (): number => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+  return new Map(
+    (made.graph?.graph.inputs ?? []).map((input) => {
+      const type = input.types[0];
+      if (type === undefined) throw new Error("an input has a type");
+      const shape = type.shape.map((extent) => evaluate(extent, new Map()));
+      const count = shape.reduce((a, b) => a * b, 1);
+      const row = shape.at(-1) ?? 1;
+      const value = (i: number): number => {
+        if (type.dtype === "bool") return i < row ? 0 : Math.round(next());
+        if (type.dtype === "i32") return Math.floor((i % row) / 23);
+        return rounderTo(type.dtype)(4 * next() - 2);
+      };
+      const bytes = encode(
+        type.dtype,
+        Float64Array.from({ length: count }, (_, i) => value(i)),
+      );
+      return [input.name, { dtype: type.dtype, shape, bytes }];
+    }),
+  );
+}
+
+function numbersOf(stored: StoredTensor): number[] {
+  return Array.from(decode(stored.dtype, stored.bytes), Number);
+}
+
+function expectWithin(actual: ArrayLike<number>, made: Compiled, inputs: Map<string, StoredTensor>): void {
+  if (made.graph === undefined) throw new Error("no graph");
+  const { arena, graph } = made.graph;
+  const { results, bounds } = interpret(arena, graph, inputs, new Map(), { bounds: "clamp", errors: true });
+  const [out, bound] = [results.get("out"), bounds.get("out")];
+  if (out === undefined || bound === undefined) throw new Error("no result");
+  const expected = numbersOf(out);
+  const wrong = expected.flatMap((want, i) => {
+    const have = actual[i] ?? Number.NaN;
+    return Object.is(want, have) || Math.abs(want - have) <= (bound[i] ?? 0) ? [] : [{ i, want, have }];
+  });
+  expect(wrong.slice(0, 3)).toEqual([]);
+}
+
+describe("one kernel, which computes what the program means", () => {
+  it.each(Object.entries(programs))("%s", (_, text) => {
+    const made = compiled(text, sizes);
+    const tiles = made.trace.filter(({ pass }) => pass === "tile").map((step) => step.text());
+    expect(tiles).toHaveLength(1);
+    const program = parse(tiles[0] ?? "");
+    expect(verify(program)).toEqual([]);
+    expect(print(program)).toBe(tiles[0]);
+    const inputs = inputsOf(made);
+    const memory = new Map<GlobalBuffer, Element[]>(
+      program.buffers.map((buffer) => {
+        const count = buffer.shape.reduce((a, extent) => a * evaluate(extent, new Map()), 1);
+        const stored = inputs.get(buffer.name);
+        return [
+          buffer,
+          stored === undefined ? new Array<Element>(count).fill(Number.NaN) : numbersOf(stored),
+        ];
+      }),
+    );
+    interpretTiles(program, memory, new Map());
+    const out = program.buffers.find((buffer) => buffer.access === "write");
+    expectWithin((out === undefined ? [] : (memory.get(out) ?? [])).map(Number), made, inputs);
+  });
+
+  it("a graph with reductions inside bodies prints, parses and means the same", () => {
+    const made = compiled(programs["causal"] ?? "", { ...sizes, S: 9, T: 11, D: 64, Dv: 64 });
+    const text = made.trace.find(({ pass }) => pass === "cascade")?.text() ?? "";
+    expect(text).toContain("within d in 64");
+    const arena = new Arena();
+    const graph = parseGraph(arena, text);
+    expect(printGraph(arena, graph)).toBe(text);
+    const inputs = inputsOf(made);
+    const out = interpret(arena, graph, inputs, new Map(), { bounds: "clamp", errors: false }).results.get(
+      "out",
+    );
+    expectWithin(out === undefined ? [] : numbersOf(out), made, inputs);
+  });
+});
+
+describe("the simulator finds nothing, and the numbers are right", () => {
+  it.each([
+    ["causal", { ...sizes, S: 200, T: 200, H: 1 }],
+    ["a mask that is given", { ...sizes, S: 130, T: 40, H: 1 }],
+    ["a mask by what stands at rows and columns", { ...sizes, S: 65, T: 129, H: 1 }],
+    ["relative to the least", { ...sizes, S: 65, T: 129, H: 1, D: 72, Dv: 128 }],
+  ])("%s", async (name, dims) => {
+    const made = compiled(programs[name] ?? "", dims);
+    if (made.artifact === undefined) throw new Error("no plan");
+    const inputs = inputsOf(made);
+    const device = await openSimulator({ seeds: 2 });
+    const loaded = await device.load(made.artifact);
+    const { outputs } = await loaded.run(
+      new Map(
+        [...inputs].map(([key, stored]) => [key, fromNumbers(stored.dtype, stored.shape, numbersOf(stored))]),
+      ),
+      { keep: false, time: false },
+    );
+    expectWithin(toNumbers(outputs.get("out") as HostTensor).map(Number), made, inputs);
+    await device.close();
+  });
+});
