@@ -13,7 +13,7 @@ const sampleSeconds = 1e-3;
 const maxSets = 64;
 const cacheTimes = 4;
 /** Elements that are drawn for a tensor. */
-export const drawn = 2 ** 20;
+export const drawn: number = 2 ** 20;
 
 /** A plan's inputs, as often as the way of timing asks. */
 export interface Placed extends Omit<BenchInputs, "cacheBytes"> {
