@@ -118,12 +118,15 @@ export function planCascade(loop: LoopNode): CascadePlan | undefined {
   return { dtype, batch, m, n, columns, products, sums, rows, results };
 }
 
+/** Whether a scalar has a reduction in it, a running one or one of its own. */
+export function isMade(scalar: Scalar): boolean {
+  return reachable([scalar]).some((part) => part.kind === "carrier" || part.kind === "reduce");
+}
+
 /** A factor that is made in the loop, and one that is read. */
 function outerFactors(lift: Scalar): { readonly left: Scalar; readonly right: Scalar } | undefined {
   const factors = factorsOf(lift);
   if (factors === undefined) return undefined;
-  const isMade = (s: Scalar): boolean =>
-    reachable([s]).some((part) => part.kind === "carrier" || part.kind === "reduce");
   const [a, b] = factors;
   if (isMade(a) === isMade(b)) return undefined;
   return isMade(a) ? { left: a, right: b } : { left: b, right: a };
