@@ -45,6 +45,14 @@ const programs: Readonly<Record<string, string>> = {
     " where t <= s and a[b, s] == c[b, t]",
     ", a: i32[B, S], c: i32[B, T]",
   ),
+  // Rows of a tile are positions and the heads of a group, which do not follow each other in memory.
+  "heads that share keys": `import std.nn { softmax }
+dim B, H, G, S, T, D, Dv
+fn f(q: f16[B, S, H, G, D], k: f16[B, T, H, D], v: f16[B, T, H, Dv], keep: bool[B, S, T]) -> f16[B, S, H, G, Dv] {
+  let score = for b, s, h, g, t: rsqrt(D) * sum[d](q[b, s, h, g, d] * k[b, t, h, d])
+  let p = softmax[T](score where keep)
+  for b, s, h, g, e: sum[t](p[b, s, h, g, t] * v[b, t, h, e])
+}`,
   // No softmax: weights of squares over their sum.
   squares: `${head}fn f(${signature}) -> bf16[B, H, S, Dv] {
   let score = ${scores}
@@ -62,7 +70,7 @@ const programs: Readonly<Record<string, string>> = {
 }`,
 };
 
-const sizes = { B: 1, H: 2, S: 70, T: 150, D: 64, Dv: 64 };
+const sizes = { B: 1, H: 1, S: 70, T: 150, D: 64, Dv: 64, G: 4 };
 
 function compiled(text: string, dims: Readonly<Record<string, number>>): Compiled {
   const made = compile({
@@ -124,8 +132,8 @@ function expectWithin(actual: ArrayLike<number>, made: Compiled, inputs: Map<str
 }
 
 describe("one kernel, which computes what the program means", () => {
-  it.each(Object.entries(programs))("%s", (_, text) => {
-    const made = compiled(text, sizes);
+  it.each(Object.entries(programs))("%s", (name, text) => {
+    const made = compiled(text, name === "heads that share keys" ? { ...sizes, S: 18 } : sizes);
     const tiles = made.trace.filter(({ pass }) => pass === "tile").map((step) => step.text());
     expect(tiles).toHaveLength(1);
     const program = parse(tiles[0] ?? "");
@@ -167,6 +175,7 @@ describe("the simulator finds nothing, and the numbers are right", () => {
     ["causal", { ...sizes, S: 200, T: 200, H: 1 }],
     ["a mask that is given", { ...sizes, S: 130, T: 40, H: 1 }],
     ["a mask by what stands at rows and columns", { ...sizes, S: 65, T: 129, H: 1 }],
+    ["heads that share keys", { ...sizes, H: 2, S: 40, T: 70 }],
     ["relative to the least", { ...sizes, S: 65, T: 129, H: 1, D: 72, Dv: 128 }],
   ])("%s", async (name, dims) => {
     const made = compiled(programs[name] ?? "", dims);

@@ -19,6 +19,8 @@ export interface ViewAxis {
   readonly extent: Dim;
   /** Where a side begins that is a part of the axis; undefined: it is all of it. */
   readonly shift?: Scalar;
+  /** Of a side that lies apart, on several axes of the view: places of the side from one of this axis to the next. */
+  readonly stride?: number;
   /** A side; or a loop axis that both sides share; or the one place at which it is read. */
   readonly along: Side | { readonly axis: number } | { readonly place: Scalar };
 }
@@ -34,7 +36,8 @@ interface Indexed {
   readonly index: Scalar | { readonly kind: "axis"; readonly axis: number };
 }
 
-export function viewOfRead(loop: LoopNode, sides: Sides, read: ScalarRead): View | undefined {
+/** `rows`: boxes have a multiple of so many places of m, so that it may lie apart: whole inner axes in each box. */
+export function viewOfRead(loop: LoopNode, sides: Sides, read: ScalarRead, rows?: number): View | undefined {
   const ref = loop.inputs[read.input];
   const type = ref?.node.types[ref.output];
   if (type === undefined || read.bounds !== "proved") return undefined;
@@ -42,7 +45,7 @@ export function viewOfRead(loop: LoopNode, sides: Sides, read: ScalarRead): View
     const index = read.index[k];
     return index === undefined ? [] : [{ extent, index }];
   });
-  return viewOf(loop, sides, dims, type.dtype);
+  return viewOf(loop, sides, dims, type.dtype, rows);
 }
 
 /** A tensor with one element for each run of k: the view's k counts runs. */
@@ -72,20 +75,32 @@ export function viewOfRuns(loop: LoopNode, sides: Sides, read: ScalarRead, run: 
   return view === undefined || view.length >= mostAxes ? undefined : [...view, { extent: runs, along: "k" }];
 }
 
-export function viewOfResult(loop: LoopNode, sides: Sides, result: LoopResult): View | undefined {
+/** `rows` as for reads. */
+export function viewOfResult(
+  loop: LoopNode,
+  sides: Sides,
+  result: LoopResult,
+  rows?: number,
+): View | undefined {
   const dims = result.axes.map((axis): Indexed => ({
     extent: extentOf(loop, axis) ?? constant(0),
     index: { kind: "axis", axis },
   }));
-  return viewOf(loop, sides, dims, result.dtype);
+  return viewOf(loop, sides, dims, result.dtype, rows);
 }
 
 function extentOf(loop: LoopNode, axis: number): Dim | undefined {
   return [...loop.axes, ...loop.over, ...loop.inner][axis]?.extent;
 }
 
-function viewOf(loop: LoopNode, sides: Sides, dims: readonly Indexed[], dtype: DType): View | undefined {
-  const view = axesOfView(loop, sides, dims, dtype);
+function viewOf(
+  loop: LoopNode,
+  sides: Sides,
+  dims: readonly Indexed[],
+  dtype: DType,
+  rows?: number,
+): View | undefined {
+  const view = axesOfView(loop, sides, dims, dtype, rows);
   const last = view?.at(-1);
   const row = last === undefined ? undefined : constantOf(last.extent);
   if (view === undefined || view.length > mostAxes || typeof last?.along !== "string") return undefined;
@@ -98,6 +113,7 @@ function axesOfView(
   sides: Sides,
   dims: readonly Indexed[],
   dtype: DType,
+  rows?: number,
 ): ViewAxis[] | undefined {
   const view: ViewAxis[] = [];
   for (let at = 0; at < dims.length;) {
@@ -117,6 +133,12 @@ function axesOfView(
       at += 1;
       continue;
     }
+    const apart = rows === undefined || side !== "m" ? undefined : apartAxis(loop, sides, dims, at, rows);
+    if (apart !== undefined) {
+      view.push(apart);
+      at += 1;
+      continue;
+    }
     if (view.some((axis) => axis.along === side)) return undefined;
     let extent: Dim = constant(1);
     for (const axis of sides[side]) {
@@ -130,6 +152,30 @@ function axesOfView(
     view.push({ extent, along: side });
   }
   return view;
+}
+
+/** One axis of m, whose axes do not follow each other here but come in order; the inner ones fill boxes evenly. */
+function apartAxis(
+  loop: LoopNode,
+  { m }: Sides,
+  dims: readonly Indexed[],
+  at: number,
+  rows: number,
+): ViewAxis | undefined {
+  const places = m.map((axis) => dims.findIndex(({ index }) => index.kind === "axis" && index.axis === axis));
+  const follow = places.every((place, k) => k === 0 || place === (places[k - 1] ?? 0) + 1);
+  const inOrder = places.every((place, k) => place >= 0 && (k === 0 || place > (places[k - 1] ?? 0)));
+  const own = places.indexOf(at);
+  const dim = dims[at];
+  const whole = extentOf(loop, m[own] ?? -1);
+  if (follow || !inOrder || dim === undefined || whole === undefined) return undefined;
+  if (!dimEquals(dim.extent, whole)) return undefined;
+  const inner = m.slice(1).map((axis) => constantOf(extentOf(loop, axis) ?? constant(0)) ?? 0);
+  const strides = m.map((_, k) => inner.slice(k).reduce((product, extent) => product * extent, 1));
+  const stride = strides[own];
+  if (stride === undefined || strides[0] === undefined || strides[0] === 0 || rows % strides[0] !== 0)
+    return undefined;
+  return { extent: dim.extent, along: "m", stride };
 }
 
 function sideOf(sides: Sides, index: Indexed["index"]): Side | undefined {
@@ -167,6 +213,6 @@ function isShared(sides: Sides, index: Scalar): boolean {
 
 /** True where the view has just these sides. */
 export function hasSides(view: View, ...wanted: readonly Side[]): boolean {
-  const found = view.map((axis) => axis.along).filter((along) => typeof along === "string");
-  return found.length === wanted.length && wanted.every((side) => found.includes(side));
+  const found = new Set(view.map((axis) => axis.along).filter((along) => typeof along === "string"));
+  return found.size === wanted.length && wanted.every((side) => found.has(side));
 }

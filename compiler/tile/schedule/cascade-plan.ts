@@ -49,6 +49,9 @@ export interface CascadePlan {
   readonly results: readonly (View | undefined)[];
 }
 
+/** Rows of a warpgroup's instruction, of which every box of rows is a multiple. */
+const boxRows = 64;
+
 /** Undefined where the loop has another structure, or a factor that the copy engine cannot bring. */
 export function planCascade(loop: LoopNode): CascadePlan | undefined {
   const [swept] = loop.over;
@@ -78,7 +81,7 @@ export function planCascade(loop: LoopNode): CascadePlan | undefined {
     wanted: readonly [Side, Side],
   ): CopiedFactor | undefined => {
     if (factor.kind !== "read") return undefined;
-    const view = viewOfRead(loop, sides, factor);
+    const view = viewOfRead(loop, sides, factor, boxRows);
     if (view === undefined || !hasSides(view, ...wanted)) return undefined;
     types.add(factorDType(loop, factor));
     const order = view.at(-1)?.along === wanted[1] ? "k" : "mn";
@@ -110,7 +113,7 @@ export function planCascade(loop: LoopNode): CascadePlan | undefined {
     return undefined;
   if (types.size !== 1 || dtype === undefined || dtypes[dtype].bytes !== 2) return undefined;
   const results = loop.results.map((result) => {
-    const view = viewOfResult(loop, { m, n, k: [] }, result);
+    const view = viewOfResult(loop, { m, n, k: [] }, result, boxRows);
     const isWhole = (columns * dtypes[result.dtype].bytes) % panelBytes === 0;
     if (view === undefined || !isWhole || !hasSides(view, "m", "n")) return undefined;
     return view.at(-1)?.along === "n" ? view : undefined;

@@ -56,19 +56,31 @@ function boxAt(
   width: number,
 ): PanelCopy["box"] {
   const translate = translator({ axes: place.axes, carriers: [], inputs: place.buffers.inputs });
-  const at = view.map(({ along, shift: part }, k): { readonly start: TileExpr; readonly extent: number } => {
-    if (typeof along !== "string") {
-      const start = "axis" in along ? place.axes[along.axis] : translate(along.place);
-      invariant(start !== undefined, "an axis of the loop");
-      return { start, extent: 1 };
-    }
-    const start = part === undefined ? place.start[along] : t.plus(translate(part), place.start[along]);
-    if (k === view.length - 1) return { start: t.plus(start, t.int(shift)), extent: width };
-    const row = rows[along];
-    invariant(row !== undefined, "a view has two sides");
-    const moved = typeof row.shift === "number" ? t.int(row.shift) : row.shift;
-    return { start: t.plus(start, moved), extent: row.extent };
-  });
+  const at = view.map(
+    (
+      { along, shift: part, stride, extent: whole },
+      k,
+    ): { readonly start: TileExpr; readonly extent: number } => {
+      if (typeof along !== "string") {
+        const start = "axis" in along ? place.axes[along.axis] : translate(along.place);
+        invariant(start !== undefined, "an axis of the loop");
+        return { start, extent: 1 };
+      }
+      const start = part === undefined ? place.start[along] : t.plus(translate(part), place.start[along]);
+      if (k === view.length - 1) return { start: t.plus(start, t.int(shift)), extent: width };
+      const row = rows[along];
+      invariant(row !== undefined, "a view has two sides");
+      const moved = typeof row.shift === "number" ? t.int(row.shift) : row.shift;
+      // A side that lies apart: the outermost axis goes on, the inner ones are whole in each box.
+      if (stride !== undefined) {
+        const isOuter = view.findIndex((axis) => axis.along === along) === k;
+        return isOuter
+          ? { start: t.over(t.plus(start, moved), t.int(stride)), extent: row.extent / stride }
+          : { start: t.int(0), extent: whole.kind === "const" ? whole.value : 1 };
+      }
+      return { start: t.plus(start, moved), extent: row.extent };
+    },
+  );
   return {
     buffer,
     view: view.map((axis) => axis.extent),
