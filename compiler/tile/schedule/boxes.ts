@@ -64,8 +64,8 @@ export function viewOfRuns(loop: LoopNode, sides: Sides, read: ScalarRead, run: 
   const runs = type?.shape.at(-1);
   if (type === undefined || runs === undefined || read.bounds !== "proved" || !isRun || other !== undefined)
     return undefined;
-  const { bytes } = dtypes[type.dtype];
-  if (((constantOf(runs) ?? 0) * bytes) % strideBytes !== 0) return undefined;
+  const row = constantOf(runs);
+  if (row === undefined || (row * dtypes[type.dtype].bytes) % strideBytes !== 0) return undefined;
   const rows = type.shape.slice(0, -1).flatMap((extent, i): Indexed[] => {
     const index = read.index[i];
     return index === undefined ? [] : [{ extent, index }];
