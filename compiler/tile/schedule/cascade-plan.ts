@@ -1,15 +1,9 @@
-/**
- * Loops that stream one sum of products through reductions into another: what their parts are.
- *
- *     rows:     m, of a tile; each has reductions of its own along the swept axis t
- *     products: sums inside bodies, left[m, d] right[t, d]
- *     sums:     carriers left[m, t] right[t, n], left made of the products and the rows' reductions
- */
+/** Loops of `cascade-parts.ts` whose factors the copy engine brings: how each lies in memory. */
 import type { LoopNode, Scalar } from "../../tensor/ir.ts";
-import { reachable } from "../../tensor/scalars.ts";
 import { dtypes, type DType } from "../../types/dtype.ts";
-import { axesOf, constantOf, factorsOf, volume } from "./analysis.ts";
+import { constantOf, volume } from "./analysis.ts";
 import { hasSides, viewOfRead, viewOfResult, type Side, type Sides, type View } from "./boxes.ts";
+import { cascadeParts, type CascadeParts } from "./cascade-parts.ts";
 import { factorDType } from "./matrices.ts";
 import type { MatrixOperand } from "../ir.ts";
 import { panelBytes, type Copied } from "./transfers.ts";
@@ -35,17 +29,12 @@ export interface OuterProduct {
   readonly right: CopiedFactor;
 }
 
-export interface CascadePlan {
+export interface CascadePlan extends Pick<CascadeParts, "batch" | "m" | "n" | "rows"> {
   readonly dtype: DType;
-  /** Axes of the loop by class; n's extents are known, `columns` in all. */
-  readonly batch: readonly number[];
-  readonly m: readonly number[];
-  readonly n: readonly number[];
+  /** Of n, whose extents are known, in all. */
   readonly columns: number;
   readonly products: readonly InnerProduct[];
   readonly sums: readonly OuterProduct[];
-  /** Carriers that are no sum of products, one value a row. */
-  readonly rows: readonly number[];
   readonly results: readonly (View | undefined)[];
 }
 
@@ -54,25 +43,11 @@ const boxRows = 64;
 
 /** Undefined where the loop has another structure, or a factor that the copy engine cannot bring. */
 export function planCascade(loop: LoopNode): CascadePlan | undefined {
-  const [swept] = loop.over;
-  if (swept === undefined || loop.over.length !== 1 || loop.inner.length === 0) return undefined;
-  if (loop.results.some((result) => result.axes.length > loop.axes.length)) return undefined;
-  if (constantOf(swept.extent) === 0) return undefined;
-  const outer = loop.carriers.flatMap((carrier, k) => {
-    const factors = carrier.monoid === "sum" ? outerFactors(carrier.lift) : undefined;
-    return factors === undefined ? [] : [{ carrier: k, ...factors }];
-  });
-  const [first] = outer;
-  if (first === undefined) return undefined;
-  const { batch, m, n } = classes(loop, first.left, first.right);
+  const parts = cascadeParts(loop);
+  if (parts === undefined) return undefined;
+  const { batch, m, n, rows } = parts;
   const columns = constantOf(volume(n.flatMap((axis) => loop.axes[axis] ?? [])));
-  if (m.length === 0 || n.length === 0 || columns === undefined) return undefined;
-  const rows = loop.carriers.flatMap((_, k) => (outer.some(({ carrier }) => carrier === k) ? [] : [k]));
-  const moves = (scalar: Scalar, axes: readonly number[]): boolean => {
-    const own = axesOf(scalar);
-    return axes.some((axis) => own.has(axis));
-  };
-  if (rows.some((k) => loop.carriers[k] !== undefined && moves(loop.carriers[k].lift, n))) return undefined;
+  if (columns === undefined) return undefined;
   const t = loop.axes.length;
   const types = new Set<DType>();
   const copiedOf = (
@@ -87,30 +62,23 @@ export function planCascade(loop: LoopNode): CascadePlan | undefined {
     const order = view.at(-1)?.along === wanted[1] ? "k" : "mn";
     return { copied: { input: factor.input, view }, order };
   };
-  const sums = outer.flatMap(({ carrier, left, right }): OuterProduct[] => {
+  const sums = parts.sums.flatMap(({ carrier, left, right }): OuterProduct[] => {
     const factor = copiedOf(right, { m: [], n, k: [t] }, ["n", "k"]);
     types.add(factorDType(loop, left));
-    if (factor === undefined || moves(left, n) || moves(right, m)) return [];
-    return [{ carrier, left, right: factor }];
+    return factor === undefined ? [] : [{ carrier, left, right: factor }];
   });
-  const inside = reachable(loop.carriers.map((carrier) => carrier.lift)).filter((s) => s.kind === "reduce");
-  const products = inside.flatMap((scalar): InnerProduct[] => {
-    const factors = scalar.monoid === "sum" ? factorsOf(scalar.arg) : undefined;
-    if (factors === undefined) return [];
-    const [left, right] = moves(factors[0], [t]) ? [factors[1], factors[0]] : factors;
-    if (moves(left, [t, ...n]) || moves(right, [...m, ...n])) return [];
+  const products = parts.products.flatMap(({ scalar, left, right, axes }): InnerProduct[] => {
     const [a, b] = [
-      copiedOf(left, { m, n: [], k: scalar.axes }, ["m", "k"]),
-      copiedOf(right, { m: [], n: [t], k: scalar.axes }, ["n", "k"]),
+      copiedOf(left, { m, n: [], k: axes }, ["m", "k"]),
+      copiedOf(right, { m: [], n: [t], k: axes }, ["n", "k"]),
     ];
-    const depth = constantOf(volume(scalar.axes.flatMap((axis) => loop.inner[axis - t - 1] ?? [])));
+    const depth = constantOf(volume(axes.flatMap((axis) => loop.inner[axis - t - 1] ?? [])));
     return a?.order !== "k" || b === undefined || depth === undefined
       ? []
       : [{ scalar, left: a, right: b, depth }];
   });
   const [dtype] = types;
-  if (sums.length !== outer.length || products.length !== inside.length || products.length === 0)
-    return undefined;
+  if (sums.length !== parts.sums.length || products.length !== parts.products.length) return undefined;
   if (types.size !== 1 || dtype === undefined || dtypes[dtype].bytes !== 2) return undefined;
   const results = loop.results.map((result) => {
     const view = viewOfResult(loop, { m, n, k: [] }, result, boxRows);
@@ -119,29 +87,4 @@ export function planCascade(loop: LoopNode): CascadePlan | undefined {
     return view.at(-1)?.along === "n" ? view : undefined;
   });
   return { dtype, batch, m, n, columns, products, sums, rows, results };
-}
-
-/** Whether a scalar has a reduction in it, a running one or one of its own. */
-export function isMade(scalar: Scalar): boolean {
-  return reachable([scalar]).some((part) => part.kind === "carrier" || part.kind === "reduce");
-}
-
-/** A factor that is made in the loop, and one that is read. */
-function outerFactors(lift: Scalar): { readonly left: Scalar; readonly right: Scalar } | undefined {
-  const factors = factorsOf(lift);
-  if (factors === undefined) return undefined;
-  const [a, b] = factors;
-  if (isMade(a) === isMade(b)) return undefined;
-  return isMade(a) ? { left: a, right: b } : { left: b, right: a };
-}
-
-function classes(loop: LoopNode, left: Scalar, right: Scalar): Pick<CascadePlan, "batch" | "m" | "n"> {
-  const [inLeft, inRight] = [axesOf(left), axesOf(right)];
-  const [batch, m, n]: [number[], number[], number[]] = [[], [], []];
-  loop.axes.forEach((_, axis) => {
-    if (inLeft.has(axis) === inRight.has(axis)) batch.push(axis);
-    else if (inLeft.has(axis)) m.push(axis);
-    else n.push(axis);
-  });
-  return { batch, m, n };
 }

@@ -11,11 +11,12 @@ import { monoidOf } from "../../tensor/monoids.ts";
 import { rescaling, wayOf, type Change, type Rescaling } from "../../tensor/rescale.ts";
 import { operandsOf, reachable, rewriteScalars } from "../../tensor/scalars.ts";
 import { one } from "../../types/dim.ts";
+import type { DType } from "../../types/dtype.ts";
 import * as t from "../build.ts";
 import type { Axis, Tile, TileExpr, TileOp } from "../ir.ts";
 import { axesOf, constantOf, readsOf } from "./analysis.ts";
-import { isMade, type CascadePlan } from "./cascade-plan.ts";
-import type { WarpgroupFragment } from "./fragments.ts";
+import { isMade, type CascadeParts } from "./cascade-parts.ts";
+import type { Fragment, RowFragment } from "./fragments.ts";
 import { guard, type Matrices } from "./matrices.ts";
 import { endsOf, rangeOf, where, type Ends, type Range, type Rows } from "./ranges.ts";
 import type { DeclaredBuffers, KernelSource } from "./source.ts";
@@ -31,10 +32,20 @@ export interface CascadePlace {
   readonly mBase: TileExpr;
   readonly rows: number;
   readonly block: number;
-  /** The products' fragment, over rows and the block; and the results', over rows and columns. */
-  readonly inner: WarpgroupFragment;
-  readonly outer: WarpgroupFragment;
+  /** The products' fragment, over rows and the block; and the results', over the same rows and columns. */
+  readonly inner: RowFragment;
+  readonly outer: Fragment;
+  /** What left factors are packed as, which products take from registers; undefined: they are not. */
+  readonly packed: DType | undefined;
+  /** What a row's threads have come to, as one; undefined: threads exchange values. */
+  readonly across?: (part: Tile, tile: Tile, monoid: string) => readonly TileOp[];
 }
+
+/** What of a plan the reductions are made from. */
+export type CascadeRows = Pick<CascadeParts, "m" | "n" | "rows"> & {
+  readonly products: readonly Pick<CascadeParts["products"][number], "scalar">[];
+  readonly sums: readonly Pick<CascadeParts["sums"][number], "carrier">[];
+};
 
 /** A carrier that others use: whole after each block. `before` is its value in the block before. */
 interface Running {
@@ -46,19 +57,19 @@ interface Running {
 export class CascadeReductions {
   readonly #arena: Arena;
   readonly #loop: LoopNode;
-  readonly #plan: CascadePlan;
+  readonly #plan: CascadeRows;
   readonly #at: CascadePlace;
   readonly #range: Range;
   readonly #change: Change;
   /** Of each inner product its result; of each sum its left factor, as f32 and packed, and its accumulator. */
   readonly scores: ReadonlyMap<Scalar, Tile>;
-  readonly lefts: readonly { readonly wide: Tile; readonly packed: Tile }[];
+  readonly lefts: readonly { readonly wide: Tile; readonly packed: Tile | undefined }[];
   readonly accumulators: readonly Tile[];
   /** Carriers that later ones use, and those that each thread reduces for itself until the end. */
   readonly #running: readonly Running[];
   readonly #partial: ReadonlyMap<number, Tile>;
 
-  constructor(source: KernelSource<LoopNode>, plan: CascadePlan, place: CascadePlace) {
+  constructor(source: KernelSource<LoopNode>, plan: CascadeRows, place: CascadePlace) {
     const loop = source.node;
     const { b, inner, outer } = place;
     this.#arena = source.arena;
@@ -81,13 +92,16 @@ export class CascadeReductions {
     const uses = new Set<number>();
     for (const s of reachable(loop.carriers.map((carrier) => carrier.lift)))
       if (s.kind === "carrier") uses.add(s.carrier);
-    const { parts } = inner;
-    const rowAxes = this.#rowAxes();
+    const { columns, m } = inner;
+    const rowAxes = m.axes;
     const nameOf = (k: number): string => loop.carriers[k]?.name ?? "carrier";
     this.scores = new Map(plan.products.map(({ scalar }) => [scalar, b.tile("product", "f32", inner.axes)]));
     this.lefts = plan.sums.map(({ carrier }) => ({
       wide: b.tile(`${nameOf(carrier)}_left`, "f32", inner.axes),
-      packed: b.tile(`${nameOf(carrier)}_packed`, "f32", inner.axes, plan.dtype),
+      packed:
+        place.packed === undefined
+          ? undefined
+          : b.tile(`${nameOf(carrier)}_packed`, "f32", inner.axes, place.packed),
     }));
     this.accumulators = plan.sums.map(({ carrier }) => b.tile(nameOf(carrier), "f32", outer.axes));
     this.#running = plan.rows.flatMap((k): Running[] =>
@@ -105,7 +119,7 @@ export class CascadeReductions {
       plan.rows.flatMap((k) =>
         uses.has(k)
           ? []
-          : [[k, b.tile(`${nameOf(k)}_part`, this.#typeOf(k), [...rowAxes, parts.quad, parts.pair])]],
+          : [[k, b.tile(`${nameOf(k)}_part`, this.#typeOf(k), [...rowAxes, columns.across, columns.within])]],
       ),
     );
   }
@@ -120,9 +134,8 @@ export class CascadeReductions {
     return carrier;
   }
 
-  #rowAxes(): Axis[] {
-    const { warpgroup, warp, wave, half, group } = this.#at.inner.parts;
-    return [warpgroup, warp, wave, half, group];
+  #rowAxes(): readonly Axis[] {
+    return this.#at.inner.m.axes;
   }
 
   #rowsOfTile(): Rows {
@@ -150,7 +163,9 @@ export class CascadeReductions {
     const open = (tile: Tile): TileOp => ({ kind: "var", tile, init: undefined });
     return [
       ...[...this.scores.values()].map(open),
-      ...this.lefts.flatMap(({ wide, packed }) => [open(wide), open(packed)]),
+      ...this.lefts.flatMap(({ wide, packed }) =>
+        packed === undefined ? [open(wide)] : [open(wide), open(packed)],
+      ),
       ...this.accumulators.map(open),
       ...this.#running.map(({ carrier, tile }): TileOp => ({ kind: "var", tile, init: identity(carrier) })),
       ...[...this.#partial].map(([k, tile]): TileOp => ({ kind: "var", tile, init: identity(k) })),
@@ -200,7 +215,7 @@ export class CascadeReductions {
   }
 
   #blockOps(block: TileExpr, known: ReadonlySet<Scalar>, isGuarded: boolean): TileOp[] {
-    const { parts, n, m } = this.#at.inner;
+    const { columns, n, m } = this.#at.inner;
     const loop = this.#loop;
     const place = t.plus(t.times(block, t.int(this.#at.block)), n.row);
     const row = t.plus(this.#at.mBase, m.row);
@@ -228,15 +243,15 @@ export class CascadeReductions {
       const { monoid } = this.#carrier(k);
       const own = this.#at.b.tile(`${tile.name}_own`, tile.type, [
         ...this.#rowAxes(),
-        parts.quad,
-        parts.pair,
+        columns.across,
+        columns.within,
       ]);
       const identity = monoidOf(monoid).identity(tile.type);
       ops.push(
         { kind: "var", tile: own, init: { kind: "const", type: tile.type, value: identity } },
         { kind: "fold", tile: own, monoid, expr: translate(lift), over: this.#alongBlock(), where: inside },
       );
-      const { ops: more, tile: reduced } = this.#acrossQuad(own, monoid);
+      const { ops: more, tile: reduced } = this.#acrossRow(own, monoid);
       const combined = t.apply(monoidOf(monoid).combine, tile.type, [t.valueOf(tile), t.valueOf(reduced)]);
       ops.push(...more, { kind: "update", tile, expr: combined });
     }
@@ -278,24 +293,26 @@ export class CascadeReductions {
     invariant(lift.kind === "apply" && lift.fn === "mul", "a sum of products");
     const left = lift.args.find(isMade);
     invariant(left !== undefined, "a factor is made in the loop");
-    return left.kind === "round" && left.to === this.#plan.dtype ? left.arg : left;
+    return left.kind === "round" && left.to === this.#at.packed ? left.arg : left;
   }
 
   #alongBlock(): Axis[] {
-    return [this.#at.inner.tiles];
+    return [this.#at.inner.columns.tiles];
   }
 
-  /** Both of a pair, then the four threads that share a row. */
-  #acrossQuad(part: Tile, monoid: string): { readonly ops: TileOp[]; readonly tile: Tile } {
-    const { quad, pair } = this.#at.inner.parts;
+  /** What a thread has of a row, then what the row's threads have. */
+  #acrossRow(part: Tile, monoid: string): { readonly ops: TileOp[]; readonly tile: Tile } {
+    const { across, within } = this.#at.inner.columns;
     const identity = monoidOf(monoid).identity(part.type);
-    const own = this.#at.b.tile(`${part.name}_pair`, part.type, [...this.#rowAxes(), quad]);
+    const own = this.#at.b.tile(`${part.name}_pair`, part.type, [...this.#rowAxes(), across]);
     const tile = this.#at.b.tile(`${part.name}_row`, part.type, this.#rowAxes());
     return {
       ops: [
         { kind: "var", tile: own, init: { kind: "const", type: part.type, value: identity } },
-        { kind: "fold", tile: own, monoid, expr: t.valueOf(part), over: [pair], where: undefined },
-        { kind: "reduce", tile, src: own, monoid, over: [quad] },
+        { kind: "fold", tile: own, monoid, expr: t.valueOf(part), over: [within], where: undefined },
+        ...(this.#at.across?.(own, tile, monoid) ?? [
+          { kind: "reduce", tile, src: own, monoid, over: [across] } as const,
+        ]),
       ],
       tile,
     };
@@ -351,7 +368,7 @@ export class CascadeReductions {
 
   finalRows(): TileOp[] {
     return [...this.#partial].flatMap(([k, tile]) => {
-      const { ops, tile: whole } = this.#acrossQuad(tile, this.#carrier(k).monoid);
+      const { ops, tile: whole } = this.#acrossRow(tile, this.#carrier(k).monoid);
       this.#whole.set(k, whole);
       return ops;
     });

@@ -11,7 +11,7 @@
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { LoopNode } from "../../tensor/ir.ts";
-import { add, ceildiv, constant, floordiv, min, mul, one } from "../../types/dim.ts";
+import { ceildiv, constant, floordiv, min, mul } from "../../types/dim.ts";
 import { dtypes } from "../../types/dtype.ts";
 import * as t from "../build.ts";
 import type { Channel, Counter, MatrixOperand, TileExpr, TileOp, TileProgram } from "../ir.ts";
@@ -21,6 +21,7 @@ import { CascadeReductions } from "./cascade-reductions.ts";
 import { besideFragment, warpgroupFragment, type WarpgroupFragment } from "./fragments.ts";
 import { matricesOf, type Matrices } from "./matrices.ts";
 import { declareBuffers, type DeclaredBuffers, type KernelSource } from "./source.ts";
+import { visitedBlocks } from "./swept-blocks.ts";
 import { operandCopies, panelBytes, resultOps, type CopyPlace } from "./transfers.ts";
 
 export interface CascadeShape {
@@ -109,6 +110,7 @@ class Cascade {
       block: shape.block,
       inner: this.#inner,
       outer: this.#outer,
+      packed: plan.dtype,
     });
   }
 
@@ -198,7 +200,7 @@ class Cascade {
     const lefts = b.channel("lefts", 1, tilesOf(still));
     const inners = b.channel("inners", depth, tilesOf(inner));
     const outers = b.channel("outers", depth, tilesOf(outer));
-    const { ops, first, end } = this.#visited();
+    const { ops, first, end } = visitedBlocks(b, this.#block, block, this.#reductions.visited());
 
     const score = (): TileOp[] =>
       products.map(({ scalar }, i): TileOp => {
@@ -224,7 +226,10 @@ class Cascade {
           outer[i]?.operand,
           this.#reductions.accumulators[i],
         ];
-        invariant(left !== undefined && c !== undefined && acc !== undefined, "each sum has its tiles");
+        invariant(
+          left?.packed !== undefined && c !== undefined && acc !== undefined,
+          "each sum has its tiles",
+        );
         const side = c.order === "k" ? "k" : "n";
         return {
           kind: "mma",
@@ -240,11 +245,17 @@ class Cascade {
     const here = t.at(this.#block);
     const previous = t.plus(here, t.int(-1));
     const pack = (): TileOp[] =>
-      this.#reductions.lefts.map(({ wide, packed }) => ({
-        kind: "update",
-        tile: packed,
-        expr: { kind: "round", type: "f32", to: dtype, arg: t.valueOf(wide) },
-      }));
+      this.#reductions.lefts.flatMap(({ wide, packed }): TileOp[] =>
+        packed === undefined
+          ? []
+          : [
+              {
+                kind: "update",
+                tile: packed,
+                expr: { kind: "round", type: "f32", to: dtype, arg: t.valueOf(wide) },
+              },
+            ],
+      );
     const waits = sums.length;
     const inSection = t.plus(
       t.times(t.at(this.#section), t.size(this.#inSection.count)),
@@ -312,27 +323,6 @@ class Cascade {
         matrices: this.#matrices,
       }),
     ];
-  }
-
-  /** The first block of the swept axis that some row sees, and the end; one at least. */
-  #visited(): { readonly ops: TileOp[]; readonly first: TileExpr; readonly end: TileExpr } {
-    const { block } = this.#shape;
-    const blocks = this.#block.count;
-    const { low, high } = this.#reductions.visited();
-    const ops: TileOp[] = [];
-    const named = (name: string, count: Counter["count"], expr: TileExpr): TileExpr => {
-      const counter = this.#b.counter(name, count);
-      ops.push({ kind: "index", counter, expr });
-      return t.at(counter);
-    };
-    const last = t.plus(t.size(blocks), t.int(-1));
-    const least = (a: TileExpr, c: TileExpr): TileExpr => t.apply("min", "i32", [a, c]);
-    const most = (a: TileExpr, c: TileExpr): TileExpr => t.apply("max", "i32", [a, c]);
-    const blockOf = (place: TileExpr): TileExpr => t.over(most(place, t.int(0)), t.int(block));
-    const first = low === undefined ? t.int(0) : named("first", blocks, least(blockOf(low), last));
-    if (high === undefined) return { ops, first, end: t.size(blocks) };
-    const end = most(t.plus(least(blockOf(high), last), t.int(1)), t.plus(first, t.int(1)));
-    return { ops, first, end: named("end", add(blocks, one), end) };
   }
 }
 

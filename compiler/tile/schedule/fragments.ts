@@ -13,11 +13,14 @@ export interface Fragment {
   readonly n: { readonly row: TileExpr; readonly axes: readonly Axis[] };
 }
 
+/** A fragment whose rows threads share: of each of `tiles` runs of columns, a thread at `across` has all `within`. */
+export interface RowFragment extends Fragment {
+  readonly columns: Readonly<Record<"tiles" | "across" | "within", Axis>>;
+}
+
 /** A fragment over warpgroups, each with rows of its own. */
-export interface WarpgroupFragment extends Fragment {
+export interface WarpgroupFragment extends RowFragment {
   readonly warpgroup: Axis;
-  /** Columns, eight at a time. */
-  readonly tiles: Axis;
   /** Rows of each. */
   readonly rows: number;
   readonly parts: WarpgroupAxes;
@@ -136,9 +139,9 @@ function fragmentOver(b: t.TileBuilder, rows: number, n: number, parts: Warpgrou
       axes: [warpgroup, warp, wave, half, group],
     },
     n: { row: sum([tileN, 8], [quad, 2], [pair, 1]), axes: [tileN, quad, pair] },
+    columns: { tiles: tileN, across: quad, within: pair },
     warpgroup,
     local,
-    tiles: tileN,
     rows,
     parts,
   };
