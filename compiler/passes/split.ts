@@ -154,7 +154,7 @@ function partsToHold(loop: LoopNode, device: Device): number | undefined {
 }
 
 function isReduction(loop: LoopNode): boolean {
-  const isPlain = loop.results.every((result) => result.axes.length === loop.axes.length);
+  const isPlain = loop.results.every((result) => result.axes.length <= loop.axes.length);
   return loop.carriers.length > 0 && isPlain;
 }
 
@@ -225,6 +225,7 @@ function splitLoop(arena: Arena, loop: LoopNode, parts: number): readonly Ref[] 
     arena.axis(rank + 1),
   );
   const lifts = moveAxes(arena, loop, position);
+  const along = axesOfCarriers(loop);
   const partial = arena.loop({
     axes: [...loop.axes, part],
     over: [{ name: first?.name ?? "k", extent: constant(chunk), size: first?.size }, ...rest],
@@ -234,13 +235,18 @@ function splitLoop(arena: Arena, loop: LoopNode, parts: number): readonly Ref[] 
     results: loop.carriers.map((carrier, k) => ({
       value: arena.carrier(k, carrier.lift.type),
       dtype: carrier.lift.type,
-      axes: [rank, ...loop.axes.map((_, axis) => axis)],
+      axes: [rank, ...(along[k] ?? [])],
     })),
     inputs: loop.inputs,
   });
   const inputs: Ref[] = [...loop.inputs];
-  const index = [arena.axis(rank), ...loop.axes.map((_, axis) => arena.axis(axis))];
-  const made = loop.carriers.map((_, k) => arena.read(inputs, arena.ref(partial, k), index));
+  const made = loop.carriers.map((_, k) =>
+    arena.read(
+      inputs,
+      arena.ref(partial, k),
+      [rank, ...(along[k] ?? [])].map((axis) => arena.axis(axis)),
+    ),
+  );
   const change: Change = {
     arena,
     isSwept: (axis) => axis >= rank,
@@ -265,6 +271,23 @@ function splitLoop(arena: Arena, loop: LoopNode, parts: number): readonly Ref[] 
     inputs,
   });
   return loop.results.map((_, output) => arena.ref(whole, output));
+}
+
+/**
+ * The axes that each part of a carrier is written along: all, but for a loop that streams products or has results
+ * along fewer, where a row's reductions are not written again for each column.
+ */
+function axesOfCarriers(loop: LoopNode): readonly (readonly number[])[] {
+  const all = loop.axes.map((_, axis) => axis);
+  const isNarrow = loop.results.some((result) => result.axes.length < loop.axes.length);
+  if (loop.inner.length === 0 && !isNarrow) return loop.carriers.map(() => all);
+  const sets: number[] = [];
+  for (const { lift } of loop.carriers) {
+    let set = axesOf(lift);
+    for (const s of reachable([lift])) if (s.kind === "carrier") set |= sets[s.carrier] ?? 0;
+    sets.push(set);
+  }
+  return sets.map((set) => all.filter((axis) => ((set >> axis) & 1) === 1));
 }
 
 /** The lifts with the first reduced axis as a position in its part, the others one further. */

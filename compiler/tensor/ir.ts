@@ -121,7 +121,10 @@ export interface Carrier {
 export interface LoopResult {
   readonly value: Scalar;
   readonly dtype: DType;
-  /** Which loop axis each axis of the result tensor is, in the tensor's order. All of `axes`, and all or none of `over`. */
+  /**
+   * Which loop axis each axis of the result tensor is, in the tensor's order. All of `axes`, and all or none of `over`;
+   * or some of `axes` alone, where the value is the same along the others.
+   */
   readonly axes: readonly number[];
 }
 

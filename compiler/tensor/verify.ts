@@ -253,7 +253,8 @@ function verifyLoop(node: LoopNode, say: Say): void {
     const swept = result.axes.filter((k) => k >= own).length;
     if (new Set(result.axes).size !== result.axes.length || result.axes.some((k) => k < 0 || k >= all))
       say(node, `result ${i} names its axes wrongly`);
-    if (result.axes.length - swept !== own) say(node, `result ${i} lacks an axis of the loop`);
+    if (result.axes.length - swept !== own && (swept > 0 || variesBeyond(node, result.value, result.axes)))
+      say(node, `result ${i} lacks an axis of the loop`);
     if (swept !== 0 && swept !== node.over.length)
       say(node, `result ${i} has some axes of 'over' and lacks others`);
     if (swept === 0 && (axesOfRoots[node.carriers.length + i] ?? 0) >= 2 ** own)
@@ -273,6 +274,22 @@ function verifyLoop(node: LoopNode, say: Say): void {
     )
       say(node, `the type of result ${i} is not what the loop makes`);
   });
+}
+
+/** Whether a result's value, or a carrier that it uses, varies along an axis of the loop that is not among these. */
+function variesBeyond(node: LoopNode, value: Scalar, axes: readonly number[]): boolean {
+  const seen = new Set<number>();
+  const stack = [value];
+  for (let root = stack.pop(); root !== undefined; root = stack.pop()) {
+    for (const part of reachable([root])) {
+      if (part.kind === "axis" && part.axis < node.axes.length && !axes.includes(part.axis)) return true;
+      if (part.kind !== "carrier" || seen.has(part.carrier)) continue;
+      seen.add(part.carrier);
+      const lift = node.carriers[part.carrier]?.lift;
+      if (lift !== undefined) stack.push(lift);
+    }
+  }
+  return false;
 }
 
 function verifyScatter(node: ScatterNode, say: Say): void {

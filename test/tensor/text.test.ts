@@ -97,7 +97,12 @@ describe("verify", () => {
     ],
     [
       "a missing axis",
-      "%y = loop b in 2, d in 3 {\n yield f32[b]: 1.0\n}",
+      "%y = loop b in 2, d in 3 {\n yield f32[b]: %x[b, d]\n}",
+      "result 0 lacks an axis of the loop",
+    ],
+    [
+      "an axis that a carrier varies along",
+      "%y = loop b in 2 over d in 3 {\n r = sum f32: %x[b, d]\n yield f32[]: r\n}",
       "result 0 lacks an axis of the loop",
     ],
     [

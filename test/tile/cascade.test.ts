@@ -24,6 +24,7 @@ const head = `import std.nn { softmax }
 dim B, H, S, T, D, Dv
 `;
 const signature = "q: bf16[B, H, S, D], k: bf16[B, H, T, D], v: bf16[B, H, T, Dv]";
+const both = "(out: bf16[B, H, S, Dv], lse: f32[B, H, S])";
 const scores = "for b, h, s, t: rsqrt(D) * sum[d](q[b, h, s, d] * k[b, h, t, d])";
 const mix = "for b, h, s, e: sum[t](p[b, h, s, t] * v[b, h, t, e])";
 
@@ -67,6 +68,26 @@ fn f(q: f16[B, S, H, G, D], k: f16[B, T, H, D], v: f16[B, T, H, Dv], keep: bool[
   let low = for b, h, s: min[t](score[b, h, s, t])
   let p = for b, h, s, t: exp(low[b, h, s] - score[b, h, s, t])
   for b, h, s, e: g[s] * sum[t](p[b, h, s, t] * v[b, h, t, e])
+}`,
+  // A second result with one value a row; the first row sees nothing.
+  "with the logarithm of the weights' sum": `${head}fn f(${signature}) -> ${both} {
+  let score = ${scores} where t < s
+  let p = softmax[T](score)
+  let m = for b, h, s: max[t](score[b, h, s, t])
+  let z = for b, h, s: sum[t](exp(score[b, h, s, t] - m[b, h, s]))
+  (out: ${mix}, lse: for b, h, s: m[b, h, s] + log(z[b, h, s]))
+}`,
+  "with logsumexp": `${head}fn f(${signature}) -> ${both} {
+  let score = ${scores} where t < s
+  let p = softmax[T](score)
+  (out: ${mix}, lse: for b, h, s: logsumexp[t](score[b, h, s, t]))
+}`,
+  // The weights are made of the other result, and its logarithm leaves the exponent.
+  "weights by logsumexp": `${head}fn f(${signature}) -> ${both} {
+  let score = ${scores}
+  let lse = for b, h, s: logsumexp[t](score[b, h, s, t])
+  let p = for b, h, s, t: exp(score[b, h, s, t] - lse[b, h, s])
+  (out: ${mix}, lse: lse)
 }`,
 };
 
@@ -117,18 +138,28 @@ function numbersOf(stored: StoredTensor): number[] {
   return Array.from(decode(stored.dtype, stored.bytes), Number);
 }
 
-function expectWithin(actual: ArrayLike<number>, made: Compiled, inputs: Map<string, StoredTensor>): void {
+/** `actual` gives the numbers of each result. */
+function expectWithin(
+  actual: (name: string) => ArrayLike<number>,
+  made: Compiled,
+  inputs: Map<string, StoredTensor>,
+): void {
   if (made.graph === undefined) throw new Error("no graph");
   const { arena, graph } = made.graph;
   const { results, bounds } = interpret(arena, graph, inputs, new Map(), { bounds: "clamp", errors: true });
-  const [out, bound] = [results.get("out"), bounds.get("out")];
-  if (out === undefined || bound === undefined) throw new Error("no result");
-  const expected = numbersOf(out);
-  const wrong = expected.flatMap((want, i) => {
-    const have = actual[i] ?? Number.NaN;
-    return Object.is(want, have) || Math.abs(want - have) <= (bound[i] ?? 0) ? [] : [{ i, want, have }];
-  });
-  expect(wrong.slice(0, 3)).toEqual([]);
+  expect(results.size).toBeGreaterThan(0);
+  for (const [name, out] of results) {
+    const bound = bounds.get(name);
+    if (bound === undefined) throw new Error("no bound");
+    const found = actual(name);
+    const wrong = numbersOf(out).flatMap((want, i) => {
+      const have = found[i] ?? Number.NaN;
+      return Object.is(want, have) || Math.abs(want - have) <= (bound[i] ?? 0)
+        ? []
+        : [{ name, i, want, have }];
+    });
+    expect(wrong.slice(0, 3)).toEqual([]);
+  }
 }
 
 describe("one kernel, which computes what the program means", () => {
@@ -151,22 +182,28 @@ describe("one kernel, which computes what the program means", () => {
       }),
     );
     interpretTiles(program, memory, new Map());
-    const out = program.buffers.find((buffer) => buffer.access === "write");
-    expectWithin((out === undefined ? [] : (memory.get(out) ?? [])).map(Number), made, inputs);
+    const written = program.buffers.filter((buffer) => buffer.access === "write");
+    const numbers = (name: string): number[] => {
+      const buffer = written.find((one) => one.name === name);
+      return (buffer === undefined ? [] : (memory.get(buffer) ?? [])).map(Number);
+    };
+    expectWithin(numbers, made, inputs);
   });
 
-  it("a graph with reductions inside bodies prints, parses and means the same", () => {
-    const made = compiled(programs["causal"] ?? "", { ...sizes, S: 9, T: 11, D: 64, Dv: 64 });
+  it.each(["causal", "with logsumexp"])("the graph of %s prints, parses and means the same", (name) => {
+    const made = compiled(programs[name] ?? "", { ...sizes, S: 9, T: 11, D: 64, Dv: 64 });
     const text = made.trace.find(({ pass }) => pass === "cascade")?.text() ?? "";
     expect(text).toContain("within d in 64");
     const arena = new Arena();
     const graph = parseGraph(arena, text);
     expect(printGraph(arena, graph)).toBe(text);
     const inputs = inputsOf(made);
-    const out = interpret(arena, graph, inputs, new Map(), { bounds: "clamp", errors: false }).results.get(
-      "out",
-    );
-    expectWithin(out === undefined ? [] : numbersOf(out), made, inputs);
+    const { results } = interpret(arena, graph, inputs, new Map(), { bounds: "clamp", errors: false });
+    const numbers = (key: string): number[] => {
+      const stored = results.get(key);
+      return stored === undefined ? [] : numbersOf(stored);
+    };
+    expectWithin(numbers, made, inputs);
   });
 });
 
@@ -176,6 +213,8 @@ describe("the simulator finds nothing, and the numbers are right", () => {
     ["a mask that is given", { ...sizes, S: 130, T: 40, H: 1 }],
     ["a mask by what stands at rows and columns", { ...sizes, S: 65, T: 129, H: 1 }],
     ["heads that share keys", { ...sizes, H: 2, S: 40, T: 70 }],
+    ["with the logarithm of the weights' sum", { ...sizes, S: 70, T: 70 }],
+    ["weights by logsumexp", { ...sizes, S: 70, T: 90 }],
     ["relative to the least", { ...sizes, S: 65, T: 129, H: 1, D: 72, Dv: 128 }],
   ])("%s", async (name, dims) => {
     const made = compiled(programs[name] ?? "", dims);
@@ -189,7 +228,7 @@ describe("the simulator finds nothing, and the numbers are right", () => {
       ),
       { keep: false, time: false },
     );
-    expectWithin(toNumbers(outputs.get("out") as HostTensor).map(Number), made, inputs);
+    expectWithin((key) => toNumbers(outputs.get(key) as HostTensor).map(Number), made, inputs);
     await device.close();
   });
 });

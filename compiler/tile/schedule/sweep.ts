@@ -136,7 +136,9 @@ export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape):
       index: result.axes.map((k) => axes[k] ?? t.int(0)),
       expr: translate(result.value),
       axes: !everywhere ? rowAxes : alongRows ? [...columnAxes, ...rowAxes] : [...rowAxes, ...columnAxes],
-      where: everywhere ? t.both(rowGuard, columnGuard) : rowGuard,
+      where: everywhere
+        ? t.both(rowGuard, columnGuard)
+        : t.both(rowGuard, firstAlongOthers(loop, result, axes)),
       bounds: "proved",
     }));
   const overAll = (result: LoopResult): boolean =>
@@ -168,6 +170,18 @@ export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape):
     channels: b.channels,
     body,
   };
+}
+
+/** Of a result along fewer axes than the loop's, which is the same along the others: that those are at their first. */
+function firstAlongOthers(
+  loop: LoopNode,
+  result: LoopResult,
+  axes: readonly TileExpr[],
+): TileExpr | undefined {
+  return loop.axes.reduce<TileExpr | undefined>(
+    (all, _, k) => (result.axes.includes(k) ? all : t.both(all, t.less(axes[k] ?? t.int(0), t.int(1)))),
+    undefined,
+  );
 }
 
 function extentOf(side: Side): number {

@@ -113,7 +113,8 @@ export function resultOps(
 ): TileOp[] {
   const [m, n] = [t.plus(mBase, layout.m.row), t.plus(nBase, layout.n.row)];
   const axes = axesAt(m, n, t.int(0));
-  const inside = t.both(guard(m, matrices.mCount, shape.m), guard(n, matrices.nCount, shape.n));
+  const insideRows = guard(m, matrices.mCount, shape.m);
+  const inside = t.both(insideRows, guard(n, matrices.nCount, shape.n));
   const translate = translator({
     axes,
     carriers,
@@ -127,6 +128,11 @@ export function resultOps(
     const view = views[k];
     if (view === undefined) {
       const index = result.axes.map((axis) => axes[axis] ?? t.int(0));
+      // What is the same along the columns is stored once a row.
+      if (result.axes.length < loop.axes.length)
+        return [
+          { kind: "store", buffer, index, expr, axes: layout.m.axes, where: insideRows, bounds: "proved" },
+        ];
       return [{ kind: "store", buffer, index, expr, axes: layout.axes, where: inside, bounds: "proved" }];
     }
     const width = panelBytes / dtypes[result.dtype].bytes;

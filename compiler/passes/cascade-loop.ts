@@ -1,0 +1,201 @@
+/** Writes the loop that a contraction becomes with the reductions and products that it streams (`cascade.ts`). */
+import type { Arena } from "../tensor/arena.ts";
+import type { Carrier, LoopAxis, LoopNode, LoopResult, Node, Ref, Scalar } from "../tensor/ir.ts";
+import { plainAxes } from "../tensor/node-body.ts";
+import { isPositive } from "../tensor/rescale.ts";
+import { rewriteScalars } from "../tensor/scalars.ts";
+import { timesFixed, withoutFixed } from "./distribute.ts";
+import { storedAs } from "./inline.ts";
+import { isContraction, readsOf } from "./loops.ts";
+
+/** Reductions over the swept axis, at the points of the loop that takes them in. */
+export interface Rows {
+  readonly node: LoopNode;
+  /** The taking loop's axis for each of the node's. */
+  readonly map: readonly number[];
+  /** Outputs that others read, none along the swept axis: they become results of the loop, after its own. */
+  readonly kept: readonly number[];
+}
+
+/** A loop that is being written, over inputs that it comes to read. */
+class Writer {
+  readonly #arena: Arena;
+  readonly axes: readonly LoopAxis[];
+  readonly over: readonly LoopAxis[];
+  readonly inner: LoopAxis[] = [];
+  readonly inputs: Ref[] = [];
+  readonly carriers: Carrier[] = [];
+  results: readonly LoopResult[] = [];
+
+  constructor(arena: Arena, { axes, over }: LoopNode) {
+    this.#arena = arena;
+    this.axes = axes;
+    this.over = over;
+  }
+
+  /** Scalars of another loop in this one's terms: its axes and carriers are given, `made` stands for reads. */
+  take(
+    from: LoopNode,
+    scalars: readonly Scalar[],
+    map: readonly number[],
+    carrier: (k: number, scalar: Scalar) => Scalar,
+    made: ReadonlyMap<Ref, Scalar> = new Map(),
+  ): readonly Scalar[] {
+    const arena = this.#arena;
+    return rewriteScalars(arena, scalars, (s) => {
+      if (s.kind === "axis") return arena.axis(map[s.axis] ?? s.axis);
+      if (s.kind === "carrier") return carrier(s.carrier, s);
+      if (s.kind !== "read") return s;
+      const ref = from.inputs[s.input];
+      if (ref === undefined) return s;
+      const known = made.get(ref);
+      if (known !== undefined) return known;
+      const found = this.inputs.indexOf(ref);
+      const position = found < 0 ? this.inputs.push(ref) - 1 : found;
+      return arena.readAt(position, s.type, s.index, s.bounds, s.otherwise);
+    });
+  }
+
+  loop(): LoopNode {
+    const { axes, over, inner, carriers, results, inputs } = this;
+    return this.#arena.loop({ axes, over, inner, carriers, results, inputs });
+  }
+}
+
+/** `last` with the rows made in it. `isWithin`: whether nobody else reads a node. */
+export function streamed(
+  arena: Arena,
+  last: LoopNode,
+  rows: readonly Rows[],
+  isWithin: (node: Node) => boolean,
+): LoopNode {
+  const w = new Writer(arena, last);
+  const made = new Map<Ref, Scalar>();
+  const kept: LoopResult[] = [];
+  for (const { node, map, kept: outputs } of rows) {
+    const first = w.carriers.length;
+    const own = (k: number, s: Scalar): Scalar => arena.carrier(first + k, s.type);
+    const lifts = w.take(
+      node,
+      node.carriers.map((c) => c.lift),
+      map,
+      own,
+    );
+    node.carriers.forEach((carrier, k) => w.carriers.push({ ...carrier, lift: lifts[k] ?? carrier.lift }));
+    const values = w.take(
+      node,
+      node.results.map((r) => r.value),
+      map,
+      own,
+    );
+    node.results.forEach((result, output) => {
+      const value = values[output] ?? result.value;
+      made.set(arena.ref(node, output), storedAs(arena, result.dtype, value));
+      if (outputs.includes(output))
+        kept.push({ ...result, value, axes: result.axes.map((axis) => map[axis] ?? axis) });
+    });
+  }
+  const first = w.carriers.length;
+  const same = upTo(last.axes.length + 1);
+  const values = new Map<number, Scalar>();
+  last.carriers.forEach((carrier, k) => {
+    // What left an earlier sum is there again where this one uses it.
+    const [lift = carrier.lift] = w.take(last, [carrier.lift], same, (j, s) => values.get(j) ?? s, made);
+    const parts = withoutFixed(arena, lift, (axis) => axis >= last.axes.length, w.carriers);
+    w.carriers.push({ ...carrier, lift: parts.rest });
+    values.set(k, timesFixed(arena, arena.carrier(first + k, lift.type), parts));
+  });
+  const ends = w.take(
+    last,
+    last.results.map((r) => r.value),
+    same,
+    (k, s) => values.get(k) ?? s,
+    made,
+  );
+  w.results = [...last.results.map((r, k) => ({ ...r, value: ends[k] ?? r.value })), ...kept];
+  return simpler(arena, withProducts(arena, w.loop(), isWithin));
+}
+
+/** The loop with the sums of products that it reads at its own points made inside its bodies. */
+function withProducts(arena: Arena, loop: LoopNode, isWithin: (node: Node) => boolean): LoopNode {
+  const w = new Writer(arena, loop);
+  const points = loop.axes.length + 1;
+  const made = new Map<Ref, Scalar>();
+  for (const [input, ref] of loop.inputs.entries()) {
+    const { node, output } = ref;
+    if (node.kind !== "loop" || !isContraction(node) || !isWithin(node) || node.results.length !== 1)
+      continue;
+    const result = node.results[output];
+    const maps = readsOf(loop).flatMap((read) => (read.input === input ? [plainAxes(read)] : []));
+    const [axes] = maps;
+    if (result === undefined || axes === undefined || maps.some((other) => other?.join() !== axes.join()))
+      continue;
+    const map: number[] = [];
+    result.axes.forEach((axis, k) => (map[axis] = axes[k] ?? -1));
+    const first = points + w.inner.length;
+    w.inner.push(...node.over);
+    const along = node.over.map((_, k) => first + k);
+    const whole = [...map, ...along];
+    const lifts = w.take(
+      node,
+      node.carriers.map((c) => c.lift),
+      whole,
+      (_, s) => s,
+    );
+    const sums = node.carriers.map((c, k) => arena.reduce(c.monoid, along, lifts[k] ?? c.lift));
+    const [value = result.value] = w.take(node, [result.value], whole, (k, s) => sums[k] ?? s);
+    made.set(ref, storedAs(arena, result.dtype, value));
+  }
+  const roots = [...loop.carriers.map((c) => c.lift), ...loop.results.map((r) => r.value)];
+  const taken = w.take(loop, roots, upTo(points), (_, s) => s, made);
+  loop.carriers.forEach((carrier, k) => w.carriers.push({ ...carrier, lift: taken[k] ?? carrier.lift }));
+  w.results = loop.results.map((r, k) => ({ ...r, value: taken[loop.carriers.length + k] ?? r.value }));
+  return w.loop();
+}
+
+/** Extrema of c x, c being above zero and fixed, as c times those of x. */
+function simpler(arena: Arena, loop: LoopNode): LoopNode {
+  const factors = new Map<number, Scalar>();
+  const carriers = loop.carriers.map((carrier, k) => {
+    if (carrier.monoid !== "max" && carrier.monoid !== "min") return carrier;
+    const [inside, neutral] = underSelect(carrier.lift);
+    const [a, b] = inside.kind === "apply" && inside.fn === "mul" ? inside.args : [];
+    if (a === undefined || b === undefined) return carrier;
+    const [factor, rest] = isPositive(a) ? [a, b] : [b, a];
+    if (!isPositive(factor)) return carrier;
+    factors.set(k, factor);
+    return {
+      ...carrier,
+      lift: neutral === undefined ? rest : arena.apply("select", neutral.when, rest, neutral.value),
+    };
+  });
+  if (factors.size === 0) return loop;
+  const replaced = (roots: readonly Scalar[]): readonly Scalar[] =>
+    rewriteScalars(arena, roots, (s) => {
+      const factor = s.kind === "carrier" ? factors.get(s.carrier) : undefined;
+      return factor === undefined ? s : arena.apply("mul", factor, s);
+    });
+  const lifts = replaced(carriers.map((c) => c.lift));
+  const ends = replaced(loop.results.map((r) => r.value));
+  return arena.loop({
+    ...loop,
+    carriers: carriers.map((c, k) => ({ ...c, lift: lifts[k] ?? c.lift })),
+    results: loop.results.map((r, k) => ({ ...r, value: ends[k] ?? r.value })),
+  });
+}
+
+/** Of `select(when, x, infinity)` x and the rest. */
+function underSelect(
+  lift: Scalar,
+): readonly [Scalar, { readonly when: Scalar; readonly value: Scalar } | undefined] {
+  if (lift.kind !== "apply" || lift.fn !== "select") return [lift, undefined];
+  const [when, inside, value] = lift.args;
+  const isInfinite = value?.kind === "const" && Math.abs(Number(value.value)) === Infinity;
+  if (when === undefined || inside === undefined || value === undefined || !isInfinite)
+    return [lift, undefined];
+  return [inside, { when, value }];
+}
+
+function upTo(end: number): readonly number[] {
+  return Array.from({ length: end }, (_, k) => k);
+}
