@@ -337,6 +337,7 @@ function hold(problems: readonly string[], text: () => string): void {
 function peakOf(kernel: Kernel, { flops }: Caps): number {
   const products = collectOps(kernel.body, "instruction").filter(({ name }) => /^(?:wg)?mma\.m/.test(name));
   if (products.length === 0) return flops.f32;
+  if (products.some(({ name }) => name.includes("tf32"))) return flops.matrix32;
   return products.every(({ name }) => /e4m3|e5m2/.test(name)) ? flops.matrix8 : flops.matrix16;
 }
 

@@ -3,7 +3,7 @@ import type { Expr, Name, NumericsDecl } from "../../grammar/ast.ts";
 import { numericsClause, unknownTarget } from "../diagnostics/directives.ts";
 import { nothingKnown } from "./sizes.ts";
 import { resolveElement, type TypeContext } from "./types.ts";
-import { isFloat } from "../types/dtype.ts";
+import { isRounding } from "../types/dtype.ts";
 import { type FileScope, type FnEntity, placeOf } from "./scope.ts";
 import type { ContractType, TypedNumerics } from "./typed.ts";
 
@@ -47,6 +47,17 @@ function numericsOf(scope: FileScope, decl: NumericsDecl): TypedNumerics {
     const place = placeOf(scope, clause.span);
     if (clause.kind === "contract") {
       const types = clause.types.map((t): ContractType | undefined => {
+        if (t.kind === "type" && t.name.text === "tf32" && t.axes === undefined && t.args.length === 0) {
+          if (t.scale === undefined) return { dtype: "tf32", scale: undefined };
+          scope.report.add(
+            numericsClause(
+              placeOf(scope, t.scale.span),
+              "tf32 has the range of f32: no scales",
+              "contract: tf32",
+            ),
+          );
+          return undefined;
+        }
         const element = resolveElement(cx, t);
         return element?.dtype.kind === "dtype"
           ? { dtype: element.dtype.dtype, scale: element.scale }
@@ -61,7 +72,7 @@ function numericsOf(scope: FileScope, decl: NumericsDecl): TypedNumerics {
             "contract: e4m3 @ (1, 128), e4m3 @ (128, 128)",
           ),
         );
-      else if (types.some((type) => type !== undefined && !isFloat(type.dtype)))
+      else if (types.some((type) => type !== undefined && !isRounding(type.dtype)))
         scope.report.add(numericsClause(place, "factors are floats", "contract: bf16"));
       else if (left !== undefined && right !== undefined) contract = { left, right };
     } else if (clause.kind === "accumulate") {

@@ -11,7 +11,7 @@
 import type { PipelineDecl } from "../../grammar/ast.ts";
 import type { Place } from "../diagnostics/diagnostic.ts";
 import type { Dim } from "../types/dim.ts";
-import type { DType } from "../types/dtype.ts";
+import type { DType, Rounding } from "../types/dtype.ts";
 
 // ---------------------------------------------------------------- types
 
@@ -161,7 +161,7 @@ export interface TypedNumerics {
 }
 
 export interface ContractType {
-  readonly dtype: DType;
+  readonly dtype: Rounding;
   readonly scale: BlockScaling | undefined;
 }
 

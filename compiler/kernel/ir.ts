@@ -139,6 +139,8 @@ export type UnaryFn =
   | "ceil"
   | "trunc"
   | "round-even"
+  /** To 10 bits of mantissa, half to even: what matrix units read of an f32. */
+  | "round-tf32"
   /** u32: number of set bits, leading zeros. */
   | "popcount"
   | "clz";

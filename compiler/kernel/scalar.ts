@@ -214,6 +214,7 @@ const floatFunctions: Readonly<Record<string, (x: number) => number>> = {
   ceil: Math.ceil,
   trunc: Math.trunc,
   "round-even": roundEven,
+  "round-tf32": roundTf32,
 };
 
 /** Half to even; keeps the sign of zero. */
@@ -221,6 +222,17 @@ export function roundEven(x: number): number {
   if (Math.abs(x) >= 2 ** 52 || Number.isNaN(x)) return x;
   const shifted = x < 0 || Object.is(x, -0) ? x - 2 ** 52 + 2 ** 52 : x + 2 ** 52 - 2 ** 52;
   return shifted === 0 && (x < 0 || Object.is(x, -0)) ? -0 : shifted;
+}
+
+const single = new DataView(new ArrayBuffer(4));
+
+/** An f32 to 10 bits of mantissa, half to even: a carry out of the mantissa is one into the exponent. */
+function roundTf32(x: number): number {
+  if (!Number.isFinite(x)) return x;
+  single.setFloat32(0, x);
+  const bits = single.getUint32(0);
+  single.setUint32(0, ((bits + 0xfff + ((bits >>> 13) & 1)) & 0xffffe000) >>> 0);
+  return single.getFloat32(0);
 }
 
 /** All of them, as the JavaScript target has them too. */
@@ -240,6 +252,7 @@ export const unaryFns: readonly UnaryFn[] = [
   "ceil",
   "trunc",
   "round-even",
+  "round-tf32",
   "popcount",
   "clz",
 ];

@@ -6,7 +6,7 @@
  * and the scale stays outside the rounding. Where `numerics` names the factors' types, both round to these.
  */
 import type { TypedExpr } from "../check/typed.ts";
-import { isFloat, type DType } from "../types/dtype.ts";
+import { isFloat, type DType, type Rounding } from "../types/dtype.ts";
 import type { ContractionRule, Frame, Lowering } from "./frame.ts";
 import { factorType } from "./rounding.ts";
 import { tensorAt } from "./scopes.ts";
@@ -34,7 +34,7 @@ interface Factor {
   /** The dtype that was written for the part that varies, if one was. */
   readonly written: DType | undefined;
   /** Its value with the part that varies rounded. */
-  readonly value: (to: DType | undefined) => TensorValue;
+  readonly value: (to: Rounding | undefined) => TensorValue;
 }
 
 function factorOf(cx: Lowering, expr: TypedExpr, frame: Frame, over: readonly LoopVariable[]): Factor {
@@ -88,7 +88,7 @@ function roundingOf(
   side: "left" | "right",
   factor: Factor,
   other: Factor,
-): DType | undefined {
+): Rounding | undefined {
   if (rule !== "by type")
     return rule[side] === "f32" || rule[side] === factor.written ? undefined : rule[side];
   if (factor.written !== undefined || other.written === undefined) return undefined;

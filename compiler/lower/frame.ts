@@ -9,7 +9,7 @@
 import type { Place, Report } from "../diagnostics/diagnostic.ts";
 import { invariant } from "../diagnostics/diagnostic.ts";
 import { substitute, symbol, type Dim } from "../types/dim.ts";
-import type { DType } from "../types/dtype.ts";
+import type { Rounding } from "../types/dtype.ts";
 import type { Arena } from "../tensor/arena.ts";
 import type { InputNode, Node, Ref, Scalar, SizeCheck } from "../tensor/ir.ts";
 import type {
@@ -94,7 +94,7 @@ export interface Frame extends Scope {
  * How factors of contractions are rounded: by the types that were written for them, or the left and the right one as
  * `numerics` says; to f32 is not at all.
  */
-export type ContractionRule = "by type" | { readonly left: DType; readonly right: DType };
+export type ContractionRule = "by type" | { readonly left: Rounding; readonly right: Rounding };
 
 export type { Scope };
 

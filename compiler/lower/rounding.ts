@@ -1,5 +1,5 @@
 /** Conversion to a written type: where a value is rounded, and what was masked becomes 0. */
-import { dtypes, isFloat, type DType } from "../types/dtype.ts";
+import { dtypes, holdsFloat, isFloat, type DType } from "../types/dtype.ts";
 import type { Scalar } from "../tensor/ir.ts";
 import type { Terms } from "./terms.ts";
 import type { Element, ElementType, TensorValue } from "./value.ts";
@@ -58,8 +58,8 @@ function convert(terms: Terms, term: Scalar, from: DType | undefined, to: DType,
 function holds(to: DType, from: DType | undefined): boolean {
   if (from === undefined) return false;
   if (from === to || from === "bool") return true;
-  const [wide, narrow] = [dtypes[to], dtypes[from]];
-  if (narrow.kind === "float") return to === "f32" || (narrow.bytes === 1 && wide.bytes === 2);
+  const narrow = dtypes[from];
+  if (narrow.kind === "float") return holdsFloat(to, from);
   return narrow.kind === "int" && narrow.bytes === 1 && to !== "e4m3" && to !== "e5m2";
 }
 

@@ -9,7 +9,7 @@
  * was written) must give the index that was meant, not a chain of quotients and remainders.
  */
 import { dimEquals, mul, type Dim } from "../types/dim.ts";
-import type { DType } from "../types/dtype.ts";
+import type { DType, Rounding } from "../types/dtype.ts";
 import type { Arena } from "../tensor/arena.ts";
 import type { Ref, Scalar, ScalarRead, ScalarType } from "../tensor/ir.ts";
 import { operandsOf, reachable, rewriteScalars } from "../tensor/scalars.ts";
@@ -98,7 +98,7 @@ export class Terms {
   apply(fn: string, ...args: readonly Scalar[]): Scalar {
     return this.#smaller(this.arena.apply(fn, ...args));
   }
-  round(to: DType, arg: Scalar, scaled = false): Scalar {
+  round(to: Rounding, arg: Scalar, scaled = false): Scalar {
     return this.arena.round(to, arg, scaled);
   }
   cast(to: DType, arg: Scalar): Scalar {

@@ -13,7 +13,7 @@
  * is. Keep bits stand with the group that is summed where they vary. What does not fit is refused with the reason.
  */
 import { invariant } from "../diagnostics/diagnostic.ts";
-import { dtypes, type DType } from "../types/dtype.ts";
+import { dtypes, storedAs, type DType } from "../types/dtype.ts";
 import type { Arena } from "../tensor/arena.ts";
 import { sameRef, typeOf } from "../tensor/refs.ts";
 import { rewriteGraph } from "../tensor/graphs.ts";
@@ -302,7 +302,7 @@ function narrowest(terms: readonly Scalar[], inputs: readonly Ref[]): DType | un
   for (const scalar of reachable(terms)) {
     const dtype =
       scalar.kind === "round"
-        ? scalar.to
+        ? storedAs(scalar.to)
         : scalar.kind === "read" && scalar.type === "f32"
           ? readType(scalar, inputs)
           : undefined;

@@ -6,7 +6,7 @@
  */
 import { zero } from "../types/dim.ts";
 import { proveAtMost, proveLess } from "../types/prover.ts";
-import { isFloat, type DType } from "../types/dtype.ts";
+import { holdsFloat, isRounding, type DType, type Rounding } from "../types/dtype.ts";
 import type { Scalar } from "../tensor/ir.ts";
 import { scalarFunctions } from "../tensor/scalar-functions.ts";
 import {
@@ -62,20 +62,8 @@ function argOf(s: Scalar, fn: string): Scalar | undefined {
   return s.kind === "apply" && s.fn === fn ? s.args[0] : undefined;
 }
 
-/** Formats whose every value is one of the second's. */
-const within: Readonly<Partial<Record<DType, readonly DType[]>>> = {
-  e4m3: ["f16", "bf16", "f32"],
-  e5m2: ["f16", "bf16", "f32"],
-  f16: ["f32"],
-  bf16: ["f32"],
-};
-
-function holds(to: DType, from: DType): boolean {
-  return to === from || (within[from] ?? []).includes(to);
-}
-
-/** The dtype whose values the scalar has, where one is known. */
-function formatOf(cx: RuleContext, s: Scalar): DType | undefined {
+/** The dtype whose values the scalar has, or tf32, where one is known. */
+function formatOf(cx: RuleContext, s: Scalar): Rounding | undefined {
   if (s.kind === "round") return s.to;
   if (s.kind === "read" && s.bounds !== "else") return cx.dtypeOf(s.input);
   return undefined;
@@ -145,7 +133,7 @@ const scalarRules: readonly Rule[] = [
       if (s.kind !== "round") return undefined;
       const format = formatOf(cx, s.arg);
       // An f32 tensor of the oracle is not rounded, so that a rounding to f32 of it does something.
-      return format !== undefined && format !== "f32" && isFloat(format) && holds(s.to, format)
+      return format !== undefined && format !== "f32" && isRounding(format) && holdsFloat(s.to, format)
         ? s.arg
         : undefined;
     },

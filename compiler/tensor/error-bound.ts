@@ -17,7 +17,7 @@
  * - A NaN or an infinity with error 0 is promised as such.
  */
 import { invariant } from "../diagnostics/diagnostic.ts";
-import { dtypes, isFloat, type DType } from "../types/dtype.ts";
+import { isFloat, mantissaOf, type DType } from "../types/dtype.ts";
 import type { BodyMachine, Step } from "./body-machine.ts";
 import type { Carrier, Scalar, ScalarRead } from "./ir.ts";
 import { lossOfRuns, narrowFactors, usualRun } from "./narrow-sums.ts";
@@ -59,7 +59,7 @@ export function errorStep(
       const round = rounderTo(scalar.to);
       if (scalar.scaled) {
         // At another scale another neighbour may be nearest: half a step here, and half a step there.
-        const step = 2 ** -dtypes[scalar.to].mantissa;
+        const step = 2 ** -mantissaOf(scalar.to);
         return () => {
           const [x, e] = [numbers[a] ?? 0, errors[a] ?? 0];
           errors[d] = settle(x, e + step * (Math.abs(x) + e));

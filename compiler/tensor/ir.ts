@@ -16,7 +16,7 @@
  * has written them as tensors (codes and scales, values and keep bits, rows and offsets, pages and tables).
  */
 import type { Dim } from "../types/dim.ts";
-import type { DType } from "../types/dtype.ts";
+import type { DType, Rounding } from "../types/dtype.ts";
 
 export interface TensorType {
   readonly dtype: DType;
@@ -204,14 +204,14 @@ export type Scalar =
       readonly args: readonly Scalar[];
     }
   /**
-   * Rounds a float to a dtype's values and saturates as the dtype does; the result is still an f32. `scaled`: a
+   * Rounds a float to a dtype's values, or to those of tf32, and saturates as the dtype does; the result is still an f32. `scaled`: a
    * contraction's factor, for which no type was written: it may be rounded at any scale that the sum does not move.
    */
   | {
       readonly kind: "round";
       readonly id: number;
       readonly type: "f32";
-      readonly to: DType;
+      readonly to: Rounding;
       readonly arg: Scalar;
       readonly scaled: boolean;
     }

@@ -5,7 +5,7 @@
  * It adds 32 products and what it had, so each time at most 33 summands and the sum lose 2^-13 of the largest, a
  * subnormal factor counting as the smallest normal one. A run of such steps ends with its sum added in f32.
  */
-import { isFloat, dtypes, type DType } from "../types/dtype.ts";
+import { isFloat, dtypes, storedAs, type DType } from "../types/dtype.ts";
 import type { Scalar, ScalarRead } from "./ir.ts";
 
 /** Products in a run, where nothing else is asked for: DeepSeek-V3's interval (arXiv 2412.19437, section 3.3.2). */
@@ -33,7 +33,7 @@ function dtypeOf(s: Scalar, stored: (read: ScalarRead) => DType | undefined): DT
     if (b.kind === "const" && b.value === 0) return dtypeOf(a, stored);
     return a.kind === "const" && a.value === 0 ? dtypeOf(b, stored) : undefined;
   }
-  const dtype = s.kind === "round" ? s.to : s.kind === "read" ? stored(s) : undefined;
+  const dtype = s.kind === "round" ? storedAs(s.to) : s.kind === "read" ? stored(s) : undefined;
   return dtype !== undefined && isFloat(dtype) && dtypes[dtype].bytes === 1 ? dtype : undefined;
 }
 

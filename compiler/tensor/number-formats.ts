@@ -6,7 +6,7 @@
  * infinity. NaN stays NaN. An integer stored as i8 or u8 saturates.
  */
 import { InternalError } from "../diagnostics/diagnostic.ts";
-import { dtypes, type DType } from "../types/dtype.ts";
+import { dtypes, type DType, type Rounding } from "../types/dtype.ts";
 import { roundEven } from "./scalar-functions.ts";
 
 interface FloatFormat {
@@ -18,7 +18,8 @@ interface FloatFormat {
   readonly overflow: "infinity" | "saturate";
 }
 
-const formats: Readonly<Partial<Record<DType, FloatFormat>>> = {
+const formats: Readonly<Partial<Record<Rounding, FloatFormat>>> = {
+  tf32: { mantissa: 10, least: -126, bias: 127, max: (2 - 2 ** -10) * 2 ** 127, overflow: "infinity" },
   f16: { mantissa: 10, least: -14, bias: 15, max: 65504, overflow: "infinity" },
   bf16: { mantissa: 7, least: -126, bias: 127, max: dtypes.bf16.max, overflow: "infinity" },
   e4m3: { mantissa: 3, least: -6, bias: 7, max: 448, overflow: "saturate" },
@@ -36,8 +37,8 @@ function exponentOf(x: number, s: { readonly value: Float64Array; readonly words
   return (((s.words[1] ?? 0) >>> 20) & 0x7ff) - 1023;
 }
 
-/** The function that rounds an f64 to a float dtype's nearest value. */
-export function rounderTo(dtype: DType): (x: number) => number {
+/** The function that rounds an f64 to the nearest value of a float dtype, or of tf32. */
+export function rounderTo(dtype: Rounding): (x: number) => number {
   if (dtype === "f32") return Math.fround;
   const format = formats[dtype];
   if (format === undefined) throw new InternalError(`${dtype} is no float`);

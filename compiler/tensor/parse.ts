@@ -1,6 +1,6 @@
 /** Reads the text of a graph that `print` writes, into an arena. `parse(print(g))` has the structure of `g`. */
 import { parseSize } from "../types/dim-text.ts";
-import { isDType, type DType } from "../types/dtype.ts";
+import { isDType, isRounding, type DType } from "../types/dtype.ts";
 import type { Dim } from "../types/dim.ts";
 import { TextReader } from "../text.ts";
 import type { Arena } from "./arena.ts";
@@ -273,7 +273,9 @@ class BodyReader {
     const args = r.list(")", () => this.scalar());
     const [arg] = args;
     const factor = /^scaled_(\w+)$/.exec(word)?.[1];
-    if (factor !== undefined && isDType(factor) && arg !== undefined) return arena.round(factor, arg, true);
+    if (factor !== undefined && isRounding(factor) && arg !== undefined)
+      return arena.round(factor, arg, true);
+    if (word === "tf32" && arg !== undefined) return arena.round(word, arg);
     if (!isDType(word)) return arena.apply(word, ...args);
     if (arg === undefined || args.length > 1) r.fail(`'${word}' takes one operand`);
     return arg.type === "f32" && (word === "f32" || scalarIsFloat(word))

@@ -4,7 +4,7 @@
  * Ids of scalars are dense, and an operand's id is below its user's.
  */
 import { invariant } from "../diagnostics/diagnostic.ts";
-import { dtypes, type DType } from "../types/dtype.ts";
+import { dtypes, isRounding, type DType, type Rounding } from "../types/dtype.ts";
 import { dimKey, type Dim } from "../types/dim.ts";
 import type { Ref, Scalar, ScalarRead, ScalarType, TensorType } from "./ir.ts";
 import { foldApply } from "./fold.ts";
@@ -184,11 +184,11 @@ export class ScalarArena {
   }
 
   /** Rounds a float where a type was written, or at any scale. Rounding twice to one dtype is rounding once. */
-  round(to: DType, arg: Scalar, scaled = false): Scalar {
-    invariant(dtypes[to].kind === "float" && arg.type === "f32", `round to ${to} of ${arg.type}`);
+  round(to: Rounding, arg: Scalar, scaled = false): Scalar {
+    invariant(isRounding(to) && arg.type === "f32", `round to ${to} of ${arg.type}`);
     if (arg.kind === "round" && arg.to === to && (scaled || !arg.scaled)) return arg;
     const t = this.#begin("round");
-    t.word(dtypeNames.indexOf(to));
+    t.word(to === "tf32" ? dtypeNames.length : dtypeNames.indexOf(to));
     t.word(scaled ? 1 : 0);
     t.word(arg.id);
     const id = t.id();

@@ -16,7 +16,7 @@
  * - Structured nodes: axes within rank, dtypes that they take, the types that they promise.
  */
 import { dimEquals, symbols } from "../types/dim.ts";
-import { dtypes, isDType } from "../types/dtype.ts";
+import { isRounding } from "../types/dtype.ts";
 import { dispatchRows } from "./arena.ts";
 import { outputsOf, topological } from "./graphs.ts";
 import type { Graph, LoopNode, Node, Ref, Scalar, ScatterNode, TensorType } from "./ir.ts";
@@ -175,7 +175,7 @@ function scalarProblem(node: LoopNode | ScatterNode, scalar: Scalar, axes: numbe
       return type === scalar.type ? undefined : `'${scalar.fn}' gives ${type}, not ${scalar.type}`;
     }
     case "round":
-      if (!isDType(scalar.to) || dtypes[scalar.to].kind !== "float") return `rounds to ${scalar.to}`;
+      if (!isRounding(scalar.to)) return `rounds to ${scalar.to}`;
       return scalar.arg.type === "f32" ? undefined : `rounds a ${scalar.arg.type}`;
     case "reduce":
       return reduceProblem(node, scalar);

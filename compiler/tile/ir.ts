@@ -12,7 +12,7 @@
  */
 import type { ScalarType } from "../tensor/ir.ts";
 import type { Dim } from "../types/dim.ts";
-import type { DType } from "../types/dtype.ts";
+import type { DType, Rounding } from "../types/dtype.ts";
 
 /** One coordinate of tiles, `0 <= coordinate < size`. */
 export interface Axis {
@@ -185,7 +185,7 @@ export type TileExpr =
       readonly fn: string;
       readonly args: readonly TileExpr[];
     }
-  | { readonly kind: "round"; readonly type: "f32"; readonly to: DType; readonly arg: TileExpr }
+  | { readonly kind: "round"; readonly type: "f32"; readonly to: Rounding; readonly arg: TileExpr }
   | { readonly kind: "cast"; readonly type: ScalarType; readonly to: DType; readonly arg: TileExpr };
 
 interface Kinds {

@@ -5,7 +5,7 @@ import { scalarTypeOf } from "../tensor/scalar-types.ts";
 import { TextReader } from "../text.ts";
 import { dimEquals } from "../types/dim.ts";
 import { parseSize } from "../types/dim-text.ts";
-import { isDType, type DType } from "../types/dtype.ts";
+import { isDType, isRounding, type DType } from "../types/dtype.ts";
 import { TileBuilder } from "./build.ts";
 import type {
   Axis,
@@ -547,16 +547,22 @@ class Reading {
         r.expect(")");
         return { kind: "size", type: "i32", dim };
       }
-      case "round":
+      case "round": {
+        r.expect("(");
+        const to = r.word();
+        if (!isRounding(to)) r.fail("expected a float dtype or tf32");
+        r.expect(",");
+        const arg = this.#expr();
+        r.expect(")");
+        return { kind: "round", type: "f32", to, arg };
+      }
       case "cast": {
         r.expect("(");
         const to = this.#dtype();
         r.expect(",");
         const arg = this.#expr();
         r.expect(")");
-        return word === "round"
-          ? { kind: "round", type: "f32", to, arg }
-          : { kind: "cast", type: scalarTypeOf(to), to, arg };
+        return { kind: "cast", type: scalarTypeOf(to), to, arg };
       }
       default:
         return this.#application(word);

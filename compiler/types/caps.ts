@@ -18,7 +18,7 @@ export interface Caps {
   readonly units: number;
   /** Bytes/s and FLOP/s ceilings, for cost and roofline; measured where that could be done. */
   readonly bandwidth: number;
-  readonly flops: { readonly f32: number; readonly matrix16: number; readonly matrix8: number };
+  readonly flops: Readonly<Record<"f32" | "matrix32" | "matrix16" | "matrix8", number>>;
   readonly int64: boolean;
   /** Storage dtypes that `load` and `store` take as they are; the rest is packed in u32 by legalize. */
   readonly storage: readonly DType[];

@@ -28,6 +28,39 @@ export const dtypes: Readonly<Record<DType, DTypeRow>> = {
   bool: { kind: "bool", bytes: 1, mantissa: 0, max: 1, safetensors: "BOOL" },
 };
 
+/**
+ * What a float may be rounded to: a dtype, or tf32, the values that matrix units read of an f32 (8 bits of exponent,
+ * 10 of mantissa). Nothing is stored as tf32: its values are kept as f32.
+ */
+export type Rounding = DType | "tf32";
+
+/** Explicit mantissa bits of the values. */
+export function mantissaOf(rounding: Rounding): number {
+  return rounding === "tf32" ? 10 : dtypes[rounding].mantissa;
+}
+
+/** The dtype that the values are kept as. */
+export function storedAs(rounding: Rounding): DType {
+  return rounding === "tf32" ? "f32" : rounding;
+}
+
+export function isRounding(name: string): name is Rounding {
+  return name === "tf32" || (isDType(name) && isFloat(name));
+}
+
+/** Of floats: those whose every value is one of the second's, f32 apart, which has them all. */
+const within: Readonly<Partial<Record<Rounding, readonly Rounding[]>>> = {
+  e4m3: ["f16", "bf16", "tf32"],
+  e5m2: ["f16", "bf16", "tf32"],
+  f16: ["tf32"],
+  bf16: ["tf32"],
+};
+
+/** True where every value of the float `from` is one of the float `to`. */
+export function holdsFloat(to: Rounding, from: Rounding): boolean {
+  return to === from || to === "f32" || (within[from] ?? []).includes(to);
+}
+
 export function isFloat(dtype: DType): boolean {
   return dtypes[dtype].kind === "float";
 }

@@ -215,6 +215,7 @@ export const cases = [
     { types: floats },
   ),
   library("multiplied_mixed", products, {}),
+  library("multiplied_tf32", [...products, { N: 129, M: 127, K: 64 }], { types: floats.slice(0, 2) }),
   library("multiplied_bias", products, { types: floats }),
   library("multiplied_two", [
     { B: 1, S: 1, H: 1, K: 1, M: 1 },

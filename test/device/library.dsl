@@ -63,6 +63,8 @@ fn multiplied_batch<A: float>(x: A[B, H, N, K], w: A[B, H, M, K]) -> A[B, H, N, 
 }
 fn multiplied_vector<A: float>(x: A[K], w: A[M, K]) -> A[M] { for m: sum[k](x[k] * w[m, k]) }
 fn multiplied_mixed(x: bf16[N, K], w: e4m3[M, K]) -> bf16[N, M] { for n, m: sum[k](x[n, k] * w[m, k]) }
+fn multiplied_tf32<A: float>(x: A[N, K], w: f32[K, M]) -> f32[N, M] { for n, m: sum[k](x[n, k] * w[k, m]) }
+numerics multiplied_tf32 { contract: tf32 }
 fn multiplied_bias<A: float>(x: A[N, K], w: A[M, K], b: f32[M]) -> A[N, M] {
   for n, m: gelu(sum[k](x[n, k] * w[m, k]) + b[m])
 }

@@ -47,6 +47,19 @@ const angles = [
 ];
 const positive = magnitudes(120, 4000).filter((x) => x > 0);
 
+/** 11 significant bits, half to even, by scaling to integers. */
+function nearestTf32(x: number): number {
+  if (x === 0 || !Number.isFinite(x)) return x;
+  const step = 2 ** (Math.floor(Math.log2(Math.abs(x))) - 10);
+  const [low, rest] = [Math.floor(x / step), x / step - Math.floor(x / step)];
+  return (rest > 0.5 || (rest === 0.5 && low % 2 !== 0) ? low + 1 : low) * step;
+}
+
+/** Halfway between neighbours of tf32, and an f32's step to either side. */
+const tiesOfTf32 = Array.from({ length: 200 }, (_, k) => 1 + (2 * ((k * 41) % 1024) + 1) * 2 ** -11).flatMap(
+  (x) => [x - 2 ** -23, x, x + 2 ** -23],
+);
+
 const cases: Readonly<Partial<Record<UnaryFn, Case>>> = {
   sin: { exact: Math.sin, inputs: angles, absolute: 2 ** -21 },
   cos: { exact: Math.cos, inputs: angles, absolute: 2 ** -21 },
@@ -67,6 +80,20 @@ const cases: Readonly<Partial<Record<UnaryFn, Case>>> = {
   "round-even": {
     exact: (x) => (Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x)),
     inputs: [...spread(-20, 20, 81), ...magnitudes(40, 500)],
+    absolute: 0,
+  },
+  "round-tf32": {
+    exact: nearestTf32,
+    inputs: [
+      ...magnitudes(127, 2000),
+      ...tiesOfTf32,
+      ...tiesOfTf32.map((x) => -x),
+      0,
+      3.4028234663852886e38,
+      Infinity,
+      -Infinity,
+      NaN,
+    ],
     absolute: 0,
   },
 };
@@ -109,7 +136,7 @@ describe("unary functions", () => {
           // WGSL leaves open what becomes of a NaN (15.7.2).
           if (Number.isNaN(wanted)) return name !== "WGSL" && !Number.isNaN(value);
           if (!Number.isFinite(Math.fround(wanted))) return value !== Math.fround(wanted);
-          return !(Math.abs(value - wanted) <= Math.max(2 * ulp(wanted), absolute));
+          return !(Math.abs(value - wanted) <= Math.max(fn === "round-tf32" ? 0 : 2 * ulp(wanted), absolute));
         });
         expect(wrong.slice(0, 5).map((k) => [x[k], found[k], exact(x[k] ?? NaN)])).toEqual([]);
       });

@@ -285,6 +285,21 @@ describe("rounding", () => {
     expectClose(go(swapped, { N: 3, D: 5, E: 2 }, inputs)["out"], other.values, 2 ** -22);
   });
 
+  it("numerics round factors to tf32, which is what they are read as and not what they are stored as", () => {
+    seeded(3);
+    const [x, w] = [noise("f32", [3, 5]), noise("f32", [2, 5])];
+    const text = contraction("\nnumerics f { contract: tf32 }").replace("w: bf16", "w: f32");
+    const tf32 = (value: number): number => {
+      const step = 2 ** (Math.floor(Math.log2(Math.abs(value))) - 10);
+      return Math.round(value / step) * step;
+    };
+    const want = table([3, 2], (n, e) => sum(5, (d) => 0.25 * tf32(x.at(n, d) * 3) * tf32(w.at(e, d))));
+    const got = go(text, { N: 3, D: 5, E: 2 }, { x: x.values, w: w.values })["out"];
+    expectClose(got, want.values, 2 ** -22);
+    const exact = table([3, 2], (n, e) => sum(5, (d) => 0.25 * x.at(n, d) * 3 * w.at(e, d)));
+    expect(exact.values.some((value, k) => Math.abs(value - (got?.[k] ?? 0)) > 2 ** -16)).toBe(true);
+  });
+
   it("written factors are taken as they are, and what varies alone is no contraction", () => {
     seeded(4);
     const text = `dim N, D

@@ -129,6 +129,23 @@ describe("f16, bf16 and f32", () => {
     ]);
   });
 
+  it("tf32: 10 bits of mantissa, ties to even, the range of f32", () => {
+    const round = rounderTo("tf32");
+    const step = 2 ** -10;
+    expect(
+      [1 + step / 2, 1 + 1.5 * step, 1 + step * 0.5001, -1 - 1.5 * step, 2 - step / 4].map(round),
+    ).toEqual([1, 1 + 2 * step, 1 + step, -1 - 2 * step, 2]);
+    const most = (2 - step) * 2 ** 127;
+    expect([most, most + 2 ** 115, (2 - step / 2) * 2 ** 127, 2 ** -136, 2 ** -137].map(round)).toEqual([
+      most,
+      most,
+      Infinity,
+      2 ** -136,
+      0,
+    ]);
+    expect(round(Number.NaN)).toBeNaN();
+  });
+
   it("f16: all codes come back", () => {
     const all = new Uint8Array(65536 * 2);
     const view = new DataView(all.buffer);

@@ -10,6 +10,10 @@ const norm = `import std.nn { rmsnorm }
 dim N, D
 fn norm(x: bf16[N, D], g: f32[D]) -> bf16[N, D] { rmsnorm(x, g) }
 `;
+const rounded = `dim N, D, F
+fn rounded(x: f32[N, D], w: f32[F, D]) -> f32[N, F] { for n, f: sum[d](x[n, d] * w[f, d]) }
+numerics rounded { contract: tf32 }
+`;
 const two = `dim N, D, F
 fn two(x: f32[N, D], w: f32[F, D], v: f32[N, F]) -> (y: f32[N, F], z: f32[D, F]) {
   let h = for n, f: sum[d](x[n, d] * w[f, d])
@@ -41,6 +45,7 @@ const matrix = { N: 512, D: 256, F: 1024 };
 const programs: readonly (readonly [string, string, Record<string, number>])[] = [
   ["a product", linear, matrix],
   ["a product of sizes that are not known", linear, {}],
+  ["a product of factors that are rounded to tf32", rounded, matrix],
   ["a row", norm, { N: 64, D: 7168 }],
   ["a short row", norm, { N: 64, D: 96 }],
   ["two kernels", two, { N: 96, D: 64, F: 80 }],
@@ -61,6 +66,11 @@ describe.each(["ptx:sm_90a", "ptx:sm_80", "wgsl", "js"])("%s", (target) => {
       expect(texts(kept)).toEqual(texts(picked));
     }
   });
+});
+
+it.each(["ptx:sm_80", "ptx:sm_90a"])("%s multiplies what is rounded to tf32 on the matrix unit", (target) => {
+  const [kernel] = run(rounded, target, matrix).artifact?.files.values() ?? [];
+  expect(kernel).toMatch(/mma\.sync\.aligned\.m16n8k8\.row\.col\.f32\.tf32\.tf32\.f32/);
 });
 
 const sm90 = (clauses: string): readonly string[] =>

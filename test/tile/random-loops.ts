@@ -136,6 +136,8 @@ export const contractions: fc.Arbitrary<Sample> = fc
     shuffle: fc.array(fc.nat(), { minLength: 12, maxLength: 12 }),
     dtype: fc.constantFrom(...floats),
     rightDtype: fc.constantFrom(...floats),
+    /** Sides whose factors are rounded. */
+    tf32: fc.constantFrom("", "left", "both"),
     twice: fc.boolean(),
     scaled: fc.boolean(),
   })
@@ -156,7 +158,7 @@ export const contractions: fc.Arbitrary<Sample> = fc
     const range = (from: number, to: number): number[] =>
       Array.from({ length: to - from }, (_, k) => from + k);
     const inputs: Ref[] = [];
-    const factor = (name: string, axes: readonly number[], dtype: DType): Scalar => {
+    const factor = (name: string, axes: readonly number[], dtype: DType, isRounded = false): Scalar => {
       const tensor = arena.ref(
         arena.input(
           name,
@@ -167,21 +169,23 @@ export const contractions: fc.Arbitrary<Sample> = fc
           ),
         ),
       );
-      return arena.read(
+      const read = arena.read(
         inputs,
         tensor,
         axes.map((axis) => arena.axis(axis)),
       );
+      return isRounded ? arena.round("tf32", read, true) : read;
     };
     const batch = range(0, c.batch);
     const ms = range(c.batch, c.batch + c.m);
     const ns = range(c.batch + c.m, parallel);
     const ks = range(parallel, count);
-    const left = factor("x", order([...batch, ...ms, ...ks], 0), c.dtype);
-    const right = factor("w", order([...batch, ...ns, ...ks], 3), c.rightDtype);
+    const left = factor("x", order([...batch, ...ms, ...ks], 0), c.dtype, c.tf32 !== "");
+    const rounded = c.tf32 === "both";
+    const right = factor("w", order([...batch, ...ns, ...ks], 3), c.rightDtype, rounded);
     const carriers: Carrier[] = [{ name: "acc", monoid: "sum", lift: arena.apply("mul", left, right) }];
     if (c.twice) {
-      const other = factor("v", order([...batch, ...ns, ...ks], 5), c.rightDtype);
+      const other = factor("v", order([...batch, ...ns, ...ks], 5), c.rightDtype, rounded);
       carriers.push({ name: "gate", monoid: "sum", lift: arena.apply("mul", left, other) });
     }
     let value: Scalar = arena.carrier(0, "f32");

@@ -8,7 +8,7 @@ export const laterPages: Readonly<Record<string, Page>> = {
 
     numerics Mla { contract: e4m3 @ (1, 128), (128, 128); accumulate: f32 every 128; bound: rel 2^-5 }
 
-'contract' gives the types of the two factors, 'accumulate' the running sum's type, 'bound' the greatest
+'contract' gives the types of the two factors, a float dtype or tf32, 'accumulate' the running sum's type, 'bound' the greatest
 ||error|| / ||result||.`,
   },
   WF3002: {

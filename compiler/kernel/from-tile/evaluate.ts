@@ -5,7 +5,7 @@
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { GlobalBuffer, SharedTile, TileExpr } from "../../tile/ir.ts";
 import type { ScalarType } from "../../tensor/ir.ts";
-import { dtypes, type DType } from "../../types/dtype.ts";
+import { dtypes, type DType, type Rounding } from "../../types/dtype.ts";
 import type { Buffer, Value, ValueType } from "../ir.ts";
 import {
   addPoly,
@@ -565,8 +565,9 @@ export function uncarry(cx: Context, value: Value, storage: DType): Value {
   return cx.b.convert(value, type, b8 ? storage : undefined);
 }
 
-export function roundTo(cx: Context, value: Value, to: DType): Value {
+export function roundTo(cx: Context, value: Value, to: Rounding): Value {
   if (to === "f32") return value;
+  if (to === "tf32") return cx.b.unary("round-tf32", value);
   return carry(cx, uncarry(cx, value, to), to, "f32");
 }
 

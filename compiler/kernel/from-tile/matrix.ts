@@ -1,12 +1,13 @@
 /**
  * Products on matrix units: fragments are loaded from shared memory with `ldmatrix`, and each instruction updates
- * the accumulator's registers in place. Fragments are as PTX ISA 9.7.14.5.8 (mma.m16n8k16) and 9.7.14.5.15 (ldmatrix)
- * describe them.
+ * the accumulator's registers in place. Fragments are as PTX ISA 9.7.14.5.7 (mma.m16n8k8), 9.7.14.5.8 (mma.m16n8k16)
+ * and 9.7.14.5.15 (ldmatrix) describe them; a pair of 16-bit elements of `ldmatrix` is one of 32 bits.
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { Axis, SharedTile, TileExpr, TileOp } from "../../tile/ir.ts";
 import { operandExtent } from "../../tile/matrix-operand.ts";
 import { isInRegisters } from "../../tile/walk.ts";
+import { dtypes } from "../../types/dtype.ts";
 import type { Register, Value } from "../ir.ts";
 import { addPoly, atomPoly, type Poly } from "./algebra.ts";
 import {
@@ -20,8 +21,8 @@ import {
 } from "./context.ts";
 import { Group } from "./evaluate.ts";
 
-/** k of one instruction. */
-const depth = 16;
+/** k of one instruction in bytes: `ldmatrix` moves rows of 16, whatever they hold. */
+const depthBytes = 32;
 
 export function lowerMma(cx: Context, op: Extract<TileOp, { kind: "mma" }>): void {
   const { b } = cx;
@@ -39,6 +40,8 @@ export function lowerMma(cx: Context, op: Extract<TileOp, { kind: "mma" }>): voi
   const left = op.a;
   invariant(!isInRegisters(left), "fragments are loaded from shared memory");
   const { k } = operandExtent(left);
+  const depth = depthBytes / dtypes[left.tile.dtype].bytes;
+  const part = depth / 2;
   invariant(k % depth === 0, "k is whole instructions");
   invariant(left.order === "k" && op.b.order === "k", "fragments are loaded along k");
   cx.hazards.read(left.tile);
@@ -47,9 +50,9 @@ export function lowerMma(cx: Context, op: Extract<TileOp, { kind: "mma" }>): voi
   const low = (value: Value, mask: number): Value => b.and(value, b.i32(mask));
   // Rows and k that a lane points ldmatrix at: 16 rows by two halves of k for a; for b two tiles of 8 rows.
   const aRow = low(lane, 15);
-  const aColumn = b.mul(b.div(lane, b.i32(16)), b.i32(8));
+  const aColumn = b.mul(b.div(lane, b.i32(16)), b.i32(part));
   const bRow = b.add(low(lane, 7), b.mul(b.div(lane, b.i32(16)), b.i32(8)));
-  const bColumn = b.mul(low(b.div(lane, b.i32(8)), 1), b.i32(8));
+  const bColumn = b.mul(low(b.div(lane, b.i32(8)), 1), b.i32(part));
   const fixed = [tileM, tileN, half, pair];
 
   for (let step = 0; step < k; step += depth) {
@@ -108,7 +111,7 @@ function fragmentRows(cx: Context, tile: SharedTile, address: FragmentAddress): 
   const index = b.add(b.add(own, warp), b.i32(address.step));
   const dst = range(4).map(() => b.result("h2", tile.name));
   b.instruction("ldmatrix.x4", dst, [{ buffer, index }]);
-  return dst;
+  return dtypes[tile.dtype].bytes === 4 ? dst.map((word) => b.bitcast(word, "u32", tile.name)) : dst;
 }
 
 /** The four registers of one instruction's accumulator: row halves, then neighbouring columns. */

@@ -1,6 +1,6 @@
 /**
  * Writes the unary functions that a target lacks in terms of others: sine and cosine by argument reduction and
- * polynomials, exp2 by a polynomial, tanh by exp2, the rest in an op or two. Leaves no unary function that the caps lack.
+ * polynomials, exp2 by a polynomial, tanh by exp2, rounding to tf32 on bits, the rest in an op or two. Leaves no unary function that the caps lack.
  *
  * Polynomials are those of the Cephes library (sinf.c, exp2f.c, tanhf.c; S. Moshier, 1992), within 2 ulp of f32.
  */
@@ -43,11 +43,22 @@ function expand(cx: UnaryContext, fn: UnaryFn, a: Value, hint: string): Value {
       return exp2(b, a, hint);
     case "rsqrt":
       return b.div(b.f32(1), b.unary("sqrt", a), hint);
+    case "round-tf32":
+      return roundTf32(b, a, hint);
     case "rcp":
       return b.div(b.f32(1), a, hint);
     default:
       throw new InternalError(`there is no way to expand ${fn}`);
   }
+}
+
+/** Adds half a step, or a little less where the last bit kept is even, and drops what is below; a NaN passes. */
+function roundTf32(b: KernelBuilder, a: Value, hint: string): Value {
+  const bits = b.bitcast(a, "u32");
+  const odd = b.and(b.binary("shr", bits, b.u32(13)), b.u32(1));
+  const rounded = b.and(b.add(b.add(bits, odd), b.u32(0xfff)), b.u32(0xffffe000));
+  const isNan = b.binary("gt", b.and(bits, b.u32(0x7fffffff)), b.u32(0x7f800000));
+  return b.bitcast(b.select(isNan, bits, rounded), "f32", hint);
 }
 
 /** Coefficients from the highest power down. */

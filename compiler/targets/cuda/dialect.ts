@@ -35,7 +35,7 @@ const shared: Omit<Dialect, "size"> = {
   lane: () => primary("int(threadIdx.x % 32)"),
   subgroup: () => primary("int(threadIdx.x / 32)"),
   block: (_cx, axis) => primary(`int(blockIdx.${"xyz"[axis] ?? ""})`),
-  unary: (_cx, fn, type, a) => unary(fn, type, a),
+  unary: (cx, fn, type, a) => (fn === "round-tf32" ? call(cx.use("round_to_tf32"), a) : unary(fn, type, a)),
   binary: (_cx, fn, type, a, b) => binary(fn, type, a, b),
   fma: (_cx, type, a, b, c) => (type === "f32" ? call("fmaf", a, b, c) : infix("+", infix("*", a, b), c)),
   select: (_cx, condition, a, b) => conditional(condition, a, b),
@@ -126,6 +126,7 @@ export const unaryFunctions: readonly string[] = [
   "neg",
   "not",
   "rcp",
+  "round-tf32",
   "popcount",
   "clz",
 ];

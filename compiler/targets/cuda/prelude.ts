@@ -33,6 +33,13 @@ const functions: Readonly<Record<string, readonly string[]>> = {
   float_to_f16: assembly("f16 float_to_f16(float x)", "f16", "cvt.rn.f16.f32 %0, %1;", ["h", "f"]),
   ...fp8("e4m3"),
   ...fp8("e5m2"),
+  round_to_tf32: [
+    `${inline} float round_to_tf32(float x) {`,
+    "    unsigned y;",
+    '    asm("cvt.rn.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));',
+    "    return __uint_as_float(y);",
+    "}",
+  ],
   // The conversion gives the smallest value for a NaN.
   float_to_i64: returns("long long float_to_i64(float x)", "x == x ? __float2ll_rz(x) : 0ll"),
   i64_to_i32: returns(

@@ -20,7 +20,7 @@ export const architectures: readonly Architecture[] = [
     sharedBytes: 227 * 1024,
     units: 132,
     bandwidth: 4.28e12,
-    flops: { f32: 67e12, matrix16: 989e12, matrix8: 1979e12 },
+    flops: { f32: 67e12, matrix32: 495e12, matrix16: 989e12, matrix8: 1979e12 },
   },
   // 2.04 TB/s on paper, about 0.89 of it in a copy; it has no 8-bit floats, so those multiply as 16 bits.
   {
@@ -29,7 +29,7 @@ export const architectures: readonly Architecture[] = [
     sharedBytes: 163 * 1024,
     units: 108,
     bandwidth: 1.82e12,
-    flops: { f32: 19.5e12, matrix16: 312e12, matrix8: 312e12 },
+    flops: { f32: 19.5e12, matrix32: 156e12, matrix16: 312e12, matrix8: 312e12 },
   },
 ];
 
@@ -112,7 +112,8 @@ export function nvidiaCaps(
     storage: Object.keys(dtypes).filter((name): name is DType => Object.hasOwn(dtypes, name)),
     vectorBytes: 16,
     converts: conversions.filter((name) => hasConversion(sm, name)),
-    unary,
+    // Rounding to tf32, half to even, is an instruction from sm_90 on.
+    unary: unary.filter((name) => sm >= 90 || name !== "round-tf32"),
     instructions: [...instructions.values()]
       .filter((record) => isPtx(record) && record.needs.sm <= sm)
       .map((record) => record.name),

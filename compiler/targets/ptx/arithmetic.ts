@@ -86,13 +86,26 @@ const unary: Opcodes<UnaryFn> = {
 /** The unary functions that the table has on f32 and integers, as caps name them. */
 export const unaryFunctions: readonly string[] = [
   ...new Set(Object.values(unary).flatMap((row) => Object.keys(row))),
+  "round-tf32",
 ];
 
 export function emitUnary(op: Op<"unary">, cx: Context): void {
+  if (op.fn === "round-tf32") {
+    emitRoundTf32(op, cx);
+    return;
+  }
   const opcode = unary[op.a.type]?.[op.fn];
   invariant(opcode !== undefined, `ptx has no ${op.fn} of ${op.a.type}`);
   const a = cx.register(op.a);
   cx.instruction(`${opcode} ${cx.define(op.dst)}, ${a}`);
+}
+
+/** The instruction's result is bits. */
+function emitRoundTf32(op: Op<"unary">, cx: Context): void {
+  const bits = cx.temporary("b32", "tf32");
+  const a = cx.register(op.a);
+  cx.instruction(`cvt.rn.tf32.f32 ${bits}, ${a}`);
+  cx.instruction(`mov.b32 ${cx.define(op.dst)}, ${bits}`);
 }
 
 export function emitBinary(op: Op<"binary">, cx: Context): void {

@@ -14,7 +14,7 @@ export const wgslCaps: Caps = {
   registers: 64,
   units: 64,
   bandwidth: 1e11,
-  flops: { f32: 1e12, matrix16: 1e12, matrix8: 1e12 },
+  flops: { f32: 1e12, matrix32: 1e12, matrix16: 1e12, matrix8: 1e12 },
   int64: false,
   storage: ["f32", "i32", "u32"],
   vectorBytes: 4,

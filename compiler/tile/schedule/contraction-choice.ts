@@ -2,18 +2,18 @@
 import type { LoopNode } from "../../tensor/ir.ts";
 import type { Caps } from "../../types/caps.ts";
 import type { Dim } from "../../types/dim.ts";
-import { dtypes, type DType } from "../../types/dtype.ts";
+import { dtypes, holdsFloat, storedAs, type DType } from "../../types/dtype.ts";
 import { constantOf } from "./analysis.ts";
 import { choiceOf, idleRefusals, type Choice, type Fixed, type Schedule } from "./choice.ts";
 import { contractionProgram, type ContractionShape } from "./contraction.ts";
 import { tiledCost, usualSize, type TiledWork } from "./cost.ts";
-import { factorDType, matricesOf, sidesOf, type Contraction } from "./matrices.ts";
+import { factorFormat, matricesOf, sidesOf, type Contraction } from "./matrices.ts";
 import type { KernelSource } from "./source.ts";
 
 /** Fewer rows or columns: each element of the larger factor is used so seldom that no tile can help. */
 const fewestRows = 4;
-/** Rows, columns and depth of a matrix instruction. */
-const step = { m: 16, n: 8, k: 16 } as const;
+/** Rows and columns of a matrix instruction. */
+const step = { m: 16, n: 8 } as const;
 const warp = 32;
 
 export function contractionSchedule(
@@ -31,8 +31,8 @@ export function contractionSchedule(
     n: size(matrices.nCount),
     k: size(matrices.kCount),
     sums: loop.carriers.length,
-    bytes: instruction === undefined ? 4 : 2,
-    hasMatrixUnit: instruction !== undefined,
+    bytes: instruction?.bytes ?? 4,
+    unit: instruction?.unit ?? "f32",
   };
   const isSmall = [matrices.mCount, matrices.nCount].some(
     (dim) => (constantOf(dim) ?? fewestRows) < fewestRows,
@@ -62,8 +62,17 @@ interface Fit {
   readonly loop: LoopNode;
   readonly contraction: Contraction;
   /** Matrix instruction, where the target has one for the factors. */
-  readonly instruction: string | undefined;
+  readonly instruction: MatrixInstruction | undefined;
   readonly caps: Caps;
+}
+
+interface MatrixInstruction {
+  readonly name: string;
+  readonly k: number;
+  readonly unit: "matrix32" | "matrix16";
+  /** Of an element of a factor's tile, and its dtype. */
+  readonly bytes: number;
+  readonly dtype: DType;
 }
 
 function shapeOf(fit: Fit, choice: Choice): ContractionShape {
@@ -146,8 +155,8 @@ function refusalsOf(fit: Fit, choice: Choice): string[] {
   } else {
     refuse(threads % warp !== 0, `${threads} threads are not whole warps of ${warp}`);
     refuse(
-      m % step.m !== 0 || n % step.n !== 0 || k % step.k !== 0,
-      `${m} x ${n} x ${k} is not whole steps of ${step.m} x ${step.n} x ${step.k}, the instruction's`,
+      m % step.m !== 0 || n % step.n !== 0 || k % instruction.k !== 0,
+      `${m} x ${n} x ${k} is not whole steps of ${step.m} x ${step.n} x ${instruction.k}, the instruction's`,
     );
     refuse(
       !Number.isInteger(across.n) || m % (step.m * across.m) !== 0 || n % (step.n * across.n) !== 0,
@@ -165,10 +174,8 @@ function refusalsOf(fit: Fit, choice: Choice): string[] {
     contraction.products.flatMap(({ left, right }) => [[left, m] as const, [right, n] as const]),
   );
   const shared = [...sides].reduce(
-    (sum, [factor, rows]) =>
-      instruction === undefined
-        ? sum + k * (rows + 4) * 4
-        : sum + rows * (k * dtypes[factorDType(loop, factor)].bytes + 16),
+    (sum, [, rows]) =>
+      instruction === undefined ? sum + k * (rows + 4) * 4 : sum + rows * (k * instruction.bytes + 16),
     0,
   );
   refuse(
@@ -178,14 +185,21 @@ function refusalsOf(fit: Fit, choice: Choice): string[] {
   return problems;
 }
 
-function matrixInstruction(loop: LoopNode, contraction: Contraction, caps: Caps): string | undefined {
-  const types = new Set<DType>();
-  for (const { left, right } of contraction.products) {
-    types.add(factorDType(loop, left));
-    types.add(factorDType(loop, right));
-  }
-  const [dtype] = types;
-  if (types.size !== 1 || dtype === undefined) return undefined;
-  const name = `mma.m16n8k16.${dtype}`;
-  return caps.instructions.includes(name) ? name : undefined;
+/** Both factors of one 16-bit format; or one of them rounded to tf32, and the other of values that tf32 has too. */
+function matrixInstruction(
+  loop: LoopNode,
+  contraction: Contraction,
+  caps: Caps,
+): MatrixInstruction | undefined {
+  const formats = new Set(
+    contraction.products.flatMap(({ left, right }) => [factorFormat(loop, left), factorFormat(loop, right)]),
+  );
+  const isTf32 = formats.has("tf32") && [...formats].every((format) => holdsFloat("tf32", format));
+  const [format] = isTf32 ? (["tf32"] as const) : formats;
+  if (format === undefined || (formats.size !== 1 && !isTf32)) return undefined;
+  const k = isTf32 ? 8 : 16;
+  const name = `mma.m16n8k${k}.${format}`;
+  const dtype = storedAs(format);
+  if (!caps.instructions.includes(name)) return undefined;
+  return { name, k, unit: isTf32 ? "matrix32" : "matrix16", bytes: dtypes[dtype].bytes, dtype };
 }

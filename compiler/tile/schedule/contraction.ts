@@ -7,7 +7,8 @@
  * is loaded. Several sums over the same axes share the tiles of equal factors.
  *
  * With threads, the tiles of both factors go through shared memory; with one thread a block, straight to registers.
- * Where both factors are 16-bit floats and the target has the instruction, the products run on matrix units.
+ * Where both factors are 16-bit floats, or rounded to tf32, and the target has the instruction, the products run on
+ * matrix units.
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { LoopNode, Scalar } from "../../tensor/ir.ts";
@@ -17,7 +18,7 @@ import { dtypes, type DType } from "../../types/dtype.ts";
 import * as t from "../build.ts";
 import type { Counter, SharedTile, Tile, TileExpr, TileOp, TileProgram } from "../ir.ts";
 import { fragment, type Fragment } from "./fragments.ts";
-import { factorDType, guard, matricesOf, type Contraction } from "./matrices.ts";
+import { guard, matricesOf, type Contraction } from "./matrices.ts";
 import { declareBuffers, type KernelSource } from "./source.ts";
 import { stageFactor } from "./staging.ts";
 import { translator } from "./translate.ts";
@@ -26,8 +27,8 @@ export interface ContractionShape {
   readonly m: number;
   readonly n: number;
   readonly k: number;
-  /** Matrix instruction, or undefined for multiply-adds on scalars. */
-  readonly instruction: string | undefined;
+  /** Matrix instruction and the dtype of its factors' tiles, or undefined for multiply-adds on scalars. */
+  readonly instruction: { readonly name: string; readonly dtype: DType } | undefined;
   /** Threads (scalars) or warps (instruction) along m and n. */
   readonly across: { readonly m: number; readonly n: number };
 }
@@ -99,7 +100,7 @@ export function contractionProgram(
       const rows = side === "m" ? shape.m : shape.n;
       // Matrix instructions want [row][k], scalars [k][row].
       const matrix = shape.instruction !== undefined;
-      const dtype: DType = matrix ? factorDType(loop, factor) : "f32";
+      const dtype: DType = shape.instruction?.dtype ?? "f32";
       const tile = matrix
         ? b.sharedTile(name, dtype, [rows, shape.k], { pad: 16 / dtypes[dtype].bytes })
         : b.sharedTile(name, dtype, [shape.k, rows], { pad: 4 });
@@ -143,7 +144,7 @@ export function contractionProgram(
           m: layout.m.row,
           n: layout.n.row,
           accumulate: undefined,
-          instruction: shape.instruction,
+          instruction: shape.instruction.name,
         });
       } else {
         inner.push(scalarProducts(b, acc, left, right, layout, shape));

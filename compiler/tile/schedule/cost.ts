@@ -169,7 +169,8 @@ export interface TiledWork {
   readonly sums: number;
   /** Of a factor's element in shared memory. */
   readonly bytes: number;
-  readonly hasMatrixUnit: boolean;
+  /** Which peak its products have: that of a matrix unit, or of multiply-adds. */
+  readonly unit: "f32" | "matrix32" | "matrix16";
 }
 
 /** Of the peak: `mma.sync` on H200, and multiply-adds on scalars that come from shared memory. */
@@ -202,9 +203,10 @@ export function tiledCost(
   const { rows, columns, depth, threads, reads } = tile;
   const blocks = work.batch * Math.ceil(work.m / rows) * Math.ceil(work.n / columns);
   const slowed = (1 + readTimes * reads) / (1 + readTimes * usualReads);
-  const peak = work.hasMatrixUnit
-    ? caps.flops.matrix16 * syncShare
-    : (caps.flops.f32 * scalarShare) / (caps.maxThreads === 1 ? 1 : slowed);
+  const peak =
+    work.unit !== "f32"
+      ? caps.flops[work.unit] * syncShare
+      : (caps.flops.f32 * scalarShare) / (caps.maxThreads === 1 ? 1 : slowed);
   const steps = Math.ceil(work.k / depth);
   const products = (2 * rows * columns * depth * work.sums * caps.units) / peak;
   if (caps.maxThreads === 1) {

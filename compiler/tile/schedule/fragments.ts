@@ -31,7 +31,7 @@ export interface WarpgroupFragment extends RowFragment {
 export interface FragmentShape {
   readonly m: number;
   readonly n: number;
-  readonly instruction: string | undefined;
+  readonly instruction: object | undefined;
   readonly across: { readonly m: number; readonly n: number };
 }
 

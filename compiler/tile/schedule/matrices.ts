@@ -8,7 +8,7 @@
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { LoopAxis, LoopNode, Scalar } from "../../tensor/ir.ts";
 import type { Dim } from "../../types/dim.ts";
-import { dtypes, type DType } from "../../types/dtype.ts";
+import { dtypes, storedAs, type DType, type Rounding } from "../../types/dtype.ts";
 import * as t from "../build.ts";
 import type { TileExpr } from "../ir.ts";
 import { axesOf, constantOf, factorsOf, sweepsOf, volume } from "./analysis.ts";
@@ -76,6 +76,11 @@ function sideOf(
 
 /** Storage dtype of a factor's tile: 16 bits where every value of it is one of that dtype, else f32. */
 export function factorDType(loop: LoopNode, factor: Scalar): DType {
+  return storedAs(factorFormat(loop, factor));
+}
+
+/** The narrowest format that is known to have every value of a factor. */
+export function factorFormat(loop: LoopNode, factor: Scalar): Rounding {
   if (factor.kind === "round") return factor.to;
   if (factor.kind === "read") {
     const ref = loop.inputs[factor.input];
@@ -85,9 +90,9 @@ export function factorDType(loop: LoopNode, factor: Scalar): DType {
   if (factor.kind === "apply" && factor.fn === "select") {
     const [, a, b] = factor.args;
     if (a !== undefined && b !== undefined && b.kind === "const" && b.value === 0)
-      return factorDType(loop, a);
+      return factorFormat(loop, a);
     if (a !== undefined && b !== undefined && a.kind === "const" && a.value === 0)
-      return factorDType(loop, b);
+      return factorFormat(loop, b);
   }
   return "f32";
 }
