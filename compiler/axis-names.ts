@@ -1,4 +1,5 @@
 /** The names that a function's signature gives the axes of its tensors, for the plan: `q: [B, S, Hkv, G, D]`. */
+import { pagesName } from "./check/paged-names.ts";
 import type { Axis, Type, TypedFn, TypedModule } from "./check/typed.ts";
 import { printDim } from "./types/dim-text.ts";
 
@@ -25,7 +26,10 @@ function note(names: Map<string, readonly string[]>, name: string, type: Type): 
       noteModule(names, `${name}.`, type.module);
       return;
     case "paged":
-      names.set(`${name}.pages`, ["page", printDim(type.page), printDim(type.width)]);
+      type.parts.forEach(({ width }, k) => {
+        const pages = `${name}.${pagesName(k, type.parts.length)}`;
+        names.set(pages, ["page", printDim(type.page), printDim(width)]);
+      });
       names.set(`${name}.table`, [printDim(type.batch), "slot"]);
       names.set(`${name}.length`, [printDim(type.batch)]);
       return;

@@ -10,4 +10,15 @@
 ///     kv.read()             A[B, T, C], a view; 0 past a sequence's end
 ///     kv.visible(pos)       pos: i32[B, S]; bool[B, S, T]: t < length[b] and t <= pos[b, s]
 ///
+/// Rows may have parts, each of a dtype of its own, and blocks of `n` numbers of a part may share a scale that
+/// `append` finds: `Paged<e4m3 @ (128), bf16, 64>[B, T, C, D]` has
+///
+///     kv.append(x, y, count)   x: f32[B, S, C], y: bf16[B, S, D]
+///     let (c, r) = kv.read()   c: e4m3[B, T, C] @ (128), r: bf16[B, T, D]
+///
+/// and is kept as `pages0`, `pages0.scale: f32[.., P, C / 128]`, `pages1`, `table` and `length`.
+///
+/// A slot that no row has is never used, whatever stands in it. An entry of the table that names no page is caught in
+/// bounds mode (`weft run --bounds --device reference`), and in no mode read or written outside the pages.
+///
 /// `append` needs a function that takes the cache as `mut kv`.

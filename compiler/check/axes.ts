@@ -138,15 +138,17 @@ export function substituteType(type: Type, by: Bindings): Type {
         fields: type.fields.map(({ name, type: t }) => ({ name, type: substituteType(t, by) })),
       };
     case "paged": {
-      const dtype = type.dtype.kind === "param" ? (by.dtypes.get(type.dtype.name) ?? type.dtype) : type.dtype;
       const dim = (d: Dim): Dim => substitute(d, by.dims);
       return {
         kind: "paged",
-        dtype,
+        parts: type.parts.map(({ dtype, scale, width }) => ({
+          dtype: dtype.kind === "param" ? (by.dtypes.get(dtype.name) ?? dtype) : dtype,
+          scale,
+          width: dim(width),
+        })),
         page: dim(type.page),
         batch: dim(type.batch),
         length: dim(type.length),
-        width: dim(type.width),
       };
     }
     case "plan": {
@@ -216,7 +218,8 @@ export function dimsOfType(type: Type, into: Set<string>): void {
       for (const field of type.fields) dimsOfType(field.type, into);
       return;
     case "paged":
-      for (const dim of [type.batch, type.length, type.width, type.page]) symbols(dim, into);
+      for (const dim of [type.batch, type.length, ...type.parts.map(({ width }) => width), type.page])
+        symbols(dim, into);
       return;
     case "plan":
       for (const dim of [type.rows, type.choices, type.experts]) symbols(dim, into);
@@ -256,21 +259,25 @@ export function printDtype(ref: DTypeRef): string {
   return ref.kind === "dtype" ? ref.dtype : ref.name;
 }
 
+function printScale(scale: BlockScaling | undefined): string {
+  if (scale === undefined) return "";
+  return ` @ (${scale.block.join(", ")})${scale.format === "ue8m0" ? " ue8m0" : ""}`;
+}
+
 export function printType(type: Type): string {
   switch (type.kind) {
     case "tensor": {
       const axes = type.axes.length === 0 ? "" : `[${printAxes(type.axes)}]`;
-      const format = type.scale?.format === "ue8m0" ? " ue8m0" : "";
-      const scale =
-        type.scale === undefined || type.axes.length === 0
-          ? ""
-          : ` @ (${type.scale.block.join(", ")})${format}`;
-      return `${printDtype(type.dtype)}${axes}${scale}`;
+      const scale = type.axes.length === 0 ? undefined : type.scale;
+      return `${printDtype(type.dtype)}${axes}${printScale(scale)}`;
     }
     case "record":
       return `(${type.fields.map(({ name, type: t }) => `${name}: ${printType(t)}`).join(", ")})`;
-    case "paged":
-      return `Paged<${printDtype(type.dtype)}, ${printDim(type.page)}>[${[type.batch, type.length, type.width].map(printDim).join(", ")}]`;
+    case "paged": {
+      const elements = type.parts.map(({ dtype, scale }) => printDtype(dtype) + printScale(scale));
+      const sizes = [type.batch, type.length, ...type.parts.map(({ width }) => width)];
+      return `Paged<${[...elements, printDim(type.page)].join(", ")}>[${sizes.map(printDim).join(", ")}]`;
+    }
     case "plan":
       return `Plan[${[type.rows, type.choices, type.experts].map(printDim).join(", ")}]`;
     case "module":

@@ -15,7 +15,7 @@ import {
 import { convert, fits, isUntyped } from "./arithmetic.ts";
 import { type Context, errorExpr, fail, report } from "./context.ts";
 import { dimEquals } from "../types/dim.ts";
-import type { Axis, DTypeRef, RecordType, TensorType, Type, TypedExpr } from "./typed.ts";
+import type { Axis, DTypeRef, PagedPart, RecordType, TensorType, Type, TypedExpr } from "./typed.ts";
 
 export interface Wanted {
   readonly type: Type;
@@ -37,10 +37,12 @@ export function coerce(cx: Context, e: TypedExpr, wanted: Wanted): TypedExpr {
 
 function sameOpaque(cx: Context, a: Type, b: Type): boolean {
   if (a.kind === "paged" && b.kind === "paged") {
-    const dims = (["page", "batch", "length", "width"] as const).every((field) =>
+    const dims = (["page", "batch", "length"] as const).every((field) =>
       sameAxisDim(cx.known, a[field], b[field]),
     );
-    return dims && sameDtype(a.dtype, b.dtype);
+    return (
+      dims && a.parts.length === b.parts.length && a.parts.every((part, k) => samePart(cx, part, b.parts[k]))
+    );
   }
   if (a.kind === "plan" && b.kind === "plan") {
     if (!cx.body.rigid.has(b.instance) && b.instance.startsWith("?"))
@@ -51,6 +53,15 @@ function sameOpaque(cx: Context, a: Type, b: Type): boolean {
     );
   }
   return a.kind === "module" && b.kind === "module" && a.module === b.module;
+}
+
+function samePart(cx: Context, a: PagedPart, b: PagedPart | undefined): boolean {
+  return (
+    b !== undefined &&
+    sameAxisDim(cx.known, a.width, b.width) &&
+    sameDtype(a.dtype, b.dtype) &&
+    sameScale(a.scale, b.scale)
+  );
 }
 
 function coerceRecord(

@@ -1,20 +1,25 @@
 /** The methods of a paged cache. */
 import type { CallExpr } from "../../grammar/ast.ts";
 import { argumentCount, typeMismatch } from "../diagnostics/values.ts";
-import { symbol } from "../types/dim.ts";
+import { symbol, type Dim } from "../types/dim.ts";
 import { printDim } from "../types/dim-text.ts";
 import { dimAxis, printType, sameAxis, scalar } from "./axes.ts";
 import { tensorOf } from "./arithmetic.ts";
 import { coerce } from "./coerce.ts";
 import { type Context, errorExpr, fail, inner, placeIn } from "./context.ts";
 import { node, taken } from "./builtin-arguments.ts";
-import type { PagedType, TensorType, TypedExpr } from "./typed.ts";
+import type { DTypeRef, PagedPart, PagedType, TensorType, TypedExpr } from "./typed.ts";
 
 export function checkPagedRead(cx: Context, e: CallExpr, state: TypedExpr, type: PagedType): TypedExpr {
   const place = placeIn(cx, e.span);
   if (taken(cx, e, "read", "kv.read()", 0, 0) === undefined) return errorExpr(place);
-  const axes = [type.batch, type.length, type.width].map(dimAxis);
-  return node({ name: "paged-read" }, [state], { ...scalar("f32"), dtype: type.dtype, axes }, place);
+  const fields = type.parts.map(({ dtype, scale, width }, k) => {
+    const axes = [type.batch, type.length, width].map(dimAxis);
+    return { name: String(k), type: { ...scalar("f32"), dtype, axes, scale } };
+  });
+  const [only] = fields;
+  const read = fields.length === 1 && only !== undefined ? only.type : { kind: "record" as const, fields };
+  return node({ name: "paged-read" }, [state], read, place);
 }
 
 export function checkPagedVisible(cx: Context, e: CallExpr, state: TypedExpr, type: PagedType): TypedExpr {
@@ -50,32 +55,26 @@ export function checkAppend(
   cx: Context,
   e: CallExpr,
   type: PagedType,
-): { readonly rows: TypedExpr; readonly count: TypedExpr | undefined } | undefined {
+): { readonly rows: readonly TypedExpr[]; readonly count: TypedExpr | undefined } | undefined {
   const place = placeIn(cx, e.span);
-  const [x, n, ...more] = e.args;
-  if (x === undefined || more.length > 0 || e.dims !== undefined) {
-    fail(
-      cx,
-      place,
-      argumentCount(place, {
-        callee: "append",
-        wanted: "rows and, if not all of them, their count: kv.append(x, count)",
-        found: e.args.length,
-      }),
-    );
+  const parts = type.parts.length;
+  if (e.args.length < parts || e.args.length > parts + 1 || e.dims !== undefined) {
+    const usage =
+      parts === 1
+        ? "rows and, if not all of them, their count: kv.append(x, count)"
+        : `${parts} parts of rows and, if not all of them, their count`;
+    fail(cx, place, argumentCount(place, { callee: "append", wanted: usage, found: e.args.length }));
     return undefined;
   }
-  const value = cx.expr(inner(cx), x);
-  const given = n === undefined ? undefined : cx.expr(inner(cx), n);
-  const own = tensorOf(value);
-  if (value.type.kind === "error" || given?.type.kind === "error") return undefined;
-  const steps = own?.axes[1];
-  const wanted: TensorType = {
-    ...scalar("f32"),
-    dtype: type.dtype,
-    axes: [dimAxis(type.batch), steps?.kind === "dim" ? steps : dimAxis(symbol("S")), dimAxis(type.width)],
-  };
-  const rows = coerce(cx, value, { type: wanted, what: "what is appended", at: undefined });
+  const values = e.args.map((argument) => cx.expr(inner(cx), argument));
+  if (values.some((value) => value.type.kind === "error")) return undefined;
+  const steps = stepsOf(values[0]);
+  const rows = type.parts.flatMap((part, k): TypedExpr[] => {
+    const value = values[k];
+    const wanted = { type: rowsType(type, part, steps), what: "what is appended", at: undefined };
+    return value === undefined ? [] : [coerce(cx, value, wanted)];
+  });
+  const given = values[parts];
   const count =
     given === undefined
       ? undefined
@@ -84,5 +83,17 @@ export function checkAppend(
           what: "the count of rows",
           at: undefined,
         });
-  return rows.kind === "error" || count?.kind === "error" ? undefined : { rows, count };
+  return rows.some((row) => row.kind === "error") || count?.kind === "error" ? undefined : { rows, count };
+}
+
+function stepsOf(rows: TypedExpr | undefined): Dim {
+  const steps = rows === undefined ? undefined : tensorOf(rows)?.axes[1];
+  return steps?.kind === "dim" ? steps.dim : symbol("S");
+}
+
+/** Rows to append, `steps` of each sequence; where they are scaled by blocks, appending them finds the scales. */
+function rowsType(type: PagedType, part: PagedPart, steps: Dim): TensorType {
+  const axes = [type.batch, steps, part.width].map(dimAxis);
+  const dtype: DTypeRef = part.scale === undefined ? part.dtype : { kind: "dtype", dtype: "f32" };
+  return { ...scalar("f32"), dtype, axes };
 }

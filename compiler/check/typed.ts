@@ -57,14 +57,21 @@ export interface RecordType {
   readonly fields: readonly { readonly name: string; readonly type: Type }[];
 }
 
-/** `Paged<A, P>[B, T, C]`. */
+/** `Paged<A, P>[B, T, C]`, or of rows in several parts `Paged<A1, A2, P>[B, T, C1, C2]`. */
 export interface PagedType {
   readonly kind: "paged";
-  readonly dtype: DTypeRef;
+  /** What a row is made of, one after the other; not empty. */
+  readonly parts: readonly PagedPart[];
   /** Rows of a page. */
   readonly page: Dim;
   readonly batch: Dim;
   readonly length: Dim;
+}
+
+export interface PagedPart {
+  readonly dtype: DTypeRef;
+  /** Blocks along the row. */
+  readonly scale: BlockScaling | undefined;
   readonly width: Dim;
 }
 
@@ -240,7 +247,8 @@ export type TypedStatement =
   | {
       readonly kind: "append";
       readonly state: TypedExpr;
-      readonly rows: TypedExpr;
+      /** One tensor for each part of the rows. */
+      readonly rows: readonly TypedExpr[];
       readonly count: TypedExpr | undefined;
       readonly place: Place;
     };

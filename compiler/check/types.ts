@@ -1,6 +1,7 @@
 /** Types from syntax. */
 import type { AxisExpr, NamedType, TypeExpr } from "../../grammar/ast.ts";
 import { blockScale, notASize, packMisplaced, raggedMismatch } from "../diagnostics/axes.ts";
+import type { Place } from "../diagnostics/diagnostic.ts";
 import { noMeshYet } from "../diagnostics/directives.ts";
 import { unknownName, unknownType } from "../diagnostics/names.ts";
 import { argumentCount, classBound, typeMismatch } from "../diagnostics/values.ts";
@@ -9,7 +10,7 @@ import { dtypes, isDType, isFloat } from "../types/dtype.ts";
 import { dimAxis, dtypeRef, errorType } from "./axes.ts";
 import { type Entity, isCapital, type ModuleEntity, placeOf } from "./scope.ts";
 import { resolveDim, type SizeContext } from "./sizes.ts";
-import type { Axis, Bindings, BlockScaling, DTypeRef, TypedModule, Type } from "./typed.ts";
+import type { Axis, Bindings, BlockScaling, DTypeRef, PagedPart, TypedModule, Type } from "./typed.ts";
 
 export interface TypeContext extends SizeContext {
   /** Type parameters in scope with their bounds. */
@@ -199,30 +200,47 @@ export function resolveElement(
 // ---------------------------------------------------------------- built-in types
 
 function resolvePaged(cx: TypeContext, t: NamedType): Type {
-  const [element, rows, ...more] = t.args;
+  const elements = t.args.slice(0, -1);
+  const rows = t.args.at(-1);
   const place = placeOf(cx.scope, t.span);
-  if (element === undefined || rows === undefined || more.length > 0 || t.axes?.length !== 3) {
-    cx.scope.report.add(
-      typeMismatch(place, { found: "not complete", wanted: "Paged<dtype, rows of a page>[B, T, C]" }),
-    );
+  if (elements.length === 0 || rows === undefined || t.axes?.length !== elements.length + 2) {
+    const wanted = "Paged<dtype, rows of a page>[B, T, C], with as many dtypes as a row has parts";
+    cx.scope.report.add(typeMismatch(place, { found: "not complete", wanted }));
     return errorType;
   }
-  const type = isTypeExpr(element) ? resolveElement(cx, element) : undefined;
+  const types = elements.map((element) => pagedElement(cx, element, place));
   const page = sizeArgument(cx, rows);
-  const axes = resolveAxes(cx, t.axes);
-  const [batch, length, width] = axes ?? [];
-  if (
-    type === undefined ||
-    page === undefined ||
-    batch?.kind !== "dim" ||
-    length?.kind !== "dim" ||
-    width?.kind !== "dim"
-  ) {
-    if (!isTypeExpr(element))
-      cx.scope.report.add(typeMismatch(place, { found: "not a dtype", wanted: "a dtype such as bf16" }));
+  const [batch, length, ...widths] = resolveAxes(cx, t.axes) ?? [];
+  const parts = types.flatMap((type, k): PagedPart[] => {
+    const width = widths[k];
+    return type === undefined || width?.kind !== "dim" ? [] : [{ ...type, width: width.dim }];
+  });
+  if (page === undefined || batch?.kind !== "dim" || length?.kind !== "dim" || parts.length < types.length)
     return errorType;
+  return { kind: "paged", parts, page, batch: batch.dim, length: length.dim };
+}
+
+/** A part of a cache's rows. Its scales are of blocks along the row, for rows come one at a time. */
+function pagedElement(
+  cx: TypeContext,
+  element: NamedType["args"][number],
+  place: Place,
+): Omit<PagedPart, "width"> | undefined {
+  if (!isTypeExpr(element)) {
+    cx.scope.report.add(typeMismatch(place, { found: "not a dtype", wanted: "a dtype such as bf16" }));
+    return undefined;
   }
-  return { kind: "paged", dtype: type.dtype, page, batch: batch.dim, length: length.dim, width: width.dim };
+  const type = resolveElement(cx, element);
+  if (type?.scale !== undefined && type.scale.block.length !== 1) {
+    cx.scope.report.add(blockScale(place, "rows of a cache have scales along themselves: e4m3 @ (128)"));
+    return undefined;
+  }
+  if (type?.dtype.kind === "param" && cx.bounds.get(type.dtype.name) === "weight") {
+    const found = `${type.dtype.name}, a weight`;
+    cx.scope.report.add(typeMismatch(place, { found, wanted: "a dtype or a type parameter of floats" }));
+    return undefined;
+  }
+  return type;
 }
 
 /** A size among type arguments: `64`, or a name, which the parser takes for a type. */

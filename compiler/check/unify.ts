@@ -145,18 +145,22 @@ export function bindArgument(
 
 function bindPaged(b: Binder, param: PagedType, type: PagedType, arg: TypedExpr): boolean {
   const text = printType(type);
-  const dims = (["page", "batch", "length", "width"] as const).every((field) =>
+  if (param.parts.length !== type.parts.length) {
+    report(b.cx, typeMismatch(arg.place, { found: text, wanted: printType(param), what: "this cache" }));
+    return false;
+  }
+  const dims = (["page", "batch", "length"] as const).every((field) =>
     bindDim(b, param[field], type[field], arg.place, text),
   );
   return (
     dims &&
-    bindDtype(
-      b,
-      param.dtype,
-      { ...type, kind: "tensor", axes: [], scale: undefined, written: true, masked: false },
-      arg,
-      true,
-    )
+    param.parts.every((part, k) => {
+      const own = type.parts[k];
+      if (own === undefined || !bindDim(b, part.width, own.width, arg.place, text)) return false;
+      const { dtype, scale } = own;
+      const element: TensorType = { kind: "tensor", dtype, axes: [], scale, written: true, masked: false };
+      return bindDtype(b, part.dtype, element, arg, true, part.scale);
+    })
   );
 }
 

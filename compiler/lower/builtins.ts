@@ -1,6 +1,6 @@
 /** Whole-tensor operations that no `for` says: the structured nodes, and what each of the other files holds. */
 import { invariant, type Place } from "../diagnostics/diagnostic.ts";
-import type { Builtin, TypedExpr } from "../check/typed.ts";
+import type { Builtin, Type, TypedExpr } from "../check/typed.ts";
 import { isFloat } from "../types/dtype.ts";
 import type { Ref } from "../tensor/ir.ts";
 import { monoidOf } from "../tensor/monoids.ts";
@@ -62,11 +62,21 @@ function axisAt(expr: Call, tensor: TensorValue, axis: number): number {
 
 function cacheCall(cx: Lowering, expr: Call, frame: Frame): Value {
   const cache = cx.evaluate(cx, argument(expr, 0), frame);
-  invariant(cache.kind === "cache" && expr.type.kind === "tensor", "a call on no cache");
-  const axes = axesIn(cx, frame, expr.type.axes);
-  const length = axes[expr.builtin.name === "paged-read" ? 1 : 2];
+  const { type } = expr;
+  invariant(cache.kind === "cache", "a call on no cache");
+  const axesOf = (part: Type): readonly AxisValue[] => {
+    invariant(part.kind === "tensor", "what is read of a cache is tensors");
+    return axesIn(cx, frame, part.axes);
+  };
+  if (expr.builtin.name === "paged-read") {
+    const parts = type.kind === "record" ? type.fields.map((field) => axesOf(field.type)) : [axesOf(type)];
+    const length = parts[0]?.[1];
+    if (length !== undefined) claimRoom(cx, cache, length, expr.place);
+    return readCache(cx, cache, parts);
+  }
+  const axes = axesOf(type);
+  const length = axes[2];
   if (length !== undefined) claimRoom(cx, cache, length, expr.place);
-  if (expr.builtin.name === "paged-read") return readCache(cx, cache, axes);
   return visibleRows(cx, cache, tensorAt(cx, argument(expr, 1), frame), axes);
 }
 

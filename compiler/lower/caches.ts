@@ -4,18 +4,46 @@
  */
 import type { TypedStatement } from "../check/typed.ts";
 import { invariant } from "../diagnostics/diagnostic.ts";
-import { mul } from "../types/dim.ts";
+import { ceildiv, constant, mul } from "../types/dim.ts";
+import type { DType } from "../types/dtype.ts";
 import type { Scalar } from "../tensor/ir.ts";
 import { claim } from "./claims.ts";
 import type { Frame, Lowering } from "./frame.ts";
 import { bindAxes, emitLoop } from "./loops.ts";
+import { quantizeTo } from "./quantizing.ts";
 import { tensorAt } from "./scopes.ts";
-import { elementAt, variablesFor, type AxisValue, type CacheValue, type TensorValue } from "./value.ts";
+import { settle } from "./tensors.ts";
+import {
+  elementAt,
+  tensorOf,
+  variablesFor,
+  type AxisValue,
+  type CachePages,
+  type CachePart,
+  type CacheValue,
+  type TensorValue,
+  type Value,
+} from "./value.ts";
 
 type Append = Extract<TypedStatement, { kind: "append" }>;
 
-/** `kv.read()`: [B, T, C], 0 from a sequence's end on. */
-export function readCache(cx: Lowering, cache: CacheValue, axes: readonly AxisValue[]): TensorValue {
+/** `kv.read()`: [B, T, C], 0 from a sequence's end on; a record of them where rows have parts. */
+export function readCache(cx: Lowering, cache: CacheValue, axes: readonly (readonly AxisValue[])[]): Value {
+  const parts = cache.parts.flatMap((part, k) => {
+    const own = axes[k];
+    return own === undefined ? [] : [readPart(cx, cache, part, own)];
+  });
+  const [only] = parts;
+  if (parts.length === 1 && only !== undefined) return only;
+  return { kind: "record", fields: parts.map((value, k) => ({ name: String(k), value })) };
+}
+
+function readPart(
+  cx: Lowering,
+  cache: CacheValue,
+  { dtype, scaling, pages, scales }: CachePart,
+  axes: readonly AxisValue[],
+): TensorValue {
   const { terms } = cx;
   const variables = variablesFor(terms, axes);
   const [b, t, c] = variables.map((v) => v.term);
@@ -24,21 +52,22 @@ export function readCache(cx: Lowering, cache: CacheValue, axes: readonly AxisVa
   const page = terms.dim(cache.page);
   const number = terms.read(cache.table, [b, terms.floordiv(t, page)]);
   // Where there is no row the table says nothing: page 0 is read, and not used.
-  const row = terms.read(
-    cache.pages,
-    [terms.select(there, number, terms.i32(0)), terms.mod(t, page), c],
-    "clamp",
-  );
-  const element = { term: terms.select(there, row, terms.f32(0)), keep: undefined };
+  const row = [terms.select(there, number, terms.i32(0)), terms.mod(t, page)];
+  const code = terms.read(pages.now, [...row, c], "clamp");
+  const block = terms.i32(scaling?.block[0] ?? 1);
+  const value =
+    scales === undefined
+      ? code
+      : terms.mul(code, terms.read(scales.now, [...row, terms.floordiv(c, block)], "clamp"));
   return {
     kind: "tensor",
     axes,
     variables,
-    element,
-    dtype: cache.dtype,
+    element: { term: terms.select(there, value, terms.f32(0)), keep: undefined },
+    dtype,
     written: true,
     settled: true,
-    scaling: undefined,
+    scaling,
     parts: undefined,
   };
 }
@@ -87,24 +116,79 @@ export function appendRows(cx: Lowering, statement: Append, frame: Frame): void 
   const { arena, terms } = cx;
   const cache = cx.evaluate(cx, statement.state, frame);
   invariant(cache.kind === "cache", "append to no cache");
-  const x = tensorAt(cx, statement.rows, frame);
   const counts = statement.count === undefined ? undefined : tensorAt(cx, statement.count, frame);
+  const rows = cache.parts.map((part, k) => {
+    const given = statement.rows[k];
+    invariant(given !== undefined, "rows of each part are appended");
+    return { part, value: tensorAt(cx, given, frame) };
+  });
+  const [batch, steps] = rows[0]?.value.axes ?? [];
+  invariant(batch !== undefined && steps !== undefined, "appended rows have three axes");
+  const appended: Appended = {
+    cache,
+    place: statement.place,
+    countOf: (sequence) => {
+      if (counts === undefined) return terms.dim(steps.extent);
+      const index = counts.axes.length === 0 ? [] : [sequence];
+      return terms.cast("i32", elementAt(terms, counts, index).term);
+    },
+    isWhole: counts === undefined,
+  };
+  for (const { part, value } of rows) {
+    if (part.scaling === undefined || part.scales === undefined) {
+      scatterRows(cx, appended, part.pages, { rows: value, dtype: part.dtype });
+      continue;
+    }
+    const x = settle(cx, value, undefined, statement.place);
+    invariant(x.kind === "tensor", "rows are a tensor");
+    const scaled = quantizeTo(cx, x, { dtype: part.dtype, scale: part.scaling }, statement.place);
+    const codes = tensorOf(terms, scaled.codes.ref, value.axes, part.dtype, true);
+    const [, , width] = value.axes;
+    invariant(width !== undefined, "appended rows have three axes");
+    const blocks = { ...width, extent: ceildiv(width.extent, constant(part.scaling.block[0] ?? 1)) };
+    const scales = tensorOf(terms, scaled.scales.ref, [batch, steps, blocks], "f32", true);
+    scatterRows(cx, appended, part.pages, { rows: codes, dtype: part.dtype });
+    scatterRows(cx, appended, part.scales, { rows: scales, dtype: "f32" });
+  }
+  const sequence = terms.variable("b", batch.extent);
+  const length = emitLoop(cx, {
+    axes: [sequence],
+    over: [],
+    carriers: [],
+    place: statement.place,
+    results: [
+      {
+        value: terms.add(terms.read(cache.length, [sequence.term]), appended.countOf(sequence.term)),
+        dtype: "i32",
+      },
+    ],
+  });
+  cache.length = arena.ref(length);
+}
+
+interface Appended {
+  readonly cache: CacheValue;
+  readonly countOf: (sequence: Scalar) => Scalar;
+  /** Every row is appended. */
+  readonly isWhole: boolean;
+  readonly place: Append["place"];
+}
+
+/** Writes rows behind those that are there, into the pages that the table names. */
+function scatterRows(
+  cx: Lowering,
+  { cache, countOf, isWhole, place }: Appended,
+  pages: CachePages,
+  { rows: x, dtype }: { readonly rows: TensorValue; readonly dtype: DType },
+): void {
+  const { arena, terms } = cx;
   const rows = bindAxes(
     cx,
     x.axes.map((axis) => ({ name: undefined, axis, expert: undefined })),
   );
   const [b, s, c] = rows.indices;
-  const steps = x.axes[1];
-  invariant(
-    b !== undefined && s !== undefined && c !== undefined && steps !== undefined,
-    "appended rows have three axes",
-  );
-  const countOf = (sequence: Scalar): Scalar => {
-    if (counts === undefined) return terms.dim(steps.extent);
-    const index = counts.axes.length === 0 ? [] : [sequence];
-    return terms.cast("i32", elementAt(terms, counts, index).term);
-  };
-  const added = counts === undefined ? undefined : terms.apply("lt", s, countOf(b));
+  invariant(b !== undefined && s !== undefined && c !== undefined, "appended rows have three axes");
+  const added = isWhole ? undefined : terms.apply("lt", s, countOf(b));
   const at = terms.add(terms.read(cache.length, [b]), s);
   const room = terms.apply("lt", at, terms.dim(mul(cache.slots, cache.page)));
   const page = terms.dim(cache.page);
@@ -115,8 +199,8 @@ export function appendRows(cx: Lowering, statement: Append, frame: Frame): void 
   const element = elementAt(terms, x, rows.indices);
   const value =
     element.keep === undefined ? element.term : terms.select(element.keep, element.term, terms.f32(0));
-  const rounded = x.written && x.dtype === cache.dtype ? value : terms.round(cache.dtype, value);
-  const { bodies, inputs } = terms.bodies([...target, rounded, keep], rows.variables, [cache.pages]);
+  const rounded = x.written && x.dtype === dtype ? value : terms.round(dtype, value);
+  const { bodies, inputs } = terms.bodies([...target, rounded, keep], rows.variables, [pages.now]);
   const [valueBody, keepBody] = bodies.slice(target.length);
   invariant(valueBody !== undefined && keepBody !== undefined, "a scatter has a value");
   const axes = rows.variables.map((v) => ({ name: v.name, extent: v.extent }));
@@ -127,17 +211,6 @@ export function appendRows(cx: Lowering, statement: Append, frame: Frame): void 
     value: valueBody,
     keep: keepBody,
   });
-  arena.setPlace(scatter, statement.place);
-  const sequence = terms.variable("b", x.axes[0]?.extent ?? steps.extent);
-  const length = emitLoop(cx, {
-    axes: [sequence],
-    over: [],
-    carriers: [],
-    place: statement.place,
-    results: [
-      { value: terms.add(terms.read(cache.length, [sequence.term]), countOf(sequence.term)), dtype: "i32" },
-    ],
-  });
-  cache.pages = arena.ref(scatter);
-  cache.length = arena.ref(length);
+  arena.setPlace(scatter, place);
+  pages.now = arena.ref(scatter);
 }

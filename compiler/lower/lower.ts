@@ -122,14 +122,14 @@ function checkAxes({ arena, report }: Lowering, fn: TypedFn, graph: Graph): void
 }
 
 function graphOf(cx: Lowering, fn: TypedFn, results: Graph["results"]): Graph {
-  const updates = cx.caches.flatMap((cache) =>
-    (["pages", "length"] as const).flatMap((part) => {
-      const input = cache.initial[part].node;
-      return input.kind === "input" && cache[part] !== cache.initial[part]
-        ? [{ input, value: cache[part] }]
-        : [];
-    }),
-  );
+  const updates = cx.caches.flatMap(({ parts, initial, length }) => {
+    const pages = parts.flatMap((part) =>
+      part.scales === undefined ? [part.pages] : [part.pages, part.scales],
+    );
+    return [...pages, { initial, now: length }].flatMap(({ initial: { node: input }, now: value }) =>
+      input.kind === "input" && value.node !== input ? [{ input, value }] : [],
+    );
+  });
   const name = fn.module === undefined ? fn.name : `${fn.module.name}_${fn.name}`;
   const inputs = [...cx.inputs];
   const checks = [...cx.checks.values()];

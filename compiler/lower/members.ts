@@ -1,5 +1,6 @@
 /** The inputs of the graph: parameters of an entry, and the parameters and states of modules, by their paths. */
 import { InternalError, invariant } from "../diagnostics/diagnostic.ts";
+import { pagesName } from "../check/paged-names.ts";
 import type { BlockScaling, PagedType, TensorType, Type } from "../check/typed.ts";
 import { ceildiv, constant, symbol, type Dim } from "../types/dim.ts";
 import type { DType } from "../types/dtype.ts";
@@ -12,6 +13,8 @@ import {
   tensorOf,
   variablesFor,
   type AxisValue,
+  type CachePages,
+  type CachePart,
   type CacheValue,
   type ModuleValue,
   type TensorValue,
@@ -144,30 +147,30 @@ export function blockIndex(terms: Terms, index: readonly Scalar[], scaling: Bloc
 }
 
 /**
- * A cache is three tensors: pages, table, length. How many pages there are and how many of them a sequence may
+ * A cache is its pages, those of their scales, a table and a length. How many pages there are and how many of them a sequence may
  * have is the caller's choice, so these two sizes are symbols of their own.
  */
 function cacheInput(cx: Lowering, scope: Scope, type: PagedType, path: string): CacheValue {
-  const { dtype } = elementType(scope, type.dtype);
   const size = (dim: Dim): Dim => extentOf(cx, nameOf(scope, dim));
   const stem = path.replace(/\./g, "_");
   const [pages, slots] = [extentOf(cx, symbol(`${stem}_pages`)), extentOf(cx, symbol(`${stem}_slots`))];
   const [page, batch] = [size(type.page), size(type.batch)];
-  const parts = {
-    pages: input(cx, `${path}.pages`, "state", dtype, [pages, page, size(type.width)]),
-    table: input(cx, `${path}.table`, "state", "i32", [batch, slots]),
-    length: input(cx, `${path}.length`, "state", "i32", [batch]),
+  const stored = (name: string, dtype: DType, width: Dim): CachePages => {
+    const initial = input(cx, `${path}.${name}`, "state", dtype, [pages, page, width]);
+    return { initial, now: initial };
   };
-  const cache: CacheValue = {
-    kind: "cache",
-    dtype,
-    page,
-    slots,
-    initial: parts,
-    pages: parts.pages,
-    table: parts.table,
-    length: parts.length,
-  };
+  const parts = type.parts.map((part, k): CachePart => {
+    const name = pagesName(k, type.parts.length);
+    const { dtype } = elementType(scope, part.dtype);
+    const [width, scaling] = [size(part.width), part.scale];
+    const codes = stored(name, dtype, width);
+    if (scaling === undefined) return { dtype, scaling, pages: codes, scales: undefined };
+    const blocks = ceildiv(width, constant(scaling.block[0] ?? 1));
+    return { dtype, scaling, pages: codes, scales: stored(`${name}.scale`, "f32", blocks) };
+  });
+  const table = input(cx, `${path}.table`, "state", "i32", [batch, slots]);
+  const length = input(cx, `${path}.length`, "state", "i32", [batch]);
+  const cache: CacheValue = { kind: "cache", parts, page, slots, table, initial: length, length };
   cx.caches.push(cache);
   return cache;
 }

@@ -3,7 +3,7 @@
  * dtype. The last block of an axis may be short. A block-scaled tensor is then its codes and its scales, and an
  * element of it their product.
  */
-import { invariant } from "../diagnostics/diagnostic.ts";
+import { invariant, type Place } from "../diagnostics/diagnostic.ts";
 import { raggedInLoop } from "../diagnostics/lower.ts";
 import type { BlockScaling, TypedExpr } from "../check/typed.ts";
 import { dtypes, type DType } from "../types/dtype.ts";
@@ -28,7 +28,18 @@ export function quantize(cx: Lowering, expr: TypedExpr, value: TensorValue, fram
   if (scaling === undefined) return castTensor(cx.terms, value, type, "clear");
   const x = settle(cx, value, undefined, expr.place);
   invariant(x.kind === "tensor", "quantize of no tensor");
-  const scales = storeScales(cx, x, scaling, type.dtype, expr);
+  const { codes, scales } = quantizeTo(cx, x, { dtype: type.dtype, scale: scaling }, expr.place);
+  return scaledTensor(cx.terms, codes, scales, scaling, x.axes, type.dtype);
+}
+
+/** Codes and scales of a tensor's blocks, in nodes of their own. */
+export function quantizeTo(
+  cx: Lowering,
+  x: TensorValue,
+  { dtype, scale: scaling }: { readonly dtype: DType; readonly scale: BlockScaling },
+  place: Place,
+): { readonly codes: Stored; readonly scales: Stored } {
+  const scales = storeScales(cx, x, scaling, dtype, place);
   const bound = bindAxes(
     cx,
     x.axes.map((axis) => ({ name: undefined, axis, expert: undefined })),
@@ -39,9 +50,8 @@ export function quantize(cx: Lowering, expr: TypedExpr, value: TensorValue, fram
     ...physicalIndex(terms, x.axes, blockIndex(terms, bound.indices, scaling)),
   ];
   const element = keptElement(cx, x, bound.indices);
-  const code = terms.round(type.dtype, terms.apply("div", element, terms.read(scales.ref, at)));
-  const codes = storeElement(cx, bound, code, type.dtype, "codes", expr.place);
-  return scaledTensor(terms, codes, scales, scaling, x.axes, type.dtype);
+  const code = terms.round(dtype, terms.apply("div", element, terms.read(scales.ref, at)));
+  return { codes: storeElement(cx, bound, code, dtype, "codes", place), scales };
 }
 
 /** A masked element counts 0. */
@@ -55,13 +65,13 @@ function storeScales(
   x: TensorValue,
   scaling: BlockScaling,
   dtype: DType,
-  expr: TypedExpr,
+  place: Place,
 ): Stored {
   const { terms } = cx;
   const first = x.axes.length - scaling.block.length;
   const width = (k: number): number => (k < first ? 1 : (scaling.block[k - first] ?? 1));
   if (x.axes.some((axis, k) => axis.ragged !== undefined && width(k) > 1))
-    throw new Refusal(raggedInLoop(expr.place));
+    throw new Refusal(raggedInLoop(place));
   const blocks = x.axes.map((axis, k): AxisValue =>
     width(k) === 1 ? axis : { ...axis, extent: ceildiv(axis.extent, constant(width(k))) },
   );
@@ -91,7 +101,7 @@ function storeScales(
     over,
     carriers: [{ name: "absmax", monoid: "max", lift }],
     results: [{ value: scaleOf(cx, largest, scaling, dtype), dtype: "f32" }],
-    place: expr.place,
+    place,
   });
   const ref = cx.arena.ref(node);
   cx.arena.setHint(ref, "scales");

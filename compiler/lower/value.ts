@@ -80,15 +80,29 @@ export interface RecordValue {
 /** `Paged`: one object for each state, whose parts change as the program appends to it. */
 export interface CacheValue {
   readonly kind: "cache";
-  readonly dtype: DType;
+  readonly parts: readonly CachePart[];
   /** Rows of a page, and pages that the table has room for in a sequence. */
   readonly page: Dim;
   readonly slots: Dim;
   /** As the caller gave them: inputs of the graph. */
-  readonly initial: { readonly pages: Ref; readonly table: Ref; readonly length: Ref };
-  pages: Ref;
   readonly table: Ref;
+  /** As the caller gave it, and as it is now. */
+  readonly initial: Ref;
   length: Ref;
+}
+
+/** A part of a cache's rows: codes and their scales where it is scaled by blocks. */
+export interface CachePart {
+  readonly dtype: DType;
+  readonly scaling: BlockScaling | undefined;
+  readonly pages: CachePages;
+  readonly scales: CachePages | undefined;
+}
+
+/** Pages as the caller gave them, and as they are now. */
+export interface CachePages {
+  readonly initial: Ref;
+  now: Ref;
 }
 
 export interface PlanValue {

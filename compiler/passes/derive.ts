@@ -149,6 +149,8 @@ function expandTerm(
   if (term.kind !== "read" || term.bounds !== "proved") return undefined;
   const ref = product.inputs[term.input];
   if (ref === undefined || ref.node.kind !== "loop" || step.outside.has(ref.node)) return undefined;
+  // The target may have been made with the factor too, by an earlier step; it stands as it is.
+  if (step.target.some((target) => sameRef(target, ref))) return undefined;
   return expandLoop(arena, ref.node, ref.output, term.index, product, axes);
 }
 

@@ -253,7 +253,17 @@ function runScatter(cx: Running, node: ScatterNode, tensors: readonly Values[]):
       targets.map((r) => m.numbers[r] ?? 0),
       into.shape,
     );
-    if (at < 0) continue;
+    if (at < 0) {
+      if (cx.bounds === "error")
+        cx.refuse(
+          node,
+          outsideOf(
+            targets.map((r) => m.numbers[r] ?? 0),
+            into.shape,
+          ),
+        );
+      continue;
+    }
     if (output.data instanceof BigInt64Array) output.data[at] = m.bigs[value] ?? 0n;
     else output.data[at] = stored(m.numbers[value] ?? 0);
     if (output.error !== undefined)
@@ -261,6 +271,15 @@ function runScatter(cx: Running, node: ScatterNode, tensors: readonly Values[]):
   }
   if (uncertain) output.error?.fill(Infinity);
   return output;
+}
+
+/** The first index that a scatter's base does not have. */
+function outsideOf(
+  index: readonly number[],
+  shape: readonly number[],
+): { readonly input: number; readonly axis: number; readonly index: number } {
+  const axis = index.findIndex((i, k) => i < 0 || i >= (shape[k] ?? 0));
+  return { input: 0, axis, index: index[axis] ?? 0 };
 }
 
 /** -1 outside the tensor. */

@@ -130,7 +130,8 @@ export interface LoopResult {
 
 /**
  * Writes `value` into a copy of `inputs[0]` at `target`, for every point of `axes` where `keep` holds. No two
- * points write one place (the front end guarantees it); a target outside the tensor is dropped.
+ * points write one place (the front end guarantees it); a target outside the tensor is dropped,
+ * and in bounds mode an error.
  */
 export interface ScatterNode extends Common {
   readonly kind: "scatter";

@@ -13,7 +13,7 @@ export function testHost(files: Readonly<Record<string, string>> = {}): SourceHo
     read(path) {
       const own = Object.hasOwn(files, path) ? files[path] : undefined;
       if (own !== undefined) return { file: path, text: own };
-      if (!/^stdlib\/\w+\.dsl$/.test(path) || !existsSync(root + path)) return undefined;
+      if (!/^stdlib(?:\/\w+)+\.dsl$/.test(path) || !existsSync(root + path)) return undefined;
       return { file: path, text: readFileSync(root + path, "utf8") };
     },
   };

@@ -384,6 +384,14 @@ export const cases = [
       made: { ...cacheInputs, count: (shape, { S }) => counting(shape, ([b]) => Math.max(0, S - b)) },
     }),
   ),
+  ...spreadOver(["T"], caches.slice(1, 3), (bound, size, text) =>
+    library("cached_parts", [{ ...size, D: 3 }], {
+      name: `cached_parts ${text}`,
+      bound,
+      fit: paged(4),
+      made: { ...cacheInputs, count: (shape, { S }) => counting(shape, ([b]) => Math.max(0, S - b)) },
+    }),
+  ),
   library(
     "routed",
     [

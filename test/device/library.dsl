@@ -166,6 +166,12 @@ fn cached(x: f32[B, S, C], count: i32[B], pos: i32[B, S], mut kv: Paged<f32, 4>[
   kv.append(x, count)
   (rows: kv.read(), seen: kv.visible(pos))
 }
+fn cached_parts(x: f32[B, S, C], r: f32[B, S, D], count: i32[B], mut kv: Paged<e4m3 @ (4), bf16, 4>[B, T, C, D])
+  -> (c: f32[B, T, C], r: bf16[B, T, D]) {
+  kv.append(x, r, count)
+  let (c, r) = kv.read()
+  (c: dequantize(c), r: r)
+}
 fn routed(x: f32[N, D], index: i32[N, K], w: f32[E, F, D], g: f32[N, K]) -> f32[N, F] {
   let (rows, plan) = dispatch[E](x, index)
   let y = for e, t, f: sum[d](rows[e, t, d] * w[e, f, d])

@@ -168,6 +168,12 @@ function refusalsOf(loop: LoopNode, plan: CascadePlan, caps: Caps, choice: Choic
     refuse(!caps.instructions.includes(name), `${caps.target} has no instruction ${name}`);
   // The block is what the second product sums over, in steps of its instruction.
   refuse(block % 16 !== 0, `${block} places of the swept axis are no whole steps of 16`);
+  // A factor that lies along the swept axis is brought in panels, which the block is to be made of.
+  const along = panelBytes / dtypes[dtype].bytes;
+  refuse(
+    block % along !== 0 && sums.some(({ right }) => right.order === "k"),
+    `${block} places of the swept axis are no whole panels of ${along}`,
+  );
   if (problems.length > 0) return problems;
   // A tensor that is read at each place of the block is held by each thread for its columns.
   const masks = sweptReads(loop) * (block / 4 + maskRegisters);
