@@ -31,6 +31,7 @@ import { runPasses } from "./passes/pass.ts";
 import { printSchedules, Scheduling, type PickChoice, type ScheduledKernel } from "./scheduling.ts";
 import { simplify } from "./passes/simplify.ts";
 import { split } from "./passes/split.ts";
+import { visits } from "./passes/visits.ts";
 import type { LaunchRequest, PlanValue } from "./plan/build-plan.ts";
 import { buildPlan } from "./plan/build-plan.ts";
 import type { Artifact } from "./plan/plan.ts";
@@ -171,7 +172,11 @@ export function compile(request: CompileRequest): Compiled {
       ),
       ...(target === undefined
         ? []
-        : [cascade((loop) => canCascade(loop, target.caps)), split(target.caps, scheduling?.splitOptions())]),
+        : [
+            cascade((loop) => canCascade(loop, target.caps)),
+            visits(target.caps),
+            split(target.caps, scheduling?.splitOptions()),
+          ]),
       narrow,
       lowerFunctions,
     ],

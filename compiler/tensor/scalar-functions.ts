@@ -382,6 +382,18 @@ const rows = {
     big: noBig,
     laws: [],
   },
+  // The first. It is false where the second is, and true where the third is: what has been found out about it.
+  bounded: {
+    arity: 3,
+    types: boolTypes,
+    result: "bool",
+    cost: 0,
+    accuracy: exact,
+    float: (a) => a,
+    int: (a) => a,
+    big: noBig,
+    laws: [],
+  },
   select: {
     arity: 3,
     types: scalarTypes,

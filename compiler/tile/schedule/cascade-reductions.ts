@@ -18,7 +18,7 @@ import { axesOf, constantOf, readsOf } from "./analysis.ts";
 import { isMade, type CascadeParts } from "./cascade-parts.ts";
 import type { Fragment, RowFragment } from "./fragments.ts";
 import { guard, type Matrices } from "./matrices.ts";
-import { endsOf, rangeOf, where, type Ends, type Range, type Rows } from "./ranges.ts";
+import { endsOf, rangeOf, where, type Ends, type Range, type RowAxes, type Rows } from "./ranges.ts";
 import type { DeclaredBuffers, KernelSource } from "./source.ts";
 import { translator } from "./translate.ts";
 
@@ -76,7 +76,7 @@ export class CascadeReductions {
     this.#loop = loop;
     this.#plan = plan;
     this.#at = place;
-    this.#range = rangeOf(loop, plan.m);
+    this.#range = rangeOf(loop, this.#rowAxesOfTile());
     const count = loop.carriers.length;
     // Carriers' numbers beyond the loop's stand for what they were before the block.
     this.#change = {
@@ -138,20 +138,24 @@ export class CascadeReductions {
     return this.#at.inner.m.axes;
   }
 
+  #rowAxesOfTile(): RowAxes {
+    const extents = this.#plan.m.map((axis) => this.#loop.axes[axis]?.extent ?? one);
+    return { axes: this.#plan.m, extents, count: this.#at.rows };
+  }
+
   #rowsOfTile(): Rows {
     const axes = this.#at.axesAt(this.#at.mBase, t.int(0), t.int(0));
+    const { inputs } = this.#at.buffers;
     return {
-      axes: this.#plan.m,
-      extents: this.#plan.m.map((axis) => this.#loop.axes[axis]?.extent ?? one),
+      ...this.#rowAxesOfTile(),
       base: this.#at.mBase,
-      count: this.#at.rows,
-      translate: translator({ axes, carriers: [], inputs: this.#at.buffers.inputs }),
+      translate: (scalar, made = new Map()) => translator({ axes, carriers: [], inputs, made })(scalar),
     };
   }
 
-  /** Ends of the swept axis that some row sees. */
-  visited(): Ends {
-    return endsOf(this.#range, this.#rowsOfTile(), "any");
+  /** Ends of the swept axis that some row sees, or all rows do. */
+  seenBy(who: "any" | "every"): Ends {
+    return endsOf(this.#range, this.#rowsOfTile(), who);
   }
 
   /** The tiles as each tile of the result begins. */
@@ -174,8 +178,11 @@ export class CascadeReductions {
 
   // ---------------------------------------------------------------- reductions of one block
 
-  /** The rows' reductions and the left factors; without the conditions that hold where every row sees the whole block. */
-  ofBlock(block: TileExpr): TileOp[] {
+  /**
+   * The rows' reductions and the left factors; without the conditions that hold where every row sees the whole block,
+   * which is within `seen`.
+   */
+  ofBlock(block: TileExpr, seen: Ends): TileOp[] {
     const before = this.#running.map(({ tile, before: tileBefore }): TileOp => ({
       kind: "let",
       tile: tileBefore,
@@ -183,7 +190,7 @@ export class CascadeReductions {
       where: undefined,
       otherwise: undefined,
     }));
-    const whole = this.#isWhole(block);
+    const whole = this.#isWhole(block, seen);
     if (whole === true) return [...before, ...this.#blockOps(block, this.#range.conditions, false)];
     if (whole === false) return [...before, ...this.#blockOps(block, new Set(), true)];
     return [
@@ -198,12 +205,11 @@ export class CascadeReductions {
   }
 
   /** Whether every row sees every place of the block, and the block is no longer than what is left of the axis. */
-  #isWhole(block: TileExpr): TileExpr | boolean {
+  #isWhole(block: TileExpr, { low, high }: Ends): TileExpr | boolean {
     const size = this.#at.block;
     const extent = constantOf(this.#at.matrices.kCount);
     const start = t.times(block, t.int(size));
     const last = t.plus(start, t.int(size - 1));
-    const { low, high } = endsOf(this.#range, this.#rowsOfTile(), "every");
     const parts = [
       extent !== undefined && extent % size === 0
         ? undefined

@@ -200,7 +200,14 @@ class Cascade {
     const lefts = b.channel("lefts", 1, tilesOf(still));
     const inners = b.channel("inners", depth, tilesOf(inner));
     const outers = b.channel("outers", depth, tilesOf(outer));
-    const { ops, first, end } = visitedBlocks(b, this.#block, block, this.#reductions.visited());
+    const { ops, first, end, whole } = visitedBlocks(
+      b,
+      this.#block,
+      block,
+      this.#matrices.kCount,
+      this.#reductions.seenBy("any"),
+      this.#reductions.seenBy("every"),
+    );
 
     const score = (): TileOp[] =>
       products.map(({ scalar }, i): TileOp => {
@@ -272,7 +279,7 @@ class Cascade {
       ...score(),
       { kind: "await", pending: 0 },
       { kind: "release", channel: inners, where: undefined },
-      ...this.#reductions.ofBlock(first),
+      ...this.#reductions.ofBlock(first, whole),
       ...pack(),
       {
         kind: "for",
@@ -295,7 +302,7 @@ class Cascade {
             ],
           },
           { kind: "release", channel: inners, where: undefined },
-          ...this.#reductions.ofBlock(here),
+          ...this.#reductions.ofBlock(here, whole),
           { kind: "await", pending: 0 },
           { kind: "release", channel: outers, where: undefined },
           ...this.#reductions.rescaleSums(),

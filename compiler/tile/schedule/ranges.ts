@@ -1,150 +1,119 @@
 /**
- * Which part of a swept axis matters for some rows, found from the conditions under which lifts are neutral.
+ * Which part of a swept axis matters for the rows of a tile, found from the conditions under which lifts are neutral.
  *
- * A lift `select(t <= s, x, neutral)` is neutral beyond s. A condition that compares the swept axis with what moves
- * along rows, or not at all, bounds it: a tile need not visit what no row of it sees, and where every row sees all the
- * condition need not be asked.
+ * A condition that compares the swept axis with what moves along rows, or not at all, bounds it: a tile need not visit
+ * what no row of it sees, and where every row sees all the condition need not be asked. What a condition of data comes
+ * to is found before (`passes/visits.ts`) and stands beside it as `bounded(condition, only, whole)`.
  */
 import type { Arena } from "../../tensor/arena.ts";
+import { boundsOf, conditionsOf, conjuncts, type Bound, type Linear } from "../../tensor/conditions.ts";
 import type { LoopNode, Scalar } from "../../tensor/ir.ts";
-import { monoidOf } from "../../tensor/monoids.ts";
 import { reachable, rewriteScalars } from "../../tensor/scalars.ts";
 import type { Dim } from "../../types/dim.ts";
 import * as t from "../build.ts";
 import type { TileExpr } from "../ir.ts";
-import { axesOf } from "./analysis.ts";
+import { axesOf, constantOf } from "./analysis.ts";
 
-/** `coefficient * scalar`, summed. */
-interface Linear {
-  readonly terms: readonly { readonly coefficient: number; readonly scalar: Scalar }[];
-  readonly constant: number;
+/** Rows of a tile: `count` of them, of the flattened axes. */
+export interface RowAxes {
+  readonly axes: readonly number[];
+  readonly extents: readonly Dim[];
+  readonly count: number;
 }
 
-/** The swept axis is at least, or at most, `than`. */
-interface Bound {
-  readonly side: "low" | "high";
-  readonly than: Linear;
+/** And where they begin; `translate` gives what stands at no row, but for scalars whose value is given. */
+export interface Rows extends RowAxes {
+  readonly base: TileExpr;
+  readonly translate: (scalar: Scalar, given?: ReadonlyMap<Scalar, TileExpr>) => TileExpr;
 }
 
 export interface Range {
+  /** Outside of these all lifts are neutral. */
   readonly bounds: readonly Bound[];
-  /** Conditions that hold wherever the bounds do. */
+  /** Conditions that hold wherever the bounds and these do. */
+  readonly inside: readonly Bound[];
   readonly conditions: ReadonlySet<Scalar>;
 }
 
-/** Bounds that every carrier's lift has: outside of them all lifts are neutral. */
-export function rangeOf(loop: LoopNode, rowAxes: readonly number[]): Range {
+/** Bounds that every carrier's lift has. */
+export function rangeOf(loop: LoopNode, rows: RowAxes): Range {
   const swept = loop.axes.length;
-  const sets = loop.carriers.map(
-    ({ monoid, lift }) => new Set(conditionsOf(lift, monoidOf(monoid).identity(lift.type), monoid === "sum")),
-  );
-  const [first = new Set<Scalar>(), ...rest] = sets;
-  const bounds: Bound[] = [];
-  const conditions = new Set<Scalar>();
-  for (const condition of first) {
-    if (!rest.every((set) => set.has(condition))) continue;
-    const found = boundsOf(condition, swept, new Set(rowAxes), loop);
-    if (found.length === 0) continue;
-    bounds.push(...found);
-    conditions.add(condition);
-  }
-  return { bounds, conditions };
-}
-
-/** Conditions without which a lift is neutral. */
-function conditionsOf(scalar: Scalar, neutral: number | bigint | boolean, isSum: boolean): readonly Scalar[] {
-  if (scalar.kind === "round") return conditionsOf(scalar.arg, neutral, isSum);
-  if (scalar.kind !== "apply") return [];
-  const [a, b, c] = scalar.args;
-  if (
-    scalar.fn === "select" &&
-    a !== undefined &&
-    b !== undefined &&
-    c?.kind === "const" &&
-    c.value === neutral
-  )
-    return [...conjuncts(a), ...conditionsOf(b, neutral, isSum)];
-  if (scalar.fn === "mul" && isSum) return scalar.args.flatMap((arg) => conditionsOf(arg, neutral, isSum));
-  return [];
-}
-
-function conjuncts(condition: Scalar): readonly Scalar[] {
-  return condition.kind === "apply" && condition.fn === "and"
-    ? condition.args.flatMap(conjuncts)
-    : [condition];
-}
-
-function boundsOf(
-  condition: Scalar,
-  swept: number,
-  rows: ReadonlySet<number>,
-  loop: LoopNode,
-): readonly Bound[] {
-  if (condition.kind !== "apply" || condition.args.some((arg) => arg.type !== "i32")) return [];
-  const [a, b] = condition.args.map(linear);
-  if (a === undefined || b === undefined) return [];
-  // Each is `x <= 0`.
-  const below =
-    condition.fn === "le"
-      ? [plus(a, b, -1, 0)]
-      : condition.fn === "lt"
-        ? [plus(a, b, -1, 1)]
-        : condition.fn === "ge"
-          ? [plus(b, a, -1, 0)]
-          : condition.fn === "gt"
-            ? [plus(b, a, -1, 1)]
-            : condition.fn === "eq"
-              ? [plus(a, b, -1, 0), plus(b, a, -1, 0)]
-              : [];
-  const bounds = below.flatMap((one): Bound[] => {
-    const own = one.terms.filter(({ scalar }) => scalar.kind === "axis" && scalar.axis === swept);
-    const others = one.terms.filter((term) => !own.includes(term));
-    const [{ coefficient } = { coefficient: 0 }] = own;
-    const isKnown = others.every(({ scalar }) => isPlain(scalar, swept, rows, loop));
-    if (own.length !== 1 || Math.abs(coefficient) !== 1 || !isKnown) return [];
-    const than = plus({ terms: [], constant: 0 }, { terms: others, constant: one.constant }, -coefficient, 0);
-    return [{ side: coefficient === 1 ? "high" : "low", than }];
-  });
-  return bounds.length === below.length ? bounds : [];
-}
-
-/** A row's place, or what no row moves and no sweep. */
-function isPlain(scalar: Scalar, swept: number, rows: ReadonlySet<number>, loop: LoopNode): boolean {
-  if (scalar.kind === "axis" && rows.has(scalar.axis)) return true;
-  if (reachable([scalar]).some((part) => part.kind === "carrier")) return false;
-  return ![...axesOf(scalar)].some((axis) => axis >= Math.min(swept, loop.axes.length) || rows.has(axis));
-}
-
-function linear(scalar: Scalar): Linear {
-  if (scalar.kind === "const") return { terms: [], constant: Number(scalar.value) };
-  const [a, b] = scalar.kind === "apply" ? scalar.args : [];
-  if (scalar.kind === "apply" && a !== undefined && b !== undefined) {
-    if (scalar.fn === "add") return plus(linear(a), linear(b), 1, 0);
-    if (scalar.fn === "sub") return plus(linear(a), linear(b), -1, 0);
-  }
-  return { terms: [{ coefficient: 1, scalar }], constant: 0 };
-}
-
-/** a + by b + constant. */
-function plus(a: Linear, b: Linear, by: number, constant: number): Linear {
-  const terms = new Map(a.terms.map(({ coefficient, scalar }) => [scalar, coefficient]));
-  for (const { coefficient, scalar } of b.terms)
-    terms.set(scalar, (terms.get(scalar) ?? 0) + by * coefficient);
-  return {
-    terms: [...terms].flatMap(([scalar, coefficient]) =>
-      coefficient === 0 ? [] : [{ coefficient, scalar }],
-    ),
-    constant: a.constant + by * b.constant + constant,
+  const isKnown = (scalar: Scalar): boolean => isPlain(scalar, swept, rows, loop);
+  const all = (of: readonly Scalar[]): readonly Bound[] | undefined => {
+    const found = of.map((condition) => boundsOf(condition, swept, isKnown));
+    return found.every((bounds) => bounds.length > 0) ? found.flat() : undefined;
   };
+  const [bounds, inside]: [Bound[], Bound[]] = [[], []];
+  const conditions = new Set<Scalar>();
+  for (const condition of conditionsOf(loop)) {
+    const [, only, whole] = hintsOf(condition) ?? [];
+    if (only === undefined || whole === undefined) {
+      const own = boundsOf(condition, swept, isKnown);
+      if (own.length === 0) continue;
+      bounds.push(...own);
+      conditions.add(condition);
+    } else {
+      bounds.push(...(all(conjuncts(only)) ?? []));
+      const own = all(conjuncts(whole));
+      if (own === undefined) continue;
+      inside.push(...own);
+      conditions.add(condition);
+    }
+  }
+  return { bounds, inside, conditions };
 }
 
-/** Rows of a tile: `base` and `count` of them, of the flattened axes; and what stands at no row. */
-export interface Rows {
-  readonly axes: readonly number[];
-  readonly extents: readonly Dim[];
-  readonly base: TileExpr;
+/** Of `bounded(condition, only, whole)` its operands. */
+function hintsOf(scalar: Scalar): readonly Scalar[] | undefined {
+  return scalar.kind === "apply" && scalar.fn === "bounded" ? scalar.args : undefined;
+}
+
+/** Most values that a bound is read at for one tile. */
+const mostReads = 16;
+
+/** A row's place, what no row moves and no sweep, or an element read for a few places of rows. */
+function isPlain(scalar: Scalar, swept: number, rows: RowAxes, loop: LoopNode): boolean {
+  if (scalar.kind === "axis" && rows.axes.includes(scalar.axis)) return true;
+  if (reachable([scalar]).some((part) => part.kind === "carrier")) return false;
+  const end = Math.min(swept, loop.axes.length);
+  if (scalar.kind === "read" && scalar.otherwise === undefined) {
+    const moving = scalar.index.filter((index) => moves(index, rows));
+    const steps = moving.map((index) => stepOf(index, rows));
+    const count = steps.reduce((product, step) => product * (step?.count ?? Infinity), 1);
+    if (count > mostReads) return false;
+    return scalar.index.every((index) => moving.includes(index) || ![...axesOf(index)].some((k) => k >= end));
+  }
+  return ![...axesOf(scalar)].some((axis) => axis >= end || rows.axes.includes(axis));
+}
+
+function moves(scalar: Scalar, rows: RowAxes): boolean {
+  return [...axesOf(scalar)].some((axis) => rows.axes.includes(axis));
+}
+
+/** A row's place divided by a constant, and how many values it has in a tile at most. */
+interface Step {
+  readonly axis: number;
+  readonly by: number;
   readonly count: number;
-  readonly translate: (scalar: Scalar) => TileExpr;
+}
+
+function stepOf(index: Scalar, rows: RowAxes): Step | undefined {
+  const [place, divisor] = index.kind === "apply" && index.fn === "floordiv" ? index.args : [index];
+  if (place?.kind !== "axis") return undefined;
+  const by = divisor === undefined ? 1 : divisor.kind === "const" ? Number(divisor.value) : 0;
+  const k = rows.axes.indexOf(place.axis);
+  const extent = constantOf(rows.extents[k] ?? { kind: "const", value: 1 }) ?? Infinity;
+  if (k < 0 || by < 1) return undefined;
+  const inner = rows.extents.slice(1).reduce((product, dim) => product * (constantOf(dim) ?? Infinity), 1);
+  // Tiles begin at a multiple of their rows.
+  const places = k > 0 ? extent : Math.min(extent, spanOf(rows.count, inner));
+  return { axis: place.axis, by, count: Math.min(Math.ceil(extent / by), spanOf(places, by)) };
+}
+
+/** Steps of `by` that `count` neighbours touch, the first at a multiple of `count`. */
+function spanOf(count: number, by: number): number {
+  if (count % by === 0) return count / by;
+  return by % count === 0 ? 1 : Math.ceil((count - 1) / by) + 1;
 }
 
 /** Ends, both included, of what any row sees, and of what every row sees; undefined: no bound. */
@@ -155,16 +124,19 @@ export interface Ends {
 
 export function endsOf(range: Range, rows: Rows, who: "any" | "every"): Ends {
   const places = placesOf(rows);
+  const bounds = who === "any" ? range.bounds : [...range.bounds, ...range.inside];
   const end = (side: Bound["side"]): TileExpr | undefined => {
-    const found = range.bounds.filter((bound) => bound.side === side);
     const isLargest = (side === "high") === (who === "any");
-    const ends = found.map(({ than }) => extreme(than, rows, places, isLargest));
-    return ends.reduce<TileExpr | undefined>(
-      (a, b) => (a === undefined ? b : t.apply(side === "high" ? "min" : "max", "i32", [a, b])),
-      undefined,
+    const ends = bounds.flatMap((bound) =>
+      bound.side === side ? [extreme(bound.than, rows, places, isLargest)] : [],
     );
+    return ends.length === 0 ? undefined : extremeOf(ends, side === "low");
   };
   return { low: end("low"), high: end("high") };
+}
+
+function extremeOf(values: readonly TileExpr[], isLargest: boolean): TileExpr {
+  return values.reduce((a, b) => t.apply(isLargest ? "max" : "min", "i32", [a, b]));
 }
 
 /** First and last place of each row axis in the tile. */
@@ -193,24 +165,49 @@ function extreme(
   isLargest: boolean,
 ): TileExpr {
   return terms.reduce<TileExpr>((sum, { coefficient, scalar }) => {
+    const isTop = isLargest === coefficient > 0;
     const ends = scalar.kind === "axis" ? places.get(scalar.axis) : undefined;
-    const value = ends === undefined ? rows.translate(scalar) : ends[isLargest === coefficient > 0 ? 1 : 0];
+    const value = ends === undefined ? extremeOf(valuesOf(scalar, rows, places), isTop) : ends[isTop ? 1 : 0];
     return t.plus(sum, t.times(value, t.int(coefficient)));
   }, t.int(constant));
 }
 
-/** Scalars where these conditions hold. */
+/** What a scalar is for any row: the element for each of its places, the last one again where there are fewer. */
+function valuesOf(
+  scalar: Scalar,
+  rows: Rows,
+  places: ReadonlyMap<number, readonly [TileExpr, TileExpr]>,
+): readonly TileExpr[] {
+  if (scalar.kind !== "read") return [rows.translate(scalar)];
+  let given: ReadonlyMap<Scalar, TileExpr>[] = [new Map()];
+  for (const index of new Set(scalar.index)) {
+    const step = moves(index, rows) ? stepOf(index, rows) : undefined;
+    const ends = step === undefined ? undefined : places.get(step.axis);
+    if (step === undefined || ends === undefined) continue;
+    const [first, last] = ends.map((end) => t.over(end, t.int(step.by)));
+    if (first === undefined || last === undefined) continue;
+    given = given.flatMap((map) =>
+      Array.from({ length: step.count }, (_, k) => {
+        const place = k === 0 ? first : t.apply("min", "i32", [t.plus(first, t.int(k)), last]);
+        return new Map([...map, [index, place] as const]);
+      }),
+    );
+  }
+  return given.map((map) => rows.translate(scalar, map));
+}
+
+/** Scalars where these conditions hold; others that stand with bounds as they are. */
 export function where(
   arena: Arena,
   scalars: readonly Scalar[],
   conditions: ReadonlySet<Scalar>,
 ): readonly Scalar[] {
-  if (conditions.size === 0) return scalars;
   const isTrue = (s: Scalar | undefined): boolean => s?.kind === "const" && s.value === true;
   return rewriteScalars(arena, scalars, (s) => {
     if (conditions.has(s)) return arena.bool(true);
     const [a, b] = s.kind === "apply" ? s.args : [];
     if (s.kind !== "apply" || a === undefined || b === undefined) return s;
+    if (s.fn === "bounded") return a;
     if (s.fn === "select") return isTrue(a) ? b : s;
     if (s.fn === "and") return isTrue(a) ? b : isTrue(b) ? a : s;
     return s;
