@@ -126,7 +126,7 @@ export type UnaryFn =
   | "neg"
   | "not"
   | "abs"
-  /** f32 only. The approximate ones are within 2 ulp of f32, or 2^-21 absolutely near a zero of log2, sin and cos (for |x| <= 2^15; beyond, the argument is reduced first by legalize). */
+  /** f32 only. The approximate ones are within 2 ulp of f32, or 2^-21 absolutely near a zero of log2, sin and cos (for |x| <= 2^15; beyond, the argument is reduced first by legalize); a result of exp2 or rcp below 2^-126 may be 0. */
   | "exp2"
   | "log2"
   | "sin"

@@ -303,6 +303,8 @@ const rows = {
   silu: unary(11, accurate(18, 3), (a) => a / (1 + Math.exp(-a))),
   gelu: unary(20, accurate(16, 0, 2 ** -20), (a) => a * 0.5 * (1 + errorFunction(a * Math.SQRT1_2))),
   erf: unary(16, accurate(16), errorFunction, [{ law: "odd" }, { law: "increasing" }]),
+  // 1 / x, as quotients within other functions need it; their rows' accuracy has room for it, that of 'div' has not.
+  rcp: unary(1, accurate(6, 0, 2 ** -126), (a) => 1 / a, [{ law: "odd" }]),
   floor: unary(1, exact, Math.floor, [idempotent, { law: "increasing" }]),
   ceil: unary(1, exact, Math.ceil, [idempotent, { law: "increasing" }]),
   round: unary(1, exact, roundEven, [idempotent, { law: "odd" }, { law: "increasing" }]),

@@ -13,6 +13,7 @@ const unary: Readonly<Record<string, UnaryFn>> = {
   cos: "cos",
   sqrt: "sqrt",
   rsqrt: "rsqrt",
+  rcp: "rcp",
   tanh: "tanh",
   floor: "floor",
   ceil: "ceil",

@@ -138,7 +138,7 @@ function unary(fn: UnaryFn, type: ValueType, a: Expr): Expr {
     case "not":
       return prefix(type === "bool" ? "!" : "~", a);
     case "rcp":
-      return infix("/", primary("1.0f"), a);
+      return primary(`__fdividef(1.0f, ${a.text})`);
     case "popcount":
       return primary(`unsigned(__popc(${a.text}))`);
     case "clz":

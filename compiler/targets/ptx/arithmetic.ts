@@ -58,8 +58,8 @@ const binary: Opcodes<BinaryFn> = {
 };
 
 /**
- * Accuracy as the PTX ISA states it (9.7.3): `ex2`, `rsqrt` within 2 ulp; `lg2` within 2^-22 of the result's size, or
- * absolutely where the operand is in 0.5..2; `rcp.rn` and `sqrt.rn` correctly rounded. `sin`, `cos` and `tanh` are
+ * Accuracy as the PTX ISA states it (9.7.3): `ex2`, `rsqrt` within 2 ulp, `rcp` within 1; `lg2` within 2^-22 of the result's size, or
+ * absolutely where the operand is in 0.5..2; `sqrt.rn` correctly rounded. `sin`, `cos` and `tanh` are
  * too coarse for the kernel IR's promise: caps leave them out. Subnormals are kept but by `ex2`, which takes three more
  * instructions to keep them: a result below 2^-126 is 0, as the oracle's bound allows.
  */
@@ -71,7 +71,7 @@ const unary: Opcodes<UnaryFn> = {
     log2: "lg2.approx.f32",
     sqrt: "sqrt.rn.f32",
     rsqrt: "rsqrt.approx.f32",
-    rcp: "rcp.rn.f32",
+    rcp: "rcp.approx.ftz.f32",
     floor: "cvt.rmi.f32.f32",
     ceil: "cvt.rpi.f32.f32",
     trunc: "cvt.rzi.f32.f32",

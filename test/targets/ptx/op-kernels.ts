@@ -239,6 +239,7 @@ function expected(fn: BinaryFn, type: Arithmetic, a: ScalarValue, b: ScalarValue
   return evaluateBinary(fn, type, a, b);
 }
 
+/** The simulator rounds a reciprocal rightly; below 2^-126 it may be 0 or not. */
 function unaryCase(type: Arithmetic): OpCase {
   const a = filled(interesting[type]);
   const cx = new CaseBuilder(a.length);
@@ -249,7 +250,7 @@ function unaryCase(type: Arithmetic): OpCase {
       fn,
       result.type === "bool" ? "bool" : type,
       result,
-      a.map((x) => evaluateUnary(fn, type, x)),
+      a.map((x) => (fn === "rcp" && Math.abs(Number(x)) > 2 ** 126 ? undefined : evaluateUnary(fn, type, x))),
     );
   }
   return cx.finish(`unary_${type}`);
