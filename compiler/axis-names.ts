@@ -3,27 +3,37 @@ import { pagesName } from "./check/paged-names.ts";
 import type { Axis, Type, TypedFn, TypedModule } from "./check/typed.ts";
 import { printDim } from "./types/dim-text.ts";
 
-/** By the name of the input or result; a tensor whose axes the signature does not name is left out. */
-export function axisNames(fn: TypedFn): ReadonlyMap<string, readonly string[]> {
-  const names = new Map<string, readonly string[]>();
-  for (const param of fn.params) note(names, param.name, param.type);
-  if (fn.module !== undefined) noteModule(names, "", fn.module);
-  if (fn.result.kind === "record") for (const field of fn.result.fields) note(names, field.name, field.type);
-  else note(names, "out", fn.result);
-  return names;
+interface Names {
+  readonly names: Map<string, readonly string[]>;
+  /** What stands for `...`. */
+  readonly pack: readonly string[];
 }
 
-function noteModule(names: Map<string, readonly string[]>, prefix: string, module: TypedModule): void {
-  for (const member of [...module.params, ...module.states]) note(names, prefix + member.name, member.type);
+/** By the name of the input or result; `pack` stands for `...`. A tensor whose axes the signature does not name is left out. */
+export function axisNames(fn: TypedFn, pack: readonly string[]): ReadonlyMap<string, readonly string[]> {
+  const cx: Names = { names: new Map(), pack };
+  for (const param of fn.params) note(cx, param.name, param.type);
+  if (fn.module !== undefined) noteModule(cx, "", fn.module);
+  if (fn.result.kind === "record") for (const field of fn.result.fields) note(cx, field.name, field.type);
+  else note(cx, "out", fn.result);
+  return cx.names;
 }
 
-function note(names: Map<string, readonly string[]>, name: string, type: Type): void {
+function noteModule(cx: Names, prefix: string, module: TypedModule): void {
+  for (const member of [...module.params, ...module.states]) note(cx, prefix + member.name, member.type);
+}
+
+function note(cx: Names, name: string, type: Type): void {
+  const { names } = cx;
   switch (type.kind) {
     case "tensor":
-      names.set(name, type.axes.map(axisText));
+      names.set(
+        name,
+        type.axes.flatMap((axis) => axisTexts(cx, axis)),
+      );
       return;
     case "module":
-      noteModule(names, `${name}.`, type.module);
+      noteModule(cx, `${name}.`, type.module);
       return;
     case "paged":
       type.parts.forEach(({ width }, k) => {
@@ -40,13 +50,13 @@ function note(names: Map<string, readonly string[]>, name: string, type: Type): 
   }
 }
 
-function axisText(axis: Axis): string {
+function axisTexts({ pack }: Names, axis: Axis): readonly string[] {
   switch (axis.kind) {
     case "dim":
-      return printDim(axis.dim);
+      return [printDim(axis.dim)];
     case "pack":
-      return "...";
+      return pack;
     case "ragged":
-      return `${axis.name}[${printDim(axis.by)}]`;
+      return [`${axis.name}[${printDim(axis.by)}]`];
   }
 }

@@ -16,6 +16,7 @@ import { improve } from "./kernel/passes/index.ts";
 import { printKernel } from "./kernel/print.ts";
 import { verifyKernel } from "./kernel/verify.ts";
 import { collectOps } from "./kernel/walk.ts";
+import { packToldBy, type PackAxes } from "./lower/entry-pack.ts";
 import { lowerFunction, type ScaledType } from "./lower/lower.ts";
 import { KernelNames } from "./names.ts";
 import { costOf } from "./passes/cost.ts";
@@ -75,6 +76,10 @@ export interface CompileRequest extends CheckRequest {
   readonly dims: ReadonlyMap<string, number>;
   /** What dtype parameters stand for. */
   readonly dtypes: ReadonlyMap<string, DType | ScaledType>;
+  /** What `...` of the entry's signature stands for: a size, or a name of one, for each axis. */
+  readonly pack?: PackAxes | undefined;
+  /** Shapes of inputs that are known: they tell what `...` stands for where `pack` does not. */
+  readonly shapes?: ReadonlyMap<string, readonly number[]> | undefined;
   /** Whether to find out what became of each pair of nodes; it takes some time. */
   readonly explain?: boolean;
   /** Takes another of a kernel's choices than the cost model's first; pure. */
@@ -148,10 +153,12 @@ export function compile(request: CompileRequest): Compiled {
   const fn = findEntry(program, request.entry, report);
   if (fn === undefined) return ended({ program });
 
-  const { dims, dtypes } = request;
+  const { dims, dtypes, shapes } = request;
+  const pack = request.pack ?? (shapes === undefined ? undefined : packToldBy(fn, shapes));
   const graph = lowerFunction(program, fn, {
     dims,
     dtypes,
+    pack,
     arena,
     report,
     reassociate,
@@ -210,7 +217,7 @@ export function compile(request: CompileRequest): Compiled {
   scheduling.finish();
   trace.push({ pass: "schedule", text: () => printSchedules(scheduling) });
   if (report.failed) return ended(front);
-  const planned = planOf(storage, graph, axisNames(fn), target);
+  const planned = planOf(storage, graph, axisNames(fn, (pack ?? []).map(String)), target);
   const entry = fn.module === undefined ? fn.name : `${fn.module.name}.${fn.name}`;
   const artifact = buildPlan({
     ...planned,

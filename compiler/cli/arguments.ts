@@ -1,5 +1,6 @@
 /** What stands in an argument: `FILE:Module.fn`, `B=2,S=128,W=bf16`. */
 import type { DType } from "../types/dtype.ts";
+import type { PackAxes } from "../lower/entry-pack.ts";
 import type { ScaledType } from "../lower/lower.ts";
 import { dtypes, isDType } from "../types/dtype.ts";
 import { usageError } from "./exit-code.ts";
@@ -19,14 +20,23 @@ export function parseProgram(text: string): ProgramArgument {
 export interface DimArguments {
   readonly dims: ReadonlyMap<string, number>;
   readonly dtypes: ReadonlyMap<string, DType | ScaledType>;
+  /** What `...` stands for; undefined where nothing says it. */
+  readonly pack: PackAxes | undefined;
 }
 
-/** `--dims B=2,S=128,W=bf16,V=e4m3@128x128`, given once or more. Throws a usage error. */
+/** `--dims B=2,S=128,W=bf16,V=e4m3@128x128,...=BxS`, given once or more. Throws a usage error. */
 export function parseDims(texts: readonly string[]): DimArguments {
   const dims = new Map<string, number>();
   const bound = new Map<string, DType | ScaledType>();
+  let pack: PackAxes | undefined;
   for (const part of texts.flatMap((text) => text.split(",")).map((piece) => piece.trim())) {
     if (part === "") continue;
+    const axes = /^\.\.\.\s*=\s*(\S*)$/.exec(part)?.[1];
+    if (axes !== undefined) {
+      if (pack !== undefined) throw usageError("--dims gives ... twice");
+      pack = parsePack(axes);
+      continue;
+    }
     const [, name, value] = /^([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(\S+)$/.exec(part) ?? [];
     if (name === undefined || value === undefined)
       throw usageError(`--dims takes NAME=VALUE pairs, such as B=2,W=bf16, not '${part}'`);
@@ -35,7 +45,17 @@ export function parseDims(texts: readonly string[]): DimArguments {
     if (stored !== undefined) bound.set(name, stored);
     else dims.set(name, parseSizeValue(name, value));
   }
-  return { dims, dtypes: bound };
+  return { dims, dtypes: bound, pack };
+}
+
+/** `4x128`, or names of sizes without an x, `BxS`; nothing at all for no axes. */
+function parsePack(text: string): PackAxes {
+  if (text === "") return [];
+  return text.split("x").map((axis) => {
+    if (/^[0-9]+$/.test(axis)) return parseSizeValue("...", axis);
+    if (/^[A-Z][A-Za-z0-9_]*$/.test(axis)) return axis;
+    throw usageError(`--dims ...=${text}: give sizes or names without an x, such as 4x128 or BxS`);
+  });
 }
 
 /** `bf16`, or block-scaled as `e4m3@128x128` and `e4m3@1x128:ue8m0`. */

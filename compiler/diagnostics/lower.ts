@@ -44,14 +44,14 @@ export function wrongType(name: string, bound: string, given: string, place: Pla
   );
 }
 
-/** WF2704: an entry with `...` in its signature has no definite axes. */
-export function openEntry(fn: string, place: Place): Diagnostic {
+/** WF2704: an entry with `...` in its signature has no definite axes yet, or not these. */
+export function openEntry(fn: string, why: string, help: string, place: Place): Diagnostic {
   return error(
     "WF2704",
     place,
-    `'${fn}' takes any leading axes (...), so it cannot be compiled by itself`,
+    `'${fn}' takes any leading axes (...), and ${why}`,
     "its signature says ...",
-    "compile a function with named axes that calls it",
+    help,
   );
 }
 

@@ -11,7 +11,6 @@ import type { Place, Report } from "../diagnostics/diagnostic.ts";
 import {
   badSize,
   contractNotApplied,
-  openEntry,
   opaqueEntry,
   raggedEntry,
   sameName,
@@ -27,6 +26,7 @@ import { topological } from "../tensor/graphs.ts";
 import type { Graph, Ref } from "../tensor/ir.ts";
 import { reachable, rootsOf } from "../tensor/scalars.ts";
 import type { BlockScaling, Type, TypedFn, TypedProgram } from "../check/typed.ts";
+import { entryPack, type PackAxes } from "./entry-pack.ts";
 import { contractionOf, inlineFunction, runOfSums } from "./calls.ts";
 import { lowerExpression } from "./expressions.ts";
 import type { Frame, Lowering, Reassociate } from "./frame.ts";
@@ -41,6 +41,8 @@ export interface LowerOptions {
   readonly dims: ReadonlyMap<string, number>;
   /** What the dtype parameters of the function and its module stand for. */
   readonly dtypes: ReadonlyMap<string, DType | ScaledType>;
+  /** The axes that `...` in the signature stands for. */
+  readonly pack?: PackAxes | undefined;
   readonly arena: Arena;
   readonly report: Report;
   /** `reassociate` of compiler/passes/derive.ts. */
@@ -99,7 +101,10 @@ function lowerEntry(program: TypedProgram, fn: TypedFn, options: LowerOptions): 
       contract !== undefined && [contract.left, contract.right].some((side) => side.scale !== undefined);
     if (scaled && concerns(target, fn)) report.add(contractNotApplied(target, place));
   }
-  const frame = entryFrame(cx, program, fn, types);
+  const plain: Scope = { dims: new Map(), dtypes: types, pack: [], ragged: new Map() };
+  const leading = entryPack(cx, fn, plain, options.pack);
+  if (leading === undefined) return undefined;
+  const frame = entryFrame(cx, program, fn, { ...plain, pack: leading });
   const value = inlineFunction(cx, fn, frame);
   if (report.failed) return undefined;
   const results: { name: string; value: Ref }[] = [];
@@ -211,8 +216,6 @@ function bordersAreOpen(fn: TypedFn, report: Report): boolean {
     if (type.kind === "paged" && result)
       refuse(() => report.add(opaqueEntry(fn.name, name, "a cache", fn.place)));
     if (type.kind !== "tensor") return;
-    if (type.axes.some((axis) => axis.kind === "pack"))
-      refuse(() => report.add(openEntry(fn.name, fn.place)));
     if (type.axes.some((axis) => axis.kind === "ragged"))
       refuse(() => report.add(raggedEntry(fn.name, name, fn.place)));
   };
@@ -221,13 +224,7 @@ function bordersAreOpen(fn: TypedFn, report: Report): boolean {
   return open;
 }
 
-function entryFrame(
-  cx: Lowering,
-  program: TypedProgram,
-  fn: TypedFn,
-  types: ReadonlyMap<string, ElementType>,
-): Frame {
-  const scope: Scope = { dims: new Map(), dtypes: types, pack: [], ragged: new Map() };
+function entryFrame(cx: Lowering, program: TypedProgram, fn: TypedFn, scope: Scope): Frame {
   const self: ModuleValue | undefined =
     fn.module === undefined
       ? undefined
@@ -243,8 +240,8 @@ function entryFrame(
   return {
     fn,
     dims: new Map(),
-    dtypes: types,
-    pack: [],
+    dtypes: scope.dtypes,
+    pack: scope.pack,
     ragged: new Map(),
     params,
     locals: new Map(),

@@ -29,8 +29,16 @@ for (const readme of [page, "README.md"])
         });
       if (mark === "compile")
         it.each(["ptx", "cuda", "wgsl", "js"])(`line ${line} compiles for %s`, (target) => {
-          const { dims, dtypes } = parseDims([sizes ?? ""]);
-          const { artifact, diagnostics, sources } = compile({ source, host, entry, target, dims, dtypes });
+          const { dims, dtypes, pack } = parseDims([sizes ?? ""]);
+          const { artifact, diagnostics, sources } = compile({
+            source,
+            host,
+            entry,
+            target,
+            dims,
+            dtypes,
+            pack,
+          });
           expect(render(diagnostics, { colour: false, sources })).toBe("");
           expect(artifact?.plan.launches.length).toBeGreaterThan(0);
         });

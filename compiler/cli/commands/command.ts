@@ -55,7 +55,7 @@ export function compileOptions(argv: Argv): Argv {
     .option("dims", {
       type: "string",
       array: true,
-      describe: "sizes and dtypes: B=2,S=128,W=bf16, block-scaled: W=e4m3@128x128",
+      describe: "sizes and dtypes: B=2,S=128,W=bf16, block-scaled: W=e4m3@128x128; leading axes: ...=4x128",
     })
     .option("format", { choices: ["text", "json", "sarif"], default: "text", describe: "of diagnostics" });
 }
@@ -79,6 +79,8 @@ export interface CompileArguments extends DimArguments {
   readonly file: string;
   readonly entry: string | undefined;
   readonly explain?: boolean;
+  /** Of the tensors in the input file. */
+  readonly shapes?: ReadonlyMap<string, readonly number[]>;
 }
 
 export function compileArguments(args: Arguments): CompileArguments {
@@ -103,11 +105,13 @@ export async function compileProgram(
     target,
     dims: program.dims,
     dtypes: program.dtypes,
+    pack: program.pack,
+    shapes: program.shapes,
     explain: program.explain ?? false,
   });
   session.terminal.progress("");
   const failed = showDiagnostics(session, api, compiled, formatOf(args));
-  if (!failed) checkNames(compiled, [...program.dims.keys(), ...program.dtypes.keys()]);
+  if (!failed) checkNames(compiled, program);
   return { compiled, failed };
 }
 

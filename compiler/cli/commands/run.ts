@@ -132,7 +132,9 @@ async function runOn(
   isCompared: boolean,
 ): Promise<ExitCode> {
   const { terminal } = session;
-  const program = compileArguments(args);
+  const input = textOf(args, "input");
+  const shapes = input === undefined ? undefined : await shapesIn(resolve(terminal.cwd, input));
+  const program = { ...compileArguments(args), ...(shapes === undefined ? {} : { shapes }) };
   const { compiled, failed } = await compileProgram(session, args, program, device?.targets[0]);
   if (failed) return exitCode.failed;
   const inputs = await inputsOf(session, args, program, compiled);
@@ -156,6 +158,17 @@ async function runOn(
   return report.comparison?.some(({ violations }) => violations > 0) === true
     ? exitCode.mismatch
     : exitCode.ok;
+}
+
+/** Shapes of a file's tensors, by name. */
+async function shapesIn(path: string): Promise<ReadonlyMap<string, readonly number[]>> {
+  const { openSafetensorsFile } = await import("../../../runtime/safetensors/file.ts");
+  const file = await openSafetensorsFile(path);
+  try {
+    return new Map([...file.tensors].map(([name, { shape }]) => [name, shape]));
+  } finally {
+    await file.close();
+  }
 }
 
 async function inputsOf(

@@ -211,6 +211,7 @@ class Bench {
       target: this.#target,
       dims: this.#program.dims,
       dtypes: this.#program.dtypes,
+      pack: this.#program.pack,
       pick: (kernel) => picks.get(kernel) ?? 0,
     });
   }

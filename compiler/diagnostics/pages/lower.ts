@@ -18,8 +18,10 @@ any stored float.`,
   },
   WF2704: {
     title: "'...' in a compiled function",
-    page: `A function whose signature has '...' takes any leading axes, so by itself it has no definite shape. Compile a
-function with named axes that calls it.`,
+    page: `A function whose signature has '...' takes any leading axes, so what is compiled by itself has to be told which:
+'--dims ...=4x128' gives their sizes, '--dims ...=BxS' names of sizes that stay open, or that --dims gives as it gives
+others; '--dims ...=' says that there are none. 'weft run --input FILE' takes them from the file's tensors. A name stands
+for one axis: none that the signature has already.`,
   },
   WF2705: {
     title: "ragged rows across the border",
