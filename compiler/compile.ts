@@ -21,6 +21,7 @@ import { lowerFunction, type ScaledType } from "./lower/lower.ts";
 import { KernelNames } from "./names.ts";
 import { costOf } from "./passes/cost.ts";
 import { reassociate } from "./passes/derive.ts";
+import { blocks } from "./passes/blocks.ts";
 import { cascade } from "./passes/cascade.ts";
 import { expand } from "./passes/expand.ts";
 import { Explanation, type FusionReport } from "./passes/explain.ts";
@@ -45,6 +46,7 @@ import type { Graph, LoopNode, ScatterNode, TensorType } from "./tensor/ir.ts";
 import type { GlobalBuffer } from "./tile/ir.ts";
 import { print as printTiles } from "./tile/print.ts";
 import { checkProtocol, violationText } from "./tile/protocol.ts";
+import { holdsRows } from "./tile/schedule/sweep-choice.ts";
 import { canCascade } from "./tile/schedule/cascade-choice.ts";
 import { schedule } from "./tile/schedule/choose.ts";
 import type { KernelSource } from "./tile/schedule/source.ts";
@@ -180,6 +182,10 @@ export function compile(request: CompileRequest): Compiled {
       ...(target === undefined
         ? []
         : [
+            blocks({
+              maxBuffers: target.caps.maxBuffers ?? fuseDefaults.maxBuffers,
+              holdsRows: (loop) => holdsRows(loop, target.caps),
+            }),
             cascade((loop) => canCascade(loop, target.caps)),
             visits(target.caps),
             split(target.caps, scheduling?.splitOptions()),

@@ -50,10 +50,12 @@ export class KernelNames {
     const from = inputs.length === 0 ? "" : ` from ${[...new Set(inputs)].join(", ")}`;
     if (node.kind === "scatter") return `${this.value({ node, output: 0 })}: rows scattered by index${from}`;
     const axes = [...node.axes, ...node.over];
-    const results = node.results.map(
-      (result, output) =>
-        `${this.value({ node, output })}[${result.axes.map((k) => axes[k]?.name ?? "").join(", ")}]`,
-    );
+    const results = node.results.map((result, output) => {
+      const names = result.axes.map((k) => axes[k]?.name ?? "");
+      let at = 0;
+      const along = result.merged?.map(({ count }) => names.slice(at, (at += count)).join(" ")) ?? names;
+      return `${this.value({ node, output })}[${along.join(", ")}]`;
+    });
     const over = node.over.map((axis) => axis.name).join(", ");
     const sweeps =
       node.carriers.length === 0

@@ -67,6 +67,8 @@ function reasonText(reason: Apart | undefined): string {
       return `it would be computed again: ${reason.flops} FLOP a value, at most ${reason.most} are`;
     case "reads-more":
       return `its readers would read ${bytesOf(reason.bytes)} more`;
+    case "narrows":
+      return "the contraction would read a wider tensor again for each of its tiles";
     case "needs-memory":
       return "it is read in memory: as a result, out of bounds or written over";
   }

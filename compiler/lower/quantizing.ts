@@ -1,7 +1,7 @@
 /**
- * `quantize`: for each block the largest magnitude, from it the scale, and the codes x / scale rounded to the
- * dtype. The last block of an axis may be short. A block-scaled tensor is then its codes and its scales, and an
- * element of it their product.
+ * `quantize`: for each block the largest magnitude, from it the scale, and the codes x * (1 / scale) rounded to the
+ * dtype, 1 / scale being an f32. The last block of an axis may be short. A block-scaled tensor is then its codes and
+ * its scales, and an element of it their product.
  */
 import { invariant, type Place } from "../diagnostics/diagnostic.ts";
 import { raggedInLoop } from "../diagnostics/lower.ts";
@@ -50,7 +50,9 @@ export function quantizeTo(
     ...physicalIndex(terms, x.axes, blockIndex(terms, bound.indices, scaling)),
   ];
   const element = keptElement(cx, x, bound.indices);
-  const code = terms.round(dtype, terms.apply("div", element, terms.read(scales.ref, at)));
+  // One division a block: the scale turned, and rounded, by which every target multiplies to the same bits.
+  const turned = terms.round("f32", terms.apply("div", terms.f32(1), terms.read(scales.ref, at)));
+  const code = terms.round(dtype, terms.mul(element, turned));
   return { codes: storeElement(cx, bound, code, dtype, "codes", place), scales };
 }
 

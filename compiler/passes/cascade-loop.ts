@@ -1,11 +1,12 @@
 /** Writes the loop that a contraction becomes with the reductions and products that it streams (`cascade.ts`). */
 import type { Arena } from "../tensor/arena.ts";
-import type { Carrier, LoopAxis, LoopNode, LoopResult, Node, Ref, Scalar } from "../tensor/ir.ts";
+import type { LoopNode, LoopResult, Node, Ref, Scalar } from "../tensor/ir.ts";
 import { plainAxes } from "../tensor/node-body.ts";
 import { isPositive } from "../tensor/rescale.ts";
 import { rewriteScalars } from "../tensor/scalars.ts";
 import { timesFixed, withoutFixed } from "./distribute.ts";
 import { storedAs } from "./inline.ts";
+import { LoopWriter } from "./loop-writer.ts";
 import { isContraction, readsOf } from "./loops.ts";
 
 /** Reductions over the swept axis, at the points of the loop that takes them in. */
@@ -17,51 +18,6 @@ export interface Rows {
   readonly kept: readonly number[];
 }
 
-/** A loop that is being written, over inputs that it comes to read. */
-class Writer {
-  readonly #arena: Arena;
-  readonly axes: readonly LoopAxis[];
-  readonly over: readonly LoopAxis[];
-  readonly inner: LoopAxis[] = [];
-  readonly inputs: Ref[] = [];
-  readonly carriers: Carrier[] = [];
-  results: readonly LoopResult[] = [];
-
-  constructor(arena: Arena, { axes, over }: LoopNode) {
-    this.#arena = arena;
-    this.axes = axes;
-    this.over = over;
-  }
-
-  /** Scalars of another loop in this one's terms: its axes and carriers are given, `made` stands for reads. */
-  take(
-    from: LoopNode,
-    scalars: readonly Scalar[],
-    map: readonly number[],
-    carrier: (k: number, scalar: Scalar) => Scalar,
-    made: ReadonlyMap<Ref, Scalar> = new Map(),
-  ): readonly Scalar[] {
-    const arena = this.#arena;
-    return rewriteScalars(arena, scalars, (s) => {
-      if (s.kind === "axis") return arena.axis(map[s.axis] ?? s.axis);
-      if (s.kind === "carrier") return carrier(s.carrier, s);
-      if (s.kind !== "read") return s;
-      const ref = from.inputs[s.input];
-      if (ref === undefined) return s;
-      const known = made.get(ref);
-      if (known !== undefined) return known;
-      const found = this.inputs.indexOf(ref);
-      const position = found < 0 ? this.inputs.push(ref) - 1 : found;
-      return arena.readAt(position, s.type, s.index, s.bounds, s.otherwise);
-    });
-  }
-
-  loop(): LoopNode {
-    const { axes, over, inner, carriers, results, inputs } = this;
-    return this.#arena.loop({ axes, over, inner, carriers, results, inputs });
-  }
-}
-
 /** `last` with the rows made in it. `isWithin`: whether nobody else reads a node. */
 export function streamed(
   arena: Arena,
@@ -69,7 +25,7 @@ export function streamed(
   rows: readonly Rows[],
   isWithin: (node: Node) => boolean,
 ): LoopNode {
-  const w = new Writer(arena, last);
+  const w = new LoopWriter(arena, last);
   const made = new Map<Ref, Scalar>();
   const kept: LoopResult[] = [];
   for (const { node, map, kept: outputs } of rows) {
@@ -78,14 +34,14 @@ export function streamed(
     const lifts = w.take(
       node,
       node.carriers.map((c) => c.lift),
-      map,
+      axesAt(arena, map),
       own,
     );
     node.carriers.forEach((carrier, k) => w.carriers.push({ ...carrier, lift: lifts[k] ?? carrier.lift }));
     const values = w.take(
       node,
       node.results.map((r) => r.value),
-      map,
+      axesAt(arena, map),
       own,
     );
     node.results.forEach((result, output) => {
@@ -96,7 +52,7 @@ export function streamed(
     });
   }
   const first = w.carriers.length;
-  const same = upTo(last.axes.length + 1);
+  const same = axesAt(arena, upTo(last.axes.length + 1));
   const values = new Map<number, Scalar>();
   last.carriers.forEach((carrier, k) => {
     // What left an earlier sum is there again where this one uses it.
@@ -118,7 +74,7 @@ export function streamed(
 
 /** The loop with the sums of products that it reads at its own points made inside its bodies. */
 function withProducts(arena: Arena, loop: LoopNode, isWithin: (node: Node) => boolean): LoopNode {
-  const w = new Writer(arena, loop);
+  const w = new LoopWriter(arena, loop);
   const points = loop.axes.length + 1;
   const made = new Map<Ref, Scalar>();
   for (const [input, ref] of loop.inputs.entries()) {
@@ -135,7 +91,7 @@ function withProducts(arena: Arena, loop: LoopNode, isWithin: (node: Node) => bo
     const first = points + w.inner.length;
     w.inner.push(...node.over);
     const along = node.over.map((_, k) => first + k);
-    const whole = [...map, ...along];
+    const whole = axesAt(arena, [...map, ...along]);
     const lifts = w.take(
       node,
       node.carriers.map((c) => c.lift),
@@ -147,7 +103,7 @@ function withProducts(arena: Arena, loop: LoopNode, isWithin: (node: Node) => bo
     made.set(ref, storedAs(arena, result.dtype, value));
   }
   const roots = [...loop.carriers.map((c) => c.lift), ...loop.results.map((r) => r.value)];
-  const taken = w.take(loop, roots, upTo(points), (_, s) => s, made);
+  const taken = w.take(loop, roots, axesAt(arena, upTo(points)), (_, s) => s, made);
   loop.carriers.forEach((carrier, k) => w.carriers.push({ ...carrier, lift: taken[k] ?? carrier.lift }));
   w.results = loop.results.map((r, k) => ({ ...r, value: taken[loop.carriers.length + k] ?? r.value }));
   return w.loop();
@@ -194,6 +150,10 @@ function underSelect(
   if (when === undefined || inside === undefined || value === undefined || !isInfinite)
     return [lift, undefined];
   return [inside, { when, value }];
+}
+
+function axesAt(arena: Arena, map: readonly number[]): readonly Scalar[] {
+  return map.map((axis) => arena.axis(axis));
 }
 
 function upTo(end: number): readonly number[] {

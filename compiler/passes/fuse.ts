@@ -19,6 +19,8 @@
 import type { Arena } from "../tensor/arena.ts";
 import type { Graph, LoopNode, Node } from "../tensor/ir.ts";
 import { bodyOf } from "../tensor/node-body.ts";
+import { typeOf } from "../tensor/refs.ts";
+import { dtypes } from "../types/dtype.ts";
 import type { Apart, FuseOptions, Fusing, Fusion, FusionDecision } from "./fusing.ts";
 import { groupLoops } from "./grouping.ts";
 import { canInline, inlineProducers, type InlinePolicy, type Use } from "./inline.ts";
@@ -114,8 +116,19 @@ function obstacle(cx: Fusing, producer: LoopNode, use: Use): Apart | undefined {
   if (scalars > maxScalars) return { kind: "too-large", scalars, most: maxScalars };
   if (!isContraction(consumer)) return undefined;
   const flops = bodyFlops(producer);
+  // Each tile would read the wider tensor again, and no copy engine moves what is computed.
+  if (flops > 0 && narrows(cx, producer)) return { kind: "narrows" };
   if (flops > cheapFactorFlops) return { kind: "costly-again", flops, most: cheapFactorFlops };
   return producer.inputs.length > 2 ? { kind: "contraction" } : undefined;
+}
+
+/** True where what is made has fewer bytes than one of the tensors that it is made of. */
+function narrows(cx: Fusing, producer: LoopNode): boolean {
+  const made = producer.types.reduce((sum, type) => sum + cx.sizes.bytes(type), 0);
+  const points = cx.sizes.points(producer.axes);
+  return producer.inputs.some(
+    (ref) => Math.min(cx.sizes.ref(ref), points * dtypes[typeOf(ref).dtype].bytes) > made,
+  );
 }
 
 /** What reads a reduction at its own point joins that reduction's loop instead. */

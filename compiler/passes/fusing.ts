@@ -51,6 +51,8 @@ export type Apart =
   | { readonly kind: "costly-again"; readonly flops: number; readonly most: number }
   /** Its readers would read more bytes to compute it than they read now. */
   | { readonly kind: "reads-more"; readonly bytes: number }
+  /** A contraction would read a wider tensor, again for each of its tiles, than the one that is made for it. */
+  | { readonly kind: "narrows" }
   /** A reader needs it in memory: it writes over it, or reads outside of it. */
   | { readonly kind: "needs-memory" };
 

@@ -125,8 +125,11 @@ export class Arena extends ScalarArena {
     const types = results.map((r) =>
       this.type(
         r.dtype,
-        r.axes.map((k) => all[k]?.extent ?? constant(0)),
+        r.merged?.map(({ extent }) => extent) ?? r.axes.map((k) => all[k]?.extent ?? constant(0)),
       ),
+    );
+    const merged = results.map((r) =>
+      r.merged?.map(({ count, extent }) => [count, this.dimId(extent)] as const),
     );
     const t = this.#beginForm("loop");
     t.word(axes.length);
@@ -140,11 +143,17 @@ export class Arena extends ScalarArena {
       t.word(lifts[i]?.every ?? 0);
     }
     t.word(results.length);
-    for (const r of results) {
+    for (const [i, r] of results.entries()) {
       t.word(r.value.id);
       t.word(dtypeNames.indexOf(r.dtype));
       t.word(r.axes.length);
       for (const k of r.axes) t.word(k);
+      const own = merged[i] ?? [];
+      t.word(own.length);
+      for (const [count, extent] of own) {
+        t.word(count);
+        t.word(extent);
+      }
     }
     return this.#node<LoopNode>(inputs, (id, form) => ({
       kind: "loop",

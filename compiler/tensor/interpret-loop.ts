@@ -8,7 +8,7 @@
 import { invariant } from "../diagnostics/diagnostic.ts";
 import { BodyMachine, type Step } from "./body-machine.ts";
 import { errorStep, errorTotals, type ErrorTotal } from "./error-bound.ts";
-import type { Carrier, LoopNode, Scalar } from "./ir.ts";
+import type { Carrier, LoopNode, LoopResult, Scalar } from "./ir.ts";
 import { monoidOf } from "./monoids.ts";
 import { storerOf } from "./number-formats.ts";
 import { scalarFunctions } from "./scalar-functions.ts";
@@ -56,7 +56,7 @@ class LoopRun {
     this.#outputs = node.results.map((r) =>
       emptyValues(
         r.dtype,
-        r.axes.map((k) => this.#extents[k] ?? 0),
+        r.merged?.map(({ extent }) => cx.size(extent)) ?? r.axes.map((k) => this.#extents[k] ?? 0),
         cx.errors,
       ),
     );
@@ -240,7 +240,7 @@ class LoopRun {
     this.#node.results.forEach((result, i) => {
       const output = this.#outputs[i];
       invariant(output !== undefined, "an output for each result");
-      const store = this.#store(result.value, result.axes, output);
+      const store = this.#store(result, output);
       if (result.axes.some((k) => k >= own)) {
         swept.push(store);
         sweptRoots.push(result.value);
@@ -251,23 +251,16 @@ class LoopRun {
     return sequence(steps);
   }
 
-  #store(value: Scalar, axes: readonly number[], output: Values): Step {
+  #store({ value, axes, merged }: LoopResult, output: Values): Step {
     const { numbers, bigs, marks } = this.#machine;
     const from = this.#machine.register(value);
-    const position = this.#position;
-    const order = Int32Array.from(axes);
-    const shape = Int32Array.from(output.shape);
-    const at = (): number => {
-      let offset = 0;
-      for (let k = 0; k < order.length; k++)
-        offset = offset * (shape[k] ?? 0) + (position[order[k] ?? 0] ?? 0);
-      return offset;
-    };
+    const at = this.#placeOf(axes, merged, output.shape);
     const { data } = output;
     if (data instanceof BigInt64Array) {
       return () => {
         if (marks.length > 0) this.#refuse(from);
-        data[at()] = bigs[from] ?? 0n;
+        const offset = at();
+        if (offset >= 0) data[offset] = bigs[from] ?? 0n;
       };
     }
     const stored = storerOf(output.dtype);
@@ -275,10 +268,39 @@ class LoopRun {
     return () => {
       if (marks.length > 0) this.#refuse(from);
       const offset = at();
+      if (offset < 0) return;
       data[offset] = stored(numbers[from] ?? 0);
       if (errors !== undefined && output.error !== undefined) {
         output.error[offset] = this.#cx.storedError(output.dtype, numbers[from] ?? 0, errors[from] ?? 0);
       }
+    };
+  }
+
+  /** Where the point that the loop is at goes in a result; -1: nowhere, beyond the last block. */
+  #placeOf(axes: readonly number[], merged: LoopResult["merged"], sizes: readonly number[]): () => number {
+    const position = this.#position;
+    const order = Int32Array.from(axes);
+    const shape = Int32Array.from(sizes);
+    if (merged === undefined)
+      return () => {
+        let offset = 0;
+        for (let k = 0; k < order.length; k++)
+          offset = offset * (shape[k] ?? 0) + (position[order[k] ?? 0] ?? 0);
+        return offset;
+      };
+    const extents = axes.map((axis) => this.#extents[axis] ?? 0);
+    return () => {
+      let offset = 0;
+      let k = 0;
+      for (const [axis, { count }] of merged.entries()) {
+        let place = 0;
+        for (const end = k + count; k < end; k++)
+          place = place * (extents[k] ?? 0) + (position[order[k] ?? 0] ?? 0);
+        const size = shape[axis] ?? 0;
+        if (place >= size) return -1;
+        offset = offset * size + place;
+      }
+      return offset;
     };
   }
 

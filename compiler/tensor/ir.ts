@@ -122,10 +122,22 @@ export interface LoopResult {
   readonly value: Scalar;
   readonly dtype: DType;
   /**
-   * Which loop axis each axis of the result tensor is, in the tensor's order. All of `axes`, and all or none of `over`;
-   * or some of `axes` alone, where the value is the same along the others.
+   * Which loop axis each axis of the result tensor is, in the tensor's order. All of `axes`, and none, the first or all of
+   * `over`; or some of `axes` alone, where the value is the same along the others.
    */
   readonly axes: readonly number[];
+  /**
+   * The axes of the tensor, where some of them are several neighbours of `axes`, flattened: blocks and what is in a
+   * block. Undefined: each is one of `axes`.
+   */
+  readonly merged?: readonly MergedAxis[] | undefined;
+}
+
+export interface MergedAxis {
+  /** How many of a result's `axes` it is. */
+  readonly count: number;
+  /** Its size. What the loop makes beyond it, in a last block that is short, is dropped. */
+  readonly extent: Dim;
 }
 
 /**

@@ -1,7 +1,7 @@
 /** Reads the text of a graph that `print` writes, into an arena. `parse(print(g))` has the structure of `g`. */
 import { parseSize } from "../types/dim-text.ts";
 import { isDType, isRounding, type DType } from "../types/dtype.ts";
-import type { Dim } from "../types/dim.ts";
+import { constant, type Dim } from "../types/dim.ts";
 import { TextReader } from "../text.ts";
 import type { Arena } from "./arena.ts";
 import type {
@@ -176,9 +176,13 @@ function parseLoop(cx: Reading): Node {
     if (r.accept("yield")) {
       const dtype = parseDType(r);
       r.expect("[");
-      const along = r.list("]", () => body.axisNumber());
+      const all = [...axes, ...over];
+      const parts = r.list("]", () => parseResultAxis(r, body, all));
       r.expect(":");
-      results.push({ dtype, axes: along, value: body.scalar() });
+      const along = parts.flatMap((part) => part.axes);
+      const merged = parts.map(({ axes: own, extent }) => ({ count: own.length, extent }));
+      const isPlain = parts.every((part) => part.axes.length === 1);
+      results.push({ dtype, axes: along, ...(isPlain ? {} : { merged }), value: body.scalar() });
       continue;
     }
     const name = r.word();
@@ -192,6 +196,23 @@ function parseLoop(cx: Reading): Node {
     carriers.push({ name, monoid, lift, every });
   }
   return cx.arena.loop({ axes, over, inner, carriers, results, inputs: body.inputs });
+}
+
+/** An axis of a result: one of the loop's, or several as `(block i in 7168)`. */
+function parseResultAxis(
+  r: TextReader,
+  body: BodyReader,
+  all: readonly LoopAxis[],
+): { readonly axes: readonly number[]; readonly extent: Dim } {
+  if (!r.accept("(")) {
+    const axis = body.axisNumber();
+    return { axes: [axis], extent: all[axis]?.extent ?? constant(0) };
+  }
+  const axes: number[] = [];
+  while (!r.accept("in")) axes.push(body.axisNumber());
+  const extent = parseSize(r.slice(")"));
+  r.expect(")");
+  return { axes, extent };
 }
 
 function parseScatter(cx: Reading): Node {

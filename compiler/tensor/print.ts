@@ -19,7 +19,7 @@ import { sizeExpression } from "../types/dim-text.ts";
 import { printFloat } from "../text.ts";
 import type { Arena } from "./arena.ts";
 import { topological } from "./graphs.ts";
-import type { Graph, LoopAxis, Node, Ref, Scalar, TensorType } from "./ir.ts";
+import type { Graph, LoopAxis, LoopResult, Node, Ref, Scalar, TensorType } from "./ir.ts";
 import { operandsOf, reachable, rootsOf } from "./scalars.ts";
 
 export function print(arena: Arena, graph: Graph): string {
@@ -175,9 +175,21 @@ class Body {
       const runs = c.every === undefined ? "" : ` every ${c.every}`;
       line(`${this.#carriers[i] ?? ""} = ${c.monoid} ${c.lift.type}${runs}`, c.lift);
     });
-    for (const r of node.results)
-      line(`yield ${r.dtype}[${r.axes.map((k) => this.#axes[k] ?? "").join(", ")}]`, r.value);
+    for (const r of node.results) line(`yield ${r.dtype}[${this.#resultAxes(r)}]`, r.value);
     return this.#lines;
+  }
+
+  /** `n, k`; of axes that make one `n, (block i in 7168)`. */
+  #resultAxes({ axes, merged }: LoopResult): string {
+    const names = axes.map((k) => this.#axes[k] ?? "");
+    if (merged === undefined) return names.join(", ");
+    let at = 0;
+    return merged
+      .map(({ count, extent }) => {
+        const own = names.slice(at, (at += count));
+        return count === 1 ? own.join("") : `(${own.join(" ")} in ${sizeExpression(extent)})`;
+      })
+      .join(", ");
   }
 
   /** Spells a root, after the lets that it needs and that are not there yet. */

@@ -255,14 +255,19 @@ function verifyLoop(node: LoopNode, say: Say): void {
       say(node, `result ${i} names its axes wrongly`);
     if (result.axes.length - swept !== own && (swept > 0 || variesBeyond(node, result.value, result.axes)))
       say(node, `result ${i} lacks an axis of the loop`);
-    if (swept !== 0 && swept !== node.over.length)
-      say(node, `result ${i} has some axes of 'over' and lacks others`);
-    if (swept === 0 && (axesOfRoots[node.carriers.length + i] ?? 0) >= 2 ** own)
+    if (result.axes.some((k) => k >= own + swept)) say(node, `result ${i} has not the first axes of 'over'`);
+    if ((axesOfRoots[node.carriers.length + i] ?? 0) >= 2 ** (own + swept))
       say(node, `result ${i} varies along a reduced axis`);
     if (scalarTypeOf(result.dtype) !== result.value.type)
       say(node, `result ${i} stores ${result.value.type} as ${result.dtype}`);
     const type = node.types[i];
-    const extents = result.axes.map((k) => (k < own ? node.axes[k] : node.over[k - own])?.extent);
+    const single = result.axes.map((k) => (k < own ? node.axes[k] : node.over[k - own])?.extent);
+    const extents = result.merged?.map(({ extent }) => extent) ?? single;
+    if (
+      result.merged !== undefined &&
+      result.merged.reduce((sum, { count }) => sum + count, 0) !== single.length
+    )
+      say(node, `result ${i} merges other axes than it has`);
     if (
       type === undefined ||
       type.dtype !== result.dtype ||

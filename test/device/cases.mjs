@@ -368,6 +368,21 @@ export const cases = [
     { spread: { x: 5 } },
   ),
   library(
+    "quantized_rows",
+    [
+      { N: 1, D: 1, M: 1 },
+      { N: 3, D: 128, M: 2 },
+      { N: 2, D: 576, M: 3 },
+      { N: 3, D: 1024, M: 1 },
+    ],
+    { spread: { x: 5 }, ranges: { to: [0, "N"] } },
+  ),
+  library("quantized_squares", [
+    { N: 1, D: 1 },
+    { N: 3, D: 128 },
+    { N: 130, D: 264 },
+  ]),
+  library(
     "quantized_powers",
     [
       { N: 1, D: 1 },

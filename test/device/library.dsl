@@ -158,6 +158,13 @@ fn quantized(x: f32[N, D]) -> (q: e4m3[N, D] @ (1, 128), y: f32[N, D]) {
   let q = quantize<e4m3 @ (1, 128)>(x)
   (q: q, y: dequantize(q))
 }
+fn quantized_rows(x: bf16[N, D], g: f32[D], to: i32[M])
+  -> (n: e4m3[N, D] @ (1, 128), s: e4m3[N, D] @ (1, 128), m: e4m3[M, D] @ (1, 128)) {
+  let rows = for m, d: x[to[m], d]
+  (n: quantize<e4m3 @ (1, 128)>(rmsnorm(x, g)), s: quantize<e4m3 @ (1, 128)>(swiglu(x, x)),
+    m: quantize<e4m3 @ (1, 128)>(rows))
+}
+fn quantized_squares(x: bf16[N, D]) -> e4m3[N, D] @ (128, 128) { quantize<e4m3 @ (128, 128)>(x) }
 fn quantized_powers(x: f32[N, D]) -> (q: e4m3[N, D] @ (2, 4) ue8m0, y: f32[N, D]) {
   let q = quantize<e4m3 @ (2, 4) ue8m0>(x)
   (q: q, y: dequantize(q))

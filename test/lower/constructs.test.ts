@@ -373,7 +373,7 @@ describe("structured operations", () => {
         return format === "" ? s : 2 ** Math.ceil(Math.log2(s));
       });
       const at = (n: number, d: number): number => scale.at(Math.floor(n / 2), Math.floor(d / 4));
-      const codes = table([N, D], (n, d) => nearest("e4m3", zeroed.at(n, d) / at(n, d)));
+      const codes = table([N, D], (n, d) => nearest("e4m3", zeroed.at(n, d) * nearest("f32", 1 / at(n, d))));
       const got = go(text, { N, D }, { x: zeroed.values });
       expect(got["q"]).toEqual(codes.values);
       expect(got["q.scale"]).toEqual(scale.values);

@@ -93,7 +93,7 @@ describe("verify", () => {
     [
       "half of the reduced axes",
       "%y = loop over b in 2, d in 3 {\n r = sum f32: %x[b, d]\n yield f32[d]: r\n}",
-      "result 0 has some axes of 'over' and lacks others",
+      "result 0 has not the first axes of 'over'",
     ],
     [
       "a missing axis",

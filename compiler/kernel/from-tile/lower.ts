@@ -451,11 +451,24 @@ function reduce(cx: Context, op: Extract<TileOp, { kind: "reduce" }>): void {
       new Group(cx, [assignment], [undefined]).values({ kind: "tile", type: op.src.type, tile: op.src })[0],
   );
   let values = sources.map((_, k) => valueAt(partial, k));
-  for (const axis of op.over)
+  for (const axis of joined(op.over))
     values = reduceAcross(cx, values, axis, (a, c) => applyFunction(cx, combine, [a, c]));
   const held = new Map<string, Value | Held>();
   sources.forEach((assignment, k) => held.set(assignmentKey(op.tile.axes, assignment), valueAt(values, k)));
   cx.tiles.set(op.tile, held);
+}
+
+/** Axes of which one goes on where the other ends are one. */
+function joined(axes: readonly Axis[]): readonly Axis[] {
+  const strideOf = ({ place }: Axis): number => (place.kind === "thread" ? place.stride : 0);
+  const found: Axis[] = [];
+  for (const axis of axes.toSorted((a, b) => strideOf(a) - strideOf(b))) {
+    const last = found.at(-1);
+    if (last !== undefined && strideOf(last) > 0 && strideOf(axis) === strideOf(last) * last.size)
+      found.splice(-1, 1, { ...last, size: last.size * axis.size });
+    else found.push(axis);
+  }
+  return found;
 }
 
 /** Of threads that hold the same element, the first. */

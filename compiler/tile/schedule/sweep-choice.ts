@@ -11,7 +11,7 @@ import {
   sweepsOf,
   volume,
 } from "./analysis.ts";
-import { choiceOf, idleRefusals, type Choice, type Fixed, type Schedule } from "./choice.ts";
+import { choiceOf, idleRefusals, nothingFixed, type Choice, type Fixed, type Schedule } from "./choice.ts";
 import { sweepCost, usualSize, type SweepWork } from "./cost.ts";
 import { movedBytes } from "./analysis.ts";
 import type { KernelSource } from "./source.ts";
@@ -32,6 +32,8 @@ interface Fit {
   readonly vector: number;
   readonly rows: number | undefined;
   readonly columns: number | undefined;
+  /** Threads that hold a block, where bodies reduce blocks. */
+  readonly together: number | undefined;
 }
 
 export function sweepSchedule(source: KernelSource<LoopNode>, caps: Caps): Schedule {
@@ -66,15 +68,27 @@ function fitOf(loop: LoopNode, caps: Caps): Fit {
   const wide = Math.max(1, Math.floor(caps.vectorBytes / narrowestBytes(loop)));
   const [rows, columns] = [volume(loop.axes), volume(loop.over)];
   const form = loop.carriers.length === 0 ? "points" : runsAlongRows(loop) ? "columns" : "rows";
-  const along = form === "rows" ? columns : rows;
+  const [block] = loop.inner;
+  const along = block !== undefined ? block.extent : form === "rows" ? columns : rows;
+  const vector = caps.maxThreads === 1 ? 1 : powerOfTwoFactor(along, wide);
+  const places = block === undefined ? undefined : constantOf(block.extent);
   return {
     loop,
     caps,
     form,
-    vector: caps.maxThreads === 1 ? 1 : powerOfTwoFactor(along, wide),
+    vector,
     rows: constantOf(rows),
     columns: constantOf(columns),
+    together: places === undefined ? undefined : places / vector,
   };
+}
+
+/** Whether some tile holds whole rows of a loop whose bodies reduce blocks, each by neighbouring threads. */
+export function holdsRows(loop: LoopNode, caps: Caps): boolean {
+  const fit = fitOf(loop, caps);
+  return choicesOf(fit, nothingFixed).some(
+    (choice) => isResident(fit, choice.tile[1] ?? 0) && refusalsOf(fit, choice).length === 0,
+  );
 }
 
 /** True where most bytes are read along a parallel axis rather than a reduced one. */
@@ -168,7 +182,7 @@ function otherTiles({ caps, form, vector, columns }: Fit, fixed: Fixed): Tiling[
 // ---------------------------------------------------------------- the usual tile
 
 function usualTile(fit: Fit): Tiling {
-  const { caps, form, vector, rows, columns } = fit;
+  const { caps, form, vector, rows, columns, together = 1 } = fit;
   if (caps.maxThreads === 1) {
     const isHeld = form === "rows" && columns !== undefined && columns <= caps.registers / 2;
     return { tile: form === "points" ? [1] : [1, isHeld ? Math.max(1, columns) : 1], threads: 1 };
@@ -185,10 +199,10 @@ function usualTile(fit: Fit): Tiling {
   if (accesses <= 32 * 2) {
     // Short rows: several rows a block, each by a power of two of threads.
     let lanes = 1;
-    while (lanes < 32 && lanes * 2 <= accesses) lanes *= 2;
+    while (lanes < Math.max(32, together) && lanes * 2 <= Math.max(accesses, together)) lanes *= 2;
     return { tile: [full / lanes, Math.ceil(accesses / lanes) * lanes * vector], threads: full };
   }
-  const best = bestThreads(accesses, vector, caps);
+  const best = bestThreads(accesses, vector, together, caps);
   if (best !== undefined) return { tile: [1, best.threads * best.unroll * vector], threads: best.threads };
   return { tile: [1, full * 4 * vector], threads: full };
 }
@@ -197,6 +211,7 @@ function usualTile(fit: Fit): Tiling {
 function bestThreads(
   accesses: number,
   vector: number,
+  together: number,
   caps: Caps,
 ): { readonly threads: number; readonly unroll: number } | undefined {
   const most = Math.min(1024, caps.maxThreads);
@@ -206,6 +221,7 @@ function bestThreads(
     const unroll = Math.ceil(accesses / threads);
     if (unroll * vector > residentElements) continue;
     // Without shuffles a block reduces by halving, which wants a power of two.
+    if (threads % together !== 0) continue;
     if (caps.subgroup === 1 && (threads & (threads - 1)) !== 0) continue;
     const waste =
       (unroll * threads) / accesses + (unroll > 4 ? 0.02 * (unroll - 4) : 0) + (threads > 256 ? 0.1 : 0);
@@ -233,7 +249,7 @@ function isResident({ form, columns }: Fit, columnTile: number): boolean {
 }
 
 function shapeOf(fit: Fit, { tile: [rows = 1, columns = 1], threads }: Choice): SweepShape {
-  const { form, vector } = fit;
+  const { form, vector, together } = fit;
   if (form === "points")
     return {
       rows: { threads, unroll: rows / (threads * vector), vector },
@@ -255,7 +271,7 @@ function shapeOf(fit: Fit, { tile: [rows = 1, columns = 1], threads }: Choice): 
   const lanes = threads / rows;
   return {
     rows: { threads: rows, unroll: 1, vector: 1 },
-    columns: { threads: lanes, unroll: columns / (lanes * vector), vector },
+    columns: { threads: lanes, unroll: columns / (lanes * vector), vector, together },
     resident,
     along: "columns",
   };
@@ -273,6 +289,7 @@ function refusalsOf(fit: Fit, choice: Choice): string[] {
   const { caps, form, vector } = fit;
   const { threads } = choice;
   const [rows = 1, columns = 1] = choice.tile;
+  const { together } = fit;
   const problems = idleRefusals(choice, ["threads"]);
   const refuse = (isWrong: boolean, why: string): void => {
     if (isWrong) problems.push(why);
@@ -294,6 +311,10 @@ function refusalsOf(fit: Fit, choice: Choice): string[] {
   refuse(
     isWhole && shape.rows.threads > 1 && shape.along === "columns" && (lanes & (lanes - 1)) !== 0,
     `${threads} threads over ${rows} rows are ${lanes} a row, which is no power of two`,
+  );
+  refuse(
+    together !== undefined && (form !== "rows" || !Number.isInteger(lanes / together)),
+    `${lanes} threads a row are no multiple of the ${together ?? 0} that hold a block`,
   );
   refuse(
     isWhole && caps.subgroup === 1 && (lanes & (lanes - 1)) !== 0,

@@ -8,15 +8,18 @@
  *
  * Where the columns of a row fit the registers there is one chunk, and what a sweep read is still there for the
  * next (the row is loaded once). Else each sweep loops over chunks. Where memory runs along the rows instead, the
- * wide accesses and the neighbouring threads lie along the rows.
+ * wide accesses and the neighbouring threads lie along the rows. A reduction inside a body, over the places of a
+ * block, is one over the neighbouring threads that hold the block.
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import { monoidOf } from "../../tensor/monoids.ts";
-import type { LoopNode, LoopResult } from "../../tensor/ir.ts";
+import type { LoopNode, LoopResult, Scalar } from "../../tensor/ir.ts";
+import { reachable } from "../../tensor/scalars.ts";
 import { ceildiv, constant, type Dim } from "../../types/dim.ts";
 import * as t from "../build.ts";
-import type { Axis, GlobalBuffer, TileExpr, TileOp, TileProgram } from "../ir.ts";
+import type { Axis, TileExpr, TileOp, TileProgram } from "../ir.ts";
 import { constantOf, sweepsOf, volume } from "./analysis.ts";
+import { resultPlace } from "./places.ts";
 import { declareBuffers, type KernelSource } from "./source.ts";
 import { translator } from "./translate.ts";
 
@@ -35,6 +38,8 @@ export interface Side {
   readonly threads: number;
   readonly unroll: number;
   readonly vector: number;
+  /** Neighbouring threads that hold a block, where bodies reduce blocks; undefined: they do not. */
+  readonly together?: number | undefined;
 }
 
 export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape): TileProgram {
@@ -59,8 +64,12 @@ export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape):
 
   const row = position(t.at(blocks), shape.rows, rowAxes);
   const column = position(t.at(chunks), shape.columns, columnAxes);
+  const inBlock = shape.columns.together === undefined ? 0 : 2;
+  const blockAxes = columnAxes.slice(0, columnAxes.length - inBlock);
+  const firstOfBlock = position(t.at(chunks), shape.columns, blockAxes);
   const rowGuard = guard(row, rowCount, rowTile);
   const columnGuard = loop.over.length === 0 ? undefined : guard(column, columnCount, columnTile);
+  const blockGuard = loop.over.length === 0 ? undefined : guard(firstOfBlock, columnCount, columnTile);
 
   // Flattened rows follow the first result's order, so that stores run along memory.
   const order = rowOrder(loop);
@@ -72,12 +81,15 @@ export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape):
   order.forEach((k, i) => {
     axes[k] = rowIndices[i] ?? t.int(0);
   });
-  axes.push(
-    ...t.unflatten(
-      column,
+  const along = (place: TileExpr): TileExpr[] =>
+    t.unflatten(
+      place,
       loop.over.map((axis) => axis.extent),
-    ),
-  );
+    );
+  const rowPlaces = [...axes];
+  axes.push(...along(column));
+  // What is reduced inside a body runs over the places of the block that a point is in.
+  axes.push(...loop.inner.map(() => axes.at(-1) ?? t.int(0)));
 
   const sweeps = sweepsOf(loop);
   const carriers: (TileExpr | undefined)[] = loop.carriers.map(() => undefined);
@@ -128,37 +140,51 @@ export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape):
     body.push(...after);
   }
 
-  const translate = translator({ axes, carriers, inputs: buffers.inputs });
-  const stores = (results: readonly (readonly [LoopResult, GlobalBuffer])[], everywhere: boolean): TileOp[] =>
-    results.map(([result, buffer]) => ({
-      kind: "store",
-      buffer,
-      index: result.axes.map((k) => axes[k] ?? t.int(0)),
-      expr: translate(result.value),
-      axes: !everywhere ? rowAxes : alongRows ? [...columnAxes, ...rowAxes] : [...rowAxes, ...columnAxes],
-      where: everywhere
-        ? t.both(rowGuard, columnGuard)
-        : t.both(rowGuard, firstAlongOthers(loop, result, axes)),
-      bounds: "proved",
-    }));
-  const overAll = (result: LoopResult): boolean =>
-    result.axes.length > loop.axes.length || loop.over.length === 0;
-  const pairs = loop.results.map((result, k): readonly [LoopResult, GlobalBuffer] => {
+  const inner = reductionsOf(
+    b,
+    loop,
+    (made) => translator({ axes, carriers, made, inputs: buffers.inputs }),
+    {
+      rowAxes,
+      columnAxes,
+      where: t.both(rowGuard, columnGuard),
+    },
+  );
+  const translate = translator({ axes, carriers, made: inner.made, inputs: buffers.inputs });
+  const rowsOnly: Stored = { places: axes, axes: rowAxes, where: rowGuard };
+  const everywhere: Stored = {
+    places: axes,
+    axes: alongRows ? [...columnAxes, ...rowAxes] : [...rowAxes, ...columnAxes],
+    where: t.both(rowGuard, columnGuard),
+  };
+  const onceABlock: Stored = {
+    places: [...rowPlaces, ...along(firstOfBlock)],
+    axes: [...rowAxes, ...blockAxes],
+    where: t.both(rowGuard, blockGuard),
+  };
+  const whereOf = (result: LoopResult): Stored => {
+    const swept = result.axes.length - loop.axes.length;
+    if (swept === loop.over.length || loop.over.length === 0) return everywhere;
+    return swept <= 0 ? rowsOnly : onceABlock;
+  };
+  const stores = loop.results.map((result, k): { readonly op: TileOp; readonly isRow: boolean } => {
     const buffer = buffers.outputs[k];
     invariant(buffer !== undefined, "each result has a buffer");
-    return [result, buffer];
+    const stored = whereOf(result);
+    const { index, inside } = resultPlace(loop, result, stored.places);
+    const expr = stored === onceABlock ? onBlock(result) : translate(result.value);
+    const first = stored === rowsOnly ? firstAlongOthers(loop, result, axes) : undefined;
+    const where = t.both(t.both(stored.where, first), inside);
+    const op: TileOp = { kind: "store", buffer, index, expr, axes: stored.axes, where, bounds: "proved" };
+    return { op, isRow: stored === rowsOnly };
   });
-  body.push(
-    ...stores(
-      pairs.filter(([result]) => !overAll(result)),
-      false,
-    ),
-  );
-  const everywhere = stores(
-    pairs.filter(([result]) => overAll(result)),
-    true,
-  );
-  if (everywhere.length > 0) inChunks(everywhere);
+  function onBlock(result: LoopResult): TileExpr {
+    const own = { axes: onceABlock.places, carriers, made: inner.made, inputs: buffers.inputs };
+    return translator(own)(result.value);
+  }
+  body.push(...stores.flatMap(({ op, isRow }) => (isRow ? [op] : [])));
+  const swept = stores.flatMap(({ op, isRow }) => (isRow ? [] : [op]));
+  if (swept.length > 0) inChunks([...inner.ops, ...swept]);
 
   return {
     name: source.name,
@@ -184,27 +210,83 @@ function firstAlongOthers(
   );
 }
 
+/** Where and by whom a result is stored. */
+interface Stored {
+  /** Index expressions of the loop's axes. */
+  readonly places: readonly TileExpr[];
+  readonly axes: readonly Axis[];
+  readonly where: TileExpr | undefined;
+}
+
+/** The reductions inside the results' bodies, each by the threads that hold a block. */
+function reductionsOf(
+  b: t.TileBuilder,
+  loop: LoopNode,
+  translate: (made: ReadonlyMap<Scalar, TileExpr>) => (scalar: Scalar) => TileExpr,
+  {
+    rowAxes,
+    columnAxes,
+    where,
+  }: Readonly<Record<"rowAxes" | "columnAxes", readonly Axis[]>> & Pick<Stored, "where">,
+): { readonly ops: readonly TileOp[]; readonly made: ReadonlyMap<Scalar, TileExpr> } {
+  const ops: TileOp[] = [];
+  const made = new Map<Scalar, TileExpr>();
+  const [lanes, vector] = columnAxes.slice(-2);
+  for (const scalar of reachable(loop.results.map(({ value }) => value))) {
+    if (scalar.kind !== "reduce" || lanes === undefined || vector === undefined) continue;
+    const { monoid, type } = scalar;
+    const outer = [...rowAxes, ...columnAxes.slice(0, -2)];
+    // Each thread has the places of its wide accesses, and reduces these first.
+    const places = b.tile(`${monoid}_of`, type, [...outer, lanes, vector]);
+    const partial = b.tile(`${monoid}_part`, type, [...outer, lanes]);
+    const total = b.tile(monoid, type, outer);
+    const identity: TileExpr = { kind: "const", type, value: monoidOf(monoid).identity(type) };
+    const expr = translate(made)(scalar.arg);
+    ops.push(
+      { kind: "let", tile: places, expr, where, otherwise: where === undefined ? undefined : identity },
+      { kind: "var", tile: partial, init: identity },
+      { kind: "fold", tile: partial, monoid, expr: t.valueOf(places), over: [vector], where: undefined },
+      { kind: "reduce", tile: total, src: partial, monoid, over: lanes.size > 1 ? [lanes] : [] },
+    );
+    made.set(scalar, t.valueOf(total));
+  }
+  return { ops, made };
+}
+
 function extentOf(side: Side): number {
   return side.threads * side.unroll * side.vector;
 }
 
-/** Axes of one side, slowest first. */
+/** Axes of one side, slowest first: registers, threads, those of them that hold a block, registers. */
 function sideAxes(b: t.TileBuilder, name: string, side: Side, stride: number): Axis[] {
-  const axes: Axis[] = [];
-  axes.push(b.registerAxis(`${name}_u`, side.unroll));
-  axes.push(b.threadAxis(`${name}_t`, side.threads, stride));
-  axes.push(b.registerAxis(`${name}_v`, side.vector));
-  return axes;
+  const { threads, unroll, vector, together } = side;
+  if (together === undefined)
+    return [
+      b.registerAxis(`${name}_u`, unroll),
+      b.threadAxis(`${name}_t`, threads, stride),
+      b.registerAxis(`${name}_v`, vector),
+    ];
+  return [
+    b.registerAxis(`${name}_u`, unroll),
+    b.threadAxis(`${name}_b`, threads / together, stride * together),
+    b.threadAxis(`${name}_t`, together, stride),
+    b.registerAxis(`${name}_v`, vector),
+  ];
 }
 
+/** Where the first so many axes of a side lead, slowest first. */
 function position(tile: TileExpr, side: Side, axes: readonly Axis[]): TileExpr {
-  const [unroll, thread, vector] = axes;
-  invariant(unroll !== undefined && thread !== undefined && vector !== undefined, "a side has three axes");
-  const step = side.threads * side.vector;
-  return t.plus(
-    t.plus(t.times(tile, t.int(step * side.unroll)), t.times(t.along(unroll), t.int(step))),
-    t.plus(t.times(t.along(thread), t.int(side.vector)), t.along(vector)),
+  const { threads, unroll, vector, together } = side;
+  const step = threads * vector;
+  const strides = together === undefined ? [step, vector, 1] : [step, together * vector, vector, 1];
+  const [first, ...rest] = axes.map((axis, k) => t.times(t.along(axis), t.int(strides[k] ?? 0)));
+  invariant(first !== undefined, "a side has axes");
+  const inner = rest.reduce<TileExpr | undefined>(
+    (sum, one) => (sum === undefined ? one : t.plus(sum, one)),
+    undefined,
   );
+  const outer = t.plus(t.times(tile, t.int(step * unroll)), first);
+  return inner === undefined ? outer : t.plus(outer, inner);
 }
 
 function guard(index: TileExpr, count: Dim, tile: number): TileExpr | undefined {
