@@ -42,8 +42,8 @@ import { parseTarget, targetNames, type ChosenTarget } from "./targets/index.ts"
 import { Arena } from "./tensor/arena.ts";
 import { print as printGraph } from "./tensor/print.ts";
 import { topological } from "./tensor/graphs.ts";
-import type { Graph, LoopNode, ScatterNode, TensorType } from "./tensor/ir.ts";
-import type { GlobalBuffer } from "./tile/ir.ts";
+import type { Graph, LoopNode, Node, ScatterNode, TensorType } from "./tensor/ir.ts";
+import type { GlobalBuffer, TileProgram } from "./tile/ir.ts";
 import { print as printTiles } from "./tile/print.ts";
 import { checkProtocol, violationText } from "./tile/protocol.ts";
 import { holdsRows } from "./tile/schedule/sweep-choice.ts";
@@ -113,6 +113,8 @@ export interface Compiled extends Checked {
   readonly artifact: Artifact | undefined;
   /** How each kernel is computed, and how else it could be. */
   readonly schedules: readonly ScheduledKernel[];
+  /** The tile program of each kernel, and the node of `fused` that it computes; a plain copy computes none. */
+  readonly tiles: readonly { readonly node: Node | undefined; readonly program: TileProgram }[];
   readonly trace: readonly TraceStep[];
 }
 
@@ -141,6 +143,7 @@ export function compile(request: CompileRequest): Compiled {
     fusion: undefined,
     artifact: undefined,
     schedules: [],
+    tiles: [],
     diagnostics: report.diagnostics,
     sources,
     trace,
@@ -205,11 +208,13 @@ export function compile(request: CompileRequest): Compiled {
   const storage = assignStorage(fused, topological(fused), (ref) => names.value(ref));
   if (!fits(storage, target, fn, report)) return ended(front);
   const own: PlanValue[] = [];
+  const tiles: Compiled["tiles"][number][] = [];
   const emitting: Emitting = {
     arena,
     names,
     target,
     trace,
+    tiles,
     scheduling,
     isOnly: storage.steps.filter(({ kind }) => kind !== "copy").length === 1,
     locate: (place) => lineOf(place, sources),
@@ -233,7 +238,7 @@ export function compile(request: CompileRequest): Compiled {
     bound: dims,
     launches,
   });
-  return ended({ ...front, artifact, schedules: scheduling.kernels });
+  return ended({ ...front, artifact, schedules: scheduling.kernels, tiles });
 }
 
 /** Remembers the text of every file that is read, for places in messages and kernels. */
@@ -289,6 +294,7 @@ interface Emitting {
   readonly names: KernelNames;
   readonly target: ChosenTarget;
   readonly trace: TraceStep[];
+  readonly tiles: Compiled["tiles"][number][];
   /** A value for a buffer that is a kernel's own. */
   readonly own: (buffer: GlobalBuffer) => number;
   readonly scheduling: Scheduling;
@@ -323,6 +329,7 @@ function launchOf(step: Step, cx: Emitting): LaunchRequest {
   hold(verifyTiles(tiles), () => printTiles(tiles));
   const violation = checkProtocol(tiles);
   hold(violation === undefined ? [] : [violationText(violation)], () => printTiles(tiles));
+  cx.tiles.push({ node: step.kind === "copy" ? undefined : step.node, program: tiles });
   cx.trace.push({ pass: "tile", text: () => printTiles(tiles) });
   const kernel = improve(lowerTileProgram(tiles, caps));
   hold(

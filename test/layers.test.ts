@@ -26,6 +26,13 @@ const table: Readonly<Record<string, readonly string[]>> = {
   "compiler/targets": ["compiler/kernel", "compiler/types", "compiler/diagnostics"],
   "compiler/plan": ["compiler/kernel", "compiler/tensor", "compiler/types", "compiler/diagnostics"],
   "compiler/pipeline": ["compiler/check", "grammar", "compiler/diagnostics"],
+  "compiler/numerics": [
+    "compiler/kernel",
+    "compiler/tile",
+    "compiler/tensor",
+    "compiler/types",
+    "compiler/diagnostics",
+  ],
   "compiler/names.ts": ["compiler/tensor"],
   "compiler/axis-names.ts": ["compiler/check", "compiler/types"],
   "compiler/version.ts": [],

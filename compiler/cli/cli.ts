@@ -9,6 +9,7 @@ import { devicesCommand } from "./commands/devices.ts";
 import { explainCommand } from "./commands/explain.ts";
 import { fmtCommand } from "./commands/fmt.ts";
 import { inspectCommand } from "./commands/inspect.ts";
+import { numericsCommand } from "./commands/numerics.ts";
 import { pipelineCommand } from "./commands/pipeline.ts";
 import { runCommand } from "./commands/run.ts";
 import { tuneCommand } from "./commands/tune.ts";
@@ -24,13 +25,15 @@ const commands: readonly Command[] = [
   benchCommand,
   tuneCommand,
   inspectCommand,
+  numericsCommand,
   pipelineCommand,
   explainCommand,
   devicesCommand,
 ];
 
 const epilogue = `Exit codes: 0 done; 1 the program has errors, or a file or device refuses; 2 the command line is
-wrong; 3 a mistake of weft's own; 4 --compare found a difference.
+wrong; 3 a mistake of weft's own; 4 --compare found a difference, or an error
+is beyond its worst case.
 
 The project is the current folder: imports do not leave it. NO_COLOR and FORCE_COLOR are obeyed.`;
 

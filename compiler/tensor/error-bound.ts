@@ -19,7 +19,7 @@
 import { invariant } from "../diagnostics/diagnostic.ts";
 import { isFloat, mantissaOf, type DType } from "../types/dtype.ts";
 import type { BodyMachine, Step } from "./body-machine.ts";
-import type { Carrier, Scalar, ScalarRead } from "./ir.ts";
+import type { Carrier, LoopNode, Scalar, ScalarRead } from "./ir.ts";
 import { lossOfRuns, narrowFactors, usualRun } from "./narrow-sums.ts";
 import { rounderTo, storerOf } from "./number-formats.ts";
 import { scalarFunctions, type ScalarFunction } from "./scalar-functions.ts";
@@ -326,6 +326,19 @@ export interface ErrorTotal {
   /** Writes the carrier's error, its value being known. */
   readonly end: (register: number, value: number) => void;
 }
+
+/** A sum of f32 terms inside a body, for whoever knows more of it than that its order may be any. */
+export interface ErringSum {
+  readonly node: LoopNode;
+  readonly reduction: Omit<Carrier, "name">;
+  readonly machine: BodyMachine;
+  /** By register. */
+  readonly errors: Float64Array;
+  readonly tensors: readonly Values[];
+}
+
+/** How such a sum errs; undefined leaves it to the rule for any order. */
+export type SumError = (sum: ErringSum) => ErrorTotal | undefined;
 
 /** The error of a carrier, from its terms as they come. */
 export function errorTotals(

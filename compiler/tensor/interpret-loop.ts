@@ -218,10 +218,7 @@ class LoopRun {
       begins.push(() => void (state[0] = Number(identity)));
       takes.push(() => void (state[0] = wrap(evaluate(state[0] ?? 0, numbers[from] ?? 0, 0))));
       if (to >= 0) ends.push(() => void (numbers[to] = state[0] ?? 0));
-      const total: ErrorTotal | undefined =
-        this.#errors === undefined
-          ? undefined
-          : errorTotals(this.#machine, this.#errors, reduction, this.#tensors);
+      const total = this.#errors === undefined ? undefined : this.#errorTotal(reduction, this.#errors);
       if (total !== undefined) {
         begins.push(total.begin);
         takes.push(total.take);
@@ -230,6 +227,15 @@ class LoopRun {
     }
     if (marks.length > 0) takes.push(() => this.#refuse(from));
     return { begins, takes, ends };
+  }
+
+  #errorTotal(reduction: Omit<Carrier, "name">, errors: Float64Array): ErrorTotal {
+    const [machine, tensors] = [this.#machine, this.#tensors];
+    const isSum = reduction.monoid === "sum" && reduction.lift.type === "f32";
+    const known = isSum
+      ? this.#cx.sums?.({ node: this.#node, reduction, machine, errors, tensors })
+      : undefined;
+    return known ?? errorTotals(machine, errors, reduction, tensors);
   }
 
   #stores(phase: number): Step {

@@ -11,7 +11,7 @@ import { evaluate, type Dim } from "../types/dim.ts";
 import type { DType } from "../types/dtype.ts";
 import type { Arena } from "./arena.ts";
 import { BodyMachine } from "./body-machine.ts";
-import { errorStep, storedError } from "./error-bound.ts";
+import { errorStep, storedError, type SumError } from "./error-bound.ts";
 import { outputsOf, topological } from "./graphs.ts";
 import { runLoop } from "./interpret-loop.ts";
 import { runStructured } from "./interpret-structured.ts";
@@ -24,6 +24,8 @@ export interface InterpretOptions {
   readonly bounds: "clamp" | "error";
   /** Compute the bounds too; takes about three times as long. */
   readonly errors: boolean;
+  /** Bounds the error of each sum, in place of the rule for any order. */
+  readonly sums?: SumError;
 }
 
 export interface Interpretation {
@@ -50,6 +52,7 @@ export class InterpretError extends Error {
 export interface Running {
   readonly bounds: "clamp" | "error";
   readonly errors: boolean;
+  readonly sums: SumError | undefined;
   readonly size: (dim: Dim) => number;
   readonly storedError: (dtype: DType, value: number, error: number) => number;
   /** Ends the run: an index outside was used. */
@@ -122,7 +125,8 @@ function running(arena: Arena, dims: ReadonlyMap<string, number>, options: Inter
   // An f32 stays as it is in the oracle until it is handed out, and a target's was one already.
   const kept: Running["storedError"] = (dtype, value, error) =>
     dtype === "f32" ? error : storedError(dtype, value, error);
-  return { bounds: options.bounds, errors: options.errors, size, storedError: kept, refuse };
+  const { bounds, errors, sums } = options;
+  return { bounds, errors, sums, size, storedError: kept, refuse };
 }
 
 function checkSizes(graph: Graph, dims: ReadonlyMap<string, number>): void {

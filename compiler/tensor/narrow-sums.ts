@@ -16,25 +16,48 @@ export function narrowFactors(
   lift: Scalar,
   stored: (read: ScalarRead) => DType | undefined,
 ): readonly [Scalar, Scalar] | undefined {
-  const found: Scalar[] = [];
+  const found = factorsOf(lift, stored, 1);
+  return found === undefined ? undefined : [found[0].factor, found[1].factor];
+}
+
+export interface Factor {
+  readonly factor: Scalar;
+  readonly dtype: DType;
+}
+
+/** The two floats of so many bytes whose product a lift is, but for scales; undefined where it is none. */
+export function factorsOf(
+  lift: Scalar,
+  stored: (read: ScalarRead) => DType | undefined,
+  bytes: 1 | 2,
+): readonly [Factor, Factor] | undefined {
+  const found: Factor[] = [];
   const stack = [lift];
   for (let s = stack.pop(); s !== undefined; s = stack.pop()) {
-    if (s.kind === "apply" && s.fn === "mul") stack.push(...s.args);
-    else if (dtypeOf(s, stored) !== undefined) found.push(s);
+    if (s.kind === "apply" && s.fn === "mul") {
+      stack.push(...s.args);
+      continue;
+    }
+    const dtype = dtypeOf(s, stored, bytes);
+    if (dtype !== undefined) found.push({ factor: s, dtype });
   }
   const [a, b, other] = found;
   return a === undefined || b === undefined || other !== undefined ? undefined : [a, b];
 }
 
-/** The 8-bit float that all of a scalar's values are of. */
-function dtypeOf(s: Scalar, stored: (read: ScalarRead) => DType | undefined): DType | undefined {
+/** The float of so many bytes that all of a scalar's values are of. */
+function dtypeOf(
+  s: Scalar,
+  stored: (read: ScalarRead) => DType | undefined,
+  bytes: 1 | 2,
+): DType | undefined {
   const [, a, b] = s.kind === "apply" && s.fn === "select" ? s.args : [];
   if (a !== undefined && b !== undefined) {
-    if (b.kind === "const" && b.value === 0) return dtypeOf(a, stored);
-    return a.kind === "const" && a.value === 0 ? dtypeOf(b, stored) : undefined;
+    if (b.kind === "const" && b.value === 0) return dtypeOf(a, stored, bytes);
+    return a.kind === "const" && a.value === 0 ? dtypeOf(b, stored, bytes) : undefined;
   }
   const dtype = s.kind === "round" ? storedAs(s.to) : s.kind === "read" ? stored(s) : undefined;
-  return dtype !== undefined && isFloat(dtype) && dtypes[dtype].bytes === 1 ? dtype : undefined;
+  return dtype !== undefined && isFloat(dtype) && dtypes[dtype].bytes === bytes ? dtype : undefined;
 }
 
 const atOnce = 32;
@@ -57,7 +80,7 @@ export function lossOfRuns(
   [a, b]: readonly [Scalar, Scalar],
   stored: (read: ScalarRead) => DType | undefined,
 ): LossOfRuns {
-  const least = [a, b].map((factor) => leastNormal[dtypeOf(factor, stored) ?? "f32"] ?? 0);
+  const least = [a, b].map((factor) => leastNormal[dtypeOf(factor, stored, 1) ?? "f32"] ?? 0);
   const aligned = (x: number, side: number): number => Math.max(1, (least[side] ?? 0) / Math.abs(x));
   let total = 0;
   let [count, largest, sum, furthest, whole, magnitude] = [0, 0, 0, 0, true, 0];

@@ -68,7 +68,7 @@ export const fakeCompiler: CompilerApi = {
   },
   compile(request: CompileRequest) {
     const checked = this.check(request);
-    const rest = { program: undefined, fused: undefined, fusion: undefined, schedules: [] };
+    const rest = { program: undefined, fused: undefined, fusion: undefined, schedules: [], tiles: [] };
     if (checked.diagnostics.some(({ severity }) => severity === "error")) {
       return { ...checked, ...rest, graph: undefined, artifact: undefined, trace: [] };
     }

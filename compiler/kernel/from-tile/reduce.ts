@@ -4,6 +4,7 @@
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { Axis } from "../../tile/ir.ts";
+import type { Caps } from "../../types/caps.ts";
 import type { DType } from "../../types/dtype.ts";
 import type { Buffer, Value } from "../ir.ts";
 import type { Context } from "./context.ts";
@@ -26,12 +27,30 @@ export function reduceAcross(cx: Context, values: readonly Value[], axis: Axis, 
     ? (a, c) => cx.b.select(combine(isOne(cx, a), isOne(cx, c)), cx.b.i32(1), cx.b.i32(0))
     : combine;
   const { stride } = axis.place;
-  const lanes = stride === 1 && cx.caps.subgroup > 1 ? lanesOf(axis.size, cx.caps.subgroup) : 1;
+  const lanes = butterfly(axis, cx.caps);
   let reduced = plain;
   for (let mask = 1; mask < lanes; mask *= 2)
     reduced = reduced.map((value) => joined(value, cx.b.shuffleXor(value, mask)));
   if (lanes < axis.size) reduced = throughShared(cx, reduced, { size: axis.size, stride, lanes }, joined);
   return isBool ? reduced.map((value) => isOne(cx, value)) : reduced;
+}
+
+/** Combinations that a value goes through at most on its way through `reduceAcross`. */
+export function stepsAcross(axis: Axis, caps: Pick<Caps, "subgroup">): number {
+  invariant(axis.place.kind === "thread", "only thread axes are reduced across threads");
+  const lanes = butterfly(axis, caps);
+  const parts = axis.size / lanes;
+  return Math.log2(lanes) + (halves(parts) ? Math.log2(parts) : parts - 1);
+}
+
+/** Lanes that exchange values directly. */
+function butterfly({ size, place }: Axis, { subgroup }: Pick<Caps, "subgroup">): number {
+  return place.kind === "thread" && place.stride === 1 && subgroup > 1 ? lanesOf(size, subgroup) : 1;
+}
+
+/** Whether parts in shared memory are halved again and again, not read by all. */
+function halves(parts: number): boolean {
+  return parts > serialLimit && (parts & (parts - 1)) === 0;
 }
 
 function isOne(cx: Context, value: Value): Value {
@@ -70,9 +89,9 @@ function throughShared(cx: Context, values: readonly Value[], across: Across, co
     across.lanes === 1 ? undefined : b.binary("eq", b.rem(b.thread(), b.i32(across.lanes)), b.i32(0));
   values.forEach((value, k) => b.store(buffer, place(k, slot), [value], owner));
   barrier(cx);
-  if (parts > serialLimit && (parts & (parts - 1)) === 0)
+  if (halves(parts))
     halve(cx, buffer, { parts, slotStep, slot, part, owner, registers: values.length, slots }, combine);
-  const count = parts > serialLimit && (parts & (parts - 1)) === 0 ? 1 : parts;
+  const count = halves(parts) ? 1 : parts;
   return values.map((_, k) => {
     const loaded = Array.from({ length: count }, (_unused, j) =>
       b.load(buffer, place(k, b.add(first, b.i32(j * slotStep)))),
