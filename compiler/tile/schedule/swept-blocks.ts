@@ -14,13 +14,13 @@ export interface VisitedBlocks {
   readonly whole: Ends;
 }
 
-/** Blocks of `size` places, of an axis of `extent`, by what any row and what every row sees. */
+/** Blocks of `size` places, of an axis of `extent`, by what some row and what every row sees. */
 export function visitedBlocks(
   b: t.TileBuilder,
   { count: blocks }: Counter,
   size: number,
   extent: Dim,
-  any: Ends,
+  some: Ends,
   every: Ends,
 ): VisitedBlocks {
   const ops: TileOp[] = [];
@@ -33,10 +33,10 @@ export function visitedBlocks(
   const least = (a: TileExpr, c: TileExpr): TileExpr => t.apply("min", "i32", [a, c]);
   const most = (a: TileExpr, c: TileExpr): TileExpr => t.apply("max", "i32", [a, c]);
   const blockOf = (place: TileExpr): TileExpr => t.over(most(place, t.int(0)), t.int(size));
-  const first = any.low === undefined ? t.int(0) : named("first", blocks, least(blockOf(any.low), last));
+  const first = some.low === undefined ? t.int(0) : named("first", blocks, least(blockOf(some.low), last));
   const after = (place: TileExpr): TileExpr =>
     most(t.plus(least(blockOf(place), last), t.int(1)), t.plus(first, t.int(1)));
-  const end = any.high === undefined ? t.size(blocks) : named("end", add(blocks, one), after(any.high));
+  const end = some.high === undefined ? t.size(blocks) : named("end", add(blocks, one), after(some.high));
   if (![every.low, every.high].some((side) => side !== undefined && readsData(side)))
     return { ops, first, end, whole: every };
   // What is read for it is read once.
