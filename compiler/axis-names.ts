@@ -27,10 +27,12 @@ function note(cx: Names, name: string, type: Type): void {
   const { names } = cx;
   switch (type.kind) {
     case "tensor":
+      // Ragged rows stand one behind another, in one axis with their experts; how many each has is a tensor.
       names.set(
         name,
-        type.axes.flatMap((axis) => axisTexts(cx, axis)),
+        type.axes.flatMap((axis, k) => (type.axes[k + 1]?.kind === "ragged" ? [] : axisTexts(cx, axis))),
       );
+      for (const axis of type.axes) if (axis.kind === "ragged") names.set(axis.name, [printDim(axis.by)]);
       return;
     case "module":
       noteModule(cx, `${name}.`, type.module);

@@ -2,6 +2,7 @@
 import type { TypedFn } from "../check/typed.ts";
 import type { Compiled } from "./api.ts";
 import { takesPack } from "../lower/entry-pack.ts";
+import { rowSizes } from "../lower/ragged-border.ts";
 import type { DimArguments } from "./arguments.ts";
 import { usageError } from "./exit-code.ts";
 
@@ -31,8 +32,9 @@ export function checkNames({ program, graph }: Compiled, given: DimArguments): v
   }
 }
 
-function functionNames({ typeParams, dims, freeDims }: TypedFn): readonly string[] {
-  return [...typeParams.map(({ name }) => name), ...dims, ...freeDims];
+function functionNames(fn: TypedFn): readonly string[] {
+  const { typeParams, dims, freeDims } = fn;
+  return [...typeParams.map(({ name }) => name), ...dims, ...freeDims, ...rowSizes(fn)];
 }
 
 /** A paged cache `kv` brings two sizes of its own: how many pages there are, and how many a sequence may have. */

@@ -11,7 +11,8 @@ import type { Dims } from "../../runtime/plan/size.ts";
 import { randomTensor } from "../../runtime/tensor/random.ts";
 import type { HostTensor } from "../../runtime/tensor/tensor.ts";
 import { byteCount, elementCount, tensorOf } from "../../runtime/tensor/tensor.ts";
-import { fromNumbers } from "../../runtime/tensor/values.ts";
+import { fromNumbers, toNumbers } from "../../runtime/tensor/values.ts";
+import { rowsName } from "../lower/ragged-border.ts";
 import type { Compiled } from "./api.ts";
 import { CommandError, exitCode, usageError } from "./exit-code.ts";
 
@@ -144,6 +145,9 @@ function randomInput(input: PlanTensor, dims: Dims, request: InputRequest): Host
       Array.from({ length: count }, (_, k) => (name.endsWith(".table") ? k : 0)),
     );
   }
+  const rows = dims.get(rowsName(name));
+  if (rows !== undefined && range === undefined)
+    return fromNumbers(dtype, shape, sharesOf(rows, elementCount(shape), { seed: request.seed ?? 0, name }));
   const { low, high } = range ?? defaultRange;
   const fill = {
     seed: request.seed ?? 0,
@@ -155,6 +159,18 @@ function randomInput(input: PlanTensor, dims: Dims, request: InputRequest): Host
   const count = elementCount(shape);
   if (request.drawn === undefined || count <= request.drawn) return randomTensor(dtype, shape, fill);
   return repeated(randomTensor(dtype, [request.drawn], fill), shape);
+}
+
+/** How many of the rows each of so many experts has, at random: every row goes to one. */
+function sharesOf(
+  rows: number,
+  experts: number,
+  { seed, name }: { readonly seed: number; readonly name: string },
+): readonly number[] {
+  const fill = { seed, name, deviation: 1, low: 0, high: rows + 1 };
+  const cuts = toNumbers(randomTensor("i32", [Math.max(0, experts - 1)], fill));
+  const ends = [...Array.from(cuts, Number).sort((a, b) => a - b), rows];
+  return ends.map((end, k) => end - (ends[k - 1] ?? 0));
 }
 
 /** The elements of a tensor over and over. */

@@ -55,14 +55,14 @@ export function openEntry(fn: string, why: string, help: string, place: Place): 
   );
 }
 
-/** WF2705: ragged rows cross the border of what is compiled. */
+/** WF2705: ragged rows that cannot cross the border of what is compiled. */
 export function raggedEntry(fn: string, name: string, place: Place): Diagnostic {
   return error(
     "WF2705",
     place,
-    `'${name}' of '${fn}' has ragged rows, which cannot cross the border of a compiled function yet`,
+    `'${name}' of '${fn}' has ragged rows that cannot cross the border of what is compiled by itself`,
     "a ragged tensor here",
-    "compile the function that dispatches and combines the rows",
+    "what crosses it is a parameter or a result [.., E, R[E], ..] without block scales, its rows behind their experts",
   );
 }
 

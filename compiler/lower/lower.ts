@@ -25,16 +25,17 @@ import type { Arena } from "../tensor/arena.ts";
 import { topological } from "../tensor/graphs.ts";
 import type { Graph, Ref } from "../tensor/ir.ts";
 import { reachable, rootsOf } from "../tensor/scalars.ts";
-import type { BlockScaling, Type, TypedFn, TypedProgram } from "../check/typed.ts";
+import type { BlockScaling, Type, TypedFn, TypedModule, TypedProgram } from "../check/typed.ts";
 import { entryPack, type PackAxes } from "./entry-pack.ts";
 import { contractionOf, inlineFunction, runOfSums } from "./calls.ts";
 import { lowerExpression } from "./expressions.ts";
 import type { Frame, Lowering, Reassociate } from "./frame.ts";
-import { inputValue } from "./members.ts";
+import { input, inputValue } from "./members.ts";
+import { canCross, packRows, raggedAxesOf, raggedInputs, type MakeInput } from "./ragged-border.ts";
 import { Refusal } from "./refusal.ts";
 import { Terms } from "./terms.ts";
 import { storeWhole } from "./tensors.ts";
-import type { ElementType, ModuleValue, Scope, Value } from "./value.ts";
+import type { ElementType, ModuleValue, RaggedRows, Scope, Value } from "./value.ts";
 
 export interface LowerOptions {
   /** Sizes that are known; others stay symbolic. */
@@ -216,23 +217,33 @@ function bordersAreOpen(fn: TypedFn, report: Report): boolean {
     if (type.kind === "paged" && result)
       refuse(() => report.add(opaqueEntry(fn.name, name, "a cache", fn.place)));
     if (type.kind !== "tensor") return;
-    if (type.axes.some((axis) => axis.kind === "ragged"))
-      refuse(() => report.add(raggedEntry(fn.name, name, fn.place)));
+    if (!canCross(type)) refuse(() => report.add(raggedEntry(fn.name, name, fn.place)));
   };
+  const members = (module: TypedModule, prefix: string): void => {
+    for (const { name, type } of module.params) {
+      if (type.kind === "module") members(type.module, `${prefix}${name}.`);
+      else if (raggedAxesOf(type).length > 0)
+        refuse(() => report.add(raggedEntry(fn.name, prefix + name, fn.place)));
+    }
+  };
+  if (fn.module !== undefined) members(fn.module, "");
   for (const param of fn.params) visit(param.name, param.type, false);
   visit("the result", fn.result, true);
   return open;
 }
 
-function entryFrame(cx: Lowering, program: TypedProgram, fn: TypedFn, scope: Scope): Frame {
+function entryFrame(cx: Lowering, program: TypedProgram, fn: TypedFn, given: Scope): Frame {
   const self: ModuleValue | undefined =
     fn.module === undefined
       ? undefined
-      : { kind: "module", module: fn.module, prefix: "", scope, members: new Map() };
+      : { kind: "module", module: fn.module, prefix: "", scope: given, members: new Map() };
   const params = new Map<string, Value>();
   const taken = new Set(
     [...(fn.module?.params ?? []), ...(fn.module?.states ?? [])].map((member) => member.name),
   );
+  const make: MakeInput = (name, dtype, shape) => input(cx, name, "argument", dtype, shape);
+  const ragged = raggedInputs(cx, fn, given, make);
+  const scope: Scope = { ...given, ragged };
   for (const param of fn.params) {
     if (taken.has(param.name)) cx.report.add(sameName(param.name, param.place));
     params.set(param.name, inputValue(cx, scope, param.type, param.name, "argument"));
@@ -242,7 +253,7 @@ function entryFrame(cx: Lowering, program: TypedProgram, fn: TypedFn, scope: Sco
     dims: new Map(),
     dtypes: scope.dtypes,
     pack: scope.pack,
-    ragged: new Map(),
+    ragged: new Map(ragged),
     params,
     locals: new Map(),
     indices: new Map(),
@@ -286,7 +297,26 @@ function storeResults(
       results.push({ name, value: value.parts.codes }, { name: `${name}.scale`, value: value.parts.scales });
     return;
   }
-  results.push({ name, value: storeWhole(cx, value, name, fn.place) });
+  const [rows] = value.axes.flatMap((axis) => axis.ragged ?? []);
+  if (rows === undefined) {
+    results.push({ name, value: storeWhole(cx, value, name, fn.place) });
+    return;
+  }
+  results.push({ name, value: packRows(cx, value, name) });
+  const [ragged] = raggedAxesOf(type);
+  // Counts that came in are known to the caller.
+  if (ragged === undefined || isGiven(fn, frame, rows)) return;
+  const counts = ragged.axis.name;
+  const before = results.find((result) => result.name === counts);
+  if (before === undefined) results.push({ name: counts, value: rows.count });
+  else if (before.value !== rows.count) cx.report.add(raggedEntry(fn.name, name, fn.place));
+}
+
+/** Whether the rows are those of a parameter. */
+function isGiven(fn: TypedFn, frame: Frame, rows: RaggedRows): boolean {
+  return fn.params.some(({ type }) =>
+    raggedAxesOf(type).some(({ axis }) => frame.ragged.get(axis.instance) === rows),
+  );
 }
 
 function resultIsScaled(frame: Frame, type: Extract<Type, { kind: "tensor" }>): boolean {

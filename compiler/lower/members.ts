@@ -7,6 +7,7 @@ import type { DType } from "../types/dtype.ts";
 import type { InputNode, Ref, Scalar } from "../tensor/ir.ts";
 import { boundScope } from "./bindings.ts";
 import { axesIn, elementType, extentOf, nameOf, type Lowering, type Scope } from "./frame.ts";
+import { raggedInput } from "./ragged-border.ts";
 import type { Terms } from "./terms.ts";
 import { physicalIndex, type Stored } from "./tensors.ts";
 import {
@@ -77,6 +78,10 @@ function tensorInput(
   const element = elementType(scope, type.dtype);
   const scaling = type.scale ?? element.scale;
   const axes = axesIn(cx, scope, type.axes);
+  if (axes.some((axis) => axis.ragged !== undefined))
+    return raggedInput(cx, axes, path, element.dtype, (name, dtype, shape) =>
+      input(cx, name, role, dtype, shape),
+    );
   const codes = input(
     cx,
     path,
@@ -96,7 +101,7 @@ function tensorInput(
   );
 }
 
-function input(cx: Lowering, name: string, role: InputRole, dtype: DType, shape: readonly Dim[]): Ref {
+export function input(cx: Lowering, name: string, role: InputRole, dtype: DType, shape: readonly Dim[]): Ref {
   const node = cx.arena.input(name, role, cx.arena.type(dtype, shape));
   cx.inputs.add(node);
   const ref = cx.arena.ref(node);

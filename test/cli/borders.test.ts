@@ -1,4 +1,4 @@
-/** What crosses the border of a function that is compiled by itself: leading axes that `...` stands for. */
+/** What crosses the border of a function that is compiled by itself: leading axes that `...` stands for, and ragged rows. */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,10 +15,30 @@ const packed = `fn centred<A: float>(x: A[..., D], g: f32[D]) -> (y: A[..., D], 
 }
 `;
 
+const ragged = `dim E, D, F, N, K, R[E]
+fn grouped(x: f32[E, R[E], D], w: f32[E, F, D]) -> (y: f32[E, R[E], F], s: f32[E]) {
+  let y = for e, r, f: sum[d](x[e, r, d] * w[e, f, d])
+  (y: y, s: for e: sum[r, f](y[e, r, f]))
+}
+fn pairs(x: bf16[2, E, R[E], D], g: f32[E, R[E]]) -> bf16[2, E, R[E], D] {
+  for b, e, r, d: x[b, e, r, d] * g[e, r]
+}
+fn sent(x: f32[N, D], index: i32[N, K]) -> (rows: f32[E, R[E], D], back: f32[N, D]) {
+  let (rows, plan) = dispatch[E](x, index)
+  let one = for n in N, k in K: 1.0
+  (rows: rows, back: combine(rows, plan, one))
+}
+fn scaled(x: e4m3[E, R[E], D] @ (1, 32)) -> f32[E, D] { for e, d: sum[r](x[e, r, d]) }
+module Held { param w: f32[E, R[E], D]
+  fn all(n: f32[N]) -> f32[E, D] { for e, d: sum[r](w[e, r, d]) }
+}
+`;
+
 let cwd: string;
 beforeAll(async () => {
   cwd = await mkdtemp(join(tmpdir(), "weft-borders-"));
   await writeFile(join(cwd, "packed.dsl"), packed);
+  await writeFile(join(cwd, "ragged.dsl"), ragged);
   await writeFile(join(cwd, "plain.dsl"), "fn f(x: f32[N]) -> f32[N] { x }\n");
 });
 afterAll(() => rm(cwd, { recursive: true }));
@@ -64,7 +84,7 @@ describe("leading axes", () => {
         expect(JSON.parse(out).comparison).toMatchObject([{ violations: 0 }, { violations: 0 }]);
       }
     },
-    60_000,
+    120_000,
   );
 
   test("are what an input file has there", async () => {
@@ -110,5 +130,102 @@ describe("leading axes", () => {
       code: 2,
       note: "weft: --dims ...: no function of plain.dsl takes any leading axes\n",
     });
+  });
+});
+
+describe("ragged rows", () => {
+  const devices = ["reference", "js", "simulate", "webgpu"];
+  /** Rows of a last expert are left over, or there are fewer than the counts ask for. */
+  const counted = [
+    [2, 0, 3],
+    [0, 0, 5],
+    [1, 1, 1],
+    [4, 3, 2],
+    [-2, 5, 2147483647],
+  ];
+  const [rowCount, D, F] = [5, 3, 2];
+  const x = Array.from({ length: rowCount * D }, (_, k) => ((k * 7) % 11) - 5);
+  const w = Array.from({ length: 3 * F * D }, (_, k) => ((k * 5) % 13) - 6);
+
+  test.each(counted)(
+    "%i, %i and %i of 5 rows come in and go out one behind another",
+    async (...counts) => {
+      const inputs = {
+        x: fromNumbers("f32", [rowCount, D], x),
+        w: fromNumbers("f32", [3, F, D], w),
+        R: fromNumbers("i32", [3], counts),
+      };
+      await writeSafetensorsFile(join(cwd, "rows.safetensors"), new Map(Object.entries(inputs)));
+      const y: number[] = Array(rowCount * F).fill(0);
+      const s = [0, 0, 0];
+      let row = 0;
+      counts.forEach((count, e) => {
+        for (let r = 0; r < count && row < rowCount; r += 1, row += 1) {
+          for (let f = 0; f < F; f += 1) {
+            let sum = 0;
+            for (let d = 0; d < D; d += 1) sum += (x[row * D + d] ?? 0) * (w[(e * F + f) * D + d] ?? 0);
+            y[row * F + f] = sum;
+            s[e] = (s[e] ?? 0) + sum;
+          }
+        }
+      });
+      const isOrdinary = counts[0] === 2;
+      for (const device of isOrdinary ? devices : ["reference", "js"]) {
+        const files = ["--input", "rows.safetensors", "--output", "y.safetensors"];
+        const { code, note } = await weft("run", "ragged.dsl:grouped", "--device", device, ...files);
+        expect([note, code]).toEqual(["", 0]);
+        expect(await results("y.safetensors")).toEqual({ y, s });
+      }
+    },
+    120_000,
+  );
+
+  test("with an axis before their experts', and a second tensor of the same rows", async () => {
+    for (const device of devices.slice(1)) {
+      const args = ["--dims", "E=4,D=9,R_rows=150", "--random", "2", "--device", device, "--json"];
+      const { code, out } = await weft("run", "ragged.dsl:pairs", ...args, "--compare", "reference");
+      expect(code).toBe(0);
+      expect(JSON.parse(out)).toMatchObject({
+        outputs: [{ name: "out", type: "bf16[2, 150, 9]" }],
+        comparison: [{ violations: 0 }],
+      });
+    }
+  }, 120_000);
+
+  test("that a dispatch made go out with their counts", async () => {
+    const inputs = {
+      x: fromNumbers("f32", [3, 1], [10, 20, 30]),
+      index: fromNumbers("i32", [3, 2], [2, 0, -1, 2, 0, 2]),
+    };
+    await writeSafetensorsFile(join(cwd, "sent.safetensors"), new Map(Object.entries(inputs)));
+    for (const device of devices) {
+      const files = ["--input", "sent.safetensors", "--output", "y.safetensors", "--dims", "E=4"];
+      expect(await weft("run", "ragged.dsl:sent", "--device", device, ...files)).toMatchObject({ code: 0 });
+      expect(await results("y.safetensors")).toEqual({
+        rows: [10, 30, 10, 20, 30, 0],
+        R: [2, 0, 3, 0],
+        back: [20, 20, 60],
+      });
+    }
+  }, 120_000);
+
+  test("are named in the plan as what they are", async () => {
+    const built = await weft("build", "ragged.dsl:grouped", "--target", "js", "-o", "rows");
+    expect(built).toMatchObject({ code: 0, note: "" });
+    expect(JSON.parse(await readFile(join(cwd, "rows", "plan.json"), "utf8"))).toMatchObject({
+      inputs: [
+        { name: "R", dtype: "i32", shape: ["E"], axes: ["E"] },
+        { name: "x", shape: ["R_rows", "D"], axes: ["R[E]", "D"] },
+        { name: "w" },
+      ],
+    });
+  });
+
+  test("with block scales, or of a module, are refused", async () => {
+    for (const entry of ["scaled", "Held.all"]) {
+      const { code, note } = await weft("run", `ragged.dsl:${entry}`, "--random", "1", "--device", "js");
+      expect(code).toBe(1);
+      expect(note).toContain("error[WF2705]");
+    }
   });
 });

@@ -54,8 +54,9 @@ describe("an entry is refused", () => {
     expect(codes(text, "f")).toEqual(["WF2704"]);
   });
 
-  it("with ragged rows at its border", () => {
-    const text = "dim E, D, R[E]\nfn f(x: f32[E, R[E], D]) -> f32[E, D] { for e, d: sum[t](x[e, t, d]) }";
+  it("with ragged rows that have block scales", () => {
+    const text =
+      "dim E, D, R[E]\nfn f(x: e4m3[E, R[E], D] @ (1, 32)) -> f32[E, D] { for e, d: sum[t](x[e, t, d]) }";
     expect(codes(text, "f")).toEqual(["WF2705"]);
   });
 

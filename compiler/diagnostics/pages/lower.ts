@@ -25,8 +25,9 @@ for one axis: none that the signature has already.`,
   },
   WF2705: {
     title: "ragged rows across the border",
-    page: `A tensor with a ragged axis cannot be an argument or result of what is compiled by itself yet. Compile the
-function that dispatches the rows and combines them.`,
+    page: `What is compiled by itself takes and gives 'x: A[E, R[E], D]' as 'x: A[R_rows, D]', the rows of all experts one
+behind another, and 'R: i32[E]', how many each has. Parameters of modules, tensors with block scales or several ragged
+axes, rows that do not stand behind their experts' axis, and results of one name for two sets of rows cannot cross.`,
   },
   WF2706: {
     title: "rows of one expert in a loop",
