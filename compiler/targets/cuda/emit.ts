@@ -130,6 +130,12 @@ function describeMap({ buffer, dims, box, swizzle }: TensorMap): string {
   return `${buffer.dtype}[${extents}] of ${buffer.name} in boxes of ${box.join(" x ")}${how}`;
 }
 
+/**
+ * Bytes. Kernels of one translation unit declare the same array, and nvcc wants one alignment from all: what the widest
+ * swizzle asks for (PTX ISA, "Tensor swizzling modes": a pattern of 128 bytes repeats after 1024).
+ */
+const sharedAlign = 1024;
+
 function printShared(out: Writer, printer: Printer): void {
   const { offsets, kind } = sharedLayout(printer.kernel);
   const { body } = printer.kernel;
@@ -138,10 +144,8 @@ function printShared(out: Writer, printer: Printer): void {
     ...collectOps(body, "descriptor"),
   ];
   const read = new Set([...collectOps(body, "load"), ...pointedAt].map(({ buffer }) => buffer));
-  if (kind === "dynamic") {
-    const align = Math.max(...[...offsets.keys()].map((buffer) => Math.max(buffer.align, 16)));
-    out.line(`extern __shared__ __align__(${align}) unsigned char shared_memory[];`);
-  }
+  if (kind === "dynamic")
+    out.line(`extern __shared__ __align__(${sharedAlign}) unsigned char shared_memory[];`);
   for (const [buffer, offset] of offsets) {
     const type = elementTypes[buffer.dtype];
     const name = printer.buffer(buffer);
