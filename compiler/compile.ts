@@ -29,6 +29,9 @@ import { fuse, fuseDefaults } from "./passes/fuse.ts";
 import { lowerFunctions } from "./passes/lower-functions.ts";
 import { narrow } from "./passes/narrow.ts";
 import { checkPipelineProofs } from "./pipeline/index.ts";
+import { explainedContraction, scaleFactors, type ExplainedContraction } from "./passes/scale-factors.ts";
+import type { ScaledFactors } from "./tensor/block-scales.ts";
+import { boundNotHeld } from "./diagnostics/lower.ts";
 import { runPasses } from "./passes/pass.ts";
 import { printSchedules, Scheduling, type PickChoice, type ScheduledKernel } from "./scheduling.ts";
 import { simplify } from "./passes/simplify.ts";
@@ -110,6 +113,8 @@ export interface Compiled extends Checked {
   readonly fused: Graph | undefined;
   /** What became of each pair of nodes on the way, where the request asks for it. */
   readonly fusion: FusionReport | undefined;
+  /** What became of the contractions whose factors `numerics` lets be scaled by block. */
+  readonly contractions: readonly ExplainedContraction[];
   readonly artifact: Artifact | undefined;
   /** How each kernel is computed, and how else it could be. */
   readonly schedules: readonly ScheduledKernel[];
@@ -141,6 +146,7 @@ export function compile(request: CompileRequest): Compiled {
     graph: undefined,
     fused: undefined,
     fusion: undefined,
+    contractions: [],
     artifact: undefined,
     schedules: [],
     tiles: [],
@@ -160,17 +166,24 @@ export function compile(request: CompileRequest): Compiled {
 
   const { dims, dtypes, shapes } = request;
   const pack = request.pack ?? (shapes === undefined ? undefined : packToldBy(fn, shapes));
-  const graph = lowerFunction(program, fn, {
+  const asked = new Map<Node, ScaledFactors>();
+  const lowered = lowerFunction(program, fn, {
     dims,
     dtypes,
     pack,
     arena,
     report,
     reassociate,
+    onScaled: (node, factors) => void asked.set(node, factors),
     locate: (place) => locationText(place, sources),
   });
-  if (graph === undefined || report.failed) return ended({ program });
-  trace.push({ pass: "lower", text: () => printGraph(arena, graph) });
+  if (lowered === undefined || report.failed) return ended({ program });
+  trace.push({ pass: "lower", text: () => printGraph(arena, lowered) });
+  const { graph, decisions } = scaleFactors(arena, lowered, asked);
+  if (graph !== lowered) trace.push({ pass: "scale-factors", text: () => printGraph(arena, graph) });
+  const contractions = decisions.map((one): ExplainedContraction => explainedContraction(arena, one));
+  for (const { node, why, isBound } of decisions)
+    if (isBound && why !== undefined) report.add(boundNotHeld(arena.place(node) ?? fn.place, why));
   const note = (pass: string, text: () => string): void => void trace.push({ pass, text });
   const plain = runPasses([simplify, expand, simplify], graph, { arena }, note);
   const explanation = request.explain === true ? new Explanation(arena, plain) : undefined;
@@ -201,7 +214,7 @@ export function compile(request: CompileRequest): Compiled {
     note,
   );
   const fusion = explanation?.report();
-  const front = { program, graph: { arena, graph }, fused, fusion };
+  const front = { program, graph: { arena, graph }, fused, fusion, contractions };
   if (target === undefined || scheduling === undefined) return ended(front);
 
   const names = new KernelNames(arena, fused);

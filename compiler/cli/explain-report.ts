@@ -1,6 +1,7 @@
 /** What `weft explain` says of a program: how neighbours became one kernel, or why they are apart. */
 import { positions } from "../diagnostics/position.ts";
 import type { ExplainedPair, ExplainedValue, FusionReport, Outcome, Traffic } from "../passes/explain.ts";
+import type { ExplainedContraction } from "../passes/scale-factors.ts";
 import type { Apart } from "../passes/fusing.ts";
 import { printDim, sizeExpression } from "../types/dim-text.ts";
 import { symbols, type Dim } from "../types/dim.ts";
@@ -86,6 +87,7 @@ function sizeText(size: Dim): string {
 export function explanationText(
   program: string,
   report: FusionReport,
+  contractions: readonly ExplainedContraction[],
   sources: ReadonlyMap<string, string>,
 ): string {
   const locate = locator(sources);
@@ -103,6 +105,11 @@ export function explanationText(
   };
   const rows = [...report.pairs, ...report.siblings].map(row);
   if (rows.length > 0) lines.push(...table(["from", "", "to", "", "saves", ""], rows));
+  const contraction = (one: ExplainedContraction): readonly string[] => {
+    const { name, at } = locate({ ...one, kind: "loop" });
+    return [name, at ?? "", contractionText(one)];
+  };
+  if (contractions.length > 0) lines.push(...table(["contraction", "", ""], contractions.map(contraction)));
   for (const { value, kernels } of report.split)
     lines.push(`${locate(value).name} is split in parts: ${kernels} kernels`);
   if (report.pairs.some(({ outcome }) => outcome === "apart"))
@@ -110,6 +117,11 @@ export function explanationText(
   if (symbols(before.bytes).size > 0)
     lines.push(`A size that is not given counts as ${unknownSize}; --dims gives it.`);
   return lines.join("\n");
+}
+
+function contractionText({ factors, why, error }: ExplainedContraction): string {
+  if (why !== undefined) return `kept: ${why}`;
+  return `scaled: ${factors}${error === undefined ? "" : `, off by ${error.toPrecision(2)} of its terms at most`}`;
 }
 
 function loops({ kernels }: Traffic): string {
@@ -120,6 +132,7 @@ function loops({ kernels }: Traffic): string {
 export function explanationJson(
   program: string,
   report: FusionReport,
+  contractions: readonly ExplainedContraction[],
   sources: ReadonlyMap<string, string>,
 ): unknown {
   const locate = locator(sources);
@@ -140,6 +153,13 @@ export function explanationJson(
     after: traffic(report.after),
     pairs: report.pairs.map(pair),
     siblings: report.siblings.map(pair),
+    contractions: contractions.map((one) => ({
+      ...locate({ ...one, kind: "loop" }),
+      outcome: one.why === undefined ? "scaled" : "kept",
+      factors: one.factors,
+      why: one.why,
+      error: one.error,
+    })),
     split: report.split.map(({ value, kernels }) => ({ ...locate(value), kernels })),
   };
 }

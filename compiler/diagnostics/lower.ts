@@ -149,13 +149,13 @@ export function cannotReassociate(
   );
 }
 
-/** WF3702: factors that are scaled by block, which no pass makes yet. */
-export function contractNotApplied(target: string, place: Place): Diagnostic {
+/** WF3702: a contraction that `numerics` would have scaled by block, where the bound that it declares does not hold. */
+export function boundNotHeld(place: Place, why: string): Diagnostic {
   return {
     code: "WF3702",
     severity: "warning",
-    message: `numerics of '${target}' ask for factors that are scaled by block, which are not made yet: the program computes with its own types`,
-    labels: [{ place, text: "asked for here" }],
-    help: "the result is within the stated bound, only slower",
+    message: `the factors of this contraction are not scaled by block: ${why}`,
+    labels: [{ place, text: "computed with the program's own types" }],
+    help: "a longer sum, shorter runs ('accumulate: f32 every 128') or a wider bound would allow it",
   };
 }

@@ -1,6 +1,8 @@
 /** Calls: the callee's body in the caller's place, its rigid names bound. Nothing of a call is left in the graph. */
 import { invariant } from "../diagnostics/diagnostic.ts";
 import type { TypedBody, TypedExpr, TypedFn, TypedNumerics, TypedProgram, Variable } from "../check/typed.ts";
+import type { BlockScaled, ScaledFactors } from "../tensor/block-scales.ts";
+import { isDType } from "../types/dtype.ts";
 import { appendRows } from "./caches.ts";
 import { claimIn } from "./claims.ts";
 import { boundScope } from "./bindings.ts";
@@ -35,6 +37,7 @@ export function lowerCall(cx: Lowering, expr: Call, frame: Frame): Value {
     self,
     contraction: contractionOf(cx.program, callee) ?? frame.contraction,
     every: runOfSums(cx.program, callee) ?? frame.every,
+    scaled: contractionOf(cx.program, callee) === undefined ? frame.scaled : scaledOf(cx.program, callee),
   };
   const result = inlineFunction(cx, callee, inner);
   for (const [own, theirs] of expr.bindings.ragged) {
@@ -105,7 +108,18 @@ function bindName(cx: Lowering, frame: Frame, variable: Variable, value: Value):
   if (ref.node.kind !== "input") cx.arena.setHint(ref, variable.name);
 }
 
-/** What `numerics` says about the factors of contractions in a function, if it says anything. Scales are not made. */
+/** The factors scaled by block that `numerics` of a function asks for; the pass that makes them decides where. */
+export function scaledOf(program: TypedProgram, fn: TypedFn): ScaledFactors | undefined {
+  const found = clauseOf(program, fn, "contract");
+  if (found === undefined) return undefined;
+  const [left, right] = [found.left, found.right].map(({ dtype, scale }): BlockScaled | undefined =>
+    scale === undefined || !isDType(dtype) ? undefined : { dtype, ...scale },
+  );
+  if (left === undefined || right === undefined) return undefined;
+  return { left, right, bound: clauseOf(program, fn, "bound")?.value };
+}
+
+/** What `numerics` says about the factors of contractions, if it says anything; those scaled by block stay as written here. */
 export function contractionOf(program: TypedProgram, fn: TypedFn): ContractionRule | undefined {
   const found = clauseOf(program, fn, "contract");
   if (found === undefined) return undefined;
@@ -124,7 +138,7 @@ export function runOfSums(program: TypedProgram, fn: TypedFn): number | undefine
 }
 
 /** A clause about a function: its own, or its module's. */
-function clauseOf<K extends "contract" | "accumulate">(
+function clauseOf<K extends "contract" | "accumulate" | "bound">(
   program: TypedProgram,
   fn: TypedFn,
   clause: K,

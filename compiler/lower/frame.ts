@@ -11,6 +11,7 @@ import { invariant } from "../diagnostics/diagnostic.ts";
 import { substitute, symbol, type Dim } from "../types/dim.ts";
 import type { Rounding } from "../types/dtype.ts";
 import type { Arena } from "../tensor/arena.ts";
+import type { ScaledFactors } from "../tensor/block-scales.ts";
 import type { InputNode, Node, Ref, Scalar, SizeCheck } from "../tensor/ir.ts";
 import type {
   Axis,
@@ -71,6 +72,8 @@ export interface Lowering {
   readonly unnamed: { readonly ref: Ref; readonly name: string }[];
   /** Symbols made for renames and ragged rows: names that nobody can write. */
   fresh: number;
+  /** Told of each sum whose factors may be scaled by block. */
+  readonly onScaled: ((node: Node, asked: ScaledFactors) => void) | undefined;
   readonly reassociate: Reassociate;
   readonly evaluate: (cx: Lowering, expr: TypedExpr, frame: Frame) => Value;
 }
@@ -88,6 +91,8 @@ export interface Frame extends Scope {
   readonly contraction: ContractionRule;
   /** As a carrier has it: what `numerics` says of sums of 8-bit products. */
   readonly every: number | undefined;
+  /** What `numerics` says of factors that are scaled by block. */
+  readonly scaled: ScaledFactors | undefined;
 }
 
 /**

@@ -10,7 +10,6 @@
 import type { Place, Report } from "../diagnostics/diagnostic.ts";
 import {
   badSize,
-  contractNotApplied,
   opaqueEntry,
   raggedEntry,
   sameName,
@@ -22,12 +21,13 @@ import {
 import { constant, DimError, substitute, symbols, type Dim } from "../types/dim.ts";
 import { dtypes, type DType } from "../types/dtype.ts";
 import type { Arena } from "../tensor/arena.ts";
+import type { ScaledFactors } from "../tensor/block-scales.ts";
 import { topological } from "../tensor/graphs.ts";
-import type { Graph, Ref } from "../tensor/ir.ts";
+import type { Graph, Node, Ref } from "../tensor/ir.ts";
 import { reachable, rootsOf } from "../tensor/scalars.ts";
 import type { BlockScaling, Type, TypedFn, TypedModule, TypedProgram } from "../check/typed.ts";
 import { entryPack, type PackAxes } from "./entry-pack.ts";
-import { contractionOf, inlineFunction, runOfSums } from "./calls.ts";
+import { contractionOf, inlineFunction, runOfSums, scaledOf } from "./calls.ts";
 import { lowerExpression } from "./expressions.ts";
 import type { Frame, Lowering, Reassociate } from "./frame.ts";
 import { input, inputValue } from "./members.ts";
@@ -48,6 +48,8 @@ export interface LowerOptions {
   readonly report: Report;
   /** `reassociate` of compiler/passes/derive.ts. */
   readonly reassociate: Reassociate;
+  /** Told of each sum whose factors `numerics` lets be scaled by block. */
+  readonly onScaled?: (node: Node, asked: ScaledFactors) => void;
   /** Rows of a block of routed rows, which belongs to one expert; 64 where it is not said. */
   readonly align?: number;
   /** `file:line:column` of a place, for the messages of size checks; without it they name the file. */
@@ -94,14 +96,10 @@ function lowerEntry(program: TypedProgram, fn: TypedFn, options: LowerOptions): 
     unnamed: [],
     fresh: 0,
     locate: options.locate ?? ((place) => place.file),
+    onScaled: options.onScaled,
     reassociate: options.reassociate,
     evaluate: lowerExpression,
   };
-  for (const { target, contract, place } of program.numerics) {
-    const scaled =
-      contract !== undefined && [contract.left, contract.right].some((side) => side.scale !== undefined);
-    if (scaled && concerns(target, fn)) report.add(contractNotApplied(target, place));
-  }
   const plain: Scope = { dims: new Map(), dtypes: types, pack: [], ragged: new Map() };
   const leading = entryPack(cx, fn, plain, options.pack);
   if (leading === undefined) return undefined;
@@ -261,12 +259,8 @@ function entryFrame(cx: Lowering, program: TypedProgram, fn: TypedFn, given: Sco
     self,
     contraction: contractionOf(program, fn) ?? "by type",
     every: runOfSums(program, fn),
+    scaled: scaledOf(program, fn),
   };
-}
-
-function concerns(target: string, fn: TypedFn): boolean {
-  const own = fn.module === undefined ? fn.name : `${fn.module.name}.${fn.name}`;
-  return target === own || target === fn.module?.name;
 }
 
 // ---------------------------------------------------------------- results

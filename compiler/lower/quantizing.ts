@@ -6,7 +6,8 @@
 import { invariant, type Place } from "../diagnostics/diagnostic.ts";
 import { raggedInLoop } from "../diagnostics/lower.ts";
 import type { BlockScaling, TypedExpr } from "../check/typed.ts";
-import { dtypes, type DType } from "../types/dtype.ts";
+import type { DType } from "../types/dtype.ts";
+import { codeOf, scaleOf } from "../tensor/block-scales.ts";
 import { ceildiv, constant, mod, sub } from "../types/dim.ts";
 import type { Scalar } from "../tensor/ir.ts";
 import { elementType, type Frame, type Lowering } from "./frame.ts";
@@ -17,9 +18,6 @@ import { castTensor } from "./rounding.ts";
 import type { LoopVariable } from "./terms.ts";
 import { physicalIndex, settle, storeElement, type Stored } from "./tensors.ts";
 import { elementAt, type AxisValue, type TensorValue } from "./value.ts";
-
-/** The least magnitude that a block is scaled by, so that a block of zeros has a scale. */
-const leastMagnitude = 1e-4;
 
 export function quantize(cx: Lowering, expr: TypedExpr, value: TensorValue, frame: Frame): TensorValue {
   invariant(expr.type.kind === "tensor", "quantize gives a tensor");
@@ -50,9 +48,7 @@ export function quantizeTo(
     ...physicalIndex(terms, x.axes, blockIndex(terms, bound.indices, scaling)),
   ];
   const element = keptElement(cx, x, bound.indices);
-  // One division a block: the scale turned, and rounded, by which every target multiplies to the same bits.
-  const turned = terms.round("f32", terms.apply("div", terms.f32(1), terms.read(scales.ref, at)));
-  const code = terms.round(dtype, terms.mul(element, turned));
+  const code = codeOf(terms, element, terms.read(scales.ref, at), dtype);
   return { codes: storeElement(cx, bound, code, dtype, "codes", place), scales };
 }
 
@@ -97,24 +93,16 @@ function storeScales(
   const magnitude = terms.apply("abs", keptElement(cx, x, index));
   const lift = inside === undefined ? magnitude : terms.select(inside, magnitude, terms.f32(0));
   const outer = terms.freeVariables([lift]).filter((v) => !bound.variables.includes(v) && !over.includes(v));
-  const largest = terms.apply("max", cx.arena.carrier(0, "f32"), terms.f32(leastMagnitude));
   const node = emitLoop(cx, {
     axes: [...outer, ...bound.variables],
     over,
     carriers: [{ name: "absmax", monoid: "max", lift }],
-    results: [{ value: scaleOf(cx, largest, scaling, dtype), dtype: "f32" }],
+    results: [{ value: scaleOf(terms, cx.arena.carrier(0, "f32"), dtype, scaling.format), dtype: "f32" }],
     place,
   });
   const ref = cx.arena.ref(node);
   cx.arena.setHint(ref, "scales");
   return { ref, outer };
-}
-
-function scaleOf(cx: Lowering, largest: Scalar, scaling: BlockScaling, dtype: DType): Scalar {
-  const { terms } = cx;
-  const scale = terms.round("f32", terms.apply("div", largest, terms.f32(dtypes[dtype].max)));
-  if (scaling.format === "f32") return scale;
-  return terms.round("f32", terms.apply("exp2", terms.apply("ceil", terms.apply("log2", scale))));
 }
 
 /** The products as an ordinary f32 tensor. */

@@ -30,7 +30,7 @@ export function lowerReduction(cx: Lowering, expr: Reduce, frame: Frame): Tensor
   );
   const element = body.axes.length === 0 ? body.element : elementAt(terms, body, inner.indices);
   const kept = { term: element.term, keep: terms.both(element.keep, bound.valid) };
-  const result = reduceElement(cx, expr, bound, kept, frame.every);
+  const result = reduceElement(cx, expr, bound, kept, frame);
   if (body.axes.length === 0) return scalarValue({ term: result, keep: undefined }, result.type, false);
   const outer = terms.freeVariables([result]).filter((v) => !inner.variables.includes(v));
   const node = emitLoop(cx, {
@@ -49,11 +49,11 @@ function reduceElement(
   expr: Reduce,
   bound: BoundVariables,
   element: Element,
-  every: number | undefined,
+  { every, scaled }: Pick<Frame, "every" | "scaled">,
 ): Scalar {
   const { terms } = cx;
   const run = (monoid: string, name: string, of: Element): Scalar =>
-    reduceBy(cx, monoid, name, of, bound.variables, expr, monoid === "sum" ? every : undefined);
+    reduceBy(cx, monoid, name, of, bound.variables, expr, monoid === "sum" ? { every, scaled } : undefined);
   switch (expr.op) {
     case "mean":
       return terms.apply("div", run("sum", "sum", element), countOf(cx, expr, bound, element.keep));
@@ -105,7 +105,7 @@ function reduceBy(
   element: Element,
   over: readonly LoopVariable[],
   expr: Reduce,
-  every?: number,
+  numerics: Partial<Pick<Frame, "every" | "scaled">> = {},
 ): Scalar {
   const { terms, arena } = cx;
   const { term, keep } = element;
@@ -117,11 +117,12 @@ function reduceBy(
   const node = emitLoop(cx, {
     axes,
     over,
-    carriers: [{ name, monoid, lift, every }],
+    carriers: [{ name, monoid, lift, every: numerics.every }],
     results: [{ value: arena.carrier(0, term.type), dtype: term.type }],
     place: expr.place,
   });
   const ref = arena.ref(node);
+  if (numerics.scaled !== undefined) cx.onScaled?.(node, numerics.scaled);
   cx.unnamed.push({ ref, name: expr.op });
   return terms.read(
     ref,

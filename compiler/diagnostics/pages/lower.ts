@@ -63,10 +63,10 @@ used together, as in 'x as [A * B, C]'.`,
 allows it: the factor's summed axes must be those that move, and nothing between may be nonlinear in them.`,
   },
   WF3702: {
-    title: "block-scaled contraction not made",
-    page: `'numerics' allows factors that are scaled by block, such as 'contract: e4m3 @ (1, 128)'. This version does not
-scale them: it computes with the program's own types, within the stated bound and only not faster. Factors without
-scales, such as 'contract: bf16', are made; and 'quantize' scales what the program itself scales.`,
+    title: "declared bound does not hold",
+    page: `'numerics' allows factors that are scaled by block, such as 'contract: e4m3 @ (1, 128), (128, 128)', as long as
+results are within the 'bound' that it declares. For this contraction the derived bound is larger, so it keeps the
+program's own types. 'weft explain FILE:FN' says of each contraction whether it was scaled, and why not.`,
   },
   WF6010: {
     title: "unknown target",
