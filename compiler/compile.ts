@@ -52,6 +52,7 @@ import { checkProtocol, violationText } from "./tile/protocol.ts";
 import { holdsRows } from "./tile/schedule/sweep-choice.ts";
 import { canCascade } from "./tile/schedule/cascade-choice.ts";
 import { schedule } from "./tile/schedule/choose.ts";
+import { isTiledCascade } from "./tile/schedule/tiled-cascade-choice.ts";
 import type { KernelSource } from "./tile/schedule/source.ts";
 import { verify as verifyTiles } from "./tile/verify.ts";
 import { InternalError } from "./diagnostics/diagnostic.ts";
@@ -202,7 +203,7 @@ export function compile(request: CompileRequest): Compiled {
               maxBuffers: target.caps.maxBuffers ?? fuseDefaults.maxBuffers,
               holdsRows: (loop) => holdsRows(loop, target.caps),
             }),
-            cascade((loop) => canCascade(loop, target.caps)),
+            cascade((loop) => canCascade(loop, target.caps) || isTiledCascade(loop, target.caps)),
             visits(target.caps),
             split(target.caps, scheduling?.splitOptions()),
           ]),

@@ -28,17 +28,19 @@ import type { Pass } from "./pass.ts";
 const block = 64;
 /** With fewer blocks there is little to leave out. */
 const fewestBlocks = 4;
+/** Tensors that tell what a condition leaves: where it may hold, and where it surely does. */
+const endsOfCondition = 4;
 /** What is found has to be a small part of the loop's time. */
 const launchSeconds = 3e-6;
 const smallPart = 0.1;
 
-export function visits(device: Pick<Caps, "flops">): Pass<Graph> {
+export function visits(device: Pick<Caps, "flops" | "maxBuffers">): Pass<Graph> {
   return {
     name: "visits",
     run: (graph, { arena }) =>
       rewriteGraph(arena, graph, (node, original) => {
         if (node !== original || node.kind !== "loop" || !pays(node, device)) return undefined;
-        const made = withVisits(arena, node);
+        const made = withVisits(arena, node, device.maxBuffers);
         return made?.results.map((_, output) => arena.ref(made, output));
       }),
   };
@@ -58,7 +60,8 @@ function known(dim: Dim): number | undefined {
   return dim.kind === "const" ? dim.value : undefined;
 }
 
-function withVisits(arena: Arena, loop: LoopNode): LoopNode | undefined {
+/** What is found takes buffers, of which a kernel may have so many. */
+function withVisits(arena: Arena, loop: LoopNode, maxBuffers: number): LoopNode | undefined {
   const swept = loop.axes.length;
   const isBound = boundBy(loop);
   const inputs = [...loop.inputs];
@@ -66,6 +69,7 @@ function withVisits(arena: Arena, loop: LoopNode): LoopNode | undefined {
   for (const condition of conditionsOf(loop)) {
     const isPlace = (s: Scalar): boolean => reachable([s]).every((part) => part.kind !== "read");
     if (isPlace(condition) || boundsOf(condition, swept, isBound).length > 0) continue;
+    if (inputs.length + endsOfCondition + loop.results.length > maxBuffers) continue;
     const found = new Condition(arena, loop, condition).ranges();
     if (found === undefined) continue;
     const [from, below, wholeFrom, wholeBelow] = found.ends.map((end) =>

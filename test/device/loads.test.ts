@@ -1,9 +1,10 @@
-/** Contractions use block tiles: global loads are far fewer than multiply-adds. Counted in the kernels' text as it runs. */
+/** Contractions, and those that stream into others, use block tiles: global loads are far fewer than multiply-adds. Counted in the kernels' text as it runs. */
 import { describe, expect, test } from "vitest";
 import type { Artifact } from "../../compiler/index.ts";
 import { openDevice } from "../../runtime/index.ts";
 import { openSimulator } from "../../runtime/simulate/plan-device.ts";
 import type { Report } from "../../runtime/simulate/index.ts";
+import { compiled, expectWithin, inputsOf, programs, ranOn } from "../tile/cascade-programs.ts";
 import { driver, type Case } from "./driver.ts";
 
 const size = { N: 128, M: 128, K: 64 };
@@ -39,6 +40,24 @@ describe("global loads for each multiply-add", () => {
         });
       }
     }
+  }
+
+  const streamed = { B: 1, H: 1, S: 128, T: 96, D: 64, Dv: 64 };
+  const own = streamed.S * streamed.D + streamed.T * (streamed.D + streamed.Dv);
+  for (const dtype of ["f32", "bf16"]) {
+    test(`ptx:sm_80 a product that streams into another, ${dtype}: one in 16 at most`, async () => {
+      const made = compiled((programs["full"] ?? "").replaceAll("bf16", dtype), streamed, "ptx:sm_80");
+      expect(made.artifact?.plan.launches).toHaveLength(1);
+      const reports: Report[] = [];
+      const device = await openSimulator({ onLaunch: (_, report) => reports.push(report) });
+      const inputs = inputsOf(made);
+      expectWithin(await ranOn(device, made, inputs), made, inputs);
+      await device.close();
+      const bytes = reports.reduce((sum, { counts }) => sum + (counts.bytes["global read"] ?? 0), 0);
+      const loads = bytes / (dtype === "f32" ? 4 : 2);
+      expect(loads).toBeGreaterThanOrEqual(own);
+      expect(loads).toBeLessThan((streamed.S * streamed.T * (streamed.D + streamed.Dv)) / 16);
+    });
   }
 
   test("js: one in 2 at most, counted by arrays that count their reads", async () => {

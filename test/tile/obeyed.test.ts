@@ -21,6 +21,14 @@ fn two(x: f32[N, D], w: f32[F, D], v: f32[N, F]) -> (y: f32[N, F], z: f32[D, F])
 }
 `;
 
+const streamed = `import std.nn { softmax }
+dim S, T, D, V
+fn mixed(q: f16[S, D], k: f16[T, D], v: f16[T, V]) -> f16[S, V] {
+  let p = softmax[T](for s, t: sum[d](q[s, d] * k[t, d]) where t <= s)
+  for s, e: sum[t](p[s, t] * v[t, e])
+}
+`;
+
 const { host } = openSource("README.md", process.cwd());
 
 function run(text: string, target: string, dims: Record<string, number>, pick?: number): Compiled {
@@ -48,6 +56,7 @@ const programs: readonly (readonly [string, string, Record<string, number>])[] =
   ["a product of factors that are rounded to tf32", rounded, matrix],
   ["a row", norm, { N: 64, D: 7168 }],
   ["a short row", norm, { N: 64, D: 96 }],
+  ["products that stream into others", streamed, { S: 256, T: 256, D: 64, V: 64 }],
   ["two kernels", two, { N: 96, D: 64, F: 80 }],
 ];
 

@@ -4,7 +4,7 @@
  * and 9.7.14.5.15 (ldmatrix) describe them; a pair of 16-bit elements of `ldmatrix` is one of 32 bits.
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
-import type { Axis, SharedTile, TileExpr, TileOp } from "../../tile/ir.ts";
+import type { Axis, MatrixOperand, TileExpr, TileOp } from "../../tile/ir.ts";
 import { operandExtent } from "../../tile/matrix-operand.ts";
 import { isInRegisters } from "../../tile/walk.ts";
 import { dtypes } from "../../types/dtype.ts";
@@ -20,6 +20,7 @@ import {
   type Context,
 } from "./context.ts";
 import { Group } from "./evaluate.ts";
+import { fragmentsOf } from "./warpgroup.ts";
 
 /** k of one instruction in bytes: `ldmatrix` moves rows of 16, whatever they hold. */
 const depthBytes = 32;
@@ -38,36 +39,44 @@ export function lowerMma(cx: Context, op: Extract<TileOp, { kind: "mma" }>): voi
     "the accumulator is no fragment of a matrix instruction",
   );
   const left = op.a;
-  invariant(!isInRegisters(left), "fragments are loaded from shared memory");
-  const { k } = operandExtent(left);
-  const depth = depthBytes / dtypes[left.tile.dtype].bytes;
+  const { k } = operandExtent(op.b);
+  const depth = depthBytes / dtypes[op.b.tile.dtype].bytes;
   const part = depth / 2;
   invariant(k % depth === 0, "k is whole instructions");
-  invariant(left.order === "k" && op.b.order === "k", "fragments are loaded along k");
-  cx.hazards.read(left.tile);
+  invariant(isInRegisters(left) || left.order === "k", "rows of the left factor lie along k");
+  if (!isInRegisters(left)) cx.hazards.read(left.tile);
   cx.hazards.read(op.b.tile);
   const lane = b.lane();
   const low = (value: Value, mask: number): Value => b.and(value, b.i32(mask));
   // Rows and k that a lane points ldmatrix at: 16 rows by two halves of k for a; for b two tiles of 8 rows.
   const aRow = low(lane, 15);
   const aColumn = b.mul(b.div(lane, b.i32(16)), b.i32(part));
-  const bRow = b.add(low(lane, 7), b.mul(b.div(lane, b.i32(16)), b.i32(8)));
-  const bColumn = b.mul(low(b.div(lane, b.i32(8)), 1), b.i32(part));
+  // Of what lies across k the lanes point at rows of k, and the matrices are turned.
+  const isAlong = op.b.order === "k";
+  const second = (size: number): Value => b.mul(low(b.div(lane, b.i32(8)), 1), b.i32(size));
+  const last = (): Value => b.mul(b.div(lane, b.i32(16)), b.i32(8));
+  const bRow = b.add(low(lane, 7), isAlong ? last() : second(8));
+  const bColumn = isAlong ? second(part) : last();
   const fixed = [tileM, tileN, half, pair];
+  const taken = isInRegisters(left)
+    ? range(tileM.size).map((i) => fragmentsOf(cx, left.registers, i, k / depth))
+    : [];
 
   for (let step = 0; step < k; step += depth) {
     const as = range(tileM.size).map((i) =>
-      fragmentRows(cx, left.tile, {
-        start: base(cx, op.m, at(fixed, [i, 0, 0, 0]), group, 1),
-        row: aRow,
-        column: aColumn,
-        step,
-      }),
+      isInRegisters(left)
+        ? (taken[i]?.[step / depth] ?? [])
+        : fragmentRows(cx, left, {
+            start: base(cx, op.m, at(fixed, [i, 0, 0, 0]), group, 1),
+            row: aRow,
+            column: aColumn,
+            step,
+          }),
     );
     const bs: Value[][] = [];
     for (let j = 0; j < tileN.size; j += 2) {
       const start = base(cx, op.n, at(fixed, [0, j, 0, 0]), quad, 2);
-      const four = fragmentRows(cx, op.b.tile, { start, row: bRow, column: bColumn, step });
+      const four = fragmentRows(cx, op.b, { start, row: bRow, column: bColumn, step });
       bs.push(four.slice(0, 2), four.slice(2, 4));
     }
     range(tileM.size).forEach((i) =>
@@ -96,21 +105,28 @@ function base(cx: Context, row: TileExpr, assignment: Assignment, lanes: Axis, s
 }
 
 interface FragmentAddress {
+  /** First row of the tile: of m or n. */
   readonly start: Poly;
+  /** A lane's line and its place on it, from where the tile and the step along k begin. */
   readonly row: Value;
   readonly column: Value;
   readonly step: number;
 }
 
-function fragmentRows(cx: Context, tile: SharedTile, address: FragmentAddress): Value[] {
+/** Four matrices: of an operand along k, lines are rows; of one across k, which has one panel, lines are places of k. */
+function fragmentRows(cx: Context, { tile, order }: MatrixOperand, address: FragmentAddress): Value[] {
   const { b } = cx;
   const buffer = cx.sharedOf(tile);
-  const width = (tile.shape[1] ?? 0) + tile.pad;
+  const isAlong = order === "k";
+  invariant(tile.shape.length === (isAlong ? 2 : 3) && (isAlong || tile.shape[0] === 1), "lines are whole");
+  const width = (tile.shape.at(-1) ?? 0) + tile.pad;
   const own = b.add(b.mul(address.row, b.i32(width)), address.column);
-  const warp = b.mul(evaluatePoly(cx, address.start, "i32"), b.i32(width));
-  const index = b.add(b.add(own, warp), b.i32(address.step));
+  const start = evaluatePoly(cx, address.start, "i32");
+  const warp = isAlong ? b.mul(start, b.i32(width)) : start;
+  const index = b.add(b.add(own, warp), b.i32(isAlong ? address.step : address.step * width));
   const dst = range(4).map(() => b.result("h2", tile.name));
-  b.instruction("ldmatrix.x4", dst, [{ buffer, index }]);
+  invariant(isAlong || dtypes[tile.dtype].bytes === 2, "matrices of 16 bits are turned");
+  b.instruction(isAlong ? "ldmatrix.x4" : "ldmatrix.x4.trans", dst, [{ buffer, index }]);
   return dtypes[tile.dtype].bytes === 4 ? dst.map((word) => b.bitcast(word, "u32", tile.name)) : dst;
 }
 

@@ -104,7 +104,7 @@ function memorySteps(cx: Context, operand: MatrixOperand, row: Poly): (step: num
  * The registers of each step along k: two tiles of eight columns, of each the upper and the lower rows (PTX ISA
  * 9.7.15.5.1.1, "Register fragments for wgmma.mma_async.m64nNk16").
  */
-function fragmentsOf(cx: Context, tile: Tile, waveNumber: number, steps: number): Value[][] {
+export function fragmentsOf(cx: Context, tile: Tile, waveNumber: number, steps: number): Value[][] {
   const [, , wave, tileN, half, , , pair] = tile.axes;
   invariant(
     wave !== undefined && tileN !== undefined && half !== undefined && pair !== undefined,

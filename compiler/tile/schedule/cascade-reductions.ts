@@ -158,8 +158,8 @@ export class CascadeReductions {
     return endsOf(this.#range, this.#rowsOfTile(), who);
   }
 
-  /** The tiles as each tile of the result begins. */
-  declarations(): TileOp[] {
+  /** The tiles as each tile of the result begins; sums hold nothing yet, or `sums`. */
+  declarations(sums?: TileExpr): TileOp[] {
     const identity = (k: number): TileExpr => {
       const { monoid, lift } = this.#carrier(k);
       return { kind: "const", type: lift.type, value: monoidOf(monoid).identity(lift.type) };
@@ -170,7 +170,7 @@ export class CascadeReductions {
       ...this.lefts.flatMap(({ wide, packed }) =>
         packed === undefined ? [open(wide)] : [open(wide), open(packed)],
       ),
-      ...this.accumulators.map(open),
+      ...this.accumulators.map((tile): TileOp => ({ kind: "var", tile, init: sums })),
       ...this.#running.map(({ carrier, tile }): TileOp => ({ kind: "var", tile, init: identity(carrier) })),
       ...[...this.#partial].map(([k, tile]): TileOp => ({ kind: "var", tile, init: identity(k) })),
     ];
@@ -347,15 +347,27 @@ export class CascadeReductions {
   }
 
   #rescaleBy({ fn, by, isGuarded }: Rescaling, tile: Tile): TileOp[] {
-    const axes = this.#at.axesAt(t.plus(this.#at.mBase, this.#at.inner.m.row), t.int(0), t.int(0));
+    const row = t.plus(this.#at.mBase, this.#at.inner.m.row);
+    const axes = this.#at.axesAt(row, t.int(0), t.int(0));
     const translate = translator({ axes, carriers: this.#current(), inputs: this.#at.buffers.inputs });
+    // Beyond the rows nothing may be read.
+    const inside = readsAt([by], this.#plan.m)
+      ? guard(row, this.#at.matrices.mCount, this.#at.rows)
+      : undefined;
     const step = this.#at.b.tile(`${tile.name}_step`, "f32", this.#rowAxes());
     const value = t.valueOf(tile);
     const moved = t.apply(fn, "f32", [value, t.valueOf(step)]);
     const zero: TileExpr = { kind: "const", type: "f32", value: 0 };
     const isZero = t.apply("eq", "bool", [value, zero]);
     return [
-      { kind: "let", tile: step, expr: translate(by), where: undefined, otherwise: undefined },
+      {
+        kind: "let",
+        tile: step,
+        expr: translate(by),
+        where: inside,
+        otherwise:
+          inside === undefined ? undefined : { kind: "const", type: "f32", value: fn === "mul" ? 1 : 0 },
+      },
       { kind: "update", tile, expr: isGuarded ? t.apply("select", "f32", [isZero, zero, moved]) : moved },
     ];
   }

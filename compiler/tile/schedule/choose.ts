@@ -12,12 +12,13 @@ import type { KernelSource } from "./source.ts";
 import { streamedSchedule } from "./streamed-choice.ts";
 import { subgroupSchedule } from "./subgroup-matrices.ts";
 import { sweepSchedule } from "./sweep-choice.ts";
+import { tiledCascadeSchedule } from "./tiled-cascade-choice.ts";
 import { clausesOf, distance, fixedBy, sideText, type Wish } from "./wish.ts";
 
 /** The ways to compute a node, those that suit it best first; the last one computes every node of its kind. */
 export function schedulesOf(source: KernelSource, caps: Caps): readonly Schedule[] {
   if (isLoop(source)) {
-    const cascade = cascadeSchedule(source, caps);
+    const cascade = cascadeSchedule(source, caps) ?? tiledCascadeSchedule(source, caps);
     if (cascade !== undefined) return [cascade];
     const contraction = asContraction(source.node);
     const streamed = contraction === undefined ? undefined : streamedSchedule(source, contraction, caps);

@@ -147,7 +147,7 @@ export function contractionProgram(
           instruction: shape.instruction.name,
         });
       } else {
-        inner.push(scalarProducts(b, acc, left, right, layout, shape));
+        inner.push(scalarProducts(b, acc, { tile: left }, right, layout, shape.k));
       }
     });
   }
@@ -191,7 +191,8 @@ export function contractionProgram(
   };
 }
 
-function multiplyAdd(acc: Tile, a: TileExpr, bb: TileExpr): TileOp {
+/** acc += a . b at one place of the sum. */
+export function multiplyAdd(acc: Tile, a: TileExpr, bb: TileExpr): TileOp {
   return {
     kind: "update",
     tile: acc,
@@ -199,26 +200,35 @@ function multiplyAdd(acc: Tile, a: TileExpr, bb: TileExpr): TileOp {
   };
 }
 
-/** acc += a . b on scalars: for each k a row of a and a row of b go to registers, then every pair is multiplied. */
-function scalarProducts(
+/**
+ * acc += a . b on scalars, both [k][row]: for each of `depth` places a row of a and a row of b go to registers, then
+ * every pair is multiplied. The left factor's begin at `from`.
+ */
+export function scalarProducts(
   b: t.TileBuilder,
   acc: Tile,
-  left: SharedTile,
+  left: { readonly tile: SharedTile; readonly from?: TileExpr },
   right: SharedTile,
   layout: Fragment,
-  shape: ContractionShape,
+  depth: number,
 ): TileOp {
-  const k = b.counter("k", constant(shape.k));
-  const row = (shared: SharedTile, local: Fragment["m"], name: string): { op: TileOp; value: TileExpr } => {
-    const tile = b.tile(name, "f32", local.axes);
-    const expr: TileExpr = { kind: "shared", type: "f32", tile: shared, index: [t.at(k), local.row] };
+  const k = b.counter("k", constant(depth));
+  const row = (
+    tile: SharedTile,
+    from: TileExpr | undefined,
+    local: Fragment["m"],
+    name: string,
+  ): { op: TileOp; value: TileExpr } => {
+    const taken = b.tile(name, "f32", local.axes);
+    const at = from === undefined ? t.at(k) : t.plus(from, t.at(k));
+    const expr: TileExpr = { kind: "shared", type: "f32", tile, index: [at, local.row] };
     return {
-      op: { kind: "let", tile, expr, where: undefined, otherwise: undefined },
-      value: t.valueOf(tile),
+      op: { kind: "let", tile: taken, expr, where: undefined, otherwise: undefined },
+      value: t.valueOf(taken),
     };
   };
-  const a = row(left, layout.m, "a");
-  const c = row(right, layout.n, "b");
+  const a = row(left.tile, left.from, layout.m, "a");
+  const c = row(right, undefined, layout.n, "b");
   return {
     kind: "for",
     counter: k,

@@ -174,19 +174,19 @@ export interface TiledWork {
 }
 
 /** Of the peak: `mma.sync` on H200, and multiply-adds on scalars that come from shared memory. */
-const syncShare = 0.6;
-const scalarShare = 0.5;
+export const syncShare = 0.6;
+export const scalarShare = 0.5;
 /**
  * Multiply-adds in whose time a scalar is read from shared memory. The share above is of squares of 4 x 4 sums, which
  * read half a scalar a product; through WebGPU on H200, 8 x 4 and 8 x 8 were 1.3 and 1.5 times as fast, in f32.
  */
-const readTimes = 4.3;
-const usualReads = 0.5;
+export const readTimes = 4.3;
+export const usualReads = 0.5;
 /** Threads that a unit has at one time, about, and the seconds from a load to its use with the barriers around. */
-const unitThreads = 1024;
-const stepSeconds = 1e-6;
+export const unitThreads = 1024;
+export const stepSeconds = 1e-6;
 /** Of the device's memory's rate: what comes from a cache that all units share. */
-const cacheTimes = 3;
+export const cacheTimes = 3;
 
 export function tiledCost(
   work: TiledWork,

@@ -2,6 +2,7 @@
  * How an accumulator lies over threads and registers: for scalars a grid of threads with a small square each, for
  * matrix instructions the fragment that the instruction prescribes (PTX ISA, "Matrix fragments for mma.m16n8k16").
  */
+import { invariant } from "../../diagnostics/diagnostic.ts";
 import * as t from "../build.ts";
 import type { Axis, TileExpr } from "../ir.ts";
 
@@ -39,46 +40,113 @@ export function fragment(b: t.TileBuilder, shape: FragmentShape): Fragment {
   return shape.instruction === undefined ? scalarFragment(b, shape) : mmaFragment(b, shape);
 }
 
+/**
+ * Fragments of several widths over the same rows. Scalars: as above. With an instruction each warp has rows of its own,
+ * all columns of them.
+ */
+export function rowFragments(
+  b: t.TileBuilder,
+  { m, instruction, across }: Omit<FragmentShape, "n">,
+  widths: readonly number[],
+): readonly RowFragment[] {
+  if (instruction !== undefined) {
+    const parts = mmaAxes(b, across, m, undefined);
+    return widths.map((n): RowFragment => {
+      const tileN = b.registerAxis("tile_n", n / 8);
+      const { quad, pair } = parts;
+      return {
+        ...mmaFragmentOver({ ...parts, tileN }, across, m, n),
+        columns: { tiles: tileN, across: quad, within: pair },
+      };
+    });
+  }
+  const rows = scalarSide(b, "m", m, across.m, across.n);
+  return widths.map((n): RowFragment => {
+    const columns = scalarSide(b, "n", n, across.n, 1);
+    const [tiles, thread, within] = columns.axes;
+    return {
+      ...scalarFragmentOver(rows, columns, across),
+      columns: { tiles, across: thread, within },
+    };
+  });
+}
+
+interface ScalarSide {
+  readonly row: TileExpr;
+  readonly axes: readonly [repeat: Axis, thread: Axis, within: Axis];
+}
+
 /** Thread (tm, tn) owns rows 4 * tm .. + 3 of each repeat and columns likewise, so that rows of shared memory are read 16 bytes wide. */
-function scalarFragment(b: t.TileBuilder, shape: FragmentShape): Fragment {
-  const { across } = shape;
-  const threads = across.m * across.n;
-  const side = (name: string, extent: number, count: number, stride: number): Fragment["m"] => {
-    const perThread = extent / count;
-    const width = Math.min(4, perThread);
-    const repeat = b.registerAxis(`${name}_r`, perThread / width);
-    const thread = b.threadAxis(`${name}_t`, count, stride);
-    const within = b.registerAxis(`${name}_i`, width);
-    const row = t.plus(
-      t.plus(t.times(t.along(repeat), t.int(count * width)), t.times(t.along(thread), t.int(width))),
-      t.along(within),
-    );
-    return { row, axes: [repeat, thread, within] };
-  };
-  const m = side("m", shape.m, across.m, across.n);
-  const n = side("n", shape.n, across.n, 1);
-  return { threads, axes: [...m.axes, ...n.axes], m, n };
+function scalarFragment(b: t.TileBuilder, { m, n, across }: FragmentShape): Fragment {
+  const rows = scalarSide(b, "m", m, across.m, across.n);
+  return scalarFragmentOver(rows, scalarSide(b, "n", n, across.n, 1), across);
+}
+
+function scalarSide(
+  b: t.TileBuilder,
+  name: string,
+  extent: number,
+  count: number,
+  stride: number,
+): ScalarSide {
+  const perThread = extent / count;
+  const width = Math.min(4, perThread);
+  const repeat = b.registerAxis(`${name}_r`, perThread / width);
+  const thread = b.threadAxis(`${name}_t`, count, stride);
+  const within = b.registerAxis(`${name}_i`, width);
+  const row = t.plus(
+    t.plus(t.times(t.along(repeat), t.int(count * width)), t.times(t.along(thread), t.int(width))),
+    t.along(within),
+  );
+  return { row, axes: [repeat, thread, within] };
+}
+
+function scalarFragmentOver(m: ScalarSide, n: ScalarSide, across: FragmentShape["across"]): Fragment {
+  return { threads: across.m * across.n, axes: [...m.axes, ...n.axes], m, n };
 }
 
 /** m16n8: row = 8 * half + lane / 4, column = 2 * (lane % 4) + pair; warps in an m x n grid, each with a run of tiles. */
-function mmaFragment(b: t.TileBuilder, shape: FragmentShape): Fragment {
-  const { across } = shape;
-  const rows = shape.m / across.m;
-  const columns = shape.n / across.n;
-  const warpM = b.threadAxis("warp_m", across.m, 32 * across.n);
-  const warpN = b.threadAxis("warp_n", across.n, 32);
-  const tileM = b.registerAxis("tile_m", rows / 16);
-  const tileN = b.registerAxis("tile_n", columns / 8);
-  const half = b.registerAxis("half", 2);
-  const group = b.threadAxis("group", 8, 4);
-  const quad = b.threadAxis("quad", 4, 1);
-  const pair = b.registerAxis("pair", 2);
+function mmaFragment(b: t.TileBuilder, { m, n, across }: FragmentShape): Fragment {
+  const { tileN, ...parts } = mmaAxes(b, across, m, n);
+  invariant(tileN !== undefined, "columns are known");
+  return mmaFragmentOver({ ...parts, tileN }, across, m, n);
+}
+
+type MmaAxes = Readonly<
+  Record<"warpM" | "warpN" | "tileM" | "tileN" | "half" | "group" | "quad" | "pair", Axis>
+>;
+
+/** The axes in a fragment's order; without columns none for their tiles. */
+function mmaAxes(
+  b: t.TileBuilder,
+  across: FragmentShape["across"],
+  m: number,
+  n: number | undefined,
+): Omit<MmaAxes, "tileN"> & { readonly tileN: Axis | undefined } {
+  return {
+    warpM: b.threadAxis("warp_m", across.m, 32 * across.n),
+    warpN: b.threadAxis("warp_n", across.n, 32),
+    tileM: b.registerAxis("tile_m", m / across.m / 16),
+    tileN: n === undefined ? undefined : b.registerAxis("tile_n", n / across.n / 8),
+    half: b.registerAxis("half", 2),
+    group: b.threadAxis("group", 8, 4),
+    quad: b.threadAxis("quad", 4, 1),
+    pair: b.registerAxis("pair", 2),
+  };
+}
+
+function mmaFragmentOver(
+  { warpM, warpN, tileM, tileN, half, group, quad, pair }: MmaAxes,
+  across: FragmentShape["across"],
+  rows: number,
+  columns: number,
+): Fragment {
   const m = t.plus(
-    t.plus(t.times(t.along(warpM), t.int(rows)), t.times(t.along(tileM), t.int(16))),
+    t.plus(t.times(t.along(warpM), t.int(rows / across.m)), t.times(t.along(tileM), t.int(16))),
     t.plus(t.times(t.along(half), t.int(8)), t.along(group)),
   );
   const n = t.plus(
-    t.plus(t.times(t.along(warpN), t.int(columns)), t.times(t.along(tileN), t.int(8))),
+    t.plus(t.times(t.along(warpN), t.int(columns / across.n)), t.times(t.along(tileN), t.int(8))),
     t.plus(t.times(t.along(quad), t.int(2)), t.along(pair)),
   );
   return {

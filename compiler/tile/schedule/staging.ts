@@ -10,6 +10,7 @@ import * as t from "../build.ts";
 import type { Axis, SharedTile, TileExpr, TileOp } from "../ir.ts";
 import { constantOf, contiguousAxis, powerOfTwoFactor, readsOf } from "./analysis.ts";
 import { guard } from "./matrices.ts";
+import { commonDivisor } from "./runs.ts";
 
 export interface Staging {
   readonly tile: SharedTile;
@@ -28,6 +29,10 @@ export interface Staging {
   readonly count: Dim;
   readonly kBase: TileExpr;
   readonly kCount: Dim;
+  /** Tiles go on in steps of so many k, beyond the end too; undefined: of `depth`. */
+  readonly kStep?: number;
+  /** Whether neighbouring k of the factor are neighbours in memory; undefined: as `liesAlongK` finds for a swept axis. */
+  readonly alongK?: boolean;
   /** The factor at (row, k) of the matrix. */
   readonly expr: (row: TileExpr, k: TileExpr) => TileExpr;
 }
@@ -49,7 +54,7 @@ export interface Staged {
 /** Together they fill the tile. */
 export function stageFactor(b: t.TileBuilder, loop: LoopNode, factor: Scalar, s: Staging): readonly Staged[] {
   const { name } = s.tile;
-  const alongK = liesAlongK(loop, factor);
+  const alongK = s.alongK ?? liesAlongK(loop, factor);
   const wide = Math.max(1, Math.floor(s.vectorBytes / narrowRead(loop, factor)));
   const [line, other] = alongK ? [s.depth, s.rows] : [s.rows, s.depth];
   const whole = alongK ? s.kCount : s.count;
@@ -76,7 +81,7 @@ export function stageFactor(b: t.TileBuilder, loop: LoopNode, factor: Scalar, s:
     const [row, k] = alongK ? [onOther, onLine] : [onLine, onOther];
     const rowIndex = t.plus(s.base, row);
     const kIndex = t.plus(s.kBase, k);
-    const inRange = t.both(guard(rowIndex, s.count, s.rows), guard(kIndex, s.kCount, s.depth));
+    const inRange = t.both(guard(rowIndex, s.count, s.rows), guard(kIndex, s.kCount, s.kStep ?? s.depth));
     // More threads than lines: the spare ones hold nothing.
     const spare = otherRepeats * otherThreads > other ? t.less(onOther, t.int(other)) : undefined;
     const axes: Axis[] = [u, w, ot, lt, v];
@@ -119,10 +124,6 @@ export function stageFactor(b: t.TileBuilder, loop: LoopNode, factor: Scalar, s:
     staged.push({ loads: [load], puts: [put] });
   }
   return staged;
-}
-
-function commonDivisor(a: number, b: number): number {
-  return b === 0 ? a : commonDivisor(b, a % b);
 }
 
 function narrowRead(loop: LoopNode, factor: Scalar): number {

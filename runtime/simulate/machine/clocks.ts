@@ -103,8 +103,9 @@ export function copyVector(vector: Vector): Vector {
   return { ...vector, known: vector.known.slice(), proxied: vector.proxied.slice() };
 }
 
+/** The room depends on the size alone: two vectors that are joined in turn would else outgrow each other for ever. */
 function grown(values: Int32Array, size: number): Int32Array {
-  const next = new Int32Array(Math.max(size, values.length * 2));
+  const next = new Int32Array(2 ** Math.ceil(Math.log2(size)));
   next.set(values);
   return next;
 }
