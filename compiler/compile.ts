@@ -230,7 +230,7 @@ export function compile(request: CompileRequest): Compiled {
     trace,
     tiles,
     scheduling,
-    isOnly: storage.steps.filter(({ kind }) => kind !== "copy").length === 1,
+    isOnly: [...storage.preparation, ...storage.steps].filter(({ kind }) => kind !== "copy").length === 1,
     locate: (place) => lineOf(place, sources),
     own: ({ dtype, shape, use }) => {
       const id = storage.storages.length + own.length;
@@ -238,6 +238,7 @@ export function compile(request: CompileRequest): Compiled {
       return id;
     },
   };
+  const preparation = storage.preparation.map((step) => launchOf(step, emitting));
   const launches = storage.steps.map((step) => launchOf(step, emitting));
   scheduling.finish();
   trace.push({ pass: "schedule", text: () => printSchedules(scheduling) });
@@ -250,6 +251,7 @@ export function compile(request: CompileRequest): Compiled {
     compiler: version,
     program: `${source.file}:${entry}`,
     bound: dims,
+    preparation,
     launches,
   });
   return ended({ ...front, artifact, schedules: scheduling.kernels, tiles });
@@ -405,7 +407,7 @@ function planOf(
   graph: Graph,
   axes: ReadonlyMap<string, readonly string[]>,
   { target, caps }: ChosenTarget,
-): Omit<Parameters<typeof buildPlan>[0], "compiler" | "program" | "bound" | "launches"> {
+): Omit<Parameters<typeof buildPlan>[0], "compiler" | "program" | "bound" | "preparation" | "launches"> {
   const axesOf = (name: string, type: TensorType): readonly string[] => {
     const known = axes.get(name);
     return known?.length === type.shape.length ? known : type.shape.map((_, k) => `axis${k}`);

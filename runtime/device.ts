@@ -56,6 +56,10 @@ export interface Measurement {
   readonly launches: readonly { readonly kernel: number; readonly seconds: readonly number[] }[];
 }
 
+/**
+ * What a plan makes of parameters alone (a weight's codes and scales) is made before the first run, and again when a
+ * parameter is another tensor, has been written as some plan's state, or lies on the host: so give parameters on the device.
+ */
 export interface LoadedPlan {
   /** `inputs` by plan name. Throws `DeviceError` for a missing or misshapen input, a failed size check, or the device's own error. */
   run(inputs: ReadonlyMap<string, HostTensor | DeviceTensor>, options: RunOptions): Promise<RunResult>;

@@ -10,7 +10,7 @@ export function planSummary(plan: Plan): string {
     ...dynamic.map((name) => `${name} dynamic`),
   ];
   const head = `${plan.program} for ${plan.target}${dims.length === 0 ? "" : `: ${dims.join(", ")}`}`;
-  const rows = plan.launches.map((launch): readonly string[] => {
+  const row = (launch: Plan["launches"][number]): readonly string[] => {
     const kernel = plan.kernels[launch.kernel];
     if (kernel === undefined) return [];
     const [bytes, flops] = [valueOf(kernel.bytes), valueOf(kernel.flops)];
@@ -27,12 +27,15 @@ export function planSummary(plan: Plan): string {
       seconds === undefined ? "-" : time(seconds),
       kernel.summary,
     ];
-  });
+  };
+  const titles = ["kernel", "grid", "threads", "moved", "work", "at best", ""];
+  const once =
+    plan.preparation.length === 0
+      ? []
+      : ["once for the same parameters:", ...table(titles, plan.preparation.map(row)), "each run:"];
   const temporary = valueOf(plan.temporaryBytes);
   const foot = `temporaries: ${temporary === undefined ? plan.temporaryBytes : `${amount(temporary)}B`}`;
-  return [head, ...table(["kernel", "grid", "threads", "moved", "work", "at best", ""], rows), foot].join(
-    "\n",
-  );
+  return [head, ...once, ...table(titles, plan.launches.map(row)), foot].join("\n");
 }
 
 /** Without the axes at the end that have one block. */

@@ -5,6 +5,7 @@
 import type { Graph, LoopNode, Node, Ref, Scalar, ScalarRead } from "../tensor/ir.ts";
 import { outputsOf, topological } from "../tensor/graphs.ts";
 import { bodyOf } from "../tensor/node-body.ts";
+import { parameterNodes } from "../tensor/parameters.ts";
 import { sameRef, typeOf } from "../tensor/refs.ts";
 import { operandsOf, reachable } from "../tensor/scalars.ts";
 import { isContraction } from "./loops.ts";
@@ -16,10 +17,11 @@ const exponentials: ReadonlySet<string> = new Set(["exp", "exp2"]);
 export class FactorCriteria {
   readonly #graph: Graph;
   readonly #readers = new Map<Node, Node[]>();
-  readonly #fixed = new Map<Node, boolean>();
+  readonly #fixed: ReadonlySet<Node>;
 
   constructor(graph: Graph) {
     this.#graph = graph;
+    this.#fixed = parameterNodes(graph);
     for (const node of topological(graph))
       for (const maker of new Set(node.inputs.map((ref) => ref.node))) {
         const list = this.#readers.get(maker);
@@ -35,14 +37,7 @@ export class FactorCriteria {
 
   /** Whether a node is computed from parameters alone. */
   isParameter(node: Node): boolean {
-    const known = this.#fixed.get(node);
-    if (known !== undefined) return known;
-    const fixed =
-      node.kind === "input"
-        ? node.role === "param"
-        : node.inputs.length > 0 && node.inputs.every((ref) => this.isParameter(ref.node));
-    this.#fixed.set(node, fixed);
-    return fixed;
+    return this.#fixed.has(node);
   }
 
   /** How many nodes read a tensor. */

@@ -69,7 +69,8 @@ export interface PlanRequest {
   readonly values: readonly PlanValue[];
   readonly inputs: readonly NamedValue[];
   readonly outputs: readonly NamedValue[];
-  /** In the order in which they run. */
+  /** In the order in which they run: once for the same parameters, and in each run. */
+  readonly preparation: readonly LaunchRequest[];
   readonly launches: readonly LaunchRequest[];
 }
 
@@ -77,7 +78,7 @@ export function buildPlan(request: PlanRequest): Artifact {
   const values = new Map(request.values.map((value) => [value.id, value]));
   const home = (id: number): number => homeOf(values, id);
   const used = new Set([...request.inputs, ...request.outputs].map(({ value }) => home(value)));
-  for (const launch of request.launches) for (const value of launch.values) used.add(home(value));
+  for (const launch of allOf(request)) for (const value of launch.values) used.add(home(value));
   const buffers = planBuffers(request, values, used);
   const number = new Map(buffers.list.map((buffer, k) => [buffer.value, k]));
   const bufferOf = (value: number): number => {
@@ -90,7 +91,7 @@ export function buildPlan(request: PlanRequest): Artifact {
     return { name, dtype, shape: shape.map(sizeExpression), axes, role, buffer: bufferOf(value) };
   };
   const kernels = new KernelFiles(request.extension);
-  const launches = request.launches.map((launch): PlanLaunch => {
+  const planned = (launch: LaunchRequest): PlanLaunch => {
     const { grid, sizes, maps } = launch.kernel;
     return {
       kernel: kernels.add(launch),
@@ -99,7 +100,7 @@ export function buildPlan(request: PlanRequest): Artifact {
       sizes: sizes.map(({ dim }) => sizeExpression(dim)),
       maps: maps.map(({ dims }) => dims.map(sizeExpression)),
     };
-  });
+  };
   const plan: Plan = {
     schema: planSchema,
     compiler: request.compiler,
@@ -116,7 +117,8 @@ export function buildPlan(request: PlanRequest): Artifact {
     outputs: request.outputs.map(tensorOf),
     buffers: buffers.list.map(({ kind, bytes, offset }, id): PlanBuffer => ({ id, kind, bytes, offset })),
     temporaryBytes: sizeExpression(buffers.temporaryBytes),
-    launches,
+    preparation: request.preparation.map(planned),
+    launches: request.launches.map(planned),
     kernels: kernels.kernels,
   };
   return { plan, files: kernels.files };
@@ -148,7 +150,11 @@ interface Buffers {
   readonly temporaryBytes: Dim;
 }
 
-/** Inputs first, then outputs, then temporaries, each in order of mention. */
+function allOf({ preparation, launches }: PlanRequest): readonly LaunchRequest[] {
+  return [...preparation, ...launches];
+}
+
+/** Inputs first, then outputs, then what is prepared, then temporaries, each in order of mention. */
 function planBuffers(
   request: PlanRequest,
   values: ReadonlyMap<number, PlanValue>,
@@ -162,6 +168,10 @@ function planBuffers(
     if (!kinds.has(home)) kinds.set(home, "output");
   }
   for (const value of used) if (values.get(value)?.isFlags === true) kinds.set(value, "flags");
+  const touched = (launches: readonly LaunchRequest[]): ReadonlySet<number> =>
+    new Set(launches.flatMap((launch) => launch.values.map((value) => homeOf(values, value))));
+  const [prepared, read] = [touched(request.preparation), touched(request.launches)];
+  for (const value of prepared) if (!kinds.has(value) && read.has(value)) kinds.set(value, "prepared");
   const temporaries = [...used].filter((value) => !kinds.has(value));
   for (const value of temporaries) kinds.set(value, "temporary");
   const assignment: BufferAssignment = assignBuffers(livesOf(request, values, temporaries));
@@ -183,7 +193,7 @@ function livesOf(
   temporaries: readonly number[],
 ): readonly Temporary[] {
   const lives = new Map<number, { first: number; last: number }>();
-  for (const [at, launch] of request.launches.entries()) {
+  for (const [at, launch] of allOf(request).entries()) {
     for (const value of launch.values) {
       const home = homeOf(values, value);
       const life = lives.get(home);

@@ -16,8 +16,8 @@
 import type { Swizzle } from "../kernel/ir.ts";
 import type { DType } from "../types/dtype.ts";
 
-/** 3: flags. A reader takes its own schema alone, since what it does not know it would launch wrong. */
-export const planSchema = 3;
+/** 4: preparation. A reader takes its own schema alone, since what it does not know it would launch wrong. */
+export const planSchema = 4;
 
 export type SizeExpr = string;
 
@@ -41,10 +41,17 @@ export interface Plan {
   /**
    * Device memory by id. An input's, output's or state's buffer is the caller's; a temporary may share an arena
    * slot with others whose lives do not overlap (`offset` in one allocation of `temporaryBytes`). `flags` are memory of
-   * their own that lasts as long as the loaded plan: zeros before its first run, and each run leaves it so.
+   * their own that lasts as long as the loaded plan: zeros before its first run, and each run leaves it so. What is
+   * `prepared` is kept from the preparation on.
    */
   readonly buffers: readonly PlanBuffer[];
   readonly temporaryBytes: SizeExpr;
+  /**
+   * Launches that read parameters alone and write what is prepared, such as a weight's codes and scales: made before the
+   * first run, and again when a parameter has changed. They may use temporaries and flags as a run does.
+   */
+  readonly preparation: readonly PlanLaunch[];
+  /** Launches of each run. */
   readonly launches: readonly PlanLaunch[];
   readonly kernels: readonly PlanKernel[];
 }
@@ -61,7 +68,7 @@ export interface PlanTensor {
 
 export interface PlanBuffer {
   readonly id: number;
-  readonly kind: "input" | "output" | "state" | "temporary" | "flags";
+  readonly kind: "input" | "output" | "state" | "temporary" | "flags" | "prepared";
   readonly bytes: SizeExpr;
   /** Byte offset in the temporaries' allocation; undefined for other buffers. */
   readonly offset: SizeExpr | undefined;

@@ -1,16 +1,19 @@
 /**
  * Where each value of a fused graph lives, and in which order its kernels run.
  *
+ * What is computed from parameters alone is computed before the first run, and kept.
+ *
  * A scatter writes over its base where nobody needs the old contents any more; else the base is copied first. A
  * state's new value goes back into the state's own memory at the end. So updates cost what they change.
  */
 import { invariant } from "../diagnostics/diagnostic.ts";
 import type { Graph, InputNode, LoopNode, Node, Ref, ScatterNode, TensorType } from "../tensor/ir.ts";
+import { preparedNodes } from "../tensor/parameters.ts";
 
 export interface Storage {
   readonly id: number;
   readonly type: TensorType;
-  readonly kind: "input" | "state" | "output" | "temporary";
+  readonly kind: "input" | "state" | "output" | "temporary" | "prepared";
   /** For a reader: the source's name of what lives here. */
   readonly name: string;
 }
@@ -22,6 +25,9 @@ export type Step =
 
 export interface Program {
   readonly storages: readonly Storage[];
+  /** Steps that run once for the same parameters, before all others. */
+  readonly preparation: readonly Step[];
+  /** Steps of each run. */
   readonly steps: readonly Step[];
   /** Storage of each input of the graph, in order. */
   readonly inputs: readonly { readonly input: InputNode; readonly storage: Storage }[];
@@ -38,11 +44,14 @@ class Assignment {
   readonly #name: (ref: Ref) => string;
   readonly #storages: Storage[] = [];
   readonly #of = new Map<Ref, Storage>();
+  readonly #prepared: ReadonlySet<Node>;
+  readonly #preparation: Step[] = [];
   readonly #steps: Step[] = [];
   readonly #inputs: { input: InputNode; storage: Storage }[] = [];
 
   constructor(graph: Graph, name: (ref: Ref) => string) {
     this.#graph = graph;
+    this.#prepared = preparedNodes(graph);
     this.#name = name;
   }
 
@@ -60,7 +69,14 @@ class Assignment {
       else invariant(node.kind === "input", `a ${node.kind} node is left after expansion`);
     }
     this.#giveBackStates();
-    return { storages: this.#storages, steps: this.#steps, inputs: this.#inputs, results: this.#results() };
+    const named = this.#results();
+    const [storages, preparation, steps, inputs] = [
+      this.#storages,
+      this.#preparation,
+      this.#steps,
+      this.#inputs,
+    ];
+    return { storages, preparation, steps, inputs, results: named };
   }
 
   readonly #refs = new Map<string, Ref>();
@@ -87,11 +103,9 @@ class Assignment {
 
   #define(node: Node, output: number, results: ReadonlySet<string>): Storage {
     const ref = this.#canonical({ node, output });
-    const storage = this.#add(
-      typeAt(node, output),
-      results.has(key(ref)) ? "output" : "temporary",
-      this.#name(ref),
-    );
+    const own = results.has(key(ref)) ? "output" : "temporary";
+    const kind = this.#prepared.has(node) ? "prepared" : own;
+    const storage = this.#add(typeAt(node, output), kind, this.#name(ref));
     this.#of.set(ref, storage);
     return storage;
   }
@@ -99,7 +113,7 @@ class Assignment {
   #loop(node: LoopNode, results: ReadonlySet<string>): void {
     const reads = node.inputs.map((ref) => this.#storage(ref));
     const writes = node.types.map((_, output) => this.#define(node, output, results));
-    this.#steps.push({ kind: "kernel", node, buffers: [...reads, ...writes] });
+    this.#stepsOf(node).push({ kind: "kernel", node, buffers: [...reads, ...writes] });
   }
 
   #scatter(node: ScatterNode, results: ReadonlySet<string>, order: readonly Node[]): void {
@@ -115,9 +129,13 @@ class Assignment {
       this.#of.set(ref, target);
     } else {
       target = this.#define(node, 0, results);
-      this.#steps.push({ kind: "copy", from: old, to: target });
+      this.#stepsOf(node).push({ kind: "copy", from: old, to: target });
     }
-    this.#steps.push({ kind: "kernel", node, buffers: [...reads, target] });
+    this.#stepsOf(node).push({ kind: "kernel", node, buffers: [...reads, target] });
+  }
+
+  #stepsOf(node: Node): Step[] {
+    return this.#prepared.has(node) ? this.#preparation : this.#steps;
   }
 
   #promote(old: Storage): Storage {
@@ -143,16 +161,13 @@ class Assignment {
     if (storage.kind === "input") return false;
     if (this.#graph.results.some((result) => key(result.value) === key(base))) return false;
     if (storage.kind === "state" && !this.#leadsToState(scatter, storage)) return false;
-    const position = this.#steps.length;
-    const done = new Set(
-      this.#steps.slice(0, position).map((step) => (step.kind === "kernel" ? step.node : undefined)),
-    );
+    // What is prepared is written over while it is prepared, or never.
+    if (storage.kind === "prepared" && !this.#prepared.has(scatter)) return false;
+    const before = this.#stepsOf(scatter);
+    const done = new Set<Node>(before.flatMap((step) => (step.kind === "kernel" ? [step.node] : [])));
     return (
       order.every(
-        (node) =>
-          node === scatter ||
-          done.has(node as LoopNode) ||
-          !node.inputs.some((ref) => key(ref) === key(base)),
+        (node) => node === scatter || done.has(node) || !node.inputs.some((ref) => key(ref) === key(base)),
       ) && !scatter.inputs.slice(1).some((ref) => this.#storage(ref) === storage)
     );
   }

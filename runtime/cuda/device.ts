@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import type { Artifact } from "../../compiler/plan/plan.ts";
 import type { Device, DeviceTensor, LoadedPlan } from "../device.ts";
 import { DeviceError } from "../device.ts";
-import type { Backend } from "../plan/executor.ts";
+import type { Backend } from "../plan/backend.ts";
 import { Executor } from "../plan/executor.ts";
 import { textOf } from "../plan/kernel-text.ts";
 import { MemoryPool } from "../plan/memory-pool.ts";

@@ -10,7 +10,7 @@ import type { PlanKernel } from "../../compiler/plan/plan.ts";
 import type { KernelTiming } from "../device.ts";
 import { DeviceError } from "../device.ts";
 import { kernelMessage } from "../plan/blame.ts";
-import type { Launch, Program, TimeOptions } from "../plan/executor.ts";
+import type { Launch, Program, TimeOptions } from "../plan/backend.ts";
 import type { CudaDriver } from "./driver.ts";
 import { cudaConstants } from "./driver.ts";
 import type { Handle, NativeMemory } from "./library.ts";

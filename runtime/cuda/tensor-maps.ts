@@ -2,7 +2,7 @@
 import type { PlanKernel, PlanMap } from "../../compiler/plan/plan.ts";
 import { DeviceError } from "../device.ts";
 import { kernelMessage } from "../plan/blame.ts";
-import type { Launch } from "../plan/executor.ts";
+import type { Launch } from "../plan/backend.ts";
 import { mapFaults, mapText, tiledMap } from "../plan/tensor-maps.ts";
 import type { CudaDriver } from "./driver.ts";
 import { cudaConstants } from "./driver.ts";

@@ -4,7 +4,7 @@ import type { DType } from "../../compiler/types/dtype.ts";
 import type { Device, DeviceTensor, KernelTiming, LoadedPlan } from "../device.ts";
 import { DeviceError } from "../device.ts";
 import { kernelMessage } from "../plan/blame.ts";
-import type { Backend, Launch, Program } from "../plan/executor.ts";
+import type { Backend, Launch, Program } from "../plan/backend.ts";
 import { Executor } from "../plan/executor.ts";
 import { textOf } from "../plan/kernel-text.ts";
 import { MemoryPool } from "../plan/memory-pool.ts";

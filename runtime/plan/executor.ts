@@ -6,7 +6,6 @@ import type { Artifact, Plan } from "../../compiler/plan/plan.ts";
 import type {
   Device,
   DeviceTensor,
-  KernelTiming,
   LoadedPlan,
   Measurement,
   MeasureOptions,
@@ -16,67 +15,15 @@ import type {
 import { DeviceError } from "../device.ts";
 import type { HostTensor } from "../tensor/tensor.ts";
 import { byteCount, tensorOf } from "../tensor/tensor.ts";
+import type { Backend, Launch, Program, Range } from "./backend.ts";
 import { bindDims, checkRelations } from "./dims.ts";
 import { checkTarget } from "./kernel-text.ts";
 import { measure } from "./measure.ts";
-import type { Block, MemoryPool } from "./memory-pool.ts";
+import type { Block } from "./memory-pool.ts";
+import { Preparation, type Source } from "./preparation.ts";
 import type { Dims } from "./size.ts";
-import type { SizedPlan } from "./sized-plan.ts";
+import type { SizedLaunch, SizedPlan } from "./sized-plan.ts";
 import { explained, sizerOf } from "./sized-plan.ts";
-
-/** Part of a piece of device memory. */
-export interface Range<M> {
-  readonly memory: M;
-  readonly offset: number;
-  readonly bytes: number;
-}
-
-export interface Launch<M> {
-  readonly kernel: number;
-  readonly buffers: readonly Range<M>[];
-  readonly grid: readonly [number, number, number];
-  readonly sizes: readonly number[];
-  /** Extents of each of the kernel's tensor maps, slowest first. */
-  readonly maps: readonly (readonly number[])[];
-}
-
-export interface TimeOptions {
-  readonly samples: number;
-  /** Passes over the launches in a sample. */
-  readonly repeats: number;
-  readonly restore: (() => void) | undefined;
-  readonly flushBytes: number;
-}
-
-/** The kernels of one loaded plan. */
-export interface Program<M> {
-  /**
-   * Queues the launches in order; with `time`, waits after each. The same array again means the same launches on
-   * the same memory, so that a device may keep what it prepared for it.
-   */
-  launch(launches: readonly Launch<M>[], time: boolean): Promise<readonly KernelTiming[]>;
-  /**
-   * Seconds of each sample on the device's clock, of one pass over the launches; not there where a device has no such
-   * clock. Before a sample `restore` is called and `flushBytes` are written elsewhere, in no part of its time.
-   */
-  readonly time?: (launches: readonly Launch<M>[], options: TimeOptions) => Promise<readonly number[]>;
-  free(): void;
-}
-
-export interface Backend<M> {
-  readonly pool: MemoryPool<M>;
-  write(memory: M, bytes: Uint8Array): void;
-  /** Waits for what was queued before. */
-  read(memory: M, bytes: number): Promise<Uint8Array>;
-  load(artifact: Artifact): Promise<Program<M>>;
-  /** Waits for what was queued before; not there where a launch has ended when it returns. */
-  readonly finish?: () => Promise<void>;
-  /**
-   * "one": all temporaries lie in one allocation at their offsets. "each": each slot of it is an allocation of its
-   * own (WebGPU refuses a buffer that one launch both reads and writes, wherever in it).
-   */
-  readonly temporaries: "one" | "each";
-}
 
 /** Tensors and loaded plans of one device. */
 export class Executor<M> {
@@ -84,6 +31,8 @@ export class Executor<M> {
   readonly #backend: Backend<M>;
   /** Where each tensor of this device lies; a freed one is not in it. */
   readonly #blocks = new WeakMap<object, Block<M>>();
+  /** How often a run has written a tensor's memory, as a state. */
+  readonly #writes = new WeakMap<Block<M>, number>();
 
   constructor(device: Device, backend: Backend<M>) {
     this.#device = device;
@@ -126,6 +75,15 @@ export class Executor<M> {
     throw new DeviceError(`a tensor of ${this.#device.description} is expected, and this one ${reason}`);
   }
 
+  noteWrite(tensor: DeviceTensor): void {
+    const block = this.blockOf(tensor);
+    this.#writes.set(block, (this.#writes.get(block) ?? 0) + 1);
+  }
+
+  writesOf(tensor: DeviceTensor): number {
+    return this.#writes.get(this.blockOf(tensor)) ?? 0;
+  }
+
   async load(artifact: Artifact): Promise<LoadedPlan> {
     checkTarget(artifact, this.#device);
     const program = await this.#backend.load(artifact);
@@ -150,6 +108,7 @@ class LoadedProgram<M> implements LoadedPlan {
   readonly #plan: Plan;
   readonly #program: Program<M>;
   readonly #sizes: ReturnType<typeof sizerOf>;
+  readonly #preparation: Preparation<M>;
   #workspace: Workspace<M> | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #freed = false;
@@ -160,6 +119,7 @@ class LoadedProgram<M> implements LoadedPlan {
     this.#plan = plan;
     this.#program = program;
     this.#sizes = explained(() => sizerOf(plan));
+    this.#preparation = new Preparation(backend.pool);
   }
 
   run(inputs: Inputs, options: RunOptions): Promise<RunResult> {
@@ -184,6 +144,7 @@ class LoadedProgram<M> implements LoadedPlan {
     if (this.#freed) return;
     this.#freed = true;
     this.#forget();
+    this.#preparation.free();
     this.#program.free();
   }
 
@@ -191,8 +152,13 @@ class LoadedProgram<M> implements LoadedPlan {
     const workspace = this.#workspaceOf(inputs);
     const kept = new Map<number, Block<M>>();
     try {
-      const blocks = this.#place(workspace, inputs, kept, options.keep);
+      const blocks = this.#place(workspace, inputs, this.#preparation, kept, options.keep);
       const launches = this.#launches(workspace, blocks);
+      await this.#prepare(workspace, inputs, this.#preparation, blocks);
+      for (const { name, role } of this.#plan.inputs) {
+        const tensor = inputs.get(name);
+        if (role === "state" && tensor !== undefined && "device" in tensor) this.#executor.noteWrite(tensor);
+      }
       const timings = await this.#program.launch(launches, options.time);
       return { outputs: await this.#results(workspace.sized, inputs, blocks, options.keep), timings };
     } finally {
@@ -200,17 +166,41 @@ class LoadedProgram<M> implements LoadedPlan {
     }
   }
 
-  /** Each set has results of its own, as it has inputs; temporaries are the plan's. */
+  /** Parameters are prepared before a run, unless they are those of the last one. */
+  async #prepare(
+    workspace: Workspace<M>,
+    inputs: Inputs,
+    preparation: Preparation<M>,
+    blocks: ReadonlyMap<number, Block<M>>,
+  ): Promise<void> {
+    const { sized } = workspace;
+    if (sized.preparation.length === 0) return;
+    const sources = this.#plan.inputs.flatMap(({ name, role }): readonly Source[] => {
+      const tensor = role === "param" ? inputs.get(name) : undefined;
+      if (tensor === undefined) return [];
+      return [{ tensor, writes: "device" in tensor ? this.#executor.writesOf(tensor) : 0 }];
+    });
+    const launches = this.#ranged(workspace, sized.preparation, blocks);
+    await preparation.refresh(sources, () => this.#program.launch(launches, false));
+  }
+
+  /** Each set has results of its own, as it has inputs; temporaries are the plan's. Nothing is timed of a preparation. */
   async #measure(sets: readonly Inputs[], options: MeasureOptions): Promise<Measurement> {
     if (options.flushBytes > 0 && this.#executor.cacheBytes === undefined)
       throw new DeviceError("this device does not tell the size of its cache, which is to be flushed");
-    const kept = sets.map(() => new Map<number, Block<M>>());
+    const own = sets.map((inputs) => ({
+      inputs,
+      kept: new Map<number, Block<M>>(),
+      preparation: new Preparation(this.#backend.pool),
+    }));
     try {
-      const placed = sets.map((inputs, k) => {
+      const placed = own.map(({ inputs, kept, preparation }) => {
         const workspace = this.#workspaceOf(inputs);
-        const blocks = this.#place(workspace, inputs, kept[k] ?? new Map(), true);
-        return { inputs, blocks, launches: this.#launches(workspace, blocks) };
+        const blocks = this.#place(workspace, inputs, preparation, kept, true);
+        return { inputs, preparation, workspace, blocks, launches: this.#launches(workspace, blocks) };
       });
+      for (const { inputs, preparation, workspace, blocks } of placed)
+        await this.#prepare(workspace, inputs, preparation, blocks);
       const states = this.#plan.inputs.filter(({ role }) => role === "state");
       const restore = (): void => {
         for (const { inputs, blocks } of placed) {
@@ -228,7 +218,10 @@ class LoadedProgram<M> implements LoadedPlan {
       };
       return await measure(this.#backend, this.#program, measured, options);
     } finally {
-      for (const blocks of kept) for (const block of blocks.values()) this.#backend.pool.drop(block);
+      for (const { kept, preparation } of own) {
+        for (const block of kept.values()) this.#backend.pool.drop(block);
+        preparation.free();
+      }
     }
   }
 
@@ -271,6 +264,7 @@ class LoadedProgram<M> implements LoadedPlan {
   #place(
     workspace: Workspace<M>,
     inputs: Inputs,
+    preparation: Preparation<M>,
     kept: Map<number, Block<M>>,
     keep: boolean,
   ): ReadonlyMap<number, Block<M>> {
@@ -286,7 +280,7 @@ class LoadedProgram<M> implements LoadedPlan {
       if (kind === "flags") this.#backend.write(block.memory, new Uint8Array(bytes));
       return block;
     };
-    const blocks = new Map<number, Block<M>>();
+    const blocks = new Map<number, Block<M>>(preparation.place(workspace.sized));
     for (const { name, buffer } of this.#plan.inputs) {
       const tensor = inputs.get(name);
       if (tensor === undefined) throw new DeviceError(`input '${name}' is missing`);
@@ -303,6 +297,21 @@ class LoadedProgram<M> implements LoadedPlan {
 
   /** The launches on these blocks: the very array of the last run when nothing moved. */
   #launches(workspace: Workspace<M>, blocks: ReadonlyMap<number, Block<M>>): readonly Launch<M>[] {
+    const launches = this.#ranged(workspace, workspace.sized.launches, blocks);
+    const same =
+      launches.length === workspace.launches.length &&
+      launches.every((launch, k) =>
+        launch.buffers.every((part, n) => part.memory === workspace.launches[k]?.buffers[n]?.memory),
+      );
+    if (!same) workspace.launches = launches;
+    return workspace.launches;
+  }
+
+  #ranged(
+    workspace: Workspace<M>,
+    launches: readonly SizedLaunch[],
+    blocks: ReadonlyMap<number, Block<M>>,
+  ): readonly Launch<M>[] {
     const range = (id: number): Range<M> => {
       const buffer = workspace.sized.buffers.get(id);
       if (buffer === undefined) throw new DeviceError(`the plan has no buffer ${id}`);
@@ -314,17 +323,7 @@ class LoadedProgram<M> implements LoadedPlan {
       if (slot === undefined) throw new DeviceError(`the plan's buffer ${id} has no memory`);
       return { memory: slot.memory, offset: apart ? 0 : offset, bytes };
     };
-    const launches = workspace.sized.launches.map((launch) => ({
-      ...launch,
-      buffers: launch.buffers.map(range),
-    }));
-    const same =
-      launches.length === workspace.launches.length &&
-      launches.every((launch, k) =>
-        launch.buffers.every((part, n) => part.memory === workspace.launches[k]?.buffers[n]?.memory),
-      );
-    if (!same) workspace.launches = launches;
-    return workspace.launches;
+    return launches.map((launch) => ({ ...launch, buffers: launch.buffers.map(range) }));
   }
 
   async #results(

@@ -5,7 +5,7 @@
  * state is timed one run at a time, its state put back before each.
  */
 import type { Measurement, MeasureOptions } from "../device.ts";
-import type { Backend, Launch, Program } from "./executor.ts";
+import type { Backend, Launch, Program } from "./backend.ts";
 
 /** Passes over all sets in one sample. */
 const maxRepeats = 1000;

@@ -48,6 +48,7 @@ export function parsePlan(text: string): Plan {
     outputs: list(member(root, "outputs"), tensorOf),
     buffers: list(member(root, "buffers"), bufferOf),
     temporaryBytes: size(member(root, "temporaryBytes")),
+    preparation: list(member(root, "preparation"), launchOf),
     launches: list(member(root, "launches"), launchOf),
     kernels: list(member(root, "kernels"), kernelOf),
   };
@@ -98,7 +99,7 @@ function tensorOf(field: Field): PlanTensor {
 }
 
 function bufferOf(field: Field): PlanBuffer {
-  const kind = oneOf(member(field, "kind"), ["input", "output", "state", "temporary", "flags"]);
+  const kind = oneOf(member(field, "kind"), ["input", "output", "state", "temporary", "flags", "prepared"]);
   const offset = member(field, "offset");
   if ((offset.value === undefined) === (kind === "temporary")) {
     fail(offset, kind === "temporary" ? "a size" : "no offset outside the temporaries");
@@ -187,14 +188,29 @@ function size(field: Field): string {
   return text;
 }
 
-/** Ids name what is there, and each launch gives its kernel as many buffers, sizes and maps as that takes. */
+/** The launch gives its kernel as many buffers, sizes and maps as that takes. */
+function checkLaunch(plan: Plan, path: string, launch: PlanLaunch): void {
+  known(`${path}.kernel`, launch.kernel, plan.kernels.length);
+  const kernel = plan.kernels[launch.kernel];
+  for (const [n, id] of launch.buffers.entries()) known(`${path}.buffers[${n}]`, id, plan.buffers.length);
+  if (launch.buffers.length !== kernel?.buffers.length) {
+    fail({ path: `${path}.buffers`, value: launch.buffers }, `${kernel?.buffers.length} buffers`);
+  }
+  if (launch.sizes.length !== kernel.sizes.length) {
+    fail({ path: `${path}.sizes`, value: launch.sizes }, `${kernel.sizes.length} sizes`);
+  }
+  checkMaps(`${path}.maps`, launch, kernel);
+}
+
+function known(path: string, id: number, count: number): void {
+  if (id >= count) fail({ path, value: id }, `an id below ${count}`);
+}
+
+/** Ids name what is there, and launches fit their kernels. */
 function checkReferences(plan: Plan): void {
   for (const [k, { id }] of plan.buffers.entries()) {
     if (id !== k) fail({ path: `buffers[${k}].id`, value: id }, String(k));
   }
-  const known = (path: string, id: number, count: number): void => {
-    if (id >= count) fail({ path, value: id }, `an id below ${count}`);
-  };
   for (const [k, { buffer }] of plan.inputs.entries())
     known(`inputs[${k}].buffer`, buffer, plan.buffers.length);
   for (const [k, { buffer }] of plan.outputs.entries()) {
@@ -202,19 +218,8 @@ function checkReferences(plan: Plan): void {
     if (plan.buffers[buffer]?.kind === "temporary")
       fail({ path: `outputs[${k}].buffer`, value: buffer }, "no temporary");
   }
-  for (const [k, launch] of plan.launches.entries()) {
-    known(`launches[${k}].kernel`, launch.kernel, plan.kernels.length);
-    const kernel = plan.kernels[launch.kernel];
-    for (const [n, id] of launch.buffers.entries())
-      known(`launches[${k}].buffers[${n}]`, id, plan.buffers.length);
-    if (launch.buffers.length !== kernel?.buffers.length) {
-      fail({ path: `launches[${k}].buffers`, value: launch.buffers }, `${kernel?.buffers.length} buffers`);
-    }
-    if (launch.sizes.length !== kernel.sizes.length) {
-      fail({ path: `launches[${k}].sizes`, value: launch.sizes }, `${kernel.sizes.length} sizes`);
-    }
-    checkMaps(`launches[${k}].maps`, launch, kernel);
-  }
+  for (const part of ["preparation", "launches"] as const)
+    for (const [k, launch] of plan[part].entries()) checkLaunch(plan, `${part}[${k}]`, launch);
   for (const [k, { maps, buffers }] of plan.kernels.entries()) {
     for (const [n, { buffer, dtype: element }] of maps.entries()) {
       const path = `kernels[${k}].maps[${n}]`;

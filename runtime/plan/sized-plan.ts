@@ -24,7 +24,8 @@ export interface SizedLaunch {
 export interface SizedPlan {
   readonly buffers: ReadonlyMap<number, SizedBuffer>;
   readonly temporaryBytes: number;
-  /** Without those whose grid is empty. */
+  /** Both without those whose grid is empty. */
+  readonly preparation: readonly SizedLaunch[];
   readonly launches: readonly SizedLaunch[];
   /** In order of the plan's outputs. */
   readonly outputShapes: readonly (readonly number[])[];
@@ -43,13 +44,26 @@ export function sizerOf(plan: Plan): (dims: Dims) => SizedPlan {
     bytes: count(bytes),
     offset: count(offset ?? "0"),
   }));
-  const launches = plan.launches.map((launch) => ({
-    kernel: launch.kernel,
-    buffers: launch.buffers,
-    grid: [count(launch.grid[0]), count(launch.grid[1]), count(launch.grid[2])] as const,
-    sizes: launch.sizes.map(parseSize),
-    maps: launch.maps.map((extents) => extents.map(count)),
-  }));
+  const launchesOf = (list: Plan["launches"]): ((dims: Dims) => readonly SizedLaunch[]) => {
+    const parsed = list.map(({ kernel, buffers: ids, grid: [x, y, z], sizes, maps }) => ({
+      kernel,
+      buffers: ids,
+      grid: [count(x), count(y), count(z)] as const,
+      sizes: sizes.map(parseSize),
+      maps: maps.map((extents) => extents.map(count)),
+    }));
+    return (dims) =>
+      parsed
+        .map(({ kernel, buffers: ids, grid: [x, y, z], sizes, maps }): SizedLaunch => ({
+          kernel,
+          buffers: ids,
+          grid: [x(dims), y(dims), z(dims)],
+          sizes: sizes.map((size) => size(dims)),
+          maps: maps.map((extents) => extents.map((extent) => extent(dims))),
+        }))
+        .filter(({ grid }) => grid.every((blocks) => blocks > 0));
+  };
+  const [preparation, launches] = [launchesOf(plan.preparation), launchesOf(plan.launches)];
   const outputs = plan.outputs.map((output) => output.shape.map(count));
   return (dims) =>
     explained(() => ({
@@ -60,15 +74,8 @@ export function sizerOf(plan: Plan): (dims: Dims) => SizedPlan {
         ]),
       ),
       temporaryBytes: temporaryBytes(dims),
-      launches: launches
-        .map(({ kernel, buffers: ids, grid: [x, y, z], sizes, maps }): SizedLaunch => ({
-          kernel,
-          buffers: ids,
-          grid: [x(dims), y(dims), z(dims)],
-          sizes: sizes.map((size) => size(dims)),
-          maps: maps.map((extents) => extents.map((extent) => extent(dims))),
-        }))
-        .filter(({ grid }) => grid.every((blocks) => blocks > 0)),
+      preparation: preparation(dims),
+      launches: launches(dims),
       outputShapes: outputs.map((shape) => shape.map((extent) => extent(dims))),
     }));
 }

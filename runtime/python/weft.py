@@ -207,7 +207,7 @@ class Plan:
     def __init__(self, folder, device=None):
         with open(os.path.join(folder, "plan.json"), encoding="utf8") as file:
             self.plan = plan = json.load(file)
-        need(plan.get("schema") == 3, f"plan.json has the schema {plan.get('schema')}, and this loader reads 3")
+        need(plan.get("schema") == 4, f"plan.json has the schema {plan.get('schema')}, and this loader reads 4")
         torch = pytorch()
         self.ordinal = device if device is not None else torch.cuda.current_device() if torch else 0
         self.driver = driver_of(self.ordinal)
@@ -251,9 +251,10 @@ class Plan:
                  f"{check['message']} ({check['left']} is {left}, {check['right']} is {right})")
         return dims
 
-    def bind(self, inputs, outputs=None, dims=None):
-        """All that launching takes, made once: a `Bound`, to be called any number of times."""
-        return Bound(self, inputs, outputs or {}, dims)
+    def bind(self, inputs, outputs=None, dims=None, stream=None):
+        """All that launching takes, made once: a `Bound`, to be called any number of times. What the plan makes of its
+        parameters is computed here, on `stream` or torch's current one."""
+        return Bound(self, inputs, outputs or {}, dims, stream)
 
     def __call__(self, **inputs):
         """Runs on torch's current stream; the results by name."""
@@ -264,10 +265,10 @@ class Plan:
 
 class Bound:
     """A plan on its tensors: calling it launches the kernels in order. It holds the tensors, the results (`outputs`, by
-    name), the temporaries, and flags that begin as zeros: keep it while a stream other than the one that it was made on may
+    name), what is made of the parameters, the temporaries, and flags that begin as zeros: keep it while a stream other than the one that it was made on may
     still run them."""
 
-    def __init__(self, plan, inputs, outputs, given):
+    def __init__(self, plan, inputs, outputs, given, stream):
         self.memory = []
         self.plan, self.driver, self.inputs, self.outputs, spec = plan, plan.driver, dict(inputs), dict(outputs), plan.plan
         for kind, known, some in (("input", plan.inputs, inputs), ("result", plan.outputs, outputs)):
@@ -292,7 +293,11 @@ class Bound:
             address[buffer["id"]] = self.room(count(buffer["bytes"], self.dims), zeros=True)
         for buffer in (buffer for buffer in spec["buffers"] if buffer["kind"] == "temporary"):
             address[buffer["id"]] = base + count(buffer["offset"], self.dims)
-        self.launches = [self.prepared(launch, address) for launch in spec["launches"]]
+        for buffer in (buffer for buffer in spec["buffers"] if buffer["kind"] == "prepared"):
+            address[buffer["id"]] = self.room(count(buffer["bytes"], self.dims))
+        self.preparation, self.launches = ([self.ready(launch, address) for launch in spec[part]]
+                                           for part in ("preparation", "launches"))
+        self.prepare(stream)
 
     def place_of(self, kind, entry, tensor):
         """(address, shape) of a tensor that is what the plan expects there."""
@@ -335,7 +340,7 @@ class Bound:
             if isinstance(pointer, int):
                 self.driver.library.cuMemFree_v2(pointer)
 
-    def prepared(self, launch, address):
+    def ready(self, launch, address):
         kernel = self.plan.plan["kernels"][launch["kernel"]]
         grid = (c_uint * 3)(*(count(text, self.dims) for text in launch["grid"]))
         # What has no block has nothing to view.
@@ -344,12 +349,19 @@ class Bound:
         pointers = (c_void_p * max(len(values), 1))(*map(ctypes.addressof, values))
         return kernel, self.plan.functions[launch["kernel"]], config, pointers, values
 
+    def prepare(self, stream=None):
+        """Computes again what the plan makes of its parameters: to be called when one of them has been written."""
+        self.launch(self.preparation, stream)
+
     def __call__(self, stream=None):
         """Launches on `stream` (a number, or what has `cuda_stream`), else on torch's current one."""
-        if stream is None and pytorch():
+        self.launch(self.launches, stream)
+
+    def launch(self, launches, stream):
+        if launches and stream is None and pytorch():
             stream = pytorch().cuda.current_stream(self.plan.ordinal)
         self.driver.enter()
-        for kernel, function, config, pointers, _ in self.launches:
+        for kernel, function, config, pointers, _ in launches:
             if 0 in config.grid:
                 continue
             config.stream = getattr(stream, "cuda_stream", stream)

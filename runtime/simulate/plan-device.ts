@@ -8,7 +8,7 @@ import type { Artifact, PlanKernel } from "../../compiler/plan/plan.ts";
 import type { Device, DeviceTensor, KernelTiming, LoadedPlan } from "../device.ts";
 import { DeviceError } from "../device.ts";
 import { kernelMessage } from "../plan/blame.ts";
-import type { Backend, Launch, Program, Range } from "../plan/executor.ts";
+import type { Backend, Launch, Program, Range } from "../plan/backend.ts";
 import { Executor } from "../plan/executor.ts";
 import { textOf } from "../plan/kernel-text.ts";
 import { MemoryPool } from "../plan/memory-pool.ts";

@@ -2,7 +2,7 @@
 import type { Artifact } from "../../compiler/plan/plan.ts";
 import type { Device, DeviceTensor, LoadedPlan } from "../device.ts";
 import { DeviceError } from "../device.ts";
-import type { Backend, Program } from "../plan/executor.ts";
+import type { Backend, Program } from "../plan/backend.ts";
 import { Executor } from "../plan/executor.ts";
 import { textOf } from "../plan/kernel-text.ts";
 import { MemoryPool } from "../plan/memory-pool.ts";

@@ -2,7 +2,7 @@
 import type { PlanKernel } from "../../compiler/plan/plan.ts";
 import type { KernelTiming } from "../device.ts";
 import { DeviceError } from "../device.ts";
-import type { Launch, Program } from "../plan/executor.ts";
+import type { Launch, Program } from "../plan/backend.ts";
 import type { Pipeline } from "./modules.ts";
 import { mapRead, usage } from "./usage.ts";
 

@@ -4,7 +4,7 @@
  */
 import type { Artifact, PlanKernel } from "../../compiler/index.ts";
 import type { Device } from "../../runtime/index.ts";
-import type { Backend, Launch, Program } from "../../runtime/plan/executor.ts";
+import type { Backend, Launch, Program } from "../../runtime/plan/backend.ts";
 import { Executor } from "../../runtime/plan/executor.ts";
 import { textOf } from "../../runtime/plan/kernel-text.ts";
 import { MemoryPool } from "../../runtime/plan/memory-pool.ts";

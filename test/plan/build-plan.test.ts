@@ -62,6 +62,7 @@ const request: PlanRequest = {
   values: [value(10), value(11), value(12), value(13), value(14)],
   inputs: [{ name: "x", axes: ["N", "D"], role: "argument", value: 10 }],
   outputs: [{ name: "out", axes: ["N", "D"], role: "result", value: 14 }],
+  preparation: [],
   launches: [
     launchOf("twice", 2, [10, 11]),
     launchOf("twice", 2, [11, 12]),
@@ -204,8 +205,8 @@ test("what is wrong with a plan from outside is named with its place", () => {
   const rows: readonly (readonly [string, string])[] = [
     ["{", "plan.json is not JSON"],
     ["[]", "the whole is [], and an object is expected"],
-    ['{"schema":1}', "has the schema 1, and this runtime reads 3"],
-    ['{"__proto__":{"schema":3}}', "has the schema undefined"],
+    ['{"schema":1}', "has the schema 1, and this runtime reads 4"],
+    ['{"__proto__":{"schema":4}}', "has the schema undefined"],
     [damage((plan) => delete plan.kernels), "kernels is missing, and a list is expected"],
     [
       damage((plan) => (plan.kernels[0].file = "../escape.js")),

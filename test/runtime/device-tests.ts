@@ -1,9 +1,9 @@
 /** What holds on every device, tried with the plan written by hand. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Device, DeviceName, HostTensor } from "../../runtime/index.ts";
+import type { Device, DeviceName, DeviceTensor, HostTensor } from "../../runtime/index.ts";
 import { DeviceError, fromNumbers, openDevice, toNumbers } from "../../runtime/index.ts";
 import type { KernelTexts } from "./scale-plan.ts";
-import { scalePlan } from "./scale-plan.ts";
+import { preparing, scalePlan } from "./scale-plan.ts";
 
 const plain = { keep: false, time: false };
 const numbers = (count: number): number[] => Array.from({ length: count }, (_, i) => (i % 17) - 8);
@@ -79,6 +79,28 @@ export function deviceTests(name: DeviceName, texts: KernelTexts): void {
           "the size of its cache",
         );
       plan.free();
+    });
+
+    test("what is made of parameters is made once, for each of them, and of no use to another", async () => {
+      const plan = await device.load(scalePlan(texts, preparing));
+      const tensors = [4, 6].map((rows) => rowsOf(rows).get("x") as HostTensor);
+      const placed = await Promise.all(tensors.map((tensor) => device.upload(tensor)));
+      for (const at of [0, 0, 1, 0]) {
+        const inputs = new Map([["x", placed[at] as DeviceTensor]]);
+        const { outputs, timings } = await plan.run(inputs, { keep: false, time: true });
+        expect(timings.map(({ kernel }) => kernel)).toEqual(["double"]);
+        expect(host(outputs.get("out"))).toEqual(expected(at === 0 ? 4 : 6));
+      }
+      const options = { samples: 2, sampleSeconds: 0, flushBytes: 0 };
+      const { launches } = await plan.measure(
+        [rowsOf(4), new Map([["x", placed[0] as DeviceTensor]])],
+        options,
+      );
+      expect(launches.map(({ kernel }) => kernel)).toEqual([1]);
+      const { outputs } = await plan.run(rowsOf(6), plain);
+      expect(host(outputs.get("out"))).toEqual(expected(6));
+      plan.free();
+      for (const tensor of placed) tensor.free();
     });
 
     test("each launch is timed", async () => {

@@ -43,7 +43,7 @@ def main(folder, request):
     if "offset" in tweak:
         inputs = {name: buffer._replace(pointer=buffer.pointer + tweak["offset"]) for name, buffer in inputs.items()}
     results = {name: allocate(plan.driver, plan.outputs[name]["dtype"], shape) for name, shape in request["results"].items()}
-    bound = plan.bind(inputs, results, request.get("dims"))
+    bound = plan.bind(inputs, results, request.get("dims"), STREAM)
     for _ in range(request.get("times", 1)):
         bound(STREAM)
     return {"dims": bound.dims, "outputs": {name: contents_of(buffer) for name, buffer in bound.outputs.items()}}

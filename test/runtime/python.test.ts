@@ -15,7 +15,7 @@ import { openSource } from "../../compiler/cli/source-host.ts";
 import { parseDims } from "../../compiler/cli/arguments.ts";
 import type { HostTensor } from "../../runtime/index.ts";
 import { fromNumbers, openDevice, zeros } from "../../runtime/index.ts";
-import { scalePlan } from "./scale-plan.ts";
+import { preparing, scalePlan } from "./scale-plan.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const folder = mkdtempSync(join(tmpdir(), "weft-python-"));
@@ -147,6 +147,17 @@ describe.skipIf(!hasPython)("the Python loader", () => {
     expect(found).toHaveLength(4);
     expect(spelled(spec, found)).toEqual(spelled(spec, [...expected, ...expected]));
     await device.close();
+  });
+
+  test("what is made of parameters is made once, when the plan is bound", () => {
+    const answer = python(scale(preparing), {
+      inputs: { x: { shape: [6, 4], hex: hexOf(rows) } },
+      results: { out: [6, 4] },
+      times: 3,
+    });
+    const out = Array.from({ length: 24 }, (_, k) => ((k - 8) * 3 + 1) * 2);
+    expect(answer).toMatchObject({ outputs: { out: hexOf(fromNumbers("f32", [6, 4], out)) } });
+    expect(takeLog()).toHaveLength(4);
   });
 
   test("with PyTorch: memory is its own, launches go to its current stream, and a bound plan allocates nothing", () => {
@@ -344,7 +355,7 @@ describe.skipIf(!hasPython)("the Python loader", () => {
         return build;
       },
       { inputs: { x }, results: {} },
-      "plan.json has the schema 1, and this loader reads 3",
+      "plan.json has the schema 1, and this loader reads 4",
     ],
     [
       "too much shared memory",

@@ -38,7 +38,7 @@ export function scalePlan(texts: KernelTexts, edit: (plan: Plan) => Plan = (plan
   const f32 = "f32" as const;
   const grid = ["ceildiv(4 * N, 64)", "1", "1"] as const;
   const plan: Plan = {
-    schema: 3,
+    schema: 4,
     compiler: "weft 0.1.0",
     program: "scale.dsl:scale",
     target: texts.target,
@@ -54,6 +54,7 @@ export function scalePlan(texts: KernelTexts, edit: (plan: Plan) => Plan = (plan
       { id: 2, kind: "temporary", bytes: "16 * N", offset: "256" },
     ],
     temporaryBytes: "256 + ceildiv(16 * N, 256) * 256",
+    preparation: [],
     launches: [
       { kernel: 0, buffers: [0, 2], grid, sizes: ["4 * N"], maps: [] },
       { kernel: 1, buffers: [2, 1], grid, sizes: ["4 * N"], maps: [] },
@@ -82,6 +83,21 @@ export function scalePlan(texts: KernelTexts, edit: (plan: Plan) => Plan = (plan
     [`double${texts.extension}`, texts.double],
   ]);
   return { plan: edit(plan), files };
+}
+
+/** The plan as if `x` were a parameter: its first kernel runs once for the same one. */
+export function preparing(plan: Plan): Plan {
+  const [first, ...rest] = plan.launches;
+  const offset = undefined;
+  return {
+    ...plan,
+    inputs: plan.inputs.map((input) => ({ ...input, role: "param" })),
+    buffers: plan.buffers.map((one) =>
+      one.kind === "temporary" ? { ...one, kind: "prepared", offset } : one,
+    ),
+    preparation: first === undefined ? [] : [first],
+    launches: rest,
+  };
 }
 
 function wgsl(name: string, body: string): string {

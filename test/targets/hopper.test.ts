@@ -75,6 +75,7 @@ function planOf(kernel: Kernel): ReturnType<typeof buildPlan> {
       { name: "b", axes: ["n", "k"], role: "argument", value: 1 },
     ],
     outputs: [{ name: "out", axes: ["m", "n"], role: "result", value: 2 }],
+    preparation: [],
     launches: [
       {
         kernel,

@@ -110,10 +110,12 @@ async function tuneOn(session: Session, args: Arguments, device: Device, limits:
     cwd: terminal.cwd,
     drawn,
   });
-  const lists = schedules.map(({ kernel, choices }) => ({
-    kernel,
-    choices: choices().slice(0, limits.choices),
-  }));
+  // What runs once for the same parameters is not timed.
+  const { kernels, launches } = artifact.plan;
+  const timed = new Set(launches.map(({ kernel }) => kernels[kernel]?.name));
+  const lists = schedules
+    .filter(({ kernel }) => timed.has(kernel))
+    .map(({ kernel, choices }) => ({ kernel, choices: choices().slice(0, limits.choices) }));
   const placed = await place(device, artifact.plan, inputs.tensors, inputs.dims, "rotated");
   try {
     const bench = new Bench(

@@ -2,7 +2,8 @@
 import type { Artifact } from "../../../compiler/index.ts";
 import type { PlanKernel } from "../../../compiler/plan/plan.ts";
 import type { Device } from "../../../runtime/index.ts";
-import { Executor, type Backend, type Launch } from "../../../runtime/plan/executor.ts";
+import type { Backend, Launch } from "../../../runtime/plan/backend.ts";
+import { Executor } from "../../../runtime/plan/executor.ts";
 import { MemoryPool } from "../../../runtime/plan/memory-pool.ts";
 import { tiledMap } from "../../../runtime/plan/tensor-maps.ts";
 import { tensorMapTypes } from "../../../runtime/simulate/index.ts";
