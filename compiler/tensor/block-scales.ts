@@ -35,12 +35,12 @@ export interface Scalars {
 /** `largest`: the largest magnitude of a block. */
 export function scaleOf(s: Scalars, largest: Scalar, dtype: DType, format: ScaleFormat): Scalar {
   const least = s.apply("max", largest, s.f32(leastMagnitude));
-  const scale = s.round("f32", s.apply("div", least, s.f32(dtypes[dtype].max)));
+  const scale = s.round("f32", s.apply("nearestQuotient", least, s.f32(dtypes[dtype].max)));
   if (format === "f32") return scale;
-  return s.round("f32", s.apply("exp2", s.apply("ceil", s.apply("log2", scale))));
+  return s.round("f32", s.apply("powerNotBelow", scale));
 }
 
 export function codeOf(s: Scalars, element: Scalar, scale: Scalar, dtype: DType): Scalar {
-  const turned = s.round("f32", s.apply("div", s.f32(1), scale));
+  const turned = s.round("f32", s.apply("nearestQuotient", s.f32(1), scale));
   return s.round(dtype, s.apply("mul", element, turned));
 }

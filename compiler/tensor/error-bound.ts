@@ -137,6 +137,10 @@ const quotientRule: Rule = (_, ea, b, eb, value) => {
   );
 };
 
+/** The nearest f32 of exact operands is the same everywhere. */
+const nearestQuotientRule: Rule = (a, ea, b, eb, value) =>
+  ea === 0 && eb === 0 ? 0 : quotientRule(a, ea, b, eb, value);
+
 /** `min` and `max`: the winner's error where it is sure to win. */
 const extremeRule: Rule = (a, ea, b, eb, value) => {
   if (a !== a) return eb;
@@ -162,6 +166,7 @@ const binaryRules: Readonly<Record<string, { readonly float: Rule; readonly int:
   sub: { float: sumRule, int: intSum },
   mul: { float: productRule, int: intProduct },
   div: { float: quotientRule, int: intOther },
+  nearestQuotient: { float: nearestQuotientRule, int: intOther },
   floordiv: { float: intOther, int: intOther },
   mod: { float: intOther, int: intOther },
   min: { float: extremeRule, int: extremeRule },

@@ -119,6 +119,15 @@ function orderKey(x: number): number {
   return bits < 0 ? bits ^ 0x7fffffff : bits;
 }
 
+function powerNotBelow(x: number): number {
+  if (!Number.isFinite(x)) return x;
+  let power = 2 ** Math.ceil(Math.log2(x));
+  // The logarithm may be on the wrong side of a whole number.
+  while (power < x) power *= 2;
+  while (power / 2 >= x) power /= 2;
+  return power;
+}
+
 /** Nearest integer, ties to even; a negative number that rounds to zero gives -0. */
 export function roundEven(x: number): number {
   const magnitude = Math.abs(x);
@@ -165,6 +174,18 @@ const rows = {
     int: (a, b) => a - b,
     big: (a, b) => a - b,
     laws: [{ law: "identity", value: 0 }],
+  },
+  // a / b as the nearest f32, in every target; 'div' may be a few units in the last place away.
+  nearestQuotient: {
+    arity: 2,
+    types: floatTypes,
+    result: "same",
+    cost: 1,
+    accuracy: exact,
+    float: (a, b) => Math.fround(a / b),
+    int: noInt,
+    big: noBig,
+    laws: [],
   },
   mul: {
     arity: 2,
@@ -305,6 +326,8 @@ const rows = {
   erf: unary(16, accurate(16), errorFunction, [{ law: "odd" }, { law: "increasing" }]),
   // 1 / x, as quotients within other functions need it; their rows' accuracy has room for it, that of 'div' has not.
   rcp: unary(1, accurate(6, 0, 2 ** -126), (a) => 1 / a, [{ law: "odd" }]),
+  // Of a positive normal f32: the least power of two that is not below it.
+  powerNotBelow: unary(2, exact, powerNotBelow, [idempotent, { law: "increasing" }]),
   floor: unary(1, exact, Math.floor, [idempotent, { law: "increasing" }]),
   ceil: unary(1, exact, Math.ceil, [idempotent, { law: "increasing" }]),
   round: unary(1, exact, roundEven, [idempotent, { law: "odd" }, { law: "increasing" }]),

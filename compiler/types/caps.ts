@@ -31,6 +31,8 @@ export interface Caps {
   /** Names in `kernel/instructions.ts`. */
   readonly instructions: readonly string[];
   readonly maxGrid: readonly [number, number, number];
+  /** A quotient of f32 is the nearest one. */
+  readonly exactDivision: boolean;
   /** Global buffers that a kernel may have. */
   readonly maxBuffers: number;
   /** Elements of a buffer beyond which its indices must be i64 (Infinity where they never are). */

@@ -1,6 +1,7 @@
 /** Scalar functions as kernel ops. What is not here was expanded into these before scheduling. */
 import { InternalError, invariant } from "../../diagnostics/diagnostic.ts";
 import { type Context, floorDivide } from "./context.ts";
+import { nearestQuotient, powerNotBelow } from "./quotient.ts";
 import type { BinaryFn, UnaryFn, Value } from "../ir.ts";
 
 const unary: Readonly<Record<string, UnaryFn>> = {
@@ -44,10 +45,13 @@ export function applyFunction(cx: Context, fn: string, args: readonly Value[]): 
   const one = unary[fn];
   if (one !== undefined) return b.unary(one, x);
   if (fn === "order") return orderKey(cx, x);
+  if (fn === "powerNotBelow") return powerNotBelow(cx, x);
   invariant(y !== undefined, `there is no function '${fn}' of one operand`);
   const two = binary[fn];
   if (two !== undefined) return b.binary(two, x, y);
   switch (fn) {
+    case "nearestQuotient":
+      return nearestQuotient(cx, x, y);
     case "floordiv":
       return guardZero(cx, y, floorDivide(cx, x, nonZero(cx, y)));
     case "mod": {

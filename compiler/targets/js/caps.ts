@@ -40,6 +40,7 @@ export const jsCaps: Caps = {
   unary: unaryFns.filter((name) => name !== "round-tf32"),
   instructions: [],
   maxGrid: [2 ** 31 - 1, 2 ** 31 - 1, 2 ** 31 - 1],
+  exactDivision: true,
   maxBuffers: 64,
   // A bigint as an index is slow, and no engine has arrays that need one.
   index32Limit: Infinity,

@@ -37,7 +37,10 @@ const shared: Omit<Dialect, "size"> = {
   block: (cx, axis) =>
     primary(isOneBlock(cx.kernel, axis) ? "0" : (["block_x", "block_y", "block_z"] as const)[axis]),
   unary: (cx, fn, type, a) => unary(cx, fn, type, a),
-  binary: (_cx, fn, type, a, b) => binary(fn, type, a, b),
+  binary: (cx, fn, type, a, b) =>
+    type === "f32" && (fn === "min" || fn === "max")
+      ? call(cx.use(fn === "min" ? "smaller" : "larger"), a, b)
+      : binary(fn, type, a, b),
   fma: (_cx, type, a, b, c) => fma(type, a, b, c),
   select: (_cx, condition, a, b) => conditional(condition, a, b),
   convert,

@@ -18,6 +18,15 @@ const definitions: Readonly<Record<string, Definition>> = {
     lines: ["function bitsFloat(bits) {", "  bitsWord[0] = bits;", "  return floatWord[0];", "}"],
     needs: ["words"],
   },
+  // Math.max and Math.min of a NaN are NaN; here a number wins.
+  larger: {
+    lines: ["function larger(a, b) {", "  return a > b || b !== b ? a : b;", "}"],
+    needs: [],
+  },
+  smaller: {
+    lines: ["function smaller(a, b) {", "  return a < b || b !== b ? a : b;", "}"],
+    needs: [],
+  },
   toI32: {
     lines: [
       "function toI32(x) {",

@@ -118,6 +118,7 @@ export function nvidiaCaps(
       .filter((record) => isPtx(record) && record.needs.sm <= sm)
       .map((record) => record.name),
     maxGrid: [2 ** 31 - 1, 65535, 65535],
+    exactDivision: true,
     // 4096 bytes of parameters are sure to be there.
     maxBuffers: 256,
     // Away from 2^31 by more than an address's immediate offset reaches.

@@ -50,6 +50,8 @@ export const wgslCaps: Caps = {
   ],
   instructions: [],
   maxGrid: [65535, 65535, 65535],
+  // WGSL, "Floating point accuracy": 2.5 ULP.
+  exactDivision: false,
   maxBuffers: 8,
   index32Limit: Infinity,
 };
