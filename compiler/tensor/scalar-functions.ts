@@ -119,8 +119,10 @@ function orderKey(x: number): number {
   return bits < 0 ? bits ^ 0x7fffffff : bits;
 }
 
+/** Of f32's normal powers of two, and infinity, the least that is not below a positive number; other numbers stay. */
 function powerNotBelow(x: number): number {
-  if (!Number.isFinite(x)) return x;
+  if (!(x > 2 ** -126)) return x > 0 ? 2 ** -126 : x;
+  if (x > 2 ** 127) return Infinity;
   let power = 2 ** Math.ceil(Math.log2(x));
   // The logarithm may be on the wrong side of a whole number.
   while (power < x) power *= 2;
@@ -326,7 +328,6 @@ const rows = {
   erf: unary(16, accurate(16), errorFunction, [{ law: "odd" }, { law: "increasing" }]),
   // 1 / x, as quotients within other functions need it; their rows' accuracy has room for it, that of 'div' has not.
   rcp: unary(1, accurate(6, 0, 2 ** -126), (a) => 1 / a, [{ law: "odd" }]),
-  // Of a positive normal f32: the least power of two that is not below it.
   powerNotBelow: unary(2, exact, powerNotBelow, [idempotent, { law: "increasing" }]),
   floor: unary(1, exact, Math.floor, [idempotent, { law: "increasing" }]),
   ceil: unary(1, exact, Math.ceil, [idempotent, { law: "increasing" }]),

@@ -48,9 +48,10 @@ export function nearestQuotient(cx: Context, x: Value, y: Value): Value {
   return b.select(inside, b.bitcast(b.binary("or", rounded, sign), "f32"), near);
 }
 
-/** The least power of two that is not below a positive normal number: its exponent, one more where a bit stands behind it. */
+/** The least normal power of two that is not below a positive number: its exponent, one more where a bit stands behind it. */
 export function powerNotBelow(cx: Context, x: Value): Value {
   const { b } = cx;
   const next = b.add(b.bitcast(x, "i32"), b.i32(0x7fffff));
-  return b.bitcast(b.and(next, b.i32(0x7f800000)), "f32");
+  const power = b.bitcast(b.and(next, b.i32(0x7f800000)), "f32");
+  return b.select(b.lt(b.f32(0), x), power, x);
 }
