@@ -17,14 +17,15 @@ import { printKernel } from "./kernel/print.ts";
 import { verifyKernel } from "./kernel/verify.ts";
 import { collectOps } from "./kernel/walk.ts";
 import { packToldBy, type PackAxes } from "./lower/entry-pack.ts";
+import type { DerivedCall } from "./lower/frame.ts";
 import { lowerFunction, type ScaledType } from "./lower/lower.ts";
 import { KernelNames } from "./names.ts";
 import { costOf } from "./passes/cost.ts";
-import { reassociate } from "./passes/derive.ts";
 import { blocks } from "./passes/blocks.ts";
 import { cascade } from "./passes/cascade.ts";
 import { expand } from "./passes/expand.ts";
 import { Explanation, type FusionReport } from "./passes/explain.ts";
+import { forms } from "./passes/forms.ts";
 import { fuse, fuseDefaults } from "./passes/fuse.ts";
 import { lowerFunctions } from "./passes/lower-functions.ts";
 import { narrow } from "./passes/narrow.ts";
@@ -116,6 +117,8 @@ export interface Compiled extends Checked {
   readonly fusion: FusionReport | undefined;
   /** What became of the contractions whose factors `numerics` lets be scaled by block. */
   readonly contractions: readonly ExplainedContraction[];
+  /** Calls of derived functions, where the request asks for it. */
+  readonly derived: readonly DerivedCall[];
   readonly artifact: Artifact | undefined;
   /** How each kernel is computed, and how else it could be. */
   readonly schedules: readonly ScheduledKernel[];
@@ -148,6 +151,7 @@ export function compile(request: CompileRequest): Compiled {
     fused: undefined,
     fusion: undefined,
     contractions: [],
+    derived: [],
     artifact: undefined,
     schedules: [],
     tiles: [],
@@ -168,13 +172,15 @@ export function compile(request: CompileRequest): Compiled {
   const { dims, dtypes, shapes } = request;
   const pack = request.pack ?? (shapes === undefined ? undefined : packToldBy(fn, shapes));
   const asked = new Map<Node, ScaledFactors>();
+  const derived: DerivedCall[] | undefined = request.explain === true ? [] : undefined;
   const lowered = lowerFunction(program, fn, {
     dims,
     dtypes,
     pack,
     arena,
     report,
-    reassociate,
+    forms,
+    derived,
     onScaled: (node, factors) => void asked.set(node, factors),
     locate: (place) => locationText(place, sources),
   });
@@ -215,7 +221,7 @@ export function compile(request: CompileRequest): Compiled {
     note,
   );
   const fusion = explanation?.report();
-  const front = { program, graph: { arena, graph }, fused, fusion, contractions };
+  const front = { program, graph: { arena, graph }, fused, fusion, contractions, derived: derived ?? [] };
   if (target === undefined || scheduling === undefined) return ended(front);
 
   const names = new KernelNames(arena, fused);

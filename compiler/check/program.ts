@@ -335,8 +335,9 @@ function checkDerived(entity: FnEntity, signature: Signature): void {
   const { decl, scope } = entity;
   const from = derivedFrom(entity);
   if (decl.kind !== "derive" || from?.typed === undefined) return;
-  if (decl.rule.text !== "reassociate") {
-    scope.report.add(unknownRewrite(placeOf(scope, decl.rule.span), decl.rule.text));
+  const rule = decl.rule.text;
+  if (rule !== "reassociate" && rule !== "cheaper") {
+    scope.report.add(unknownRewrite(placeOf(scope, decl.rule.span), rule));
     return;
   }
   const params = signature.params.map(({ name }) => name);
@@ -373,7 +374,7 @@ function checkDerived(entity: FnEntity, signature: Signature): void {
   entity.needs = from.needs;
   entity.typed = typedFn(entity, signature, {
     result: from.typed.result,
-    body: { kind: "derived", from: from.typed, steps: signature.steps ?? [] },
+    body: { kind: "derived", from: from.typed, steps: signature.steps ?? [], rule },
     freeDims: from.typed.freeDims,
     checks: from.typed.checks,
   });

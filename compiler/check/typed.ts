@@ -131,9 +131,18 @@ export interface TypedFn {
   /** What the body claims by `as`, by a rename or by a built-in's `where`, and the checker could not prove: in the function's own dims. */
   readonly checks: readonly DimCheck[];
   readonly body:
-    TypedBody | { readonly kind: "derived"; readonly from: TypedFn; readonly steps: readonly DeriveStep[] };
+    | TypedBody
+    | {
+        readonly kind: "derived";
+        readonly from: TypedFn;
+        readonly steps: readonly DeriveStep[];
+        /** `cheaper`: the function that it is derived from wherever that one takes less work. */
+        readonly rule: DeriveRule;
+      };
   readonly place: Place;
 }
+
+export type DeriveRule = "reassociate" | "cheaper";
 
 export interface DeriveStep {
   /** Name of the weight (a module's param or a parameter of the function) that moves. */

@@ -2,10 +2,12 @@
 import { positions } from "../diagnostics/position.ts";
 import type { ExplainedPair, ExplainedValue, FusionReport, Outcome, Traffic } from "../passes/explain.ts";
 import type { ExplainedContraction } from "../passes/scale-factors.ts";
+import type { DerivedCall, FormCost } from "../lower/frame.ts";
 import type { Apart } from "../passes/fusing.ts";
 import { printDim, sizeExpression } from "../types/dim-text.ts";
 import { symbols, type Dim } from "../types/dim.ts";
 import { estimate, unknownSize } from "../passes/cost.ts";
+import type { Compiled } from "./api.ts";
 import { amount } from "./plan-summary.ts";
 import { table } from "./table.ts";
 
@@ -84,11 +86,14 @@ function sizeText(size: Dim): string {
   return size.kind === "const" ? bytesOf(size.value) : `${printDim(size)} B`;
 }
 
+/** What a compilation tells of itself. */
+export interface Explained extends Pick<Compiled, "contractions" | "derived" | "sources"> {
+  readonly fusion: FusionReport;
+}
+
 export function explanationText(
   program: string,
-  report: FusionReport,
-  contractions: readonly ExplainedContraction[],
-  sources: ReadonlyMap<string, string>,
+  { fusion: report, contractions, derived, sources }: Explained,
 ): string {
   const locate = locator(sources);
   const { before, after } = report;
@@ -112,6 +117,7 @@ export function explanationText(
   if (contractions.length > 0) lines.push(...table(["contraction", "", ""], contractions.map(contraction)));
   for (const { value, kernels } of report.split)
     lines.push(`${locate(value).name} is split in parts: ${kernels} kernels`);
+  for (const call of derived) lines.push(...derivedLines(call, sources));
   if (report.pairs.some(({ outcome }) => outcome === "apart"))
     lines.push("In parentheses: what one loop would save.");
   if (symbols(before.bytes).size > 0)
@@ -124,6 +130,25 @@ function contractionText({ factors, why, error }: ExplainedContraction): string 
   return `scaled: ${factors}${error === undefined ? "" : `, off by ${error.toPrecision(2)} of its terms at most`}`;
 }
 
+/** What the two forms of a derived function cost at a call of it, as formulas of the sizes that are open. */
+function derivedLines(call: DerivedCall, sources: ReadonlyMap<string, string>): readonly string[] {
+  const { name, from, cost, taken, place } = call;
+  const { line, column } = positions(sources).of(place.file, place.start);
+  const row = (form: string, { flops, bytes }: FormCost): readonly string[] => [
+    form,
+    flops.kind === "const" ? `${amount(flops.value)}FLOP` : `${printDim(flops)} FLOP`,
+    sizeText(bytes),
+  ];
+  return [
+    `${name} from ${from}, ${place.file}:${line}:${column}: ${taken === "from" ? from : name} is taken`,
+    ...table(["form", "work", "moved"], [row(from, cost.from), row(name, cost.derived)]),
+  ];
+}
+
+function costJson({ flops, bytes }: FormCost): unknown {
+  return { flops: sizeExpression(flops), bytes: sizeExpression(bytes) };
+}
+
 function loops({ kernels }: Traffic): string {
   return `${kernels} ${kernels === 1 ? "loop" : "loops"}`;
 }
@@ -131,9 +156,7 @@ function loops({ kernels }: Traffic): string {
 /** The same for programs: sizes are formulas in the plan's syntax. */
 export function explanationJson(
   program: string,
-  report: FusionReport,
-  contractions: readonly ExplainedContraction[],
-  sources: ReadonlyMap<string, string>,
+  { fusion: report, contractions, derived, sources }: Explained,
 ): unknown {
   const locate = locator(sources);
   const pair = ({ maker, reader, outcome, reason, bytes }: ExplainedPair): unknown => ({
@@ -159,6 +182,12 @@ export function explanationJson(
       factors: one.factors,
       why: one.why,
       error: one.error,
+    })),
+    derived: derived.map(({ name, from, cost, taken }) => ({
+      name,
+      from,
+      taken: taken === "from" ? from : name,
+      cost: { [from]: costJson(cost.from), [name]: costJson(cost.derived) },
     })),
     split: report.split.map(({ value, kernels }) => ({ ...locate(value), kernels })),
   };

@@ -111,5 +111,7 @@ export function deriveName(
 }
 
 export function unknownRewrite(place: Place, name: string): Diagnostic {
-  return error("WF2043", place, `I know no rewrite '${name}'`, { help: "the rewrite is 'reassociate'" });
+  return error("WF2043", place, `I know no rewrite '${name}'`, {
+    help: "the rewrite is 'reassociate', or 'cheaper' for it where it takes less work",
+  });
 }

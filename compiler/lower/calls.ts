@@ -1,17 +1,34 @@
 /** Calls: the callee's body in the caller's place, its rigid names bound. Nothing of a call is left in the graph. */
 import { invariant } from "../diagnostics/diagnostic.ts";
-import type { TypedBody, TypedExpr, TypedFn, TypedNumerics, TypedProgram, Variable } from "../check/typed.ts";
+import type {
+  Type,
+  TypedBody,
+  TypedExpr,
+  TypedFn,
+  TypedNumerics,
+  TypedProgram,
+  Variable,
+} from "../check/typed.ts";
 import type { BlockScaled, ScaledFactors } from "../tensor/block-scales.ts";
 import { isDType } from "../types/dtype.ts";
+import { orderedKey, type Dim } from "../types/dim.ts";
 import { appendRows } from "./caches.ts";
 import { claimIn } from "./claims.ts";
 import { boundScope } from "./bindings.ts";
 import { lowerDerived } from "./derived.ts";
-import type { ContractionRule, Frame, Lowering } from "./frame.ts";
+import {
+  extentOf,
+  freshSymbol,
+  packOf,
+  sizeIn,
+  type ContractionRule,
+  type Frame,
+  type Lowering,
+} from "./frame.ts";
 import { filledElement } from "./rounding.ts";
 import type { Terms } from "./terms.ts";
 import { settle } from "./tensors.ts";
-import type { ModuleValue, Value } from "./value.ts";
+import type { AxisValue, ModuleValue, Scope, Value } from "./value.ts";
 
 type Call = Extract<TypedExpr, { kind: "call" }>;
 
@@ -24,13 +41,16 @@ export function lowerCall(cx: Lowering, expr: Call, frame: Frame): Value {
   });
   const self = receiverOf(cx, expr, frame);
   const bound = boundScope(cx, frame, expr.bindings);
+  const isTold = tellApart(cx, self?.scope.dims, bound.dims);
   const inner: Frame = {
     fn: callee,
     dims: new Map([...(self?.scope.dims ?? []), ...bound.dims]),
     dtypes: new Map([...(self?.scope.dtypes ?? []), ...bound.dtypes]),
     pack: bound.pack,
     ragged: bound.ragged,
-    params: new Map(args.map(({ param, value }) => [param.name, value])),
+    params: new Map(
+      args.map(({ param, value }) => [param.name, isTold ? named(cx, bound, param.type, value) : value]),
+    ),
     locals: new Map(),
     indices: new Map(),
     packIndex: new Map(),
@@ -44,7 +64,54 @@ export function lowerCall(cx: Lowering, expr: Call, frame: Frame): Value {
     const rows = inner.ragged.get(own);
     if (rows !== undefined && !frame.ragged.has(theirs)) frame.ragged.set(theirs, rows);
   }
-  return result;
+  return isTold ? named(cx, frame, expr.type, result) : result;
+}
+
+/**
+ * Two sizes of the callee that are one of the caller's: the callee's axes of these sizes are not the same for that, so
+ * all but the first get a name of their own. Returns whether there are any.
+ */
+function tellApart(
+  cx: Lowering,
+  own: ReadonlyMap<string, Dim> | undefined,
+  bound: Map<string, Dim>,
+): boolean {
+  const taken = new Set(
+    [...(own ?? [])].flatMap(([name, dim]) => (bound.has(name) ? [] : [orderedKey(dim)])),
+  );
+  let told = false;
+  for (const [name, dim] of bound) {
+    const key = orderedKey(dim);
+    if (!taken.has(key)) {
+      taken.add(key);
+      continue;
+    }
+    const fresh = freshSymbol(cx, name);
+    invariant(fresh.kind === "symbol", "a fresh name is a symbol");
+    cx.extents.set(fresh.name, extentOf(cx, dim));
+    bound.set(name, fresh);
+    told = true;
+  }
+  return told;
+}
+
+/** A value with the axes that its type has in a scope. */
+function named(cx: Lowering, scope: Scope, type: Type, value: Value): Value {
+  if (value.kind === "record" && type.kind === "record")
+    return {
+      kind: "record",
+      fields: value.fields.map((field, k) => {
+        const own = type.fields[k]?.type;
+        return own === undefined ? field : { name: field.name, value: named(cx, scope, own, field.value) };
+      }),
+    };
+  if (value.kind !== "tensor" || type.kind !== "tensor") return value;
+  const pack = packOf(value.axes, type.axes);
+  // Rows of experts are told from one another by what dispatched them.
+  const axes = type.axes.flatMap((axis): readonly (AxisValue | undefined)[] =>
+    axis.kind === "pack" ? pack : [axis.kind === "dim" ? sizeIn(cx, scope, axis.dim) : undefined],
+  );
+  return { ...value, axes: value.axes.map((axis, k) => axes[k] ?? axis) };
 }
 
 function receiverOf(cx: Lowering, expr: Call, frame: Frame): ModuleValue | undefined {

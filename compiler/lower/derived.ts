@@ -1,6 +1,6 @@
 /**
  * `derive g from f by reassociate { w into q, u after p }`: f's body where g is called, then each step as a rewrite
- * of the nodes that it made. Names are told apart by the nodes that hold them, so the target of a step gets a node
+ * of the nodes that it made; `by cheaper` keeps f's where that takes less work. Names are told apart by the nodes that hold them, so the target of a step gets a node
  * of its own where its argument shares one.
  */
 import { invariant } from "../diagnostics/diagnostic.ts";
@@ -9,7 +9,7 @@ import type { DeriveStep, TypedBody, TypedFn } from "../check/typed.ts";
 import type { Node, Ref } from "../tensor/ir.ts";
 import { reachable } from "../tensor/scalars.ts";
 import { isExact } from "./contractions.ts";
-import type { Frame, Lowering } from "./frame.ts";
+import type { FormCost, Frame, Lowering } from "./frame.ts";
 import { memberOf } from "./members.ts";
 import { materialise, settle } from "./tensors.ts";
 import type { TensorValue, Value } from "./value.ts";
@@ -29,7 +29,8 @@ export function lowerDerived(
   const outside = new Set<Node>();
   for (const value of params.values()) for (const ref of refsOf(cx, value)) outside.add(ref.node);
   const inner: Frame = { ...frame, params };
-  let value = settle(cx, lowerBody(cx, body.from.body, inner), undefined, body.from.place);
+  const plain = settle(cx, lowerBody(cx, body.from.body, inner), undefined, body.from.place);
+  let value = plain;
   let locals = new Map([...inner.locals].map(([variable, local]) => [variable.name, local]));
   for (const step of body.steps) {
     const target = locals.get(step.target) ?? params.get(step.target);
@@ -38,7 +39,7 @@ export function lowerDerived(
       (frame.self === undefined ? undefined : memberOf(cx, frame.self, step.factor));
     invariant(target !== undefined && factor !== undefined, "a step names what the function has");
     const roots = [value, ...locals.values()].flatMap((v) => refsOf(cx, v));
-    const done = cx.reassociate(cx.arena, roots, {
+    const done = cx.forms.reassociate(cx.arena, roots, {
       factor: refsOf(cx, factor),
       where: step.where,
       target: valueRefs(cx, target),
@@ -52,7 +53,29 @@ export function lowerDerived(
     value = retargeted(cx, value, done.find);
     locals = new Map([...locals].map(([name, local]) => [name, retargeted(cx, local, done.find)]));
   }
-  return value;
+  return taken(cx, body, frame, { plain, value, outside });
+}
+
+interface Both {
+  readonly plain: Value;
+  readonly value: Value;
+  readonly outside: ReadonlySet<Node>;
+}
+
+/** The form that the rule asks for. Costs are found only where somebody needs them. */
+function taken(cx: Lowering, body: Derived, frame: Frame, { plain, value, outside }: Both): Value {
+  if (body.rule === "reassociate" && cx.derived === undefined) return value;
+  const costOf = (form: Value): FormCost => cx.forms.costOfForm(cx.arena, refsOf(cx, form), outside);
+  const cost = { from: costOf(plain), derived: costOf(value) };
+  const isPlain = body.rule === "cheaper" && cx.forms.isCheaper(cost.from, cost.derived);
+  cx.derived?.push({
+    name: frame.fn.name,
+    from: body.from.name,
+    place: frame.fn.place,
+    cost,
+    taken: isPlain ? "from" : "derived",
+  });
+  return isPlain ? plain : value;
 }
 
 function refuse(cx: Lowering, step: DeriveStep, why: string): void {

@@ -52,6 +52,29 @@ export type Reassociate = (
   | { readonly kind: "done"; readonly find: (ref: Ref) => Ref }
   | { readonly kind: "refused"; readonly why: string };
 
+/** What a form of a function costs. */
+export interface FormCost {
+  readonly flops: Dim;
+  readonly bytes: Dim;
+}
+
+/** The rewrite that makes a derived form, and what forms cost: `forms` of compiler/passes/forms.ts. */
+export interface Forms {
+  readonly reassociate: Reassociate;
+  /** Of what makes `roots` from the nodes outside. */
+  readonly costOfForm: (arena: Arena, roots: readonly Ref[], outside: ReadonlySet<Node>) => FormCost;
+  readonly isCheaper: (a: FormCost, b: FormCost) => boolean;
+}
+
+/** A call of a derived function: what both forms cost there, and which one is taken. */
+export interface DerivedCall {
+  readonly name: string;
+  readonly from: string;
+  readonly place: Place;
+  readonly cost: { readonly from: FormCost; readonly derived: FormCost };
+  readonly taken: "from" | "derived";
+}
+
 export interface Lowering {
   readonly arena: Arena;
   readonly terms: Terms;
@@ -74,7 +97,9 @@ export interface Lowering {
   fresh: number;
   /** Told of each sum whose factors may be scaled by block. */
   readonly onScaled: ((node: Node, asked: ScaledFactors) => void) | undefined;
-  readonly reassociate: Reassociate;
+  readonly forms: Forms;
+  /** Where calls of derived functions are told of. */
+  readonly derived: DerivedCall[] | undefined;
   readonly evaluate: (cx: Lowering, expr: TypedExpr, frame: Frame) => Value;
 }
 

@@ -22,14 +22,13 @@ import { constant, DimError, substitute, symbols, type Dim } from "../types/dim.
 import { dtypes, type DType } from "../types/dtype.ts";
 import type { Arena } from "../tensor/arena.ts";
 import type { ScaledFactors } from "../tensor/block-scales.ts";
-import { topological } from "../tensor/graphs.ts";
+import { namesOfSizes, topological } from "../tensor/graphs.ts";
 import type { Graph, Node, Ref } from "../tensor/ir.ts";
-import { reachable, rootsOf } from "../tensor/scalars.ts";
 import type { BlockScaling, Type, TypedFn, TypedModule, TypedProgram } from "../check/typed.ts";
 import { entryPack, type PackAxes } from "./entry-pack.ts";
 import { contractionOf, inlineFunction, runOfSums, scaledOf } from "./calls.ts";
 import { lowerExpression } from "./expressions.ts";
-import type { Frame, Lowering, Reassociate } from "./frame.ts";
+import type { DerivedCall, Forms, Frame, Lowering } from "./frame.ts";
 import { input, inputValue } from "./members.ts";
 import { canCross, packRows, raggedAxesOf, raggedInputs, type MakeInput } from "./ragged-border.ts";
 import { Refusal } from "./refusal.ts";
@@ -46,10 +45,12 @@ export interface LowerOptions {
   readonly pack?: PackAxes | undefined;
   readonly arena: Arena;
   readonly report: Report;
-  /** `reassociate` of compiler/passes/derive.ts. */
-  readonly reassociate: Reassociate;
   /** Told of each sum whose factors `numerics` lets be scaled by block. */
   readonly onScaled?: (node: Node, asked: ScaledFactors) => void;
+  /** `forms` of compiler/passes/forms.ts. */
+  readonly forms: Forms;
+  /** Calls of derived functions are added here, with what their forms cost. */
+  readonly derived?: DerivedCall[] | undefined;
   /** Rows of a block of routed rows, which belongs to one expert; 64 where it is not said. */
   readonly align?: number;
   /** `file:line:column` of a place, for the messages of size checks; without it they name the file. */
@@ -97,7 +98,8 @@ function lowerEntry(program: TypedProgram, fn: TypedFn, options: LowerOptions): 
     fresh: 0,
     locate: options.locate ?? ((place) => place.file),
     onScaled: options.onScaled,
-    reassociate: options.reassociate,
+    forms: options.forms,
+    derived: options.derived,
     evaluate: lowerExpression,
   };
   const plain: Scope = { dims: new Map(), dtypes: types, pack: [], ragged: new Map() };
@@ -142,13 +144,7 @@ function graphOf(cx: Lowering, fn: TypedFn, results: Graph["results"]): Graph {
     for (const type of input.types) for (const dim of type.shape) symbols(dim, known);
   }
   const graph: Graph = { name, inputs, results, updates, dims: [], checks };
-  for (const node of topological(graph)) {
-    for (const type of node.types) for (const dim of type.shape) symbols(dim, known);
-    if (node.kind === "loop" || node.kind === "scatter")
-      for (const axis of node.axes) symbols(axis.extent, known);
-    if (node.kind === "loop") for (const axis of node.over) symbols(axis.extent, known);
-    for (const scalar of reachable(rootsOf(node))) if (scalar.kind === "dim") symbols(scalar.dim, known);
-  }
+  namesOfSizes(graph, known);
   for (const check of checks) for (const dim of [check.left, check.right]) symbols(dim, known);
   return { ...graph, dims: [...known] };
 }

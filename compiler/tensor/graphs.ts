@@ -1,7 +1,9 @@
 /** Walking and rebuilding graphs. A node's inputs have lower ids than it has, so ascending ids are a topological order. */
 import { invariant } from "../diagnostics/diagnostic.ts";
+import { symbols } from "../types/dim.ts";
 import type { Arena } from "./arena.ts";
 import type { Graph, Node, Ref } from "./ir.ts";
+import { reachable, rootsOf } from "./scalars.ts";
 
 /** Graphs never change, and each pass and each verification walks one: their orders are kept. */
 const orders = new WeakMap<Graph, readonly Node[]>();
@@ -132,4 +134,15 @@ export function replaceOutputs(arena: Arena, graph: Graph, find: (ref: Ref) => R
   const rebuilt = arena.graph({ ...graph, results, updates });
   arena.watcher?.(find, rebuilt);
   return rebuilt;
+}
+
+/** Adds the sizes that the graph's nodes name and that are not known. */
+export function namesOfSizes(graph: Graph, into: Set<string>): void {
+  for (const node of topological(graph)) {
+    for (const type of node.types) for (const dim of type.shape) symbols(dim, into);
+    if (node.kind === "loop" || node.kind === "scatter")
+      for (const axis of node.axes) symbols(axis.extent, into);
+    if (node.kind === "loop") for (const axis of node.over) symbols(axis.extent, into);
+    for (const scalar of reachable(rootsOf(node))) if (scalar.kind === "dim") symbols(scalar.dim, into);
+  }
 }

@@ -68,7 +68,7 @@ export const fakeCompiler: CompilerApi = {
   },
   compile(request: CompileRequest) {
     const checked = this.check(request);
-    const none = { contractions: [], schedules: [], tiles: [] };
+    const none = { contractions: [], derived: [], schedules: [], tiles: [] };
     const rest = { program: undefined, fused: undefined, fusion: undefined, ...none };
     if (checked.diagnostics.some(({ severity }) => severity === "error")) {
       return { ...checked, ...rest, graph: undefined, artifact: undefined, trace: [] };

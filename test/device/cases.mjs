@@ -21,6 +21,7 @@ const floats = [{ A: "f32" }, { A: "bf16" }, { A: "f16" }];
  * @property {Readonly<Record<string, readonly [number | string, number | string]>>} ranges integers by input, the second left out
  * @property {Readonly<Record<string, number>>} spread deviation of floats by input, 1 where left out
  * @property {Readonly<Record<string, Made>>} made inputs that are not random
+ * @property {readonly string[]} [on] targets that it is for where tests are to be quick; all of them where left out
  * @property {number} unpromised part of the elements, at most, about which the reference may promise nothing
  */
 
@@ -111,7 +112,22 @@ const latent = [
   { B: 2, S: 5, T: 5, Dm: 9, H: 2, Dn: 5, Dr: 4, Dv: 3, Cq: 7, Ck: 6 },
 ];
 /** Small enough that a chain of products keeps its size. */
-const latentSpread = { w_dq: 0.4, w_uq: 0.4, w_dkv: 0.4, w_uk: 0.4, w_uv: 0.4, w_o: 0.4 };
+const latentSpread = {
+  w_dq: 0.4,
+  w_uq: 0.4,
+  w_dkv: 0.4,
+  w_uk: 0.4,
+  w_uv: 0.4,
+  w_o: 0.4,
+  "latent.w_dkv": 0.4,
+  "latent.w_ukv": 0.4,
+  "latent.w_o": 0.4,
+};
+/** The first takes the absorbed form, the second expanded keys. */
+const steps = [
+  { B: 2, S: 2, T: 7, Dm: 9, H: 2, Dn: 5, Dr: 4, Dv: 3, Cq: 7, Ck: 6, P: 4 },
+  { B: 1, S: 9, T: 9, Dm: 9, H: 2, Dn: 2, Dr: 2, Dv: 2, Cq: 7, Ck: 24, P: 8 },
+];
 
 const blocks = [
   { B: 1, S: 1, Dm: 2, Hkv: 1, G: 1, Dh: 2, F: 1 },
@@ -136,9 +152,16 @@ const paged =
     return { T: Math.max(S, T), kv_pages: B * slots, kv_slots: slots };
   };
 const cacheInputs = {
-  "kv.table": (shape) => counting(shape, ([b, s]) => (b * (shape[1] ?? 1) + s) * 1 + 0),
+  "kv.table": (shape) => counting(shape, ([b, s]) => b * (shape[1] ?? 1) + s),
   "kv.length": (shape, { T, S }) => counting(shape, ([b]) => Math.max(0, T - S - b)),
   pos: (shape, { T, S }) => counting(shape, ([b, s]) => Math.max(0, T - S - b) + s),
+};
+/** Sequences begin, each with a row less than the one before it. */
+const stepInputs = {
+  "kv.table": (shape) => counting(shape, ([b, s]) => b * (shape[1] ?? 1) + s),
+  "kv.length": (shape) => counting(shape, () => 0),
+  pos: (shape) => counting(shape, ([b, s]) => (b > 0 && s + 1 === shape[1] ? -1 : s)),
+  count: (shape, { S }) => counting(shape, ([b]) => Math.max(0, S - b)),
 };
 
 /** @type {readonly Case[]} */
@@ -522,5 +545,42 @@ export const cases = [
     made: { pos: positions },
     ranges: { ids: [0, "V"], last: [0, "S"] },
     unpromised: 1,
+  }),
+
+  // std.attention
+  library("scored", attention, {
+    types: floats.slice(1, 2),
+    ranges: { pos_q: [0, 20], pos_k: [0, 20] },
+    on: ["js", "ptx:sm_90a", "wgsl"],
+    unpromised: 0.5,
+  }),
+  ...[
+    ["step", "e4m3@4,4", ["js", "wgsl"]],
+    ["step", "bf16", ["js", "ptx:sm_90a"]],
+    ["step8", "bf16", ["js", "ptx:sm_80"]],
+  ].flatMap(([entry, W, on], k) =>
+    spreadOver(["T", "Dn", "Dr", "Dv", "Ck", "P"], steps.slice(k % 2, (k % 2) + 1), (bound, size, text) =>
+      program("stdlib/attention/mla.dsl", `Mla.${entry}`, [{ ...size, kv_pages: 4, kv_slots: 2 }], {
+        name: `std Mla.${entry} ${text}`,
+        bound,
+        fit: (sizes) => paged(sizes.P)(sizes),
+        types: [{ W }],
+        spread: latentSpread,
+        unpromised: 0.05,
+        made: stepInputs,
+        on,
+      }),
+    ),
+  ),
+  program("stdlib/attention/gqa.dsl", "Gqa.step", [{ B: 2, S: 3, Dm: 9, kv_pages: 4, kv_slots: 2 }], {
+    name: "std Gqa.step",
+    fit: (sizes) => paged(sizes.P)(sizes),
+    bound: { T: 5, Hkv: 2, G: 3, D: 4, Dv: 5, P: 4 },
+    types: [{ W: "bf16" }],
+    spread: blockSpread,
+    ranges: { window: [3, 4] },
+    unpromised: 0.05,
+    made: stepInputs,
+    on: ["js"],
   }),
 ];

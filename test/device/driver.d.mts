@@ -11,6 +11,7 @@ export interface DeviceCase {
   readonly sizes: readonly Dims[];
   readonly fit: (dims: Dims) => Dims;
   readonly types: readonly Readonly<Record<string, string>>[];
+  readonly on?: readonly string[];
   readonly unpromised: number;
 }
 

@@ -3,9 +3,10 @@ import std.nn { softmax, rmsnorm, layernorm, silu, gelu, swiglu, cross_entropy }
 import std.rope { rope, yarn, mscale }
 import std.mask { causal, sliding, document }
 import std.cache { Paged }
+import std.attention.heads { scores, softcap, alibi, weigh_sinks, lse }
 
 dim B, S, T, N, M, D, E, F, V, K, C
-dim G, H
+dim G, H, Hkv, Dv
 dim R[E]
 
 // -- the standard library
@@ -27,6 +28,20 @@ fn rope_scale<A: float>(x: A[...]) -> A[...] { for ...: x[...] * mscale(4.0) }
 fn masks(pos_q: i32[B, S], pos_k: i32[B, T], window: i32, doc_q: i32[B, S], doc_k: i32[B, T])
   -> (c: bool[B, S, T], s: bool[B, S, T], d: bool[B, S, T]) {
   (c: causal(pos_q, pos_k), s: sliding(pos_q, pos_k, window), d: document(doc_q, doc_k))
+}
+
+fn scored<A: float>(
+  q: A[B, S, Hkv, G, D],
+  k: A[B, T, Hkv, D],
+  v: A[B, T, Hkv, Dv],
+  pos_q: i32[B, S],
+  pos_k: i32[B, T],
+  slope: f32[Hkv, G],
+  sink: f32[Hkv, G],
+) -> (o: A[B, S, Hkv, G, Dv], lse: f32[B, S, Hkv, G]) {
+  let keep = causal(pos_q, pos_k)
+  let score = alibi(softcap(scores(q, k, rsqrt(D)), 2.0), slope, pos_q, pos_k)
+  (o: weigh_sinks(score, keep, v, sink), lse: lse(score, keep))
 }
 
 // -- reductions

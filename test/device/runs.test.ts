@@ -1,7 +1,7 @@
 /**
  * Every program on every device that runs here, each element within the reference's bound: with all sizes open until
  * the run, and with all of them known. Sizes and dtypes take turns, so that devices that are slow see each of them
- * somewhere; `export.mjs` runs all of all.
+ * somewhere, and a case may name the targets that it is quick enough for; `export.mjs` runs all of all.
  */
 import { afterAll, describe, expect, test } from "vitest";
 import { openDevice, type Device } from "../../runtime/index.ts";
@@ -52,6 +52,7 @@ for (const [k, { name, target, open, most, only }] of devices.entries()) {
       if (typeof device === "string") return;
       afterAll(() => device.close());
       for (const [n, one] of driver.cases.entries()) {
+        if (one.on !== undefined && !one.on.includes(target)) continue;
         const wanted = one.types.filter((types) => only === undefined || Object.values(types).includes(only));
         const types = name === "js" ? wanted : some(wanted, 1, n + k);
         for (const each of types) {

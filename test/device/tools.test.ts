@@ -10,10 +10,12 @@ interface Text {
   readonly access: readonly ("read" | "storage" | "uniform")[];
 }
 
-/** All kernels of all cases with open sizes, and of every third one with its last sizes known. */
+/** All kernels of all cases for the target with open sizes, and of every third one with its last sizes known. */
 function textsOf(target: string): readonly Text[] {
   const found = new Map<string, Text>();
+  const like = target.replace("cuda", "ptx").replace(":f16", "");
   for (const [n, one] of driver.cases.entries()) {
+    if (one.on !== undefined && !one.on.includes(like)) continue;
     const types = one.types[n % one.types.length] ?? {};
     for (const size of n % 3 === 0 ? [{}, one.sizes.at(-1) ?? {}] : [{}]) {
       const { plan, files } = driver.compileCase(one, types, target, size).artifact;

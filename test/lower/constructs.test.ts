@@ -1,7 +1,7 @@
 /** One construct of the language at a time, from text to the oracle, against plain loops. */
 import { describe, expect, it } from "vitest";
 import { expectClose, nearest, run, type Types } from "./oracle.ts";
-import { bf16, noise, of, row, seeded, sum, table } from "./plain.ts";
+import { bf16, noise, of, row, seeded, softmax, sum, table } from "./plain.ts";
 import { compiled } from "./compiled.ts";
 
 type Inputs = Record<string, readonly number[]>;
@@ -481,5 +481,34 @@ describe("modules and calls", () => {
     expectClose(got["y"], [1, 2, 3], 2 ** -22);
     expect(got["z"]).toEqual([3, 8, 13]);
     expect(got["c"]).toEqual([12]);
+  });
+});
+
+describe("two sizes of a function that are one of its caller's", () => {
+  it("stay two axes of the function", () => {
+    const text = `import std.nn { softmax }
+      dim N, S, T, D
+      fn weights(q: f32[S, D], k: f32[T, D], keep: bool[S, T]) -> (p: f32[S, T], back: f32[T, S]) {
+        let x = for s, t: sum[d](q[s, d] * k[t, d])
+        let p = softmax[T](x where keep)
+        (p: p, back: for t, s: p[s, t])
+      }
+      fn f(x: f32[N, D], y: f32[N, D], keep: bool[N, N]) -> (p: f32[N, N], back: f32[N, N]) { weights(x, y, keep) }`;
+    seeded(9);
+    const [N, D] = [4, 3];
+    const [x, y] = [noise("f32", [N, D]), noise("f32", [N, D])];
+    const keep = table([N, N], (s, t) => Number(t <= s));
+    const got = run(compiled(text, "f", { N, D }), { x: x.values, y: y.values, keep: keep.values });
+    const p = table([N, N], (s, t) => {
+      const score = Array.from({ length: N }, (_, u) => sum(D, (d) => x.at(s, d) * y.at(u, d)));
+      return (
+        softmax(
+          score,
+          score.map((_, u) => u <= s),
+        )[t] ?? 0
+      );
+    });
+    expectClose(got["p"], p.values, 2 ** -20, 1e-6);
+    expectClose(got["back"], table([N, N], (t, s) => p.at(s, t)).values, 2 ** -20, 1e-6);
   });
 });

@@ -1,7 +1,7 @@
 /** Runs a lowered function on arrays of numbers: what every test of lowering and of the library compares with plain loops. */
 import { expect } from "vitest";
 import { createReport } from "../../compiler/diagnostics/diagnostic.ts";
-import { reassociate } from "../../compiler/passes/derive.ts";
+import { forms } from "../../compiler/passes/forms.ts";
 import { lowerFunction, type LowerOptions } from "../../compiler/lower/lower.ts";
 import { Arena } from "../../compiler/tensor/arena.ts";
 import { interpret, type InterpretOptions } from "../../compiler/tensor/interpret.ts";
@@ -33,7 +33,7 @@ export function lowered(
     dtypes,
     arena,
     report,
-    reassociate,
+    forms,
     ...(align === undefined ? {} : { align }),
   };
   const graph = lowerFunction(program, fn, options);

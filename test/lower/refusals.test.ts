@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { createReport, type Diagnostic } from "../../compiler/diagnostics/diagnostic.ts";
 import { lowerFunction } from "../../compiler/lower/lower.ts";
-import { reassociate } from "../../compiler/passes/derive.ts";
+import { forms } from "../../compiler/passes/forms.ts";
 import { Arena } from "../../compiler/tensor/arena.ts";
 import type { Graph } from "../../compiler/tensor/ir.ts";
 import type { Types } from "./oracle.ts";
@@ -21,7 +21,7 @@ function attempt(
     dtypes,
     arena: new Arena(),
     report,
-    reassociate,
+    forms,
     locate: () => "test.dsl:1:1",
   };
   const graph = lowerFunction(program, entryOf(program, entry), options);

@@ -213,9 +213,11 @@ class LoopInFields {
           s.fn,
           s.args.map((arg) => this.#value(arg)),
         );
+      // Elements of a field are exact as they are.
       case "round":
+        return this.#value(s.arg);
       case "cast":
-        throw new Error("nothing is rounded in a field");
+        throw new Error("nothing is cast in a field");
     }
   }
 

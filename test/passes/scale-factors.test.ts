@@ -219,14 +219,10 @@ describe("factors scaled by block", () => {
   });
 
   it("explain says of each what became of it", () => {
-    const { fusion, contractions, sources } = compiled(
-      linear(numerics),
-      "linear",
-      { N: 4096, D: 4096, F: 4096 },
-      "ptx",
-    );
+    const made = compiled(linear(numerics), "linear", { N: 4096, D: 4096, F: 4096 }, "ptx");
+    const { fusion } = made;
     if (fusion === undefined) throw new Error("it compiles");
-    const said = explanationText("model.dsl:linear", fusion, contractions, sources);
+    const said = explanationText("model.dsl:linear", { ...made, fusion });
     expect(said).toMatch(/model\.dsl:2:\d+ +scaled: e4m3 @ \(1, 128\), e4m3 @ \(128, 128\), off by 0\.00/);
   });
 

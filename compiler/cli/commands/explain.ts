@@ -49,13 +49,13 @@ async function explainProgram(session: Session, args: Arguments, program: string
   const target = await targetOf(args);
   const request = { ...compileArguments(args), explain: true };
   const { compiled, failed } = await compileProgram(session, args, request, target);
-  const { fusion, contractions, sources } = compiled;
+  const { fusion } = compiled;
   if (failed || fusion === undefined) return exitCode.failed;
   const { explanationJson, explanationText } = await import("../explain-report.ts");
   session.terminal.out(
     flagOf(args, "json")
-      ? JSON.stringify(explanationJson(program, fusion, contractions, sources), undefined, 2)
-      : explanationText(program, fusion, contractions, sources),
+      ? JSON.stringify(explanationJson(program, { ...compiled, fusion }), undefined, 2)
+      : explanationText(program, { ...compiled, fusion }),
   );
   return exitCode.ok;
 }

@@ -87,5 +87,9 @@ with their arguments: 'f(x)'. A name of your own hides a built-in of the same na
     page: `'derive g from f by reassociate { w into q, u after p }' moves weights of f: 'w' and 'u' are params of the
 module or parameters of f, 'q' and 'p' are parameters or 'let's of f.`,
   },
-  WF2043: { title: "unknown rewrite", page: `The rewrite of a 'derive' is 'reassociate'.` },
+  WF2043: {
+    title: "unknown rewrite",
+    page: `The rewrite of a 'derive' is 'reassociate'. 'cheaper' makes the same form and takes it where it has fewer
+FLOPs than the function it is derived from, at the sizes that are compiled for.`,
+  },
 };
