@@ -209,7 +209,11 @@ export function compile(request: CompileRequest): Compiled {
               maxBuffers: target.caps.maxBuffers ?? fuseDefaults.maxBuffers,
               holdsRows: (loop) => holdsRows(loop, target.caps),
             }),
-            cascade((loop) => canCascade(loop, target.caps) || isTiledCascade(loop, target.caps)),
+            cascade(
+              (loop) =>
+                loop.inputs.length + loop.results.length <= target.caps.maxBuffers &&
+                (canCascade(loop, target.caps) || isTiledCascade(loop, target.caps)),
+            ),
             visits(target.caps),
             split(target.caps, scheduling?.splitOptions()),
           ]),

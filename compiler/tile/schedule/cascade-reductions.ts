@@ -236,8 +236,14 @@ export class CascadeReductions {
       isGuarded ? guard(place, this.#at.matrices.kCount, this.#at.block) : undefined,
       readsAt(lifts, this.#plan.m) ? guard(row, this.#at.matrices.mCount, this.#at.rows) : undefined,
     );
+    // A product's factors may stand under the same conditions: it is the product that was made all the same.
+    const scalars = [...this.scores.keys()];
+    const rewritten = where(this.#arena, scalars, known);
     const made = new Map<Scalar, TileExpr>(
-      [...this.scores].map(([scalar, tile]): [Scalar, TileExpr] => [scalar, t.valueOf(tile)]),
+      [...this.scores].flatMap(([scalar, tile], i): [Scalar, TileExpr][] => [
+        [scalar, t.valueOf(tile)],
+        [rewritten[i] ?? scalar, t.valueOf(tile)],
+      ]),
     );
     const translate = (scalar: Scalar): TileExpr =>
       translator({ axes, carriers: this.#current(), inputs: this.#at.buffers.inputs, made })(scalar);
