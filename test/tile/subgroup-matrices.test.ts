@@ -1,6 +1,5 @@
 /** Contractions by a subgroup's matrix instructions: the tile program and the kernel compute what the loop means. */
 import { describe, expect, it } from "vitest";
-import { interpretKernel } from "../../compiler/kernel/interpret.ts";
 import { parseKernel } from "../../compiler/kernel/parse.ts";
 import { printKernel } from "../../compiler/kernel/print.ts";
 import { lowerTileProgram } from "../../compiler/kernel/from-tile/lower.ts";
@@ -10,12 +9,10 @@ import { verifyKernel } from "../../compiler/kernel/verify.ts";
 import { collectOps } from "../../compiler/kernel/walk.ts";
 import { wgslMatrixCaps } from "../../compiler/targets/wgsl/caps.ts";
 import { wgsl } from "../../compiler/targets/wgsl/index.ts";
-import { decode } from "../../compiler/tensor/number-formats.ts";
 import { parse } from "../../compiler/tile/parse.ts";
 import { print } from "../../compiler/tile/print.ts";
-import { evaluate } from "../../compiler/types/dim.ts";
-import { dtypes } from "../../compiler/types/dtype.ts";
 import { disagreement, makeCase, runTiles, type Case } from "./agreement.ts";
+import { runKernel } from "./kernel-run.ts";
 import { productOf, type Product, type Sample } from "./random-loops.ts";
 
 const caps = wgslMatrixCaps;
@@ -95,29 +92,12 @@ function multipliesMatrices(kernel: Kernel): boolean {
   return collectOps(kernel.body, "instruction").some((op) => op.name === "matrix.m16n16k16.f16");
 }
 
-/** What the kernel writes; its buffers round up to whole words. */
-function interpreted(kernel: Kernel, one: Case, sample: Sample): number[][] {
-  const lengths = one.program.buffers.map(
-    ({ shape, dtype }) =>
-      shape.reduce((p, extent) => p * evaluate(extent, sample.dims), 1) * dtypes[dtype].bytes,
-  );
-  const buffers = lengths.map((length, k) => {
-    const bytes = new Uint8Array(Math.ceil(length / 4) * 4).fill(0xa5);
-    bytes.set(one.inputs[k]?.bytes ?? []);
-    return bytes;
-  });
-  const [x, y, z] = kernel.grid;
-  interpretKernel(kernel, {
-    buffers,
-    sizes: kernel.sizes.map(({ dim }) => evaluate(dim, sample.dims)),
-    grid: [evaluate(x, sample.dims), evaluate(y, sample.dims), evaluate(z, sample.dims)],
+/** What the kernel writes. */
+function interpreted(kernel: Kernel, { program, inputs }: Case, { dims }: Sample): number[][] {
+  const bytes = new Map(program.buffers.map((buffer, k) => [buffer, inputs[k]?.bytes]));
+  const written = runKernel(kernel, program, (buffer) => bytes.get(buffer), {
+    dims,
     subgroup: caps.subgroup,
   });
-  return one.program.buffers.slice(one.inputs.length).map((buffer, k) => {
-    const place = one.inputs.length + k;
-    return Array.from(
-      decode(buffer.dtype, buffers[place]?.slice(0, lengths[place]) ?? new Uint8Array()),
-      Number,
-    );
-  });
+  return [...written.values()];
 }

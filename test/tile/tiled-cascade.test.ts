@@ -3,6 +3,12 @@
  * copy engine, for targets without one, each in one kernel that computes what the program means.
  */
 import { describe, expect, it } from "vitest";
+import { lowerTileProgram } from "../../compiler/kernel/from-tile/lower.ts";
+import { improve } from "../../compiler/kernel/passes/index.ts";
+import { verifyKernel } from "../../compiler/kernel/verify.ts";
+import { wgslMatrixCaps } from "../../compiler/targets/wgsl/caps.ts";
+import { wgsl } from "../../compiler/targets/wgsl/index.ts";
+import { parse } from "../../compiler/tile/parse.ts";
 import {
   attempted,
   compiled,
@@ -13,6 +19,7 @@ import {
   sizes,
   tilesOf,
 } from "./cascade-programs.ts";
+import { runKernel } from "./kernel-run.ts";
 
 const targets = ["wgsl", "ptx:sm_80"];
 /** Nothing is whole tiles, and a row may have no key. */
@@ -46,6 +53,47 @@ describe.each(targets)("%s", (target) => {
     const inputs = inputsOf(made, dims);
     expect(tilesOf(made)).toHaveLength(1);
     expectWithin(interpreted(made, inputs, dims), made, inputs, dims);
+  });
+});
+
+describe("wgsl:matrices", () => {
+  const ofHalves = (name: string): string => (programs[name] ?? "").replaceAll("bf16", "f16");
+  it.each([
+    "heads that share keys",
+    "with the logarithm of the weights' sum",
+    "a mask by what stands at rows and columns",
+  ])("%s", (name) => {
+    const made = compiled(ofHalves(name), odd, "wgsl:matrices");
+    const [text = ""] = tilesOf(made);
+    expect(text).toContain("matrix.m16n16k16.f16");
+    const inputs = inputsOf(made);
+    expectWithin(interpreted(made, inputs), made, inputs);
+    const program = parse(text);
+    const kernel = improve(lowerTileProgram(program, wgslMatrixCaps));
+    const legal = wgsl.legalize(kernel, wgslMatrixCaps);
+    expect([...verifyKernel(kernel), ...verifyKernel(legal)]).toEqual([]);
+    const run = { dims: new Map<string, number>(), subgroup: wgslMatrixCaps.subgroup };
+    const written = [...runKernel(legal, program, ({ name: input }) => inputs.get(input)?.bytes, run)];
+    const numbers = (result: string): number[] => written.find(([{ name }]) => name === result)?.[1] ?? [];
+    expectWithin(numbers, made, inputs);
+  });
+
+  it("a schedule is obeyed, or refused with the arithmetic", () => {
+    const asked = (clauses: string): string => `${ofHalves("causal")}\nschedule f on wgsl { ${clauses} }\n`;
+    const made = compiled(asked("tile S 32, Dv 16, T 32; threads 32"), odd, "wgsl:matrices");
+    expect(made.schedules[0]?.block).toContain("tile S 32, Dv 16, T 32; stages 1; threads 32");
+    const inputs = inputsOf(made);
+    expectWithin(interpreted(made, inputs), made, inputs);
+    const refused = attempted(asked("tile S 64, Dv 128, T 64; threads 64"), odd, "wgsl:matrices");
+    expect(refused.diagnostics.map(({ code }) => code)).toEqual(["WF4701"]);
+    expect(refused.diagnostics[0]?.message).toContain(
+      "1024 elements of fragments, over 64 threads are 224 registers a thread, and 128 are for them",
+    );
+  });
+
+  it("halves of words are not written: lines of an odd length are multiplied as scalars", () => {
+    const made = compiled(ofHalves("full"), { ...odd, Dv: 9 }, "wgsl:matrices");
+    expect(tilesOf(made).join()).not.toContain("matrix.");
   });
 });
 

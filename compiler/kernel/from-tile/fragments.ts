@@ -8,11 +8,12 @@
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { Axis, MatrixOperand, SharedTile, Tile, TileExpr, TileOp } from "../../tile/ir.ts";
-import { operandExtent } from "../../tile/matrix-operand.ts";
+import { operandExtent, type OperandExtent } from "../../tile/matrix-operand.ts";
 import { visitOps } from "../../tile/walk.ts";
 import { instructionOf } from "../instructions.ts";
 import { matrixLoad } from "../instructions/subgroup-matrix.ts";
 import type { Register, Value } from "../ir.ts";
+import { splitConstant } from "./algebra.ts";
 import {
   assignmentKey,
   assignments,
@@ -84,16 +85,18 @@ export function lowerFragmentMma(cx: Context, op: Extract<TileOp, { kind: "mma" 
   );
   invariant(op.accumulate === undefined, "sums of fragments begin as zero");
   const a = sharedOperand(op);
-  const [left, right] = [bandsOf(a, subgroupM, tileM), bandsOf(op.b, subgroupN, tileN)];
+  const [left, right] = [bandsOf(a, subgroupM), bandsOf(op.b, subgroupN)];
   invariant(left.k === right.k && left.k % side === 0, "k is whole instructions");
+  const [leftRows, rightRows] = [
+    rowsOf(cx, op.m, [tileM, tileN], left.rows),
+    rowsOf(cx, op.n, [tileN, tileM], right.rows),
+  ];
   cx.hazards.read(a.tile);
   cx.hazards.read(op.b.tile);
   const [leftPanel, rightPanel] = [ofSubgroup(cx, subgroupM), ofSubgroup(cx, subgroupN)];
   for (let step = 0; step < left.k; step += side) {
-    const lefts = tiles(tileM).map((i) => load(cx, a, { factor: "left", panel: leftPanel, row: i, step }));
-    const rights = tiles(tileN).map((j) =>
-      load(cx, op.b, { factor: "right", panel: rightPanel, row: j, step }),
-    );
+    const lefts = leftRows.map((row) => load(cx, a, { factor: "left", panel: leftPanel, row, step }));
+    const rights = rightRows.map((row) => load(cx, op.b, { factor: "right", panel: rightPanel, row, step }));
     lefts.forEach((own, i) =>
       rights.forEach((c, j) => {
         const at = new Map([
@@ -116,13 +119,13 @@ export function putFragments(cx: Context, op: Extract<TileOp, { kind: "put" }>, 
     `${tile.name} is put as [subgroup, row, column]`,
   );
   cx.hazards.write(op.shared);
-  const number = bySubgroup(cx, tile.axes, () => {
-    const [poly] = new Group(cx, [new Map()], [undefined]).polys(panel);
-    invariant(poly !== undefined, "one subgroup");
-    return evaluatePoly(cx, poly, "i32");
-  });
   for (const assignment of assignments(op.axes)) {
     if (!holdsAt(cx, op.where, assignment)) continue;
+    const number = bySubgroup(cx, tile.axes, () => {
+      const [poly] = new Group(cx, [assignment], [undefined]).polys(panel);
+      invariant(poly !== undefined, "one subgroup");
+      return evaluatePoly(cx, poly, "i32");
+    });
     const stride = (op.shared.shape[2] ?? 0) + op.shared.pad;
     const place = { matrix: cx.sharedOf(op.shared), panel: number, offset: 0, stride };
     b.instruction("matrix.store.f32", [registerOf(cx, tile, assignment)], [place]);
@@ -165,25 +168,38 @@ function bySubgroup(cx: Context, axes: readonly Axis[], make: () => Value): Valu
   return value;
 }
 
-function tiles(axis: Axis): number[] {
-  return Array.from({ length: axis.size }, (_, k) => k);
-}
-
-/** Each band is what one subgroup multiplies along its side. */
-function bandsOf(operand: MatrixOperand, subgroups: Axis, along: Axis): { readonly k: number } {
+/** Each band is of one subgroup along its side. */
+function bandsOf(operand: MatrixOperand, subgroups: Axis): OperandExtent {
   const { rows, k } = operandExtent(operand);
   const isBanded = operand.order !== "k" && operand.tile.shape[0] === subgroups.size;
-  invariant(
-    isBanded && rows === subgroups.size * along.size * side,
-    `${operand.tile.name} has a band a subgroup`,
-  );
-  return { k };
+  invariant(isBanded, `${operand.tile.name} has a band a subgroup`);
+  return { rows: rows / subgroups.size, k };
+}
+
+/** The first row, in its band, of each of the matrices along an axis. */
+function rowsOf(
+  cx: Context,
+  row: TileExpr,
+  [along, other]: readonly [along: Axis, other: Axis],
+  band: number,
+): number[] {
+  return Array.from({ length: along.size }, (_, i) => {
+    const at = new Map([
+      [along.id, i],
+      [other.id, 0],
+    ]);
+    const [poly] = new Group(cx, [at], [undefined]).polys(row);
+    invariant(poly !== undefined, "one matrix");
+    const { constant } = splitConstant(poly);
+    invariant(constant % side === 0 && constant + side <= band, `row ${constant} of a band of ${band}`);
+    return constant;
+  });
 }
 
 interface FactorPlace {
   readonly factor: "left" | "right";
   readonly panel: Value;
-  /** Of the band's matrices, which. */
+  /** Of the band's rows, the matrix's first. */
   readonly row: number;
   readonly step: number;
 }
@@ -192,7 +208,7 @@ function load(cx: Context, { tile, order }: MatrixOperand, at: FactorPlace): Val
   const { b } = cx;
   const stride = (tile.shape[2] ?? 0) + tile.pad;
   const isAlongK = order === "bands";
-  const offset = isAlongK ? at.row * side * stride + at.step : at.step * stride + at.row * side;
+  const offset = isAlongK ? at.row * stride + at.step : at.step * stride + at.row;
   // The left factor's rows are m, the right one's are k.
   const major = isAlongK === (at.factor === "left") ? "row" : "column";
   const loaded = b.result(at.factor === "left" ? "matrix-left" : "matrix-right", tile.name);

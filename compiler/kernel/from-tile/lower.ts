@@ -432,6 +432,8 @@ function fold(cx: Context, op: Extract<TileOp, { kind: "fold" }>): void {
   const axes = wideTile ? [...op.over, ...op.tile.axes] : [...op.tile.axes, ...op.over];
   const identity = cx.b.constant(op.tile.type, monoid.identity(op.tile.type));
   forGroups(cx, axes, op.where, (group, guards) => {
+    // What is known to be left out is not even computed.
+    if (guards.every((guard) => guard !== undefined && cx.b.constantOf(guard) === false)) return;
     const values = group.values(op.expr);
     group.at.forEach((assignment, k) => {
       const { register } = registerOf(cx, op.tile, assignment);

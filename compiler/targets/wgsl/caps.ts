@@ -76,6 +76,8 @@ export const wgslMatrixCaps: Caps = {
   target: "wgsl:matrices",
   sharedBytes: 49152,
   registers: 128,
+  // As many times what scalars have as on H200.
+  flops: { ...wgslCaps.flops, matrix16: 15e12 },
   vectorBytes: 16,
   instructions: subgroupMatrixInstructions.map(({ name }) => name),
 };

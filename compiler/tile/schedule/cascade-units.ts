@@ -1,5 +1,5 @@
 /**
- * What multiplies in a cascade whose tiles all threads of a block load: scalars, or a warp's matrix instruction.
+ * What multiplies in a cascade whose tiles all threads of a block load: scalars, a warp's matrix instruction, or a subgroup's (`subgroup-unit.ts`).
  *
  * A unit says how rows and columns lie over threads, where factors are staged, and multiplies what is there. Rows of
  * the inner and the outer products lie alike, so that what is reduced of a row stays where it is.
@@ -11,11 +11,15 @@ import type { Fragment, RowFragment } from "./fragments.ts";
 import { rowFragments } from "./fragments.ts";
 import type { MatrixOperand, SharedTile, Tile, TileExpr, TileOp } from "../ir.ts";
 import { scalarProducts } from "./contraction.ts";
+import { matrixPadBytes, scalarPad } from "./staging.ts";
+import { subgroupUnit } from "./subgroup-unit.ts";
 
-/** A matrix instruction of a warp, and the dtype of its factors. */
+/** A matrix instruction of a warp, or of a subgroup, and the dtype of its factors. */
 export interface UnitInstruction {
   readonly name: string;
   readonly dtype: DType;
+  /** Lanes of a subgroup, over which fragments lie as nobody knows; undefined: a warp's, as the instruction prescribes. */
+  readonly opaqueLanes: number | undefined;
 }
 
 export interface UnitShape {
@@ -28,6 +32,8 @@ export interface UnitShape {
   /** Threads along rows and columns; with an instruction warps along rows. */
   readonly across: { readonly m: number; readonly n: number };
   readonly instruction: UnitInstruction | undefined;
+  /** Of a row of a subgroup's fragments, how many are multiplied at a time. */
+  readonly fragments: number;
 }
 
 /** A shared tile that a factor is staged in. */
@@ -42,18 +48,28 @@ export interface ProductUnit {
   readonly inner: RowFragment;
   readonly outer: Fragment;
   readonly packed: DType | undefined;
-  /** Rows of an inner product's left factor, so many places of each. */
-  readonly left: (name: string, places: number) => StagedFactor;
-  /** Of a right factor so many places, of the block or of columns. `alongK`: how it lies in memory. */
+  /** Rows of an inner product's left factor, so many places of each. `alongK`: how it lies in memory. */
+  readonly left: (name: string, places: number, alongK: boolean) => StagedFactor;
+  /** Of a right factor so many places, of the block or of columns. */
   readonly right: (side: "inner" | "outer", places: number, alongK: boolean) => StagedFactor;
   /** acc += left . right, whose places are the left factor's from `from` on. */
-  readonly multiply: (acc: Tile, left: StagedFactor, right: StagedFactor, from: TileExpr) => TileOp;
+  readonly multiply: (
+    acc: Tile,
+    left: StagedFactor,
+    right: StagedFactor,
+    from: TileExpr,
+  ) => readonly TileOp[];
   /** The left factor of an outer product, made in registers, is brought to where it is multiplied from. */
   readonly bring: (left: MadeFactor) => TileOp;
   /** As threads read it there, where it is in shared memory: `[place of the block][row]`. */
   readonly brought: (left: MadeFactor) => SharedTile | undefined;
   /** acc += left . right, from place `from` of the block on. */
-  readonly multiplyMade: (acc: Tile, left: MadeFactor, right: StagedFactor, from: TileExpr) => TileOp;
+  readonly multiplyMade: (
+    acc: Tile,
+    left: MadeFactor,
+    right: StagedFactor,
+    from: TileExpr,
+  ) => readonly TileOp[];
 }
 
 /** A factor that the loop makes, as it is in registers. */
@@ -62,21 +78,18 @@ export interface MadeFactor {
   readonly packed: Tile | undefined;
 }
 
-/** Elements that nobody uses behind a line of f32: lines begin in different banks. */
-export const scalarPad = 4;
-/** Bytes behind a line of a matrix instruction's factor. */
-export const matrixPadBytes = 16;
-
 export function productUnit(b: t.TileBuilder, shape: UnitShape): ProductUnit {
-  const [inner, outer] = rowFragments(
-    b,
-    { m: shape.rows, across: shape.across, instruction: shape.instruction },
-    [shape.block, shape.columns],
-  );
+  const { instruction } = shape;
+  if (instruction?.opaqueLanes !== undefined)
+    return subgroupUnit(b, shape, instruction, instruction.opaqueLanes);
+  const [inner, outer] = rowFragments(b, { m: shape.rows, across: shape.across, instruction }, [
+    shape.block,
+    shape.columns,
+  ]);
   invariant(inner !== undefined && outer !== undefined, "a fragment for each width");
-  return shape.instruction === undefined
+  return instruction === undefined
     ? scalarUnit(b, shape, inner, outer)
-    : matrixUnit(b, shape, shape.instruction, inner, outer);
+    : matrixUnit(b, shape, instruction, inner, outer);
 }
 
 /** Factors are [k][row] in f32. All right ones share a tile, whoever is staged; what is made has one of its own. */
@@ -109,8 +122,9 @@ function scalarUnit(
       shared ??= b.sharedTile("right_tile", "f32", [depth, Math.max(block, columns)], { pad: scalarPad });
       return staged(shared, places);
     },
-    multiply: (acc, left, { tile, places }, from) =>
+    multiply: (acc, left, { tile, places }, from) => [
       scalarProducts(b, acc, { tile: left.tile, from }, tile, inner, places),
+    ],
     // A thread's rows are neighbours there: the last axis to move.
     bring: (left) => ({
       kind: "put",
@@ -122,8 +136,9 @@ function scalarUnit(
       otherwise: undefined,
     }),
     brought: madeTile,
-    multiplyMade: (acc, left, { tile, places }, from) =>
+    multiplyMade: (acc, left, { tile, places }, from) => [
       scalarProducts(b, acc, { tile: madeTile(left), from }, tile, outer, places),
+    ],
   };
 }
 
@@ -165,16 +180,18 @@ function matrixUnit(
       rights.set(key, made);
       return made;
     },
-    multiply: (acc, left, right) => ({
-      kind: "mma",
-      acc,
-      a: { tile: left.tile, order: "k" },
-      b: operand(right),
-      m: inner.m.row,
-      n: inner.n.row,
-      accumulate: undefined,
-      instruction,
-    }),
+    multiply: (acc, left, right) => [
+      {
+        kind: "mma",
+        acc,
+        a: { tile: left.tile, order: "k" },
+        b: operand(right),
+        m: inner.m.row,
+        n: inner.n.row,
+        accumulate: undefined,
+        instruction,
+      },
+    ],
     bring: ({ wide, packed }) => {
       invariant(packed !== undefined, "what is made is packed");
       return {
@@ -189,16 +206,18 @@ function matrixUnit(
         packed !== undefined && right.places === block,
         "what is made is packed, and taken as a whole",
       );
-      return {
-        kind: "mma",
-        acc,
-        a: { registers: packed, row: inner.m.row, k: inner.n.row },
-        b: operand(right),
-        m: outer.m.row,
-        n: outer.n.row,
-        accumulate: undefined,
-        instruction,
-      };
+      return [
+        {
+          kind: "mma",
+          acc,
+          a: { registers: packed, row: inner.m.row, k: inner.n.row },
+          b: operand(right),
+          m: outer.m.row,
+          n: outer.n.row,
+          accumulate: undefined,
+          instruction,
+        },
+      ];
     },
   };
 }

@@ -307,7 +307,7 @@ export interface SubgroupWork {
 /** What mma.sync reaches of the table's peak on an H200, whose other instructions WebGPU does not have. */
 const matrixShare = 0.6;
 /** Bytes of shared memory moved in the time of one FLOP of that peak: 128 a cycle, beside 8192 FLOPs. */
-const sharedBytesPerFlop = 128 / 8192;
+export const sharedBytesPerFlop: number = 128 / 8192;
 
 /** Loads, products and the moves between them are not overlapped within a block, so they add up. */
 export function subgroupCost(

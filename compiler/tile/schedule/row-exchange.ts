@@ -4,8 +4,8 @@ import { monoidOf } from "../../tensor/monoids.ts";
 import type { Caps } from "../../types/caps.ts";
 import * as t from "../build.ts";
 import type { SharedTile, Tile, TileExpr, TileOp } from "../ir.ts";
-import { scalarPad } from "./cascade-units.ts";
 import type { RowFragment } from "./fragments.ts";
+import { scalarPad } from "./staging.ts";
 
 /** Whether threads that share a row, side by side, exchange values without memory. */
 export function canExchange(count: number, { subgroup }: Pick<Caps, "subgroup">): boolean {

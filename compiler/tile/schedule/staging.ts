@@ -12,6 +12,11 @@ import { constantOf, contiguousAxis, powerOfTwoFactor, readsOf } from "./analysi
 import { guard } from "./matrices.ts";
 import { commonDivisor } from "./runs.ts";
 
+/** Elements that nobody uses behind a line of f32: lines begin in different banks. */
+export const scalarPad = 4;
+/** Bytes behind a line of a matrix instruction's factor. */
+export const matrixPadBytes = 16;
+
 export interface Staging {
   readonly tile: SharedTile;
   /** Rows of the tile, and its extent along k. */

@@ -32,7 +32,7 @@ const padBytes = 16;
 const stagingPad = 4;
 
 /** Rows and columns of a block and of a subgroup, in the order in which equals are taken. */
-const shapes = [
+export const subgroupShapes = [
   { m: 128, n: 256, subgroupM: 64, subgroupN: 64 },
   { m: 256, n: 128, subgroupM: 64, subgroupN: 64 },
   { m: 128, n: 128, subgroupM: 64, subgroupN: 32 },
@@ -96,7 +96,7 @@ function sideCount({ mCount, nCount }: Matrices, factor: number): Dim {
 
 function choicesOf(fixed: Fixed, caps: Caps): Choice[] {
   const [m, n, k] = fixed.tile;
-  const found = shapes.flatMap((shape): Choice[] => {
+  const found = subgroupShapes.flatMap((shape): Choice[] => {
     const threads = (shape.m / shape.subgroupM) * (shape.n / shape.subgroupN) * caps.subgroup;
     if (m !== undefined && shape.m !== m) return [];
     if (n !== undefined && shape.n !== n) return [];
@@ -104,19 +104,19 @@ function choicesOf(fixed: Fixed, caps: Caps): Choice[] {
     return [choiceOf(fixed, { tile: [shape.m, shape.n, k ?? depth], threads })];
   });
   if (found.length > 0) return found;
-  const [first] = shapes;
+  const [first] = subgroupShapes;
   return [choiceOf(fixed, { tile: [m ?? first.m, n ?? first.n, k ?? depth], threads: caps.subgroup })];
 }
 
 function shapeOf({ tile: [m = 0, n = 0, k = 0] }: Choice): Shape {
-  const found = shapes.find((shape) => shape.m === m && shape.n === n);
+  const found = subgroupShapes.find((shape) => shape.m === m && shape.n === n);
   invariant(found !== undefined, "a choice has one of the shapes");
   return { ...found, k };
 }
 
 function refusalsOf(choice: Choice, caps: Caps): string[] {
   const [m = 0, n = 0, k = 0] = choice.tile;
-  const found = shapes.find((shape) => shape.m === m && shape.n === n);
+  const found = subgroupShapes.find((shape) => shape.m === m && shape.n === n);
   const threads = found === undefined ? 0 : (m / found.subgroupM) * (n / found.subgroupN) * caps.subgroup;
   if (found === undefined || threads !== choice.threads)
     return [`${m} x ${n} over ${choice.threads} threads is none of the tiles that subgroups share out`];

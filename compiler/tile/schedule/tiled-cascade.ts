@@ -220,7 +220,7 @@ class TiledCascade {
     const at = t.times(t.at(steps), t.int(places));
     const isAlong = (factor: Scalar): boolean => liesAlong(factor, axes);
     const resident = isResident ? (constantOf(steps.count) ?? 1) * places : places;
-    const leftTile = this.#unit.left(i === 0 ? "left_tile" : `left_tile${i}`, resident);
+    const leftTile = this.#unit.left(i === 0 ? "left_tile" : `left_tile${i}`, resident, isAlong(left));
     const rightTile = this.#unit.right("inner", places, isAlong(right));
     const lefts = this.#staged(leftTile, left, isAlong(left), {
       rows,
@@ -248,14 +248,18 @@ class TiledCascade {
         repeated(steps, [
           ...both.flatMap(({ loads }) => loads),
           ...both.flatMap(({ puts }) => puts),
-          this.#unit.multiply(acc, leftTile, rightTile, isResident ? at : t.int(0)),
+          ...this.#unit.multiply(acc, leftTile, rightTile, isResident ? at : t.int(0)),
         ]),
       ],
     };
   }
 
   /** The block's part of a sum. */
-  #sum(right: Scalar, start: TileExpr, multiply: (staged: StagedFactor, from: TileExpr) => TileOp): TileOp[] {
+  #sum(
+    right: Scalar,
+    start: TileExpr,
+    multiply: (staged: StagedFactor, from: TileExpr) => readonly TileOp[],
+  ): TileOp[] {
     const { columns, block, depth, instruction } = this.#shape;
     const places = instruction === undefined ? commonDivisor(block, depth) : block;
     const { nCount, kCount } = this.#matrices;
@@ -273,7 +277,7 @@ class TiledCascade {
       kStep: block,
       axesAt: (row, k) => this.#axesAt(t.int(0), row, k),
     });
-    return [repeated(steps, [...loads, ...puts, multiply(tile, at)])];
+    return [repeated(steps, [...loads, ...puts, ...multiply(tile, at)])];
   }
 
   #staged(
@@ -341,7 +345,7 @@ class TiledCascade {
 }
 
 /** Whether neighbours along one of the axes, or nothing, are neighbours in the factor's memory. */
-function liesAlong(factor: Scalar, axes: readonly number[]): boolean {
+export function liesAlong(factor: Scalar, axes: readonly number[]): boolean {
   const moving = readsOf([factor])
     .map(contiguousAxis)
     .find((axis) => axis !== undefined);

@@ -6,6 +6,7 @@ import { emitWgsl } from "../../../compiler/targets/wgsl/emit.ts";
 import { wgslMatrixCaps } from "../../../compiler/targets/wgsl/caps.ts";
 import { wgsl } from "../../../compiler/targets/wgsl/index.ts";
 import { parseKernel } from "../../../compiler/kernel/parse.ts";
+import { compiled, programs } from "../../tile/cascade-programs.ts";
 import { openNullDawn, type Gpu } from "./gpu.ts";
 
 let gpu: Gpu;
@@ -44,6 +45,27 @@ test.each([
   const sizes = "M" in dims ? [] : (["uniform"] as const);
   const inputs = entry === "rows" ? (["read", "read"] as const) : (["read", "read", "read"] as const);
   await gpu.run({ text, entry, access: [...inputs, "storage", ...sizes] });
+});
+
+test.each(["causal", "heads that share keys"])("products that stream into others: %s", async (name) => {
+  // The null device has the workgroup memory of every device, and subgroups of up to 128.
+  const small = "schedule f on wgsl { tile T 16; threads 128 }";
+  const text = `${(programs[name] ?? "").replaceAll("bf16", "f16")}\n${small}\n`;
+  const dims = { B: 1, H: 2, G: 2, S: 128, T: 384, D: 16, Dv: 16 };
+  const { artifact } = compiled(text, dims, "wgsl:matrices");
+  if (artifact === undefined) throw new Error("the products do not compile");
+  const own = artifact.plan.kernels.filter(({ features }) =>
+    features.includes("chromium-experimental-subgroup-matrix"),
+  );
+  expect(own).toHaveLength(1);
+  for (const { entry, file, buffers, sizes } of own) {
+    const access = buffers.map((buffer) => (buffer.access === "read" ? "read" : "storage"));
+    await gpu.run({
+      text: artifact.files.get(file) ?? "",
+      entry,
+      access: sizes.length === 0 ? access : [...access, "uniform"],
+    });
+  }
 });
 
 test("the pinned kernel", async () => {
