@@ -24,9 +24,10 @@ console.log(`${program.file}:${program.entry} with ${sizesText.join(", ")}\n`);
 for (const target of ["ptx", "cuda", "wgsl"]) {
   const start = performance.now();
   const { artifact } = compileProgram(program, target);
+  const kernels = artifact.plan.kernels.length;
   const milliseconds = Math.round(performance.now() - start);
   console.log(
-    `${artifact.plan.target}: ${artifact.plan.kernels.length} kernels, compiled in ${milliseconds} ms`,
+    `${artifact.plan.target}: ${kernels} ${kernels === 1 ? "kernel" : "kernels"}, compiled in ${milliseconds} ms`,
   );
   printTable(
     ["kernel", "text", "blocks", "threads", "moved", "work"],

@@ -61,7 +61,7 @@ export async function runCli(
     .epilogue(epilogue)
     .exitProcess(false)
     .fail((message, error) => {
-      throw error ?? new CommandError(exitCode.usage, message);
+      throw error ?? new CommandError(exitCode.usage, plainMessage(message, args));
     });
   for (const { name, summary, options, run } of commands) {
     parser.command(name, summary, options, async (argv) => {
@@ -78,6 +78,16 @@ export async function runCli(
   } finally {
     terminal.progress("");
   }
+}
+
+/** What yargs finds wrong, where its own words say little. */
+function plainMessage(message: string, [first = ""]: readonly string[]): string {
+  const command = commands.find(({ name }) => name.split(" ")[0] === first);
+  if (command === undefined && message === `Unknown argument: ${first}`)
+    return `there is no command '${first}'; see weft --help`;
+  if (command !== undefined && message.startsWith("Not enough non-option arguments"))
+    return `weft ${command.name}: it is not said which; see weft ${first} --help`;
+  return message;
 }
 
 /** Errors that are their user's to act on; their messages are whole sentences, and no stack follows. */

@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import { sizeExpression } from "../types/dim-text.ts";
 import type { Plan, PlanTensor } from "../plan/plan.ts";
 import { dtypes } from "../types/dtype.ts";
-import { openSafetensorsFile } from "../../runtime/safetensors/file.ts";
+import { openSafetensorsFile, type SafetensorsOnDisk } from "../../runtime/safetensors/file.ts";
 import type { InputSpec } from "../../runtime/plan/dims.ts";
 import { tellDims } from "../../runtime/plan/dims.ts";
 import { evaluateCount } from "../../runtime/plan/size.ts";
@@ -106,7 +106,7 @@ export async function gatherInputs(spec: InputSpec, request: InputRequest): Prom
 
 /** Tensors of the file that the program names; of the others, none is read. */
 async function readInputs(spec: InputSpec, path: string): Promise<Map<string, HostTensor>> {
-  const file = await openSafetensorsFile(path);
+  const file = await openInput(path);
   try {
     const tensors = new Map<string, HostTensor>();
     for (const { name } of spec.inputs) if (file.tensors.has(name)) tensors.set(name, await file.read(name));
@@ -120,6 +120,20 @@ async function readInputs(spec: InputSpec, path: string): Promise<Map<string, Ho
     return tensors;
   } finally {
     await file.close();
+  }
+}
+
+/** Opens a safetensors file; the caller closes it. One that is not there, or is none, is said by its name. */
+export async function openInput(path: string): Promise<SafetensorsOnDisk> {
+  try {
+    return await openSafetensorsFile(path);
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    if ("code" in error && error.code === "ENOENT")
+      throw new CommandError(exitCode.failed, `${path}: there is no such file`);
+    if (error.name === "SafetensorsError" && !error.message.startsWith(path))
+      throw new CommandError(exitCode.failed, `${path} is no safetensors file: ${error.message}`);
+    throw error;
   }
 }
 

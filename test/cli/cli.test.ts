@@ -51,9 +51,9 @@ describe("help and mistakes in the command line", () => {
 
   const wrong: readonly (readonly [readonly string[], string])[] = [
     [[], "weft needs a command"],
-    [["frobnicate"], "Unknown argument: frobnicate"],
+    [["frobnicate"], "there is no command 'frobnicate'; see weft --help"],
     [["chekc", "good.dsl"], "Did you mean check"],
-    [["check"], "Not enough non-option arguments"],
+    [["check"], "weft check <files..>: it is not said which; see weft check --help"],
     [["check", "good.dsl", "--colour"], "Unknown argument: colour"],
     [["check", "good.dsl", "--format", "xml"], "Invalid values"],
     [
@@ -109,6 +109,7 @@ describe("check", () => {
     const json = await weft(["check", "bad.dsl", "--format", "json"], { cwd });
     expect([json.code, json.note]).toEqual([1, ""]);
     expect(JSON.parse(json.out)).toEqual({ format: "json", lines: ["bad.dsl: WF2012: this is wrong"] });
+    expect(await weft(["check", "bad.dsl", "--json"], { cwd })).toEqual(json);
     expect(JSON.parse((await weft(["check", "good.dsl", "--format", "sarif"], { cwd })).out)).toEqual({
       format: "sarif",
       lines: [],
@@ -188,6 +189,11 @@ describe("fmt", () => {
       out: "good.dsl\n",
       note: "",
     });
+    const asJson = await weft(["fmt", "--check", "--json", "good.dsl"], { cwd });
+    expect([asJson.code, JSON.parse(asJson.out)]).toEqual([
+      1,
+      [{ file: "good.dsl", parses: true, changes: true }],
+    ]);
     expect((await weft(["fmt", "--stdout", "good.dsl"], { cwd })).out).toBe("fn scale()\n");
     expect(await readFile(join(cwd, "good.dsl"), "utf8")).toBe("  fn scale()  \n");
     expect(await weft(["fmt", "good.dsl"], { cwd })).toEqual({ code: 0, out: "good.dsl\n", note: "" });
@@ -305,8 +311,8 @@ describe("run", () => {
   const refused: readonly (readonly [readonly string[], string])[] = [
     [[], "no input for x: f32[N, 4] (give --input FILE, or --random SEED)"],
     [["--random", "1"], "no size is given for N (give --dims N=..)"],
-    [["--input", "nowhere.safetensors"], "no such file"],
-    [["--input", "good.dsl"], "the header claims"],
+    [["--input", "nowhere.safetensors"], "nowhere.safetensors: there is no such file"],
+    [["--input", "good.dsl"], "good.dsl is no safetensors file: the header claims"],
     [["--random", "1", "--dims", "N=2", "--range", "x=0:3"], "x is f32, and ranges are for integers"],
     [["--random", "1", "--dims", "N=3"], "N % 2 == 0 does not hold"],
   ];
@@ -348,9 +354,11 @@ describe("inspect, explain, devices", () => {
     const { code, out } = await weft(["devices", "--json"]);
     expect(code).toBe(0);
     const found: readonly { name: string; present: boolean; text: string }[] = JSON.parse(out);
-    expect(found.map(({ name }) => name)).toEqual(["cuda", "webgpu", "js", "reference"]);
+    expect(found.map(({ name }) => name)).toEqual(["cuda", "webgpu", "js", "simulate", "reference"]);
     expect(
-      found.filter(({ name }) => name === "js" || name === "reference").every(({ present }) => present),
+      found
+        .filter(({ name }) => ["js", "simulate", "reference"].includes(name))
+        .every(({ present }) => present),
     ).toBe(true);
     for (const { text } of found) expect(text).toMatch(/^\S[^\n]+$/);
     expect((await weft(["devices"])).out).toContain("JavaScript, one thread");

@@ -4,7 +4,7 @@ import { exitCode } from "../exit-code.ts";
 import type { ExitCode } from "../exit-code.ts";
 import { openSource } from "../source-host.ts";
 import type { Arguments, Command, Session } from "./command.ts";
-import { formatOf, textsOf } from "./command.ts";
+import { flagOf, formatOf, textsOf } from "./command.ts";
 
 export const checkCommand: Command = {
   name: "check <files..>",
@@ -13,6 +13,7 @@ export const checkCommand: Command = {
     argv
       .positional("files", { type: "string", array: true, describe: "FILE.dsl .." })
       .option("format", { choices: ["text", "json", "sarif"], default: "text", describe: "of diagnostics" })
+      .option("json", { type: "boolean", describe: "--format json" })
       .example("$0 check model.dsl", "")
       .example("$0 check src/*.dsl --format sarif > weft.sarif", "for a code scanner"),
   run: check,
@@ -20,7 +21,7 @@ export const checkCommand: Command = {
 
 async function check(session: Session, args: Arguments): Promise<ExitCode> {
   const api = await session.compiler();
-  const format = formatOf(args);
+  const format = flagOf(args, "json") ? "json" : formatOf(args);
   const diagnostics = [];
   const sources = new Map<string, string>();
   for (const file of textsOf(args, "files")) {

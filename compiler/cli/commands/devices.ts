@@ -25,7 +25,13 @@ async function list(session: Session, args: Arguments): Promise<ExitCode> {
     text: "the tensor interpreter: f64 arithmetic, rounding where types are written",
     accelerated: false,
   };
-  const all = [...found, reference];
+  const simulator = {
+    name: "simulate",
+    present: true,
+    text: "PTX on the CPU: races, deadlocks and misuse are findings",
+    accelerated: false,
+  };
+  const all = [...found, simulator, reference];
   const rows = all.map(({ name, present, text }) => [name, present ? "yes" : "no", text]);
   terminal.out(
     flagOf(args, "json") ? JSON.stringify(all, undefined, 2) : table(["device", "here", ""], rows).join("\n"),

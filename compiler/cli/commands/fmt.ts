@@ -19,7 +19,9 @@ export const fmtCommand: Command = {
         describe: "write nothing; name the files that would change, and fail",
       })
       .option("stdout", { type: "boolean", describe: "print the formatted text instead" })
+      .option("json", { type: "boolean", describe: "for each file whether it changes, as JSON" })
       .conflicts("check", "stdout")
+      .conflicts("json", "stdout")
       .example("$0 fmt model.dsl", "")
       .example("$0 fmt --check src/*.dsl", "in CI"),
   run: format,
@@ -29,19 +31,23 @@ async function format(session: Session, args: Arguments): Promise<ExitCode> {
   const { terminal } = session;
   const api = await session.compiler();
   let code: ExitCode = exitCode.ok;
+  const found: { readonly file: string; readonly parses: boolean; readonly changes: boolean }[] = [];
   for (const file of textsOf(args, "files")) {
     const { source } = openSource(file, terminal.cwd);
     const formatted = api.format(source);
     showDiagnostics(session, api, formatted, "text");
+    const parses = formatted.text !== undefined;
+    found.push({ file, parses, changes: parses && formatted.text !== source.text });
     if (formatted.text === undefined) {
       code = exitCode.failed;
     } else if (flagOf(args, "stdout")) {
       terminal.out(formatted.text);
     } else if (formatted.text !== source.text) {
-      terminal.out(file);
+      if (!flagOf(args, "json")) terminal.out(file);
       if (flagOf(args, "check")) code = exitCode.failed;
       else await writeWhole(resolve(terminal.cwd, file), formatted.text);
     }
   }
+  if (flagOf(args, "json")) terminal.out(JSON.stringify(found, undefined, 2));
   return code;
 }

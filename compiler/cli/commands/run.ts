@@ -162,8 +162,8 @@ async function runOn(
 
 /** Shapes of a file's tensors, by name. */
 async function shapesIn(path: string): Promise<ReadonlyMap<string, readonly number[]>> {
-  const { openSafetensorsFile } = await import("../../../runtime/safetensors/file.ts");
-  const file = await openSafetensorsFile(path);
+  const { openInput } = await import("../run-inputs.ts");
+  const file = await openInput(path);
   try {
     return new Map([...file.tensors].map(([name, { shape }]) => [name, shape]));
   } finally {
