@@ -210,9 +210,9 @@ export function compile(request: CompileRequest): Compiled {
               holdsRows: (loop) => holdsRows(loop, target.caps),
             }),
             cascade(
-              (loop) =>
+              (loop, arena) =>
                 loop.inputs.length + loop.results.length <= target.caps.maxBuffers &&
-                (canCascade(loop, target.caps) || isTiledCascade(loop, target.caps)),
+                (canCascade(arena, loop, target.caps) || isTiledCascade(loop, target.caps)),
             ),
             visits(target.caps),
             split(target.caps, scheduling?.splitOptions()),

@@ -37,7 +37,7 @@ import { isContraction, readsOf } from "./loops.ts";
 import type { Pass } from "./pass.ts";
 
 /** `accepts`: whether the target has a schedule that streams the loop. */
-export function cascade(accepts: (loop: LoopNode) => boolean): Pass<Graph> {
+export function cascade(accepts: (loop: LoopNode, arena: Arena) => boolean): Pass<Graph> {
   return {
     name: "cascade",
     run: (graph, { arena }) => {
@@ -52,7 +52,7 @@ export function cascade(accepts: (loop: LoopNode) => boolean): Pass<Graph> {
           joined[node.id] === undefined &&
           readers.of(node).every((one) => one !== undefined && members.has(one));
         const made = streamed(arena, last, rows, isWithin);
-        if (!follows(arena, made) || !accepts(made)) continue;
+        if (!follows(arena, made) || !accepts(made, arena)) continue;
         joined[last.id] = last.results.map((_, output) => arena.ref(made, output));
         let next = last.results.length;
         for (const { node, kept } of rows) {

@@ -31,7 +31,8 @@ import type {
   TileProgram,
 } from "./ir.ts";
 import { matrixIndex, operandExtent } from "./matrix-operand.ts";
-import { isInRegisters } from "./walk.ts";
+import { SlotQueue, type SharedMemory as SlotMemory } from "./slot-queue.ts";
+import { isInRegisters, visitOps } from "./walk.ts";
 
 /** An element: floats and 32-bit integers as numbers, i64 as bigint, bools as 0 and 1. */
 export type Element = number | bigint;
@@ -78,15 +79,7 @@ function ownMemory(program: TileProgram, dims: ReadonlyMap<string, number>): Map
   );
 }
 
-/** Contents of shared tiles: of the block's, or of one slot. */
-type SharedMemory = Map<SharedTile, Map<number, Element[]>>;
-
-/** Slots of a channel that are filled and not yet taken; how many are taken and not released; all that happened to it. */
-interface Queue {
-  readonly filled: SharedMemory[];
-  taken: number;
-  moves: number;
-}
+type SharedMemory = SlotMemory<Element>;
 
 /** Elements along k of one row. */
 type OperandRows = (row: number) => Float64Array;
@@ -98,7 +91,7 @@ class Block {
   readonly #counters: Map<Counter, number>;
   readonly #tiles = new Map<Tile, Map<string, Element>>();
   readonly #shared: SharedMemory;
-  readonly #queues: Map<Channel, Queue>;
+  readonly #queues: Map<Channel, SlotQueue<Element>>;
   #at = new Map<Axis, number>();
 
   constructor(
@@ -115,11 +108,19 @@ class Block {
     this.#shared = new Map(block === undefined ? emptyTiles(program.shared) : block.#shared);
     this.#queues =
       block === undefined
-        ? new Map(program.channels.map((channel) => [channel, { filled: [], taken: 0, moves: 0 }]))
+        ? new Map(program.channels.map((channel) => [channel, new SlotQueue(channel)]))
         : block.#queues;
   }
 
+  /** Makes those that the ops take from know who takes. */
+  #join(ops: readonly TileOp[]): void {
+    visitOps(ops, (op) => {
+      if (op.kind === "take") this.#queue(op.channel).join(this);
+    });
+  }
+
   run(ops: readonly TileOp[]): void {
+    if (!ops.some((op) => op.kind === "roles")) this.#join(ops);
     for (const stop of this.#steps(ops)) throw new InternalError(`${stop} waits for a slot for ever`);
   }
 
@@ -155,27 +156,25 @@ class Block {
           break;
         case "fill": {
           const queue = this.#queue(op.channel);
-          while (queue.filled.length + queue.taken >= op.channel.depth) yield op.channel.name;
+          while (queue.isFull()) yield op.channel.name;
           const slot = emptyTiles(op.channel.tiles);
-          for (const copy of op.copies) this.#copy(copy, slot, "in");
+          const isCopied = this.#holds(op.where);
+          if (isCopied) for (const copy of op.copies) this.#copy(copy, slot, "in");
           const before = new Map(this.#shared);
           for (const [tile, contents] of slot) this.#shared.set(tile, contents);
-          yield* this.#steps(op.body);
+          if (op.where === undefined || !isCopied) yield* this.#steps(op.body);
           for (const tile of slot.keys()) {
             const contents = before.get(tile);
             if (contents === undefined) this.#shared.delete(tile);
             else this.#shared.set(tile, contents);
           }
-          queue.filled.push(slot);
-          queue.moves += 1;
+          queue.fill(slot);
           break;
         }
         case "take": {
           const queue = this.#queue(op.channel);
-          while (queue.filled.length === 0) yield op.channel.name;
-          for (const [tile, contents] of queue.filled.shift() ?? []) this.#shared.set(tile, contents);
-          queue.taken += 1;
-          queue.moves += 1;
+          while (queue.isEmpty(this)) yield op.channel.name;
+          for (const [tile, contents] of queue.take(this)) this.#shared.set(tile, contents);
           break;
         }
         default:
@@ -205,6 +204,7 @@ class Block {
     const running = new Map(
       roles.map((role) => {
         const block = new Block(this.#program, this.#memory, this.#dims, this.#counters, this);
+        block.#join(role.body);
         return [role.name, block.#steps(role.body)];
       }),
     );
@@ -221,10 +221,15 @@ class Block {
     }
   }
 
-  #queue(channel: Channel): Queue {
+  #queue(channel: Channel): SlotQueue<Element> {
     const queue = this.#queues.get(channel);
     invariant(queue !== undefined, `channel ${channel.name} is not the program's`);
     return queue;
+  }
+
+  #ownerOf(tile: SharedTile): SlotQueue<Element> {
+    for (const [channel, queue] of this.#queues) if (channel.tiles.includes(tile)) return queue;
+    throw new InternalError(`${tile.name} is in no channel`);
   }
 
   /** A panel from or to a box, element by element; what lies outside of the view is zero, or dropped. */
@@ -312,12 +317,7 @@ class Block {
           );
         return;
       case "release":
-        if (this.#holds(op.where)) {
-          const queue = this.#queue(op.channel);
-          invariant(queue.taken > 0, `${op.channel.name} has no slot to release`);
-          queue.taken -= 1;
-          queue.moves += 1;
-        }
+        if (this.#holds(op.where)) this.#queue(op.channel).release(this);
         return;
       case "raise":
       case "meet":
@@ -373,7 +373,8 @@ class Block {
   /** Rows of a product's operand, each gathered once. */
   #rows(operand: MatrixOperand | RegisterOperand): OperandRows {
     if (isInRegisters(operand)) return this.#registers(operand);
-    const contents = this.#contents(operand.tile, this.#shared);
+    const owner = operand.isOldest === true ? this.#ownerOf(operand.tile) : undefined;
+    const contents = this.#contents(operand.tile, owner?.oldest(this) ?? this.#shared);
     const { k: depth } = operandExtent(operand);
     const rows = new Map<number, Float64Array>();
     return (row) => {

@@ -116,6 +116,8 @@ export interface MatrixOperand {
   readonly tile: SharedTile;
   /** Which of its two sides lies along memory: the summed one (rows one after another, or in bands), or the other. */
   readonly order: "k" | "bands" | "mn";
+  /** Of a channel's tile: in the slot that is released next, not in the one that was taken last. */
+  readonly isOldest?: boolean;
 }
 
 /**
@@ -254,11 +256,13 @@ interface Kinds {
   await: { readonly pending: number };
   /**
    * Fills the channel's next free slot, once there is one: with boxes of global buffers, which are copied while others
-   * go on, and with what the body puts into the slot's tiles.
+   * go on, and with what the body puts into the slot's tiles. With `where`, a condition that all threads find alike,
+   * with one of the two: the boxes where it holds, else the body.
    */
   fill: {
     readonly channel: Channel;
     readonly copies: readonly PanelCopy[];
+    readonly where?: TileExpr | undefined;
     readonly body: readonly TileOp[];
   };
   /** Waits for the channel's next slot; its tiles are then that slot's. */

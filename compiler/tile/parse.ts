@@ -272,8 +272,10 @@ class Reading {
         return { kind: "await", pending: r.integer() };
       case "fill": {
         r.next();
-        const [channel, copies] = [this.#channelNamed(), this.#copies()];
-        return { kind: "fill", channel, copies, body: r.accept("and") ? this.#body() : [] };
+        const [channel, where] = [this.#channelNamed(), this.#optional("where")];
+        const copies = this.#copies();
+        const body = r.accept(where === undefined ? "and" : "else") ? this.#body() : [];
+        return { kind: "fill", channel, copies, where, body };
       }
       case "take":
         r.next();
@@ -396,9 +398,10 @@ class Reading {
 
   #operand(): MatrixOperand {
     const tile = this.#find(this.#shared, this.#r.name("%"), "shared tile");
+    const isOldest = this.#r.accept("oldest");
     const order = this.#r.word();
     if (order !== "k" && order !== "bands" && order !== "mn") this.#r.fail("expected k, bands or mn");
-    return { tile, order };
+    return isOldest ? { tile, order, isOldest } : { tile, order };
   }
 
   #channelNamed(): Channel {

@@ -5,39 +5,56 @@
  * that both use is computed by both. The channels between carry all synchronisation, so each role is the program
  * with the other's work left out.
  */
-import type { Counter, Role, Tile, TileExpr, TileOp, TileProgram } from "./ir.ts";
+import type { Channel, Counter, Role, Tile, TileExpr, TileOp, TileProgram } from "./ir.ts";
 import { bodiesOf, expressionsOf, visitExpressions, visitOps, withBodies } from "./walk.ts";
 
 export type RoleShape = Pick<Role, "threads" | "registers">;
 
-/** A program that fills no channel stays as it is. */
+/** A program that fills no channel stays as it is. `beside`: roles that are no part of the sequence, whole as they are. */
 export function partition(
   program: TileProgram,
   shapes: Readonly<Record<"copy" | "math", RoleShape>>,
+  beside: readonly Role[] = [],
 ): TileProgram {
-  const fills: Extract<TileOp, { kind: "fill" }>[] = [];
+  const taken = channelsTaken(program.body);
+  const handed = new Set(
+    beside.flatMap(({ body }) => [...channelsTaken(body)]).filter((one) => !taken.has(one)),
+  );
+  // What other roles alone take is handed to them by those who compute it.
+  const isCopy = (op: TileOp): op is TileOp<"fill"> => op.kind === "fill" && !handed.has(op.channel);
+  const fills: TileOp<"fill">[] = [];
   visitOps(program.body, (op) => {
-    if (op.kind === "fill") fills.push(op);
+    if (isCopy(op)) fills.push(op);
   });
   if (fills.length === 0) return program;
   const math: Role = {
     name: "math",
     active: "all",
     ...shapes.math,
-    body: slice(program.body, (op) => op.kind !== "fill"),
+    body: slice(program.body, (op) => !isCopy(op)),
   };
   const copy: Role = {
     name: "copy",
     // One thread tells the copy engine what to do; what is computed on the way takes all of them.
     active: fills.every((op) => op.body.length === 0) ? "one" : "all",
     ...shapes.copy,
-    body: slice(program.body, (op) => op.kind === "fill"),
+    body: slice(program.body, isCopy),
   };
+  const others = beside.map((role) => ({ ...role, body: slice(role.body, () => true) }));
+  const roles = [math, ...others, copy];
   return {
     ...program,
-    threads: math.threads + copy.threads,
-    body: [{ kind: "roles", roles: [math, copy] }],
+    threads: roles.reduce((sum, role) => sum + role.threads, 0),
+    body: [{ kind: "roles", roles }],
   };
+}
+
+function channelsTaken(ops: readonly TileOp[]): ReadonlySet<Channel> {
+  const channels = new Set<Channel>();
+  visitOps(ops, (op) => {
+    if (op.kind === "take") channels.add(op.channel);
+  });
+  return channels;
 }
 
 /** The ops that are kept, the loops around them, and the definitions that these use. */

@@ -128,6 +128,7 @@ const reserved: readonly string[] = [
   "all",
   "one",
   "registers",
+  "oldest",
   "persistent",
   "each",
   "from",
@@ -227,8 +228,8 @@ class Printer {
         this.line(`await ${op.pending}`);
         return;
       case "fill":
-        this.#copies(`fill ${this.name(op.channel)}`, op.copies);
-        if (op.body.length > 0) this.#block("and", op.body, "");
+        this.#copies(`fill ${this.name(op.channel)}${where(op.where)}`, op.copies);
+        if (op.body.length > 0) this.#block(op.where === undefined ? "and" : "else", op.body, "");
         return;
       case "take":
         this.line(`take ${this.name(op.channel)}`);
@@ -306,7 +307,7 @@ class Printer {
   #operand(operand: MatrixOperand | RegisterOperand): string {
     if (isInRegisters(operand))
       return `registers ${this.name(operand.registers)} ${this.#expr(operand.row)} ${this.#expr(operand.k)}`;
-    return `%${this.name(operand.tile)} ${operand.order}`;
+    return `%${this.name(operand.tile)} ${operand.isOldest === true ? "oldest " : ""}${operand.order}`;
   }
 
   sharedTile(tile: SharedTile): string {

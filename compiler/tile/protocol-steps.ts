@@ -6,12 +6,18 @@ import { invariant } from "../diagnostics/diagnostic.ts";
 import type { Channel, Role, SharedTile, TileExpr, TileOp } from "./ir.ts";
 import { bodiesOf, expressionsOf, isInRegisters, visitExpressions } from "./walk.ts";
 
+/** The slot that was taken last, or the one that is released next. */
+export interface HeldSlot {
+  readonly channel: Channel;
+  readonly isOldest: boolean;
+}
+
 /** Positions are places in a role's list of steps. */
 export type Step =
   | { readonly kind: "fill" | "take"; readonly channel: Channel }
   | { readonly kind: "release"; readonly channel: Channel; readonly where: TileExpr | undefined }
-  /** Slots that were taken last are read, at once or by a product that runs on. */
-  | { readonly kind: "read" | "issue"; readonly channels: readonly Channel[] }
+  /** Slots are read, at once or by a product that runs on. */
+  | { readonly kind: "read" | "issue"; readonly slots: readonly HeldSlot[] }
   | { readonly kind: "await"; readonly pending: number }
   | { readonly kind: "enter"; readonly loop: number }
   /** One iteration more, or on at `exit`. */
@@ -49,20 +55,22 @@ export function stepsOf(role: Role, channels: readonly Channel[]): RoleSteps {
   // Without a wait for products, they are done when they are issued.
   const isAsynchronous = contains(role.body, (op) => op.kind === "await");
 
-  const reads = (op: TileOp): readonly Channel[] => {
-    const found = new Set<Channel>();
-    const add = (tile: SharedTile): void => {
-      const owner = owners.get(tile);
-      if (owner !== undefined) found.add(owner);
+  const reads = (op: TileOp): readonly HeldSlot[] => {
+    const found: HeldSlot[] = [];
+    const add = (tile: SharedTile, isOldest = false): void => {
+      const channel = owners.get(tile);
+      if (channel === undefined) return;
+      if (!found.some((slot) => slot.channel === channel && slot.isOldest === isOldest))
+        found.push({ channel, isOldest });
     };
     visitExpressions(expressionsOf(op), (expr) => {
       if (expr.kind === "shared") add(expr.tile);
     });
     if (op.kind === "mma") {
-      if (!isInRegisters(op.a)) add(op.a.tile);
-      add(op.b.tile);
+      if (!isInRegisters(op.a)) add(op.a.tile, op.a.isOldest);
+      add(op.b.tile, op.b.isOldest);
     }
-    return [...found];
+    return found;
   };
   const matters = (op: TileOp): boolean =>
     op.kind === "fill" ||
@@ -133,8 +141,8 @@ export function stepsOf(role: Role, channels: readonly Channel[]): RoleSteps {
           continue;
         default: {
           const read = reads(op);
-          if (op.kind === "mma" && isAsynchronous) steps.push({ kind: "issue", channels: read });
-          else if (read.length > 0) steps.push({ kind: "read", channels: read });
+          if (op.kind === "mma" && isAsynchronous) steps.push({ kind: "issue", slots: read });
+          else if (read.length > 0) steps.push({ kind: "read", slots: read });
         }
       }
     }

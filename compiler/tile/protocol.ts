@@ -205,11 +205,15 @@ class Search {
       }
       case "read":
       case "issue": {
-        const slots = step.channels.map((channel) => {
+        const slots = step.slots.map(({ channel, isOldest }) => {
           const at = this.#channels.indexOf(channel);
-          return { channel: at, slot: (own.cursors[at]?.taken ?? 0) - 1 };
+          const { taken = 0, released = 0 } = own.cursors[at] ?? {};
+          return { channel: at, slot: isOldest ? released : taken - 1 };
         });
-        const free = slots.find(({ channel, slot }) => slot < (own.cursors[channel]?.released ?? 0));
+        const free = slots.find(({ channel, slot }) => {
+          const { taken = 0, released = 0 } = own.cursors[channel] ?? {};
+          return slot < released || slot >= taken;
+        });
         if (free !== undefined)
           return this.#violation(
             state,

@@ -117,6 +117,8 @@ class Verifier {
         return;
       case "fill":
         for (const tile of op.channel.tiles) this.#filled(op, tile);
+        if (op.where !== undefined && op.body.length === 0)
+          this.#say(op, `nothing fills ${op.channel.name} where the copies are not made`);
         for (const copy of op.copies) {
           if (!op.channel.tiles.includes(copy.tile))
             this.#say(op, `${copy.tile.name} is no tile of ${op.channel.name}`);
@@ -188,7 +190,9 @@ class Verifier {
     visitOps(op.body, (part) => {
       isPut ||= part.kind === "put" && part.shared === tile;
     });
-    if (isPut) return;
+    if (isPut && op.where === undefined) return;
+    if (op.where !== undefined && !isPut)
+      this.#say(op, `${tile.name} is not filled where the copies are not made`);
     const panels = tile.shape[0] ?? 0;
     const written = new Set(op.copies.filter((copy) => copy.tile === tile).map((copy) => copy.panel));
     if (written.size !== panels)

@@ -52,6 +52,7 @@ export function expressionsOf(op: TileOp): readonly TileExpr[] {
     case "if":
       return [op.condition];
     case "fill":
+      return [...op.copies.flatMap((copy) => copy.box.at), ...given(op.where)];
     case "drain":
       return op.copies.flatMap((copy) => copy.box.at);
     case "release":

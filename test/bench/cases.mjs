@@ -72,10 +72,6 @@ export const cases = [
     attention("attention", "full", shape),
   ]),
   ...["sliding", "document", "capped"].map((entry) => attention("masks", entry, heads[1])),
-  ...[
-    [512, 512, 4096],
-    [4096, 2112, 7168],
-  ].map((shape) => ({ ...gemm("accuracy", "scaled", shape), program: "accuracy.dsl" })),
   throughWebGpu("rows_f16", cube, "wgsl:matrices"),
   throughWebGpu("columns_f16", cube, "wgsl:matrices"),
   throughWebGpu("rows_f16", cube, "wgsl"),

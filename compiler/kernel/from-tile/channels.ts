@@ -8,12 +8,12 @@
  * to wait for `empty` of the round before, which counts as complete on the first.
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
-import type { Channel, PanelCopy, Role, SharedTile, TileOp } from "../../tile/ir.ts";
+import type { Channel, PanelCopy, Role, SharedTile, TileExpr, TileOp } from "../../tile/ir.ts";
 import { visitOps } from "../../tile/walk.ts";
 import { dtypes } from "../../types/dtype.ts";
 import type { KernelBuilder } from "../builder.ts";
 import type { Buffer, Register, TensorMap, Value } from "../ir.ts";
-import { evaluatePoly, type Context } from "./context.ts";
+import { evaluatePoly, perhaps, type Context } from "./context.ts";
 import { Group } from "./evaluate.ts";
 
 interface Cursor {
@@ -95,7 +95,7 @@ export class Channels {
     });
   }
 
-  /** By one thread where there are only copies, else by all that compute what is put. */
+  /** Copies by one thread, what is put by all that compute it. */
   fill(cx: Context, op: Extract<TileOp, { kind: "fill" }>, body: () => void): void {
     const { b } = cx;
     const lowered = this.#of(op.channel);
@@ -118,16 +118,31 @@ export class Channels {
         b.instruction(`tensor.load.${at.length}d`, [], [to, { map }, ...at, full]);
       }
     };
+    const arrive = (): void => b.instruction("mbarrier.arrive", [], [full]);
+    const copyByOne = (): void => {
+      if (cx.team.active === "one") copy();
+      else b.if(cx.team.leads(), () => perhaps(cx, copy));
+    };
     if (op.body.length === 0) {
-      copy();
+      copyByOne();
       return;
     }
-    if (op.copies.length > 0) b.if(cx.team.leads(), copy);
-    lowered.current = slot;
-    body();
-    // Whoever takes the slot may read it by the matrix unit, which sees what threads wrote before their fence.
-    b.instruction("fence.proxy.async", [], []);
-    b.instruction("mbarrier.arrive", [], [full]);
+    const compute = (): void => {
+      lowered.current = slot;
+      body();
+      // Whoever takes the slot may read it by the matrix unit, which sees what threads wrote before their fence.
+      b.instruction("fence.proxy.async", [], []);
+    };
+    if (op.where === undefined) {
+      if (op.copies.length > 0) copyByOne();
+      compute();
+    } else
+      b.if(this.#condition(cx, op.where), copyByOne, () => {
+        // A phase has the copies' arrival too.
+        b.if(cx.team.leads(), arrive);
+        perhaps(cx, compute);
+      });
+    arrive();
   }
 
   take(cx: Context, op: Extract<TileOp, { kind: "take" }>): void {
@@ -181,9 +196,13 @@ export class Channels {
       give();
       return;
     }
-    const [where] = new Group(cx, [new Map()], [undefined]).values(op.where);
-    invariant(where !== undefined, "one condition");
-    b.if(where, give);
+    b.if(this.#condition(cx, op.where), give);
+  }
+
+  #condition(cx: Context, where: TileExpr): Value {
+    const [value] = new Group(cx, [new Map()], [undefined]).values(where);
+    invariant(value !== undefined, "one condition");
+    return value;
   }
 
   /** Copies shared tiles out, by the thread that leads those who wrote them. */
@@ -205,15 +224,20 @@ export class Channels {
   /** Element at which the tile's current contents begin: of the taken slot, or of the thread's own copy. */
   start(cx: Context, tile: SharedTile): Value {
     const { b } = cx;
-    const slot = this.slot(tile);
+    const slot = this.slot(cx, tile);
     return slot === undefined ? this.#copyOf(cx, tile) : b.mul(slot, b.i32(elementsOf(tile)));
   }
 
-  /** The slot whose tiles are read or filled now; undefined for a tile of no channel. */
-  slot(tile: SharedTile): Value | undefined {
+  /** The slot whose tiles are read or filled now, or the one that is released next; undefined for a tile of no channel. */
+  slot(cx: Context, tile: SharedTile, isOldest = false): Value | undefined {
     const owner = this.#owners.get(tile);
     if (owner === undefined) return undefined;
-    const { current } = this.#of(owner);
+    const { current, cursors } = this.#of(owner);
+    if (isOldest) {
+      const cursor = cursors.get("release");
+      invariant(cursor !== undefined, `${tile.name} is of a slot that is released`);
+      return cx.b.bound(cx.b.get(cursor.slot), 0, owner.depth - 1);
+    }
     invariant(current !== undefined, `${tile.name} is read before its slot is taken`);
     return current;
   }

@@ -83,6 +83,13 @@ export function registerHint(tile: Tile, assignment: Assignment): string {
   return [tile.name, ...parts].join("_");
 }
 
+/** What may be skipped: reads that it makes are not there after it. */
+export function perhaps(cx: Context, lower: () => void): void {
+  cx.loads.push(new Map());
+  cx.hazards.perhaps(lower);
+  cx.loads.pop();
+}
+
 export function counterAtom(cx: Context, counter: Counter): Atom {
   const high = counter.count.kind === "const" ? counter.count.value - 1 : undefined;
   const rank = cx.program.blocks.includes(counter) ? 0 : 3;

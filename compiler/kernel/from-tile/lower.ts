@@ -29,6 +29,7 @@ import {
   counterAtom,
   evaluatePoly,
   isRegister,
+  perhaps,
   registerHint,
   sizeValue,
   type Assignment,
@@ -590,15 +591,12 @@ function uniform(cx: Context, expr: TileExpr): Value {
   return value;
 }
 
-/** Tiles that one of the bodies defines are its own; reads that it makes are not there after it. */
+/** Tiles that one of the bodies defines are its own. */
 function branch(cx: Context, op: Extract<TileOp, { kind: "if" }>, own: Program): void {
   const body =
     (ops: readonly TileOp[]): (() => void) =>
-    () => {
-      cx.loads.push(new Map());
-      cx.hazards.perhaps(() => lowerOps(cx, ops, own));
-      cx.loads.pop();
-    };
+    () =>
+      perhaps(cx, () => lowerOps(cx, ops, own));
   cx.b.if(uniform(cx, op.condition), body(op.then), body(op.otherwise));
 }
 

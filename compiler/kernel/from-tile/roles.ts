@@ -7,6 +7,8 @@ import { visitOps } from "../../tile/walk.ts";
 import { coordinateValue, type Context } from "./context.ts";
 import { Team, type BarrierNumbers } from "./team.ts";
 
+const registerFile = 65536;
+
 export function lowerRoles(
   cx: Context,
   roles: readonly Role[],
@@ -19,11 +21,12 @@ export function lowerRoles(
   let first = 0;
   const block = cx.team;
   const placed = roles.map((role) => {
-    const team = new Team(b, role.threads, first, numbers);
+    const team = new Team(b, role.threads, first, numbers, role.active);
     first += role.threads;
     return { role, team };
   });
-  const most = Math.max(...roles.map((role) => role.registers ?? 0));
+  // What each thread has before registers change hands.
+  const share = registerFile / roles.reduce((sum, { threads }) => sum + threads, 0);
   b.roles(
     placed.map(({ role, team }) => ({
       name: role.name,
@@ -31,7 +34,7 @@ export function lowerRoles(
       body: () => {
         cx.team = team;
         if (role.registers !== undefined) {
-          const way = role.registers === most ? "inc" : "dec";
+          const way = role.registers > share ? "inc" : "dec";
           b.instruction(`setmaxnreg.${way}.${role.registers}`, [], []);
         }
         const work = (): void => {

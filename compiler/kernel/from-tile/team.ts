@@ -1,10 +1,13 @@
 /** The threads that run the ops being lowered: all of a block, or those of one role. */
 import { invariant } from "../../diagnostics/diagnostic.ts";
+import type { Role } from "../../tile/ir.ts";
 import type { KernelBuilder } from "../builder.ts";
 import type { Op, Value } from "../ir.ts";
 
 export class Team {
   readonly threads: number;
+  /** Whether all of them do the work, or the first alone. */
+  readonly active: Role["active"];
   readonly #b: KernelBuilder;
   readonly #first: number;
   readonly #barriers: BarrierNumbers;
@@ -12,9 +15,16 @@ export class Team {
   readonly #groups = new Map<number, Op<"barrier">["group"]>();
 
   /** Threads `first .. first + threads - 1` of the block. */
-  constructor(b: KernelBuilder, threads: number, first: number, barriers: BarrierNumbers) {
+  constructor(
+    b: KernelBuilder,
+    threads: number,
+    first: number,
+    barriers: BarrierNumbers,
+    active: Role["active"] = "all",
+  ) {
     this.#b = b;
     this.threads = threads;
+    this.active = active;
     this.#first = first;
     this.#barriers = barriers;
     this.#isBlock = threads === b.threads;

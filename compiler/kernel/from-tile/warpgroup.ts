@@ -130,7 +130,7 @@ export function fragmentsOf(cx: Context, tile: Tile, waveNumber: number, steps: 
 /** The descriptor of each step along k, for the rows that begin at `row`. */
 function operandSteps(cx: Context, operand: MatrixOperand, row: Poly): (step: number) => Value {
   const { b } = cx;
-  const { tile, order } = operand;
+  const { tile, order, isOldest } = operand;
   const buffer = cx.sharedOf(tile);
   const bytes = dtypes[tile.dtype].bytes;
   const [panels = 1, rows = 1, width = 1] = tile.shape;
@@ -156,7 +156,7 @@ function operandSteps(cx: Context, operand: MatrixOperand, row: Poly): (step: nu
     stride: groupBytes,
     swizzle: tile.swizzle,
   });
-  const slot = cx.channels.slot(tile);
+  const slot = cx.channels.slot(cx, tile, isOldest);
   const slotUnits = b.i32((panels * panelBytes) / unit);
   const here = slot === undefined ? base : b.add(base, b.convert(b.mul(slot, slotUnits), "i64"));
   const stepBytes = (step: number): number => {

@@ -7,6 +7,7 @@ import type { Target } from "../target.ts";
 import { shareAddresses } from "./addresses.ts";
 import { unaryFunctions } from "./arithmetic.ts";
 import { emitPtx } from "./emit.ts";
+import { remakeSteps } from "./matrix-steps.ts";
 
 export const ptx: Target = {
   name: "ptx",
@@ -17,7 +18,7 @@ export const ptx: Target = {
     invariant(architecture !== undefined, `ptx has no ${variant}`);
     return nvidiaCaps(architecture, { target: `ptx:${variant}`, unary: unaryFunctions });
   },
-  // Last, since legalize makes new indices where it splits accesses.
-  legalize: (kernel, caps) => shareAddresses(legalize(kernel, caps)),
+  // Last, since legalize makes new indices where it splits accesses, and builders make equal sums one.
+  legalize: (kernel, caps) => remakeSteps(shareAddresses(legalize(kernel, caps))),
   emit: emitPtx,
 };

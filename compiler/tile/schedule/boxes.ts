@@ -9,6 +9,7 @@ import type { LoopNode, LoopResult, Scalar, ScalarRead } from "../../tensor/ir.t
 import { constant, dimEquals, mul, type Dim } from "../../types/dim.ts";
 import { dtypes, type DType } from "../../types/dtype.ts";
 import { axesOf, constantOf } from "./analysis.ts";
+import { constantRun } from "./runs.ts";
 
 export type Side = "m" | "n" | "k";
 
@@ -21,8 +22,17 @@ export interface ViewAxis {
   readonly shift?: Scalar;
   /** Of a side that lies apart, on several axes of the view: places of the side from one of this axis to the next. */
   readonly stride?: number;
+  /** Of a side that lies in pages: places of one, which this axis has; another axis says which page. */
+  readonly page?: number;
   /** A side; or a loop axis that both sides share; or the one place at which it is read. */
-  readonly along: Side | { readonly axis: number } | { readonly place: Scalar };
+  readonly along: Side | { readonly axis: number } | Place;
+}
+
+/** One place for all of a box. */
+export interface Place {
+  readonly place: Scalar;
+  /** Of what may lie outside the nearest place inside is read. */
+  readonly isClamped: boolean;
 }
 
 /** The axes of a view, slowest first; the last one is a side. Undefined: the engine cannot copy this. */
@@ -34,16 +44,17 @@ const strideBytes = 16;
 interface Indexed {
   readonly extent: Dim;
   readonly index: Scalar | { readonly kind: "axis"; readonly axis: number };
+  readonly isClamped?: boolean;
 }
 
 /** `rows`: boxes have a multiple of so many places of m, so that it may lie apart: whole inner axes in each box. */
 export function viewOfRead(loop: LoopNode, sides: Sides, read: ScalarRead, rows?: number): View | undefined {
   const ref = loop.inputs[read.input];
   const type = ref?.node.types[ref.output];
-  if (type === undefined || read.bounds !== "proved") return undefined;
+  if (type === undefined || (read.bounds !== "proved" && read.bounds !== "clamp")) return undefined;
   const dims = type.shape.flatMap((extent, k): Indexed[] => {
     const index = read.index[k];
-    return index === undefined ? [] : [{ extent, index }];
+    return index === undefined ? [] : [{ extent, index, isClamped: read.bounds === "clamp" }];
   });
   return viewOf(loop, sides, dims, type.dtype, rows);
 }
@@ -119,7 +130,14 @@ function axesOfView(
   for (let at = 0; at < dims.length;) {
     const dim = dims[at];
     if (dim === undefined) return undefined;
-    const part = partOf(loop, sides, dim.index, dtype);
+    const page = pageOf(sides, dim);
+    if (page !== undefined) {
+      view.push(page);
+      at += 1;
+      continue;
+    }
+    const isInside = dim.isClamped !== true || staysInside(loop, dim);
+    const part = isInside ? partOf(loop, sides, dim.index, dtype) : undefined;
     if (part !== undefined && !view.some((axis) => axis.along === part.side)) {
       view.push({ extent: dim.extent, along: part.side, shift: part.shift });
       at += 1;
@@ -128,8 +146,11 @@ function axesOfView(
     const side = sideOf(sides, dim.index);
     if (side === undefined) {
       const { index, extent } = dim;
-      if (index.kind !== "axis" && !isShared(sides, index)) return undefined;
-      view.push({ extent, along: index.kind === "axis" ? { axis: index.axis } : { place: index } });
+      if (index.kind !== "axis" && !isShared(sides, index) && !isOfPage(loop, sides, dims, index))
+        return undefined;
+      if (index.kind === "axis" && !isInside) return undefined;
+      const along = index.kind === "axis" ? { axis: index.axis } : { place: index, isClamped: !isInside };
+      view.push({ extent, along });
       at += 1;
       continue;
     }
@@ -176,6 +197,48 @@ function apartAxis(
   if (stride === undefined || strides[0] === undefined || strides[0] === 0 || rows % strides[0] !== 0)
     return undefined;
   return { extent: dim.extent, along: "m", stride };
+}
+
+/** Whether an index made of axes cannot lie outside. */
+function staysInside(loop: LoopNode, { extent, index }: Indexed): boolean {
+  if (index.kind === "axis") return dimEquals(extent, extentOf(loop, index.axis) ?? constant(0));
+  const largest = (s: Scalar): number => {
+    if (s.kind === "const" && Number(s.value) >= 0) return Number(s.value);
+    if (s.kind === "axis") return (constantOf(extentOf(loop, s.axis) ?? constant(0)) ?? Infinity) - 1;
+    if (s.kind !== "apply" || (s.fn !== "add" && s.fn !== "mul")) return Infinity;
+    const parts = s.args.map(largest);
+    return parts.reduce((a, b) => (s.fn === "add" ? a + b : a * b));
+  };
+  return largest(index) < (constantOf(extent) ?? 0);
+}
+
+/** The axis of the places within a page, `swept % page`, of a side that is one axis. */
+function pageOf(sides: Sides, { extent, index }: Indexed): ViewAxis | undefined {
+  const places = pagedAxis(index);
+  const page = constantOf(extent);
+  if (places === undefined || page === undefined || places.page !== page) return undefined;
+  const along = (["m", "n", "k"] as const).find((side) => sides[side].includes(places.axis));
+  if (along === undefined || sides[along].length !== 1) return undefined;
+  return { extent, along, page };
+}
+
+function pagedAxis(index: Indexed["index"]): { readonly axis: number; readonly page: number } | undefined {
+  if (index.kind !== "apply" || index.fn !== "mod") return undefined;
+  const [axis, page] = index.args;
+  return axis?.kind === "axis" && page?.kind === "const"
+    ? { axis: axis.axis, page: Number(page.value) }
+    : undefined;
+}
+
+/** Whether an index stays the same within each page of a side that lies in pages, and moves with no other side. */
+function isOfPage(loop: LoopNode, { m, n, k }: Sides, dims: readonly Indexed[], index: Scalar): boolean {
+  const moving = [...axesOf(index)].filter((axis) => [...m, ...n, ...k].includes(axis));
+  return moving.every((axis) =>
+    dims.some(({ index: other }) => {
+      const paged = pagedAxis(other);
+      return paged?.axis === axis && constantRun(loop, [axis], index) % paged.page === 0;
+    }),
+  );
 }
 
 function sideOf(sides: Sides, index: Indexed["index"]): Side | undefined {

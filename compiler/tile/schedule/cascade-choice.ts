@@ -1,10 +1,12 @@
 /** What may be chosen for a loop that streams products through reductions, and what of it fits a multiprocessor. */
+import type { Arena } from "../../tensor/arena.ts";
 import type { LoopNode } from "../../tensor/ir.ts";
 import { reachable } from "../../tensor/scalars.ts";
 import type { Caps } from "../../types/caps.ts";
 import { dtypes } from "../../types/dtype.ts";
 import { axesOf, constantOf, volume } from "./analysis.ts";
 import { cascadeProgram, type CascadeShape } from "./cascade.ts";
+import { isMade } from "./cascade-parts.ts";
 import { planCascade, type CascadePlan } from "./cascade-plan.ts";
 import {
   candidatesOf,
@@ -18,23 +20,27 @@ import {
 import { cascadeCost, usualSize } from "./cost.ts";
 import { sidesOf } from "./matrices.ts";
 import type { KernelSource } from "./source.ts";
-import { spareBytes, warpgroup } from "./streamed.ts";
+import { copyRegisters, spareBytes, warpgroup } from "./streamed.ts";
 import { panelBytes } from "./transfers.ts";
 
 /** Rows of one warpgroup's instructions. */
 const instructionRows = 64;
 /** Places of the swept axis that are taken at a time, the most work between waits first. */
 const blocks = [128, 96, 64, 48, 32, 16];
+/** Columns of one instruction. */
+const mostColumns = 256;
 /** Of a thread that copies, and at most of one that multiplies; and what the latter needs beside its tiles. */
-const copyRegisters = 24;
+const engineRegisters = 24;
 const mostRegisters = 240;
 const addressRegisters = 44;
+/** What a thread that only multiplies needs beside its sums. */
+const columnRegisters = 48;
 const registerFile = 65536;
 const mostWarpgroups = 3;
 
 /** Whether the target has a schedule for the loop, as one. */
-export function canCascade(loop: LoopNode, caps: Caps): boolean {
-  const plan = planCascade(loop);
+export function canCascade(arena: Arena, loop: LoopNode, caps: Caps): boolean {
+  const plan = planCascade(arena, loop);
   return (
     plan !== undefined &&
     choicesOf(plan, nothingFixed).some((choice) => refusalsOf(loop, plan, caps, choice).length === 0)
@@ -44,7 +50,7 @@ export function canCascade(loop: LoopNode, caps: Caps): boolean {
 /** Undefined: the loop is none of these, or none of its choices fits. */
 export function cascadeSchedule(source: KernelSource<LoopNode>, caps: Caps): Schedule | undefined {
   const loop = source.node;
-  const plan = planCascade(loop);
+  const plan = planCascade(source.arena, loop);
   if (plan === undefined) return undefined;
   const size = (axes: readonly number[]): number =>
     constantOf(volume(axes.flatMap((k) => loop.axes[k] ?? []))) ?? usualSize;
@@ -63,7 +69,7 @@ export function cascadeSchedule(source: KernelSource<LoopNode>, caps: Caps): Sch
     refusals: (choice) => refusalsOf(loop, plan, caps, choice),
     cost: ({ tile: [rows = 0, , block = 0], stages }) => cascadeCost(work, { rows, block, stages }, caps),
     program: (choice) =>
-      cascadeProgram(source, plan, shapeOf(choice), {
+      cascadeProgram(source, plan, shapeOf(plan, caps, choice), {
         workers: caps.units,
         section: sectionOf(loop, plan),
       }),
@@ -71,18 +77,68 @@ export function cascadeSchedule(source: KernelSource<LoopNode>, caps: Caps): Sch
   return candidatesOf(schedule, nothingFixed).length === 0 ? undefined : schedule;
 }
 
-function shapeOf({ tile: [rows = 0, , block = 0], threads, stages }: Choice): CascadeShape {
-  // Where an even share is enough, none change hands.
-  const isEnough = registerFile / (threads + warpgroup) >= mostRegisters;
-  const registers = isEnough
-    ? { copy: undefined, math: undefined }
-    : { copy: copyRegisters, math: mathRegisters(threads) };
-  return { rows, block, warpgroups: threads / warpgroup, depth: stages, registers };
+function shapeOf(plan: CascadePlan, caps: Caps, choice: Choice): CascadeShape {
+  const {
+    tile: [rows = 0, , block = 0],
+    stages,
+  } = choice;
+  const { warpgroups, columns, others } = teamsOf(plan, choice);
+  return {
+    rows,
+    columns,
+    block,
+    warpgroups,
+    depth: stages,
+    // What several roles make is little beside what streams by.
+    isStaged: others === 0,
+    vectorBytes: caps.vectorBytes,
+    registers: registersOf(plan, choice),
+  };
 }
 
-/** What those who copy leave. */
-function mathRegisters(threads: number): number {
-  return Math.min(mostRegisters, Math.floor((registerFile - copyRegisters * warpgroup) / threads / 8) * 8);
+/** Warpgroups that reduce; roles of as many that only multiply, with other columns; and columns of each. */
+interface Teams {
+  readonly warpgroups: number;
+  readonly others: number;
+  readonly columns: number;
+}
+
+function teamsOf(plan: CascadePlan, { tile: [rows = 0], threads }: Choice): Teams {
+  const warpgroups = rows / instructionRows;
+  const parts = threads / warpgroup / warpgroups;
+  return { warpgroups, others: parts - 1, columns: plan.columns / parts };
+}
+
+/** Of each thread that fills slots. */
+function copying({ products, sums }: CascadePlan): number {
+  const factors = [
+    ...products.flatMap(({ left, right }) => [left, right]),
+    ...sums.map(({ right }) => right),
+  ];
+  const isPlain = factors.every(({ copied, conditions }) => copied !== undefined && conditions.size === 0);
+  return isPlain ? engineRegisters : copyRegisters.computed;
+}
+
+/** Places in the pages in which factors lie along the swept axis. */
+function pagesOf({ products, sums }: CascadePlan): readonly number[] {
+  const views = [...products, ...sums].flatMap(({ right }) => right.copied?.view ?? []);
+  return [...new Set(views.flatMap(({ page }) => page ?? []))];
+}
+
+/** Of each thread of the roles, where an even share is not enough: what those who copy or only multiply leave. */
+function registersOf(plan: CascadePlan, choice: Choice): CascadeShape["registers"] {
+  const { warpgroups, others, columns } = teamsOf(plan, choice);
+  if (registerFile / (choice.threads + warpgroup) >= mostRegisters)
+    return { copy: undefined, math: undefined, beside: undefined };
+  const copy = copying(plan);
+  const beside = others === 0 ? undefined : steps((plan.sums.length * columns) / 2 + columnRegisters + 7);
+  const taken = copy * warpgroup + (beside ?? 0) * others * warpgroups * warpgroup;
+  return { copy, math: steps((registerFile - taken) / (warpgroups * warpgroup)), beside };
+}
+
+/** Registers change hands in steps of 8. */
+function steps(registers: number): number {
+  return Math.min(mostRegisters, Math.floor(registers / 8) * 8);
 }
 
 /** What a tensor that is read along the swept axis takes beside its elements: its address, and the row's own. */
@@ -93,7 +149,9 @@ function sweptReads(loop: LoopNode): number {
   const all = reachable(loop.carriers.map((carrier) => carrier.lift));
   const inside = new Set(all.flatMap((s) => (s.kind === "reduce" ? reachable([s.arg]) : [])));
   const factors = new Set(
-    loop.carriers.flatMap(({ lift }) => (lift.kind === "apply" && lift.fn === "mul" ? lift.args : [])),
+    loop.carriers.flatMap(({ lift }) =>
+      lift.kind === "apply" && lift.fn === "mul" ? reachable(lift.args.filter((arg) => !isMade(arg))) : [],
+    ),
   );
   const inputs = all.flatMap((s) =>
     s.kind === "read" && !inside.has(s) && !factors.has(s) && axesOf(s).has(loop.axes.length)
@@ -120,19 +178,21 @@ function sectionOf(loop: LoopNode, { batch, dtype, products, sums, columns }: Ca
 function choicesOf(plan: CascadePlan, fixed: Fixed): Choice[] {
   const [m, n, k] = fixed.tile;
   const groups =
-    fixed.threads !== undefined
-      ? [fixed.threads / warpgroup]
-      : m !== undefined
-        ? [m / instructionRows]
+    m !== undefined
+      ? [m / instructionRows]
+      : fixed.threads !== undefined && plan.columns <= mostColumns
+        ? [fixed.threads / warpgroup]
         : [2, 3, 1];
   const choices: Choice[] = [];
+  // As few roles as have the columns.
+  const parts = Math.ceil(plan.columns / mostColumns);
   for (const count of groups)
     for (const block of k === undefined ? blocks : [k])
       for (const stages of fixed.stages === undefined ? [2, 3] : [fixed.stages])
         choices.push(
           choiceOf(fixed, {
             tile: [m ?? count * instructionRows, n ?? plan.columns, block],
-            threads: count * warpgroup,
+            threads: fixed.threads ?? count * parts * warpgroup,
             stages,
             copy: 1,
             persistent: 1,
@@ -143,27 +203,34 @@ function choicesOf(plan: CascadePlan, fixed: Fixed): Choice[] {
 
 function refusalsOf(loop: LoopNode, plan: CascadePlan, caps: Caps, choice: Choice): string[] {
   const { dtype, columns, products, sums } = plan;
-  const [rows = 0, width = 0, block = 0] = choice.tile;
+  const [rows = 0, all = 0, block = 0] = choice.tile;
+  const { warpgroups, others, columns: width } = teamsOf(plan, choice);
   const count = choice.threads / warpgroup;
   const problems = idleRefusals(choice, ["stages", "copy", "threads", "persistent"]);
   const refuse = (isWrong: boolean, why: string): void => {
     if (isWrong) problems.push(why);
   };
-  refuse(width !== columns, `a block has all ${columns} columns of the result, not ${width}`);
+  refuse(all !== columns, `a block has all ${columns} columns of the result, not ${all}`);
   refuse(
     !Number.isInteger(count) || count < 1 || count > mostWarpgroups,
     `products run on 1 to ${mostWarpgroups} warpgroups of ${warpgroup} threads, not ${choice.threads} threads`,
   );
   refuse(
-    rows !== count * instructionRows,
-    `each of ${count} warpgroups has ${instructionRows} rows, which are not ${rows}`,
+    !Number.isInteger(warpgroups) || warpgroups < 1 || !Number.isInteger(others),
+    `each of ${count} warpgroups has ${instructionRows} rows, or shares them with others that have other columns, ` +
+      `which does not come to ${rows}`,
+  );
+  const panel = panelBytes / dtypes[dtype].bytes;
+  refuse(
+    others > 0 && width % panel !== 0,
+    `${columns} columns are no ${others + 1} times whole panels of ${panel}`,
   );
   refuse(choice.copy !== 1, `the copies take 1 warpgroup here, not ${choice.copy}`);
   refuse(choice.persistent !== 1, "blocks take one tile after another");
   refuse(choice.stages < 2, `a channel has 2 stages or more, not ${choice.stages}`);
   for (const name of [
     `wgmma.m${instructionRows}n${block}k16.${dtype}.k.k`,
-    `wgmma.m${instructionRows}n${columns}k16.${dtype}.r.n`,
+    `wgmma.m${instructionRows}n${width}k16.${dtype}.r.n`,
   ])
     refuse(!caps.instructions.includes(name), `${caps.target} has no instruction ${name}`);
   // The block is what the second product sums over, in steps of its instruction.
@@ -174,17 +241,22 @@ function refusalsOf(loop: LoopNode, plan: CascadePlan, caps: Caps, choice: Choic
     block % along !== 0 && sums.some(({ right }) => right.order === "k"),
     `${block} places of the swept axis are no whole panels of ${along}`,
   );
+  for (const page of pagesOf(plan))
+    refuse(page % block !== 0, `a page has ${page} places of the swept axis, no whole blocks of ${block}`);
   if (problems.length > 0) return problems;
   // A tensor that is read at each place of the block is held by each thread for its columns.
   const masks = sweptReads(loop) * (block / 4 + maskRegisters);
   // Results, products, and their left factors twice as they change hands, once packed.
   const held =
-    (sums.length * columns) / 2 +
+    (sums.length * width) / 2 +
     (products.length * block) / 2 +
     (sums.length * block) / 4 +
     masks +
     addressRegisters;
-  const math = mathRegisters(choice.threads);
+  const { math = Math.min(mostRegisters, registerFile / (choice.threads + warpgroup)) } = registersOf(
+    plan,
+    choice,
+  );
   refuse(
     held > math,
     `results, products, their factors and ${masks} of what masks read, with ${addressRegisters} registers of ` +
@@ -192,7 +264,6 @@ function refusalsOf(loop: LoopNode, plan: CascadePlan, caps: Caps, choice: Choic
       `and ${choice.threads} threads have ${math} each`,
   );
   const { bytes } = dtypes[dtype];
-  const panel = panelBytes / bytes;
   const whole = (extent: number): number => Math.ceil(extent / panel) * panel;
   const deep = products.reduce((sum, product) => sum + whole(product.depth), 0);
   const staged = loop.results.reduce(
@@ -201,11 +272,15 @@ function refusalsOf(loop: LoopNode, plan: CascadePlan, caps: Caps, choice: Choic
     0,
   );
   const own = rows * deep * bytes;
-  const slot = block * (deep + sums.length * whole(columns)) * bytes;
-  const shared = own + choice.stages * slot + staged + spareBytes;
+  const apart = sums.filter(({ partOf }) => partOf === undefined).length;
+  const slot = block * (deep + apart * whole(columns)) * bytes;
+  // Left factors for others, their steps, and what the rows come to.
+  const handed = others === 0 ? 0 : rows * (sums.length * (whole(block) * bytes + 4) + 4 * plan.rows.length);
+  const leaving = others === 0 ? staged : handed;
+  const shared = own + choice.stages * slot + leaving + spareBytes;
   refuse(
     shared > caps.sharedBytes,
-    `${own} bytes of rows, ${choice.stages} stages of ${slot}, ${staged} of results and ${spareBytes} of barriers are ` +
+    `${own} bytes of rows, ${choice.stages} stages of ${slot}, ${leaving} of results or what others are handed and ${spareBytes} of barriers are ` +
       `${shared} bytes of shared memory, and a block has ${caps.sharedBytes}`,
   );
   return problems;

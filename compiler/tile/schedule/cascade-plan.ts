@@ -1,23 +1,34 @@
-/** Loops of `cascade-parts.ts` whose factors the copy engine brings: how each lies in memory. */
+/** Loops of `cascade-parts.ts` for matrix units that read shared memory: how each factor comes there. */
+import type { Arena } from "../../tensor/arena.ts";
 import type { LoopNode, Scalar } from "../../tensor/ir.ts";
+import { reachable, rewriteScalars } from "../../tensor/scalars.ts";
 import { dtypes, type DType } from "../../types/dtype.ts";
 import { constantOf, volume } from "./analysis.ts";
 import { hasSides, viewOfRead, viewOfResult, type Side, type Sides, type View } from "./boxes.ts";
 import { cascadeParts, type CascadeParts } from "./cascade-parts.ts";
 import { factorDType } from "./matrices.ts";
 import type { MatrixOperand } from "../ir.ts";
+import { rangeOf, rowAxesOf, where } from "./ranges.ts";
+import { liesAlongK } from "./staging.ts";
 import { panelBytes, type Copied } from "./transfers.ts";
 
-export interface CopiedFactor {
-  readonly copied: Copied;
+/**
+ * A factor, and how its tiles come: by the copy engine, or made by threads. The engine brings what a factor is where
+ * conditions on the swept axis hold; threads make it in the blocks where they may not.
+ */
+export interface BroughtFactor {
+  readonly factor: Scalar;
   readonly order: MatrixOperand["order"];
+  readonly copied: Copied | undefined;
+  readonly conditions: ReadonlySet<Scalar>;
 }
 
 /** A reduction inside bodies. */
 export interface InnerProduct {
   readonly scalar: Scalar;
-  readonly left: CopiedFactor;
-  readonly right: CopiedFactor;
+  readonly left: BroughtFactor;
+  readonly right: BroughtFactor;
+  readonly axes: readonly number[];
   /** Elements that are summed. */
   readonly depth: number;
 }
@@ -26,7 +37,12 @@ export interface InnerProduct {
 export interface OuterProduct {
   readonly carrier: number;
   readonly left: Scalar;
-  readonly right: CopiedFactor;
+  readonly right: BroughtFactor;
+  /**
+   * The inner product of whose right factor this is a part: r[t, n] where that one has r[t, d]. One tile is both, read
+   * along one of its sides and then along the other.
+   */
+  readonly partOf: InnerProduct | undefined;
 }
 
 export interface CascadePlan extends Pick<CascadeParts, "batch" | "m" | "n" | "rows"> {
@@ -38,11 +54,12 @@ export interface CascadePlan extends Pick<CascadeParts, "batch" | "m" | "n" | "r
   readonly results: readonly (View | undefined)[];
 }
 
-/** Rows of a warpgroup's instruction, of which every box of rows is a multiple. */
+/** Rows of a warpgroup's instruction, of which every box of rows is a multiple; and the most that a tile has. */
 const boxRows = 64;
+const mostRows = 192;
 
-/** Undefined where the loop has another structure, or a factor that the copy engine cannot bring. */
-export function planCascade(loop: LoopNode): CascadePlan | undefined {
+/** Undefined where the loop has another structure, or factors of other widths. */
+export function planCascade(arena: Arena, loop: LoopNode): CascadePlan | undefined {
   const parts = cascadeParts(loop);
   if (parts === undefined) return undefined;
   const { batch, m, n, rows } = parts;
@@ -50,35 +67,36 @@ export function planCascade(loop: LoopNode): CascadePlan | undefined {
   if (columns === undefined) return undefined;
   const t = loop.axes.length;
   const types = new Set<DType>();
-  const copiedOf = (
-    factor: Scalar,
-    sides: Sides,
-    wanted: readonly [Side, Side],
-  ): CopiedFactor | undefined => {
-    if (factor.kind !== "read") return undefined;
-    const view = viewOfRead(loop, sides, factor, boxRows);
-    if (view === undefined || !hasSides(view, ...wanted)) return undefined;
+  const { conditions } = rangeOf(loop, rowAxesOf(loop, m, mostRows));
+  const broughtOf = (factor: Scalar, sides: Sides, [row, summed]: readonly [Side, Side]): BroughtFactor => {
     types.add(factorDType(loop, factor));
-    const order = view.at(-1)?.along === wanted[1] ? "k" : "mn";
-    return { copied: { input: factor.input, view }, order };
+    const [plain = factor] = where(arena, [factor], conditions);
+    const view = plain.kind === "read" ? viewOfRead(loop, sides, plain, boxRows) : undefined;
+    if (plain.kind !== "read" || view === undefined || !hasSides(view, row, summed)) {
+      const order = liesAlongK(loop, factor) ? "k" : "mn";
+      return { factor, order, copied: undefined, conditions: new Set() };
+    }
+    const order = view.at(-1)?.along === summed ? "k" : "mn";
+    const asked = new Set(plain === factor ? [] : reachable([factor]).filter((s) => conditions.has(s)));
+    return { factor, order, copied: { input: plain.input, view }, conditions: asked };
   };
-  const sums = parts.sums.flatMap(({ carrier, left, right }): OuterProduct[] => {
-    const factor = copiedOf(right, { m: [], n, k: [t] }, ["n", "k"]);
-    types.add(factorDType(loop, left));
-    return factor === undefined ? [] : [{ carrier, left, right: factor }];
-  });
   const products = parts.products.flatMap(({ scalar, left, right, axes }): InnerProduct[] => {
     const [a, b] = [
-      copiedOf(left, { m, n: [], k: axes }, ["m", "k"]),
-      copiedOf(right, { m: [], n: [t], k: axes }, ["n", "k"]),
+      broughtOf(left, { m, n: [], k: axes }, ["m", "k"]),
+      broughtOf(right, { m: [], n: [t], k: axes }, ["n", "k"]),
     ];
     const depth = constantOf(volume(axes.flatMap((axis) => loop.inner[axis - t - 1] ?? [])));
-    return a?.order !== "k" || b === undefined || depth === undefined
-      ? []
-      : [{ scalar, left: a, right: b, depth }];
+    return a.order !== "k" || depth === undefined ? [] : [{ scalar, left: a, right: b, axes, depth }];
+  });
+  const sums = parts.sums.map(({ carrier, left, right }): OuterProduct => {
+    types.add(factorDType(loop, left));
+    const brought = broughtOf(right, { m: [], n, k: [t] }, ["n", "k"]);
+    const partOf = products.find((product) => isPart(arena, right, n, columns, product));
+    const order = partOf?.right.order === "k" ? "mn" : "k";
+    return { carrier, left, right: partOf === undefined ? brought : { ...partOf.right, order }, partOf };
   });
   const [dtype] = types;
-  if (sums.length !== parts.sums.length || products.length !== parts.products.length) return undefined;
+  if (products.length !== parts.products.length) return undefined;
   if (types.size !== 1 || dtype === undefined || dtypes[dtype].bytes !== 2) return undefined;
   const results = loop.results.map((result) => {
     const view = viewOfResult(loop, { m, n, k: [] }, result, boxRows);
@@ -87,4 +105,21 @@ export function planCascade(loop: LoopNode): CascadePlan | undefined {
     return view.at(-1)?.along === "n" ? view : undefined;
   });
   return { dtype, batch, m, n, columns, products, sums, rows, results };
+}
+
+/** Whether an outer product's factor, which moves along n, is the first columns of an inner one's. */
+function isPart(
+  arena: Arena,
+  outer: Scalar,
+  n: readonly number[],
+  columns: number,
+  { right, axes, depth }: InnerProduct,
+): boolean {
+  const [column, summed] = [n[0], axes[0]];
+  if (column === undefined || summed === undefined || n.length > 1 || axes.length > 1 || columns > depth)
+    return false;
+  const [moved] = rewriteScalars(arena, [right.factor], (s) =>
+    s.kind === "axis" && s.axis === summed ? arena.axis(column) : s,
+  );
+  return moved === outer;
 }

@@ -10,7 +10,6 @@ import type { LoopNode, Scalar } from "../../tensor/ir.ts";
 import { monoidOf } from "../../tensor/monoids.ts";
 import { rescaling, wayOf, type Change, type Rescaling } from "../../tensor/rescale.ts";
 import { operandsOf, reachable, rewriteScalars } from "../../tensor/scalars.ts";
-import { one } from "../../types/dim.ts";
 import type { DType } from "../../types/dtype.ts";
 import * as t from "../build.ts";
 import type { Axis, Tile, TileExpr, TileOp } from "../ir.ts";
@@ -18,7 +17,16 @@ import { axesOf, constantOf, readsOf } from "./analysis.ts";
 import { isMade, type CascadeParts } from "./cascade-parts.ts";
 import type { Fragment, RowFragment } from "./fragments.ts";
 import { guard, type Matrices } from "./matrices.ts";
-import { endsOf, rangeOf, where, type Ends, type Range, type RowAxes, type Rows } from "./ranges.ts";
+import {
+  endsOf,
+  rangeOf,
+  rowAxesOf,
+  where,
+  type Ends,
+  type Range,
+  type RowAxes,
+  type Rows,
+} from "./ranges.ts";
 import type { DeclaredBuffers, KernelSource } from "./source.ts";
 import { translator } from "./translate.ts";
 
@@ -46,6 +54,25 @@ export type CascadeRows = Pick<CascadeParts, "m" | "n" | "rows"> & {
   readonly products: readonly Pick<CascadeParts["products"][number], "scalar">[];
   readonly sums: readonly Pick<CascadeParts["sums"][number], "carrier">[];
 };
+
+/** What a carrier is combined with, row by row, as others change: `op` makes the step. */
+export interface RowChange extends Pick<Rescaling, "fn" | "isGuarded"> {
+  readonly step: Tile;
+  readonly op: TileOp;
+}
+
+/** What was reduced, brought on by a step. */
+export function moved({ fn, isGuarded }: RowChange, tile: Tile, step: TileExpr): TileOp {
+  const value = t.valueOf(tile);
+  const expr = t.apply(fn, "f32", [value, step]);
+  const zero: TileExpr = { kind: "const", type: "f32", value: 0 };
+  const isZero = t.apply("eq", "bool", [value, zero]);
+  return {
+    kind: "update",
+    tile,
+    expr: isGuarded ? t.apply("select", "f32", [isZero, zero, expr]) : expr,
+  };
+}
 
 /** A carrier that others use: whole after each block. `before` is its value in the block before. */
 interface Running {
@@ -139,8 +166,7 @@ export class CascadeReductions {
   }
 
   #rowAxesOfTile(): RowAxes {
-    const extents = this.#plan.m.map((axis) => this.#loop.axes[axis]?.extent ?? one);
-    return { axes: this.#plan.m, extents, count: this.#at.rows };
+    return rowAxesOf(this.#loop, this.#plan.m, this.#at.rows);
   }
 
   #rowsOfTile(): Rows {
@@ -156,6 +182,20 @@ export class CascadeReductions {
   /** Ends of the swept axis that some row sees, or all rows do. */
   seenBy(who: "any" | "every"): Ends {
     return endsOf(this.#range, this.#rowsOfTile(), who);
+  }
+
+  /** Ends within which conditions hold for all rows. */
+  endsWhere(conditions: ReadonlySet<Scalar>): Ends {
+    const inside = [...conditions].map((condition) => this.#range.boundsOf.get(condition));
+    invariant(
+      inside.every((bounds) => bounds !== undefined),
+      "the conditions bound the axis",
+    );
+    return endsOf(
+      { bounds: [], inside: inside.flatMap((bounds) => bounds ?? []) },
+      this.#rowsOfTile(),
+      "every",
+    );
   }
 
   /** The tiles as each tile of the result begins; sums hold nothing yet, or `sums`. */
@@ -190,9 +230,8 @@ export class CascadeReductions {
       where: undefined,
       otherwise: undefined,
     }));
-    const whole = this.#isWhole(block, seen);
+    const whole = this.isWhole(block, seen);
     if (whole === true) return [...before, ...this.#blockOps(block, this.#range.conditions, false)];
-    if (whole === false) return [...before, ...this.#blockOps(block, new Set(), true)];
     return [
       ...before,
       {
@@ -204,8 +243,8 @@ export class CascadeReductions {
     ];
   }
 
-  /** Whether every row sees every place of the block, and the block is no longer than what is left of the axis. */
-  #isWhole(block: TileExpr, { low, high }: Ends): TileExpr | boolean {
+  /** Whether the block is within the ends, and no longer than what is left of the axis. */
+  isWhole(block: TileExpr, { low, high }: Ends): TileExpr | true {
     const size = this.#at.block;
     const extent = constantOf(this.#at.matrices.kCount);
     const start = t.times(block, t.int(size));
@@ -345,45 +384,44 @@ export class CascadeReductions {
 
   /** Brings what was reduced up to now to the carriers' new values. */
   #rescale(k: number, tile: Tile): TileOp[] {
+    const change = this.#changeOf(k, tile.name);
+    return change === undefined ? [] : [change.op, moved(change, tile, t.valueOf(change.step))];
+  }
+
+  /** How a carrier follows the block's changes, made once for each row; undefined: it stays as it is. */
+  #changeOf(k: number, name: string): RowChange | undefined {
     const { monoid, lift } = this.#carrier(k);
     const found = rescaling(this.#change, monoid, lift);
     invariant(found !== undefined, "the loop can be streamed");
-    if (found === "same") return [];
-    return this.#rescaleBy(found, tile);
-  }
-
-  #rescaleBy({ fn, by, isGuarded }: Rescaling, tile: Tile): TileOp[] {
+    if (found === "same") return undefined;
     const row = t.plus(this.#at.mBase, this.#at.inner.m.row);
     const axes = this.#at.axesAt(row, t.int(0), t.int(0));
     const translate = translator({ axes, carriers: this.#current(), inputs: this.#at.buffers.inputs });
     // Beyond the rows nothing may be read.
-    const inside = readsAt([by], this.#plan.m)
+    const inside = readsAt([found.by], this.#plan.m)
       ? guard(row, this.#at.matrices.mCount, this.#at.rows)
       : undefined;
-    const step = this.#at.b.tile(`${tile.name}_step`, "f32", this.#rowAxes());
-    const value = t.valueOf(tile);
-    const moved = t.apply(fn, "f32", [value, t.valueOf(step)]);
-    const zero: TileExpr = { kind: "const", type: "f32", value: 0 };
-    const isZero = t.apply("eq", "bool", [value, zero]);
-    return [
-      {
-        kind: "let",
-        tile: step,
-        expr: translate(by),
-        where: inside,
-        otherwise:
-          inside === undefined ? undefined : { kind: "const", type: "f32", value: fn === "mul" ? 1 : 0 },
-      },
-      { kind: "update", tile, expr: isGuarded ? t.apply("select", "f32", [isZero, zero, moved]) : moved },
-    ];
+    const step = this.#at.b.tile(`${name}_step`, "f32", this.#rowAxes());
+    const still: TileExpr = { kind: "const", type: "f32", value: found.fn === "mul" ? 1 : 0 };
+    const expr = translate(found.by);
+    const otherwise = inside === undefined ? undefined : still;
+    return { ...found, step, op: { kind: "let", tile: step, expr, where: inside, otherwise } };
   }
 
   rescaleSums(): TileOp[] {
-    return this.#plan.sums.flatMap(({ carrier }, i) => {
+    return this.changesOfSums().flatMap((change, i) => {
       const acc = this.accumulators[i];
-      invariant(acc !== undefined, "each sum has an accumulator");
-      return this.#rescale(carrier, acc);
+      return change === undefined || acc === undefined
+        ? []
+        : [change.op, moved(change, acc, t.valueOf(change.step))];
     });
+  }
+
+  /** Of each sum how it follows the block's changes. */
+  changesOfSums(): readonly (RowChange | undefined)[] {
+    return this.#plan.sums.map(({ carrier }, i) =>
+      this.#changeOf(carrier, this.accumulators[i]?.name ?? "sum"),
+    );
   }
 
   // ---------------------------------------------------------------- the end
@@ -398,10 +436,11 @@ export class CascadeReductions {
     });
   }
 
-  /** What of the results is the same along a row, made once for it. */
-  readonly ofRows: Map<Scalar, TileExpr> = new Map();
-
-  rowsOfResults(): TileOp[] {
+  /** What of the results is the same along a row, made once for it, from what the carriers have come to. */
+  rowsOfResults(carriers: readonly TileExpr[]): {
+    readonly ops: TileOp[];
+    readonly made: ReadonlyMap<Scalar, TileExpr>;
+  } {
     const { n, sums } = this.#plan;
     const varies = new Set<Scalar>();
     const tops = new Set<Scalar>();
@@ -419,13 +458,22 @@ export class CascadeReductions {
       for (const operand of operands) if (isOfRow(operand)) tops.add(operand);
     }
     const axes = this.#at.axesAt(t.plus(this.#at.mBase, this.#at.inner.m.row), t.int(0), t.int(0));
-    const carriers = this.finals();
-    return [...tops].map((scalar) => {
+    const translate = translator({ axes, carriers, inputs: this.#at.buffers.inputs });
+    const made = new Map<Scalar, TileExpr>();
+    const ops = [...tops].map((scalar): TileOp => {
       const tile = this.#at.b.tile("of_row", "f32", this.#rowAxes());
-      const expr = translator({ axes, carriers, inputs: this.#at.buffers.inputs })(scalar);
-      this.ofRows.set(scalar, t.valueOf(tile));
-      return { kind: "let", tile, expr, where: undefined, otherwise: undefined };
+      made.set(scalar, t.valueOf(tile));
+      return { kind: "let", tile, expr: translate(scalar), where: undefined, otherwise: undefined };
     });
+    return { ops, made };
+  }
+
+  /** Carriers of rows that results with columns are made from. */
+  rowsInResults(): readonly number[] {
+    const { n, rows } = this.#plan;
+    const wide = this.#loop.results.filter((result) => result.axes.some((axis) => n.includes(axis)));
+    const used = reachable(wide.map((result) => result.value));
+    return rows.filter((k) => used.some((s) => s.kind === "carrier" && s.carrier === k));
   }
 
   finals(): TileExpr[] {

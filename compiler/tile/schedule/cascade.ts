@@ -12,27 +12,34 @@
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { LoopNode } from "../../tensor/ir.ts";
 import { ceildiv, constant, floordiv, min, mul } from "../../types/dim.ts";
-import { dtypes } from "../../types/dtype.ts";
 import * as t from "../build.ts";
 import type { Channel, Counter, MatrixOperand, TileExpr, TileOp, TileProgram } from "../ir.ts";
 import { partition } from "../partition.ts";
-import type { CascadePlan, CopiedFactor } from "./cascade-plan.ts";
-import { CascadeReductions } from "./cascade-reductions.ts";
+import { CascadeColumns } from "./cascade-columns.ts";
+import { CascadeFactors, type Streaming } from "./cascade-factors.ts";
+import type { CascadePlan } from "./cascade-plan.ts";
+import { CascadeReductions, moved, type RowChange } from "./cascade-reductions.ts";
 import { besideFragment, warpgroupFragment, type WarpgroupFragment } from "./fragments.ts";
 import { matricesOf, type Matrices } from "./matrices.ts";
 import { declareBuffers, type DeclaredBuffers, type KernelSource } from "./source.ts";
 import { visitedBlocks } from "./swept-blocks.ts";
-import { operandCopies, panelBytes, resultOps, type CopyPlace } from "./transfers.ts";
+import { resultOps } from "./transfers.ts";
 
 export interface CascadeShape {
   /** Rows of a block, a warpgroup's 64 times their number, and places of the swept axis that it takes at a time. */
   readonly rows: number;
   readonly block: number;
   readonly warpgroups: number;
+  /** Of the results, for a warpgroup; where there are more, others beside those that reduce have as many. */
+  readonly columns: number;
+  /** Whether results go out through shared memory. */
+  readonly isStaged: boolean;
   /** Slots for either kind of factor that streams. */
   readonly depth: number;
+  /** Widest access of the target in bytes. */
+  readonly vectorBytes: number;
   /** Of each thread, where they change hands. */
-  readonly registers: { readonly copy: number | undefined; readonly math: number | undefined };
+  readonly registers: Readonly<Record<"copy" | "math" | "beside", number | undefined>>;
 }
 
 /** How tiles are dealt: to blocks that run at once, which are at so much of the batch: its factors stay in the cache. */
@@ -73,6 +80,7 @@ class Cascade {
   readonly #mBase: TileExpr;
   readonly #axesAt: ReturnType<Matrices["axesAt"]>;
   readonly #reductions: CascadeReductions;
+  readonly #factors: CascadeFactors;
 
   constructor(source: KernelSource<LoopNode>, plan: CascadePlan, shape: CascadeShape, dealing: Dealing) {
     const b = this.#b;
@@ -84,7 +92,7 @@ class Cascade {
     this.#buffers = declareBuffers(b, source);
     this.#matrices = matricesOf(loop, { ...plan, products: [] });
     this.#inner = warpgroupFragment(b, { m: shape.rows, n: shape.block, warpgroups: shape.warpgroups });
-    this.#outer = besideFragment(b, plan.columns, this.#inner);
+    this.#outer = besideFragment(b, shape.columns, this.#inner);
     const { batchCount } = this.#matrices;
     this.#batch = b.counter("batch", batchCount);
     this.#section = b.counter("section", floordiv(batchCount, constant(dealing.section)));
@@ -112,12 +120,36 @@ class Cascade {
       outer: this.#outer,
       packed: plan.dtype,
     });
+    const conditions = [...plan.products, ...plan.sums].flatMap(({ right }) => [...right.conditions]);
+    this.#factors = new CascadeFactors(
+      loop,
+      {
+        b,
+        buffers: this.#buffers,
+        matrices: this.#matrices,
+        axesAt: this.#axesAt,
+        mBase: this.#mBase,
+        block: shape.block,
+        dtype: plan.dtype,
+        threads: warpgroupThreads,
+        vectorBytes: shape.vectorBytes,
+        isWhole: (block, ends) => this.#reductions.isWhole(block, ends),
+      },
+      this.#reductions.endsWhere(new Set(conditions)),
+    );
   }
 
   program(): TileProgram {
     const b = this.#b;
     const shape = this.#shape;
-    const body = this.#body();
+    const { body, beside } = this.#bodies();
+    const persistent = (ops: readonly TileOp[]): TileOp => ({
+      kind: "persistent",
+      worker: this.#worker,
+      counters: [this.#section, this.#mTile, this.#inSection],
+      body: ops,
+    });
+    const threads = shape.warpgroups * warpgroupThreads;
     const program: TileProgram = {
       name: this.#source.name,
       summary: this.#source.summary,
@@ -126,80 +158,68 @@ class Cascade {
       buffers: b.buffers,
       shared: b.shared,
       channels: b.channels,
-      body: [
-        {
-          kind: "persistent",
-          worker: this.#worker,
-          counters: [this.#section, this.#mTile, this.#inSection],
-          body,
-        },
-      ],
+      body: [persistent(body)],
     };
-    return partition(program, {
-      copy: { threads: warpgroupThreads, registers: shape.registers.copy },
-      math: { threads: shape.warpgroups * warpgroupThreads, registers: shape.registers.math },
-    });
-  }
-
-  // ---------------------------------------------------------------- factors
-
-  #operand(name: string, { order }: CopiedFactor, rows: number, k: number): MatrixOperand {
-    const width = panelBytes / dtypes[this.#plan.dtype].bytes;
-    const shape = order === "k" ? [Math.ceil(k / width), rows, width] : [Math.ceil(rows / width), k, width];
-    return { tile: this.#b.slotTile(name, this.#plan.dtype, shape, { swizzle: panelBytes }), order };
-  }
-
-  #place(start: Partial<CopyPlace["start"]>, block: TileExpr): CopyPlace {
-    return {
-      axes: this.#axesAt(this.#mBase, t.int(0), block),
-      buffers: this.#buffers,
-      start: { m: t.int(0), n: t.int(0), k: t.int(0), ...start },
-    };
-  }
-
-  #fill(channel: Channel, factors: readonly Streaming[], block: TileExpr): TileOp {
-    const width = panelBytes / dtypes[this.#plan.dtype].bytes;
-    const start = t.times(block, t.int(this.#shape.block));
-    const copies = factors.flatMap(({ operand, factor, side }) =>
-      operandCopies(
-        operand,
-        factor.copied,
-        side === "rows" ? "m" : "n",
-        width,
-        side === "rows"
-          ? this.#place({ m: this.#mBase }, start)
-          : this.#place(side === "block" ? { n: start } : { k: start }, start),
-      ),
+    return partition(
+      program,
+      {
+        copy: { threads: warpgroupThreads, registers: shape.registers.copy },
+        math: { threads, registers: shape.registers.math },
+      },
+      beside.map((ops, i) => ({
+        name: `columns_${i + 1}`,
+        active: "all",
+        threads,
+        registers: shape.registers.beside,
+        body: [persistent(ops)],
+      })),
     );
-    return { kind: "fill", channel, copies, body: [] };
   }
 
   // ---------------------------------------------------------------- the program
 
-  #body(): TileOp[] {
-    const { rows, block, depth } = this.#shape;
+  /** The program but for other columns, and theirs, each for a role of its own. */
+  #bodies(): { readonly body: TileOp[]; readonly beside: readonly TileOp[][] } {
+    const { rows, block, depth, columns: width } = this.#shape;
     const { products, sums, columns, dtype } = this.#plan;
     const b = this.#b;
-    const still = products.map(({ left, depth: k }): Streaming => ({
-      operand: this.#operand("left_tile", left, rows, k),
+    const still = products.map(({ left, axes, depth: k }): Streaming => ({
+      operand: this.#factors.operand("left_tile", left, rows, k),
       factor: left,
       side: "rows",
+      inner: axes,
     }));
-    const inner = products.map(({ right, depth: k }): Streaming => ({
-      operand: this.#operand("inner_tile", right, block, k),
+    const inner = products.map(({ right, axes, depth: k }): Streaming => ({
+      operand: this.#factors.operand("inner_tile", right, block, k),
       factor: right,
       side: "block",
+      inner: axes,
     }));
-    const outer = sums.map(({ right }): Streaming => ({
-      operand: this.#operand("outer_tile", right, columns, block),
-      factor: right,
-      side: "columns",
-    }));
+    // Those whose tile an inner product has too come with it, and that one's slot is held until both are done.
+    const outer = sums.map(({ right, partOf }): Streaming => {
+      const shared = partOf === undefined ? undefined : inner[products.indexOf(partOf)];
+      const operand: MatrixOperand =
+        shared === undefined
+          ? this.#factors.operand("outer_tile", right, columns, block)
+          : { tile: shared.operand.tile, order: right.order, isOldest: true };
+      return { operand, factor: right, side: "columns" };
+    });
+    const own = outer.filter(({ operand }) => operand.isOldest !== true);
+    const isShared = own.length < outer.length;
     const tilesOf = (list: readonly Streaming[]): MatrixOperand["tile"][] =>
       list.map((one) => one.operand.tile);
     const lefts = b.channel("lefts", 1, tilesOf(still));
     const inners = b.channel("inners", depth, tilesOf(inner));
-    const outers = b.channel("outers", depth, tilesOf(outer));
+    const outers = own.length === 0 ? undefined : b.channel("outers", depth, tilesOf(own));
+    const fillOuter = (at: TileExpr): TileOp[] =>
+      outers === undefined ? [] : [this.#factors.fill(outers, own, at)];
+    const takeOuter: TileOp[] = outers === undefined ? [] : [{ kind: "take", channel: outers }];
+    const release = (channel: Channel): TileOp => ({ kind: "release", channel, where: undefined });
+    const afterInner = isShared ? [] : [release(inners)];
+    const afterOuter = [
+      ...(isShared ? [release(inners)] : []),
+      ...(outers === undefined ? [] : [release(outers)]),
+    ];
     const { ops, first, end, whole } = visitedBlocks(
       b,
       this.#block,
@@ -246,7 +266,7 @@ class Cascade {
           m: this.#outer.m.row,
           n: this.#outer.n.row,
           accumulate: isFirst,
-          instruction: `wgmma.m64n${columns}k16.${dtype}.r.${side}`,
+          instruction: `wgmma.m64n${width}k16.${dtype}.r.${side}`,
         };
       });
     const here = t.at(this.#block);
@@ -268,18 +288,44 @@ class Cascade {
       t.times(t.at(this.#section), t.size(this.#inSection.count)),
       t.at(this.#inSection),
     );
-    return [
-      { kind: "index", counter: this.#batch, expr: inSection },
-      ...ops,
-      this.#fill(lefts, still, first),
-      this.#fill(inners, inner, first),
+    const before: TileOp[] = [{ kind: "index", counter: this.#batch, expr: inSection }, ...ops];
+    const others =
+      width === columns
+        ? undefined
+        : new CascadeColumns(this.#loop, this.#plan, this.#reductions, {
+            b,
+            buffers: this.#buffers,
+            matrices: this.#matrices,
+            axesAt: this.#axesAt,
+            mBase: this.#mBase,
+            rows,
+            warpgroups: this.#shape.warpgroups,
+            block,
+            columns: width,
+            inner: this.#inner,
+            outer: this.#outer,
+          });
+    const give = (those: readonly (RowChange | undefined)[]): TileOp[] =>
+      others === undefined ? [] : [others.give(those)];
+    const changes = this.#reductions.changesOfSums();
+    const steps = changes.flatMap((change) => (change === undefined ? [] : [change.op]));
+    const bring = changes.flatMap((change, i): TileOp[] => {
+      const acc = this.#reductions.accumulators[i];
+      return change === undefined || acc === undefined ? [] : [moved(change, acc, t.valueOf(change.step))];
+    });
+    const body: TileOp[] = [
+      ...before,
+      ...this.#factors.ops,
+      this.#factors.fill(lefts, still, first),
+      this.#factors.fill(inners, inner, first),
       { kind: "take", channel: lefts },
       ...this.#reductions.declarations(),
       { kind: "take", channel: inners },
       ...score(),
       { kind: "await", pending: 0 },
-      { kind: "release", channel: inners, where: undefined },
+      ...afterInner,
       ...this.#reductions.ofBlock(first, whole),
+      ...give([]),
       ...pack(),
       {
         kind: "for",
@@ -288,40 +334,67 @@ class Cascade {
         below: end,
         unroll: false,
         body: [
-          this.#fill(inners, inner, here),
+          this.#factors.fill(inners, inner, here),
           { kind: "take", channel: inners },
-          this.#fill(outers, outer, previous),
+          ...fillOuter(previous),
           {
             kind: "turn",
             axis: this.#inner.warpgroup,
             body: [
               ...score(),
-              { kind: "take", channel: outers },
+              ...takeOuter,
               ...accumulate(t.less(first, previous)),
               { kind: "await", pending: waits },
             ],
           },
-          { kind: "release", channel: inners, where: undefined },
+          ...afterInner,
           ...this.#reductions.ofBlock(here, whole),
+          ...(others === undefined ? [] : [...steps, ...give(changes)]),
           { kind: "await", pending: 0 },
-          { kind: "release", channel: outers, where: undefined },
-          ...this.#reductions.rescaleSums(),
+          ...afterOuter,
+          ...(others === undefined ? steps : []),
+          ...bring,
           ...pack(),
         ],
       },
-      { kind: "release", channel: lefts, where: undefined },
-      this.#fill(outers, outer, t.plus(end, t.int(-1))),
-      { kind: "take", channel: outers },
+      release(lefts),
+      ...fillOuter(t.plus(end, t.int(-1))),
+      ...takeOuter,
       ...accumulate(t.less(t.plus(first, t.int(1)), end)),
-      ...this.#reductions.finalRows(),
-      ...this.#reductions.rowsOfResults(),
-      { kind: "await", pending: 0 },
-      { kind: "release", channel: outers, where: undefined },
-      ...resultOps(b, this.#loop, {
-        shape: { m: rows, n: columns, warpgroups: this.#shape.warpgroups },
-        carriers: this.#reductions.finals(),
-        made: this.#reductions.ofRows,
-        views: this.#plan.results,
+      ...this.#results(others, [{ kind: "await", pending: 0 }, ...afterOuter]),
+    ];
+    const wanted = [...(isShared ? [inners] : []), ...(outers === undefined ? [] : [outers])];
+    const beside = Array.from({ length: columns / width - 1 }, (_, i): TileOp[] =>
+      others === undefined
+        ? []
+        : others.body((i + 1) * width, {
+            counter: this.#block,
+            first,
+            end,
+            ops: before,
+            channels: wanted,
+            operands: outer.map(({ operand }) => ({ ...operand, isOldest: true })),
+          }),
+    );
+    return { body, beside };
+  }
+
+  /** What the rows and their sums come to, after `waits`: the last products. */
+  #results(others: CascadeColumns | undefined, waits: readonly TileOp[]): TileOp[] {
+    const { rows, columns, warpgroups, isStaged } = this.#shape;
+    const ends = this.#reductions.finalRows();
+    const carriers = this.#reductions.finals();
+    const { ops, made } = this.#reductions.rowsOfResults(carriers);
+    return [
+      ...ends,
+      ...(others?.giveTotals(carriers) ?? []),
+      ...ops,
+      ...waits,
+      ...resultOps(this.#b, this.#loop, {
+        shape: { m: rows, n: columns, warpgroups },
+        carriers,
+        made,
+        views: isStaged ? this.#plan.results : [],
         layout: this.#outer,
         buffers: this.#buffers,
         axesAt: this.#axesAt,
@@ -331,11 +404,4 @@ class Cascade {
       }),
     ];
   }
-}
-
-/** A factor that a channel brings: of the block's rows, of places of the swept axis, or of those by the columns. */
-interface Streaming {
-  readonly operand: MatrixOperand;
-  readonly factor: CopiedFactor;
-  readonly side: "rows" | "block" | "columns";
 }

@@ -9,7 +9,7 @@ import type { Arena } from "../../tensor/arena.ts";
 import { boundsOf, conditionsOf, conjuncts, type Bound, type Linear } from "../../tensor/conditions.ts";
 import type { LoopNode, Scalar } from "../../tensor/ir.ts";
 import { reachable, rewriteScalars } from "../../tensor/scalars.ts";
-import type { Dim } from "../../types/dim.ts";
+import { one, type Dim } from "../../types/dim.ts";
 import * as t from "../build.ts";
 import type { TileExpr } from "../ir.ts";
 import { axesOf, constantOf } from "./analysis.ts";
@@ -33,6 +33,13 @@ export interface Range {
   /** Conditions that hold wherever the bounds and these do. */
   readonly inside: readonly Bound[];
   readonly conditions: ReadonlySet<Scalar>;
+  /** Of each condition the bounds within which it holds. */
+  readonly boundsOf: ReadonlyMap<Scalar, readonly Bound[]>;
+}
+
+/** Of a tile of so many rows. */
+export function rowAxesOf(loop: LoopNode, axes: readonly number[], count: number): RowAxes {
+  return { axes, extents: axes.map((axis) => loop.axes[axis]?.extent ?? one), count };
 }
 
 /** Bounds that every carrier's lift has. */
@@ -44,23 +51,24 @@ export function rangeOf(loop: LoopNode, rows: RowAxes): Range {
     return found.every((bounds) => bounds.length > 0) ? found.flat() : undefined;
   };
   const [bounds, inside]: [Bound[], Bound[]] = [[], []];
-  const conditions = new Set<Scalar>();
+  const boundsOfEach = new Map<Scalar, readonly Bound[]>();
   for (const condition of conditionsOf(loop)) {
     const [, only, whole] = hintsOf(condition) ?? [];
     if (only === undefined || whole === undefined) {
       const own = boundsOf(condition, swept, isKnown);
       if (own.length === 0) continue;
       bounds.push(...own);
-      conditions.add(condition);
+      boundsOfEach.set(condition, own);
     } else {
-      bounds.push(...(all(conjuncts(only)) ?? []));
+      const around = all(conjuncts(only)) ?? [];
+      bounds.push(...around);
       const own = all(conjuncts(whole));
       if (own === undefined) continue;
       inside.push(...own);
-      conditions.add(condition);
+      boundsOfEach.set(condition, [...around, ...own]);
     }
   }
-  return { bounds, inside, conditions };
+  return { bounds, inside, conditions: new Set(boundsOfEach.keys()), boundsOf: boundsOfEach };
 }
 
 /** Of `bounded(condition, only, whole)` its operands. */
@@ -122,7 +130,7 @@ export interface Ends {
   readonly high: TileExpr | undefined;
 }
 
-export function endsOf(range: Range, rows: Rows, who: "any" | "every"): Ends {
+export function endsOf(range: Pick<Range, "bounds" | "inside">, rows: Rows, who: "any" | "every"): Ends {
   const places = placesOf(rows);
   const bounds = who === "any" ? range.bounds : [...range.bounds, ...range.inside];
   const end = (side: Bound["side"]): TileExpr | undefined => {

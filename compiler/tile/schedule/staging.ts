@@ -7,7 +7,7 @@ import type { LoopNode, Scalar } from "../../tensor/ir.ts";
 import { constant, type Dim } from "../../types/dim.ts";
 import { dtypes } from "../../types/dtype.ts";
 import * as t from "../build.ts";
-import type { Axis, SharedTile, TileExpr, TileOp } from "../ir.ts";
+import type { Axis, MatrixOperand, SharedTile, TileExpr, TileOp } from "../ir.ts";
 import { constantOf, contiguousAxis, powerOfTwoFactor, readsOf } from "./analysis.ts";
 import { guard } from "./matrices.ts";
 import { commonDivisor } from "./runs.ts";
@@ -40,6 +40,20 @@ export interface Staging {
   readonly alongK?: boolean;
   /** The factor at (row, k) of the matrix. */
   readonly expr: (row: TileExpr, k: TileExpr) => TileExpr;
+}
+
+/** Elements that a thread which fills a channel's slot holds at a time. */
+export const mostLoaded = 16;
+
+/** Where an element of a factor is in a tile of panels, each so wide; see `matrix-operand.ts`. */
+export function panelIndex(
+  order: MatrixOperand["order"],
+  row: TileExpr,
+  k: TileExpr,
+  panel: number,
+): readonly TileExpr[] {
+  const [along, across] = order === "k" ? [k, row] : [row, k];
+  return [t.over(along, t.int(panel)), across, t.modulo(along, t.int(panel))];
 }
 
 /** True where neighbouring k of a factor are neighbours in memory, or nothing is. */

@@ -23,7 +23,7 @@ import { factorDType, guard, matricesOf, type Contraction } from "./matrices.ts"
 import { scalingOf, type Scaling } from "./promotion.ts";
 import { runsOf, type RunProduct } from "./runs.ts";
 import { declareBuffers, type KernelSource } from "./source.ts";
-import { liesAlongK, stageFactor } from "./staging.ts";
+import { liesAlongK, mostLoaded, panelIndex, stageFactor } from "./staging.ts";
 import { accumulatorsOf, rowsAtOnce, stepsAlongK, sumOps, type Sum } from "./streamed-sums.ts";
 import { operandCopies, panelBytes, resultOps, type Copied, type CopyPlace } from "./transfers.ts";
 import { translator } from "./translate.ts";
@@ -44,8 +44,6 @@ export const addressRegisters = 64;
 const registerFile = 65536;
 /** Of a thread, where the others give theirs. */
 const mostRegisters = 240;
-/** Elements that a thread which fills a slot holds at a time. */
-const mostLoaded = 16;
 
 /** Registers that each of so many threads has, in steps of 8. */
 function evenShare(threads: number): number {
@@ -371,7 +369,7 @@ function partOps(
 }
 
 /** What a thread that copies needs, and one that computes what it fills with. */
-const copyRegisters = { copied: 40, computed: 88 } as const;
+export const copyRegisters = { copied: 40, computed: 88 } as const;
 
 /**
  * Registers change hands only where an even share is not enough for the accumulators: those who copy keep what they
@@ -388,15 +386,6 @@ export function registerShares(
   const copy = isCopied ? copyRegisters.copied : copyRegisters.computed;
   const left = Math.floor((registerFile - copy * warpgroup) / threads / 8) * 8;
   return { copy, math: Math.min(mostRegisters, left) };
-}
-
-function panelIndex(
-  order: MatrixOperand["order"],
-  row: TileExpr,
-  k: TileExpr,
-  panel: number,
-): readonly TileExpr[] {
-  return order === "k" ? [t.int(0), row, k] : [t.over(row, t.int(panel)), k, t.modulo(row, t.int(panel))];
 }
 
 function formatOf({ tile, order }: MatrixOperand): Pick<StreamedFactor, "dtype" | "order"> {

@@ -37,14 +37,28 @@ export function visitedBlocks(
   const after = (place: TileExpr): TileExpr =>
     most(t.plus(least(blockOf(place), last), t.int(1)), t.plus(first, t.int(1)));
   const end = some.high === undefined ? t.size(blocks) : named("end", add(blocks, one), after(some.high));
-  if (![every.low, every.high].some((side) => side !== undefined && readsData(side)))
-    return { ops, first, end, whole: every };
-  // What is read for it is read once.
-  const within = (place: TileExpr): TileExpr => least(most(place, t.int(0)), t.size(extent));
-  const held = (name: string, side: TileExpr | undefined, by: number): TileExpr | undefined =>
-    side && t.plus(named(name, add(extent, one), within(t.plus(side, t.int(by)))), t.int(-by));
-  const whole = { low: held("whole_from", every.low, 0), high: held("whole_below", every.high, 1) };
-  return { ops, first, end, whole };
+  const { ops: more, ends: whole } = heldEnds(b, "whole", extent, every);
+  return { ops: [...ops, ...more], first, end, whole };
+}
+
+/** Ends of an axis of `extent`; what is read for them is read once. */
+export function heldEnds(
+  b: t.TileBuilder,
+  name: string,
+  extent: Dim,
+  ends: Ends,
+): { readonly ops: readonly TileOp[]; readonly ends: Ends } {
+  if (![ends.low, ends.high].some((side) => side !== undefined && readsData(side))) return { ops: [], ends };
+  const ops: TileOp[] = [];
+  const held = (which: string, side: TileExpr | undefined, by: number): TileExpr | undefined => {
+    if (side === undefined) return undefined;
+    const counter = b.counter(`${name}_${which}`, add(extent, one));
+    const place = t.apply("max", "i32", [t.plus(side, t.int(by)), t.int(0)]);
+    ops.push({ kind: "index", counter, expr: t.apply("min", "i32", [place, t.size(extent)]) });
+    return t.plus(t.at(counter), t.int(-by));
+  };
+  const [low, high] = [held("from", ends.low, 0), held("below", ends.high, 1)];
+  return { ops, ends: { low, high } };
 }
 
 function readsData(expr: TileExpr): boolean {

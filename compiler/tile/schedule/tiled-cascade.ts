@@ -198,8 +198,7 @@ class TiledCascade {
         ],
       },
       ...reductions.finalRows(),
-      ...reductions.rowsOfResults(),
-      ...this.#stores(),
+      ...this.#results(),
     ];
   }
 
@@ -312,20 +311,17 @@ class TiledCascade {
 
   // ---------------------------------------------------------------- rows and results
 
-  #stores(): TileOp[] {
+  #results(): TileOp[] {
     const { rows, columns } = this.#shape;
     const { outer } = this.#unit;
     const { mCount, nCount } = this.#matrices;
     const reductions = this.#reductions;
     const [m, n] = [t.plus(this.#mBase, outer.m.row), t.plus(this.#nBase, outer.n.row)];
     const axes = this.#axesAt(m, n, t.int(0));
-    const translate = translator({
-      axes,
-      carriers: reductions.finals(),
-      inputs: this.#buffers.inputs,
-      made: reductions.ofRows,
-    });
-    return this.#loop.results.map((result, k): TileOp => {
+    const carriers = reductions.finals();
+    const { ops, made } = reductions.rowsOfResults(carriers);
+    const translate = translator({ axes, carriers, inputs: this.#buffers.inputs, made });
+    const stores = this.#loop.results.map((result, k): TileOp => {
       const buffer = this.#buffers.outputs[k];
       invariant(buffer !== undefined, "each result has a buffer");
       // One value for a row is the same in all tiles of its columns.
@@ -341,6 +337,7 @@ class TiledCascade {
         bounds: "proved",
       };
     });
+    return [...ops, ...stores];
   }
 }
 

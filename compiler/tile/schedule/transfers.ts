@@ -1,6 +1,7 @@
 /** Boxes that the copy engine moves: factors into the slots of a channel, results out of shared memory. */
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { LoopNode, Scalar } from "../../tensor/ir.ts";
+import type { Dim } from "../../types/dim.ts";
 import { dtypes } from "../../types/dtype.ts";
 import * as t from "../build.ts";
 import type { GlobalBuffer, MatrixOperand, PanelCopy, TileExpr, TileOp } from "../ir.ts";
@@ -58,15 +59,21 @@ function boxAt(
   const translate = translator({ axes: place.axes, carriers: [], inputs: place.buffers.inputs });
   const at = view.map(
     (
-      { along, shift: part, stride, extent: whole },
+      { along, shift: part, stride, page, extent: whole },
       k,
     ): { readonly start: TileExpr; readonly extent: number } => {
       if (typeof along !== "string") {
         const start = "axis" in along ? place.axes[along.axis] : translate(along.place);
         invariant(start !== undefined, "an axis of the loop");
-        return { start, extent: 1 };
+        return { start: "axis" in along || !along.isClamped ? start : clamped(start, whole), extent: 1 };
       }
-      const start = part === undefined ? place.start[along] : t.plus(translate(part), place.start[along]);
+      const first = place.start[along];
+      const start =
+        page !== undefined
+          ? t.modulo(first, t.int(page))
+          : part === undefined
+            ? first
+            : t.plus(translate(part), first);
       if (k === view.length - 1) return { start: t.plus(start, t.int(shift)), extent: width };
       const row = rows[along];
       invariant(row !== undefined, "a view has two sides");
@@ -89,12 +96,19 @@ function boxAt(
   };
 }
 
+function clamped(place: TileExpr, extent: Dim): TileExpr {
+  const last = t.plus(t.size(extent), t.int(-1));
+  return t.apply("max", "i32", [t.int(0), t.apply("min", "i32", [place, last])]);
+}
+
 interface ResultPlace {
   readonly shape: { readonly m: number; readonly n: number; readonly warpgroups: number };
   /** What the carriers have come to, by row and column. */
   readonly carriers: readonly TileExpr[];
   /** What has been made already. */
   readonly made?: ReadonlyMap<Scalar, TileExpr>;
+  /** Those that are stored; undefined: all. */
+  readonly results?: readonly number[];
   /** Of each result; undefined where its elements are stored one by one. */
   readonly views: readonly (View | undefined)[];
   readonly layout: WarpgroupFragment;
@@ -109,7 +123,7 @@ interface ResultPlace {
 export function resultOps(
   b: t.TileBuilder,
   loop: LoopNode,
-  { shape, carriers, made, views, layout, buffers, axesAt, mBase, nBase, matrices }: ResultPlace,
+  { shape, carriers, made, results, views, layout, buffers, axesAt, mBase, nBase, matrices }: ResultPlace,
 ): TileOp[] {
   const [m, n] = [t.plus(mBase, layout.m.row), t.plus(nBase, layout.n.row)];
   const axes = axesAt(m, n, t.int(0));
@@ -124,6 +138,7 @@ export function resultOps(
   return loop.results.flatMap((result, k): TileOp[] => {
     const buffer = buffers.outputs[k];
     invariant(buffer !== undefined, "each result has a buffer");
+    if (results !== undefined && !results.includes(k)) return [];
     const expr = translate(result.value);
     const view = views[k];
     if (view === undefined) {

@@ -1,0 +1,202 @@
+/**
+ * More columns of a cascade's results than one warpgroup's registers hold: other warpgroups, in roles of their own,
+ * multiply the same left factors with the other columns. Those who reduce hand them, for each block of the swept axis,
+ * the left factors and by how much sums are to be rescaled; and at the end what the rows have come to.
+ */
+import { invariant } from "../../diagnostics/diagnostic.ts";
+import type { LoopNode } from "../../tensor/ir.ts";
+import { dtypes, type DType } from "../../types/dtype.ts";
+import * as t from "../build.ts";
+import type { Channel, Counter, MatrixOperand, SharedTile, Tile, TileExpr, TileOp } from "../ir.ts";
+import type { CascadePlan } from "./cascade-plan.ts";
+import { moved, type CascadeReductions, type RowChange } from "./cascade-reductions.ts";
+import type { WarpgroupFragment } from "./fragments.ts";
+import type { Matrices } from "./matrices.ts";
+import type { DeclaredBuffers } from "./source.ts";
+import { panelIndex } from "./staging.ts";
+import { panelBytes, resultOps } from "./transfers.ts";
+
+export interface ColumnsPlace {
+  readonly b: t.TileBuilder;
+  readonly buffers: DeclaredBuffers;
+  readonly matrices: Matrices;
+  readonly axesAt: ReturnType<Matrices["axesAt"]>;
+  readonly mBase: TileExpr;
+  readonly rows: number;
+  readonly warpgroups: number;
+  /** Places of the swept axis that are taken at a time; columns of one role. */
+  readonly block: number;
+  readonly columns: number;
+  readonly inner: WarpgroupFragment;
+  readonly outer: WarpgroupFragment;
+}
+
+/** What the loop over the swept axis is to those who only multiply. */
+export interface ColumnsLoop {
+  readonly counter: Counter;
+  readonly first: TileExpr;
+  readonly end: TileExpr;
+  /** Before the loop. */
+  readonly ops: readonly TileOp[];
+  /** What brings the right factors, each in the slot that is released next. */
+  readonly channels: readonly Channel[];
+  readonly operands: readonly MatrixOperand[];
+}
+
+export class CascadeColumns {
+  readonly #loop: LoopNode;
+  readonly #plan: CascadePlan;
+  readonly #reductions: CascadeReductions;
+  readonly #at: ColumnsPlace;
+  /** Of each sum its left factor, and by how much its rows are brought on. */
+  readonly #lefts: readonly SharedTile[];
+  readonly #steps: readonly SharedTile[];
+  readonly #weights: Channel;
+  /** Carriers of rows, as the results need them. */
+  readonly #rows: ReadonlyMap<number, SharedTile>;
+  readonly #totals: Channel | undefined;
+
+  constructor(loop: LoopNode, plan: CascadePlan, reductions: CascadeReductions, place: ColumnsPlace) {
+    const { b, rows, block } = place;
+    this.#loop = loop;
+    this.#plan = plan;
+    this.#reductions = reductions;
+    this.#at = place;
+    const width = panelWidth(plan.dtype);
+    this.#lefts = plan.sums.map(() =>
+      b.slotTile("left_factor", plan.dtype, [Math.ceil(block / width), rows, width], { swizzle: panelBytes }),
+    );
+    this.#steps = plan.sums.map(() => b.slotTile("steps", "f32", [rows]));
+    this.#weights = b.channel("weights", 1, [...this.#lefts, ...this.#steps]);
+    this.#rows = new Map(reductions.rowsInResults().map((k) => [k, b.slotTile("row_total", "f32", [rows])]));
+    this.#totals = this.#rows.size === 0 ? undefined : b.channel("totals", 1, [...this.#rows.values()]);
+  }
+
+  // ---------------------------------------------------------------- by those who reduce
+
+  /** The block's left factors, and the steps; undefined: what was summed before stays as it is. */
+  give(changes: readonly (RowChange | undefined)[]): TileOp {
+    const { inner } = this.#at;
+    const width = panelWidth(this.#plan.dtype);
+    const puts = this.#lefts.flatMap((shared, i): TileOp[] => {
+      const [left, steps, change] = [this.#reductions.lefts[i], this.#steps[i], changes[i]];
+      invariant(left !== undefined && steps !== undefined, "each sum has a left factor");
+      const index = panelIndex("k", inner.m.row, inner.n.row, width);
+      const step: TileExpr =
+        change === undefined ? { kind: "const", type: "f32", value: 1 } : t.valueOf(change.step);
+      return [
+        put(shared, index, t.valueOf(left.wide), inner.axes),
+        put(steps, [inner.m.row], step, inner.m.axes),
+      ];
+    });
+    return { kind: "fill", channel: this.#weights, copies: [], body: puts };
+  }
+
+  /** What the rows have come to, when they have. */
+  giveTotals(carriers: readonly TileExpr[]): TileOp[] {
+    const { m } = this.#at.inner;
+    if (this.#totals === undefined) return [];
+    const body = [...this.#rows].flatMap(([k, shared]): TileOp[] => {
+      const value = carriers[k];
+      return value === undefined ? [] : [put(shared, [m.row], value, m.axes)];
+    });
+    return [{ kind: "fill", channel: this.#totals, copies: [], body }];
+  }
+
+  // ---------------------------------------------------------------- by those who only multiply
+
+  /** The body of a role for the columns from `nBase`. */
+  body(nBase: number, { counter, first, end, ops, channels, operands }: ColumnsLoop): TileOp[] {
+    const { b, inner, outer, rows, columns, warpgroups } = this.#at;
+    const names = this.#plan.sums.map(({ carrier }) => this.#loop.carriers[carrier]?.name ?? "sum");
+    const sums = names.map((name) => b.tile(name, "f32", outer.axes));
+    const held = [...channels, this.#weights];
+    const take = held.map((channel): TileOp => ({ kind: "take", channel }));
+    const release = held.map((channel): TileOp => ({ kind: "release", channel, where: undefined }));
+    const changes = this.#reductions.changesOfSums();
+    const bring = sums.flatMap((tile, i): TileOp[] => {
+      const [change, steps] = [changes[i], this.#steps[i]];
+      if (change === undefined || steps === undefined) return [];
+      return [moved(change, tile, { kind: "shared", type: "f32", tile: steps, index: [outer.m.row] })];
+    });
+    const multiply = (accumulate: boolean): TileOp[] =>
+      sums.map((acc, i): TileOp => {
+        const [left, right] = [this.#lefts[i], operands[i]];
+        invariant(left !== undefined && right !== undefined, "each sum has its tiles");
+        const side = right.order === "k" ? "k" : "n";
+        return {
+          kind: "mma",
+          acc,
+          a: { tile: left, order: "k" },
+          b: right,
+          m: inner.m.row,
+          n: t.plus(outer.n.row, t.int(nBase)),
+          accumulate: t.bool(accumulate),
+          instruction: `wgmma.m64n${columns}k16.${this.#plan.dtype}.k.${side}`,
+        };
+      });
+    const done: TileOp = { kind: "await", pending: 0 };
+    const carriers = this.#carriers(sums);
+    const { ops: ofRows, made } = this.#reductions.rowsOfResults(carriers);
+    return [
+      ...ops,
+      ...sums.map((tile): TileOp => ({ kind: "var", tile, init: undefined })),
+      ...take,
+      ...multiply(false),
+      done,
+      ...release,
+      {
+        kind: "for",
+        counter,
+        from: t.plus(first, t.int(1)),
+        below: end,
+        unroll: false,
+        body: [...take, ...bring, ...multiply(true), done, ...release],
+      },
+      ...(this.#totals === undefined ? [] : [{ kind: "take", channel: this.#totals } as const]),
+      ...ofRows,
+      ...resultOps(b, this.#loop, {
+        shape: { m: rows, n: columns, warpgroups },
+        carriers,
+        made,
+        results: this.#loop.results.flatMap((result, k) =>
+          result.axes.some((axis) => this.#plan.n.includes(axis)) ? [k] : [],
+        ),
+        views: [],
+        layout: outer,
+        buffers: this.#at.buffers,
+        axesAt: this.#at.axesAt,
+        mBase: this.#at.mBase,
+        nBase: t.int(nBase),
+        matrices: this.#at.matrices,
+      }),
+      ...(this.#totals === undefined
+        ? []
+        : [{ kind: "release", channel: this.#totals, where: undefined } as const]),
+    ];
+  }
+
+  #carriers(sums: readonly Tile[]): TileExpr[] {
+    return this.#loop.carriers.map((carrier, k): TileExpr => {
+      const sum = sums[this.#plan.sums.findIndex((one) => one.carrier === k)];
+      const row = this.#rows.get(k);
+      if (sum !== undefined) return t.valueOf(sum);
+      // What no result with columns is made from.
+      if (row === undefined) return { kind: "const", type: carrier.lift.type, value: 0 };
+      return { kind: "shared", type: "f32", tile: row, index: [this.#at.outer.m.row] };
+    });
+  }
+}
+
+function panelWidth(dtype: DType): number {
+  return panelBytes / dtypes[dtype].bytes;
+}
+
+function put(
+  shared: SharedTile,
+  index: readonly TileExpr[],
+  expr: TileExpr,
+  axes: TileOp<"put">["axes"],
+): TileOp {
+  return { kind: "put", shared, index, expr, axes, where: undefined, otherwise: undefined };
+}

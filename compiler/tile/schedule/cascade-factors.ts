@@ -1,0 +1,160 @@
+/**
+ * The factors of a cascade on their way to shared memory: tiles of panels that channels bring, by the copy engine, or
+ * made by the threads that copy.
+ */
+import type { LoopAxis, LoopNode } from "../../tensor/ir.ts";
+import { constant, one } from "../../types/dim.ts";
+import { dtypes, type DType } from "../../types/dtype.ts";
+import * as t from "../build.ts";
+import type { Channel, MatrixOperand, PanelCopy, TileExpr, TileOp } from "../ir.ts";
+import { operandExtent } from "../matrix-operand.ts";
+import { volume } from "./analysis.ts";
+import type { BroughtFactor } from "./cascade-plan.ts";
+import type { Matrices } from "./matrices.ts";
+import type { Ends } from "./ranges.ts";
+import type { DeclaredBuffers } from "./source.ts";
+import { mostLoaded, stageFactor } from "./staging.ts";
+import { heldEnds } from "./swept-blocks.ts";
+import { operandCopies, panelBytes, type CopyPlace } from "./transfers.ts";
+import { translator } from "./translate.ts";
+
+/** A factor that a channel brings: of the tile's rows, of places of the swept axis, or of those by the columns. */
+export interface Streaming {
+  readonly operand: MatrixOperand;
+  readonly factor: BroughtFactor;
+  readonly side: "rows" | "block" | "columns";
+  /** The axes that a product inside bodies sums over. */
+  readonly inner?: readonly number[];
+}
+
+/** Where tiles are, and who fills them. */
+export interface FactorPlace {
+  readonly b: t.TileBuilder;
+  readonly buffers: DeclaredBuffers;
+  readonly matrices: Matrices;
+  readonly axesAt: ReturnType<Matrices["axesAt"]>;
+  readonly mBase: TileExpr;
+  /** Places of the swept axis that are taken at a time. */
+  readonly block: number;
+  readonly dtype: DType;
+  /** Threads that copy, and the target's widest access in bytes. */
+  readonly threads: number;
+  readonly vectorBytes: number;
+  /** Whether a block is within ends of the swept axis, and no longer than what is left of it. */
+  readonly isWhole: (block: TileExpr, ends: Ends) => TileExpr | true;
+}
+
+export class CascadeFactors {
+  readonly #loop: LoopNode;
+  readonly #at: FactorPlace;
+  /** Elements of a panel's row. */
+  readonly #width: number;
+  /** Within these the engine brings what it brings under conditions; found before the loop runs. */
+  readonly #copied: ReturnType<typeof heldEnds>;
+
+  constructor(loop: LoopNode, place: FactorPlace, copied: Ends) {
+    this.#loop = loop;
+    this.#at = place;
+    this.#width = panelBytes / dtypes[place.dtype].bytes;
+    this.#copied = heldEnds(place.b, "copied", place.matrices.kCount, copied);
+  }
+
+  /** What is to be known before slots are filled. */
+  get ops(): readonly TileOp[] {
+    return this.#copied.ops;
+  }
+
+  operand(name: string, { order }: BroughtFactor, rows: number, k: number): MatrixOperand {
+    const width = this.#width;
+    const shape = order === "k" ? [Math.ceil(k / width), rows, width] : [Math.ceil(rows / width), k, width];
+    return { tile: this.#at.b.slotTile(name, this.#at.dtype, shape, { swizzle: panelBytes }), order };
+  }
+
+  #place(start: Partial<CopyPlace["start"]>, block: TileExpr): CopyPlace {
+    return {
+      axes: this.#at.axesAt(this.#at.mBase, t.int(0), block),
+      buffers: this.#at.buffers,
+      start: { m: t.int(0), n: t.int(0), k: t.int(0), ...start },
+    };
+  }
+
+  /** Boxes where all of the channel's factors come by the engine; else all are made by threads. */
+  fill(channel: Channel, factors: readonly Streaming[], block: TileExpr): TileOp {
+    const start = t.times(block, t.int(this.#at.block));
+    const engine = factors.filter(({ factor }) => factor.copied !== undefined);
+    const isPlain = (one: Streaming): boolean =>
+      one.factor.copied !== undefined && one.factor.conditions.size === 0;
+    const isMixed = engine.length === factors.length && !factors.every(isPlain);
+    const isWhole = isMixed ? this.#at.isWhole(block, this.#copied.ends) : undefined;
+    const copied = isMixed ? factors : factors.filter(isPlain);
+    const made = isMixed ? factors : factors.filter((one) => !isPlain(one));
+    const fill = {
+      kind: "fill",
+      channel,
+      copies: copied.flatMap((one) => this.#copies(one, start)),
+    } as const;
+    if (isWhole === true) return { ...fill, body: [] };
+    return { ...fill, where: isWhole, body: made.flatMap((one) => this.#puts(one, start)) };
+  }
+
+  #copies({ operand, factor: { copied }, side }: Streaming, start: TileExpr): readonly PanelCopy[] {
+    if (copied === undefined) return [];
+    return operandCopies(
+      operand,
+      copied,
+      side === "rows" ? "m" : "n",
+      this.#width,
+      side === "rows"
+        ? this.#place({ m: this.#at.mBase }, start)
+        : this.#place(side === "block" ? { n: start } : { k: start }, start),
+    );
+  }
+
+  #puts({ operand, factor: { factor, order }, side, inner = [] }: Streaming, start: TileExpr): TileOp[] {
+    const loop = this.#loop;
+    const { rows, k } = operandExtent(operand);
+    const swept = this.#at.matrices.kCount;
+    const depth = volume(inner.flatMap((axis) => this.#innerAxis(axis) ?? []));
+    const at = (row: TileExpr, place: TileExpr): TileExpr[] => {
+      const axes =
+        side === "rows"
+          ? this.#at.axesAt(row, t.int(0), t.int(0))
+          : side === "block"
+            ? this.#at.axesAt(t.int(0), t.int(0), row)
+            : this.#at.axesAt(t.int(0), row, place);
+      const places = t.unflatten(
+        place,
+        inner.map((axis) => this.#innerAxis(axis)?.extent ?? one),
+      );
+      inner.forEach((axis, i) => (axes[axis] = places[i] ?? t.int(0)));
+      return axes;
+    };
+    const base = side === "rows" ? this.#at.mBase : side === "block" ? start : t.int(0);
+    const kBase = side === "columns" ? start : t.int(0);
+    // Panel by panel, which keeps a thread's values few and the text short.
+    const panel = this.#at.b.counter("panel", constant(operand.tile.shape[0] ?? 1));
+    const along = t.times(t.at(panel), t.int(this.#width));
+    const [wide, deep] = order === "k" ? [rows, this.#width] : [this.#width, k];
+    const staged = stageFactor(this.#at.b, loop, factor, {
+      tile: operand.tile,
+      rows: wide,
+      depth: deep,
+      index: (row, place) => (order === "k" ? [t.at(panel), row, place] : [t.at(panel), place, row]),
+      threads: this.#at.threads,
+      vectorBytes: this.#at.vectorBytes,
+      most: mostLoaded,
+      base: order === "k" ? base : t.plus(base, along),
+      count: side === "rows" ? this.#at.matrices.mCount : side === "block" ? swept : this.#at.matrices.nCount,
+      kBase: order === "k" ? t.plus(kBase, along) : kBase,
+      kCount: side === "columns" ? swept : depth,
+      expr: (row, place) =>
+        translator({ axes: at(row, place), carriers: [], inputs: this.#at.buffers.inputs })(factor),
+    });
+    const body = staged.flatMap(({ loads, puts }) => [...loads, ...puts]);
+    return [{ kind: "for", counter: panel, from: undefined, below: undefined, unroll: false, body }];
+  }
+
+  #innerAxis(axis: number): LoopAxis | undefined {
+    return this.#loop.inner[axis - this.#loop.axes.length - this.#loop.over.length];
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * Products that stream from paged caches: whole pages come by the copy engine, pages in any order, the last one as far
+ * as its sequence reaches, and nothing of what stands in slots that no sequence has.
+ */
+import { describe, expect, it } from "vitest";
+import type { Compiled } from "../../compiler/compile.ts";
+import { encode } from "../../compiler/tensor/number-formats.ts";
+import type { StoredTensor } from "../../compiler/tensor/values.ts";
+import { openSimulator } from "../../runtime/simulate/plan-device.ts";
+import {
+  compiled,
+  expectWithin,
+  inputsOf,
+  interpreted,
+  numbersOf,
+  ranOn,
+  tilesOf,
+} from "./cascade-programs.ts";
+
+const head = `import std.nn { softmax }
+import std.cache { Paged }
+`;
+
+/** Keys and values side by side in a row, heads of queries in groups. */
+const grouped = `${head}dim B, S, T, G, R, D
+fn f(q: bf16[B, S, G, R, D], pos: i32[B, S], mut kv: Paged<bf16, 64>[B, T, G * D + G * D]) -> bf16[B, S, G, R, D] {
+  let (k, v) = split[G * D | G * D](kv.read())
+  let keys = k as [B, T, G, D]
+  let values = v as [B, T, G, D]
+  let keep = kv.visible(pos)
+  let score = for b, s, g, r, t: rsqrt(D) * sum[e](q[b, s, g, r, e] * keys[b, t, g, e])
+  let p = softmax[T](score where keep)
+  for b, s, g, r, e: sum[t](p[b, s, g, r, t] * values[b, t, g, e])
+}`;
+
+/** The first Ck columns of what the keys are are the values. */
+const latent = `${head}dim B, S, T, H, Ck, Dr
+fn f(q: bf16[B, S, H, Ck + Dr], pos: i32[B, S], mut kv: Paged<bf16, 64>[B, T, Ck + Dr]) -> bf16[B, S, H, Ck] {
+  let keys = kv.read()
+  let (c, r) = split[Ck | Dr](keys)
+  let keep = kv.visible(pos)
+  let p = softmax[T]((for b, s, h, t: rsqrt(Ck + Dr) * sum[e](q[b, s, h, e] * keys[b, t, e])) where keep)
+  for b, s, h, l: sum[t](p[b, s, h, t] * c[b, t, l])
+}`;
+
+/** More of a page each than any sequence has, and what each sequence has. */
+const slots = 3;
+
+/** Sequences of these lengths, their pages from the last to the first, with NaN wherever no sequence is. */
+function cached(
+  made: Compiled,
+  lengths: readonly number[],
+): { inputs: Map<string, StoredTensor>; dims: Map<string, number> } {
+  const dims = new Map([
+    ["kv_pages", lengths.length * slots + 1],
+    ["kv_slots", slots],
+  ]);
+  const inputs = inputsOf(made, dims);
+  const i32 = (name: string, values: readonly number[]): void => {
+    const old = inputs.get(name);
+    if (old !== undefined) inputs.set(name, { ...old, bytes: encode("i32", Float64Array.from(values)) });
+  };
+  const table = Array.from({ length: lengths.length * slots }, (_, i) => lengths.length * slots - i);
+  i32("kv.table", table);
+  i32("kv.length", lengths);
+  const queries = inputs.get("pos")?.shape[1] ?? 1;
+  i32(
+    "pos",
+    lengths.flatMap((length) => Array.from({ length: queries }, (_, s) => length - queries + s)),
+  );
+  const pages = inputs.get("kv.pages");
+  if (pages === undefined) throw new Error("a cache has pages");
+  const columns = pages.shape[2] ?? 0;
+  const has = new Set(
+    lengths.flatMap((length, b) =>
+      Array.from({ length }, (_, t) => (table[b * slots + Math.floor(t / 64)] ?? 0) * 64 + (t % 64)),
+    ),
+  );
+  const values = numbersOf(pages).map((value, i) => (has.has(Math.floor(i / columns)) ? value : Number.NaN));
+  inputs.set("kv.pages", { ...pages, bytes: encode(pages.dtype, Float64Array.from(values)) });
+  return { inputs, dims };
+}
+
+describe("one kernel, in the tile interpreter and in the simulator", () => {
+  it.each<[string, string, Readonly<Record<string, number>>, readonly number[]]>([
+    ["grouped heads, one sequence of nothing", grouped, { S: 1, G: 1, R: 3, D: 64, T: 100 }, [90, 0]],
+    ["two positions, two heads", grouped, { S: 2, G: 2, R: 1, D: 64, T: 65 }, [65]],
+    ["keys that are values too", latent, { S: 1, H: 3, Ck: 64, Dr: 64, T: 140 }, [70]],
+    ["more columns than a warpgroup holds", latent, { S: 1, H: 2, Ck: 384, Dr: 64, T: 192 }, [130]],
+  ])("%s", async (_, text, dims, lengths) => {
+    const made = compiled(text, { B: lengths.length, ...dims });
+    const { inputs, dims: open } = cached(made, lengths);
+    const device = await openSimulator({ seeds: 1 });
+    // Tile programs have no dots in names.
+    const renamed = new Map([...inputs].map(([name, tensor]) => [name.replace(".", "_"), tensor]));
+    const ways = [interpreted(made, renamed, open), await ranOn(device, made, inputs)];
+    expectWithin(ways, made, inputs, open);
+    await device.close();
+  });
+});
+
+it("a latent cache streams once, and two roles share its columns", () => {
+  const made = compiled(latent, { B: 1, S: 1, H: 128, Ck: 512, Dr: 64, T: 4096 });
+  const [text = ""] = tilesOf(made);
+  expect(text).toContain("shared inner_tile: bf16[9, 64, 64]");
+  expect(text).not.toContain("outer_tile");
+  expect(text).toContain("role columns_1 128 all");
+  expect(made.artifact?.files.size).toBeGreaterThan(0);
+});
