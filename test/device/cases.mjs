@@ -123,10 +123,11 @@ const latentSpread = {
   "latent.w_ukv": 0.4,
   "latent.w_o": 0.4,
 };
-/** The first takes the absorbed form, the second expanded keys. */
+/** The first takes the absorbed form, the second expanded keys; with one head, open, rows are as many positions. */
 const steps = [
   { B: 2, S: 2, T: 7, Dm: 9, H: 2, Dn: 5, Dr: 4, Dv: 3, Cq: 7, Ck: 6, P: 4 },
   { B: 1, S: 9, T: 9, Dm: 9, H: 2, Dn: 2, Dr: 2, Dv: 2, Cq: 7, Ck: 24, P: 8 },
+  { B: 12, S: 5, T: 5, Dm: 1, H: 1, Dn: 3, Dr: 2, Dv: 1, Cq: 1, Ck: 1, P: 1, kv_pages: 60, kv_slots: 5 },
 ];
 
 const blocks = [
@@ -555,12 +556,13 @@ export const cases = [
     unpromised: 0.5,
   }),
   ...[
-    ["step", "e4m3@4,4", ["js", "wgsl"]],
-    ["step", "bf16", ["js", "ptx:sm_90a"]],
-    ["step8", "bf16", ["js", "ptx:sm_80"]],
-  ].flatMap(([entry, W, on], k) =>
-    spreadOver(["T", "Dn", "Dr", "Dv", "Ck", "P"], steps.slice(k % 2, (k % 2) + 1), (bound, size, text) =>
-      program("stdlib/attention/mla.dsl", `Mla.${entry}`, [{ ...size, kv_pages: 4, kv_slots: 2 }], {
+    ["step", "e4m3@4,4", 0, ["js", "wgsl"]],
+    ["step", "bf16", 1, ["js", "ptx:sm_90a"]],
+    ["step8", "bf16", 0, ["js", "ptx:sm_80"]],
+    ["step8", "bf16", 2, ["js"]],
+  ].flatMap(([entry, W, k, on]) =>
+    spreadOver(["T", "Dn", "Dr", "Dv", "Ck", "P"], steps.slice(k, k + 1), (bound, size, text) =>
+      program("stdlib/attention/mla.dsl", `Mla.${entry}`, [{ kv_pages: 4, kv_slots: 2, ...size }], {
         name: `std Mla.${entry} ${text}`,
         bound,
         fit: (sizes) => paged(sizes.P)(sizes),

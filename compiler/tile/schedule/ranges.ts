@@ -112,7 +112,8 @@ function stepOf(index: Scalar, rows: RowAxes): Step | undefined {
   const k = rows.axes.indexOf(place.axis);
   const extent = constantOf(rows.extents[k] ?? { kind: "const", value: 1 }) ?? Infinity;
   if (k < 0 || by < 1) return undefined;
-  const inner = rows.extents.slice(1).reduce((product, dim) => product * (constantOf(dim) ?? Infinity), 1);
+  // The shorter what follows, the more places: of a length that is not known it may be one.
+  const inner = rows.extents.slice(1).reduce((product, dim) => product * (constantOf(dim) ?? 1), 1);
   // Tiles begin at a multiple of their rows.
   const places = k > 0 ? extent : Math.min(extent, spanOf(rows.count, inner));
   return { axis: place.axis, by, count: Math.min(Math.ceil(extent / by), spanOf(places, by)) };
