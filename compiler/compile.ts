@@ -209,13 +209,9 @@ export function compile(request: CompileRequest): Compiled {
               maxBuffers: target.caps.maxBuffers ?? fuseDefaults.maxBuffers,
               holdsRows: (loop) => holdsRows(loop, target.caps),
             }),
-            cascade(
-              (loop, arena) =>
-                loop.inputs.length + loop.results.length <= target.caps.maxBuffers &&
-                (canCascade(arena, loop, target.caps) || isTiledCascade(loop, target.caps)),
-            ),
+            cascade(streamsOn(target.caps)),
             visits(target.caps),
-            split(target.caps, scheduling?.splitOptions()),
+            split(target.caps, scheduling?.splitOptions(), streamsOn(target.caps)),
           ]),
       narrow,
       lowerFunctions,
@@ -331,6 +327,13 @@ interface Emitting {
     readonly line: number;
     readonly column: number;
   };
+}
+
+/** Whether a target has a schedule for a loop that streams products into products. */
+function streamsOn(caps: Caps): (loop: LoopNode, arena: Arena) => boolean {
+  return (loop, arena) =>
+    loop.inputs.length + loop.results.length <= caps.maxBuffers &&
+    (canCascade(arena, loop, caps) || isTiledCascade(loop, caps));
 }
 
 /** One step to one kernel: schedule, lower, legalize, emit. */

@@ -10,6 +10,9 @@
  * in each run. A reduction that uses earlier ones is made in each part with that part's own, and rescaled to the whole
  * as the parts combine (`rescale.ts`): then a row that is too long to be held is read once, not once a reduction.
  *
+ * A loop that streams products into products is cut where its tiles of rows are too few for the device: one query at a
+ * long cache.
+ *
  * It is done where counted bytes say that it pays: the partial results are written and read again, and there is one
  * launch more.
  */
@@ -43,8 +46,15 @@ export interface SplitOptions {
 
 const unasked: SplitOptions = { wishes: [], note: () => undefined };
 
-/** Splits for a device with so many units, each of which runs one block at a time, about. */
-export function split(device: Device, options: SplitOptions = unasked): Pass<Graph> {
+/**
+ * Splits for a device with so many units, each of which runs one block at a time, about. `streams`: whether the target
+ * has a schedule for a loop that streams products into products.
+ */
+export function split(
+  device: Device,
+  options: SplitOptions = unasked,
+  streams: (loop: LoopNode, arena: Arena) => boolean = () => false,
+): Pass<Graph> {
   return {
     name: "split",
     run: (graph, { arena }) =>
@@ -53,9 +63,11 @@ export function split(device: Device, options: SplitOptions = unasked): Pass<Gra
         if (node.kind !== "loop" || first === undefined) return undefined;
         const wish = options.wishes.find(({ axis }) => first.size === axis || first.name === axis);
         const parts =
-          wish === undefined ? (partsOf(node, device) ?? partsToHold(node, device)) : askedParts(node, wish);
+          wish === undefined
+            ? (partsOf(node, device) ?? partsToHold(node, device) ?? partsOfStream(node, device))
+            : askedParts(node, wish);
         if (parts === undefined) return undefined;
-        const made = splitLoop(arena, node, parts);
+        const made = splitLoop(arena, node, parts, streams);
         wish?.answer(made === undefined ? `what is summed over ${wish.axis} uses an earlier sum` : undefined);
         if (made !== undefined) options.note(first, parts);
         return made;
@@ -129,6 +141,48 @@ function partsOf(loop: LoopNode, device: Device): number | undefined {
     return read * idle(blocks * parts) + partial + launchSeconds < gain * read * idle(blocks)
       ? parts
       : undefined;
+  }
+  return undefined;
+}
+
+/** Places of the swept axis in a part of a loop that streams, at least: some blocks of it. */
+const leastStreamed = 256;
+
+/**
+ * Parts of a loop that streams products into products, where its tiles of rows are too few for the device: each then
+ * sweeps a part. Bytes are counted as if no tile shared what it streams by; one unit has its share of the bandwidth.
+ */
+function partsOfStream(loop: LoopNode, device: Device): number | undefined {
+  const [first, ...rest] = loop.over;
+  const extent = first === undefined ? undefined : known(first);
+  const points = volume(loop.axes);
+  if (extent === undefined || points === undefined || rest.length > 0 || loop.inner.length === 0)
+    return undefined;
+  const sum = loop.carriers.findLast(({ lift }) => factorsOf(lift).length === 2);
+  const factors = sum === undefined ? [] : factorsOf(sum.lift);
+  // Rows are where what is made in the loop moves.
+  const made = factors.findIndex((one) => reachable([one]).some(({ kind }) => kind === "reduce"));
+  const [left, right] = [factors[made], factors[1 - made]].map((one) =>
+    one === undefined ? 0 : axesOf(one),
+  );
+  if (left === undefined || right === undefined || made < 0) return undefined;
+  let [m, n, batch] = [1, 1, 1];
+  for (const [k, axis] of loop.axes.entries()) {
+    const size = known(axis) ?? 1;
+    const [inLeft, inRight] = [(left >> k) & 1, (right >> k) & 1];
+    if (inLeft === inRight) batch *= size;
+    else if (inLeft === 1) m *= size;
+    else n *= size;
+  }
+  const tiles = batch * Math.ceil(m / tileSide);
+  if (tiles * 2 > device.units) return undefined;
+  const bytes = 2 * extent * ((volume(loop.inner) ?? n) + n);
+  const wanted = Math.min(Math.floor(device.units / tiles), Math.floor(extent / leastStreamed));
+  for (let parts = wanted; parts >= 2; parts -= 1) {
+    if (extent % (parts * stepDepth) !== 0) continue;
+    const seconds = (bytes * device.units) / device.bandwidth;
+    const partial = (8 * parts * points) / device.bandwidth;
+    return seconds / parts + partial + launchSeconds < gain * seconds ? parts : undefined;
   }
   return undefined;
 }
@@ -212,8 +266,13 @@ function liesAcross(loop: LoopNode): boolean {
   });
 }
 
-/** Undefined where a carrier cannot be rescaled. */
-function splitLoop(arena: Arena, loop: LoopNode, parts: number): readonly Ref[] | undefined {
+/** Undefined where a carrier cannot be rescaled, or the target has no schedule for a part that streams. */
+function splitLoop(
+  arena: Arena,
+  loop: LoopNode,
+  parts: number,
+  streams: (loop: LoopNode, arena: Arena) => boolean,
+): readonly Ref[] | undefined {
   const rank = loop.axes.length;
   const [first, ...rest] = loop.over;
   const extent = first === undefined ? 0 : (known(first) ?? 0);
@@ -224,7 +283,7 @@ function splitLoop(arena: Arena, loop: LoopNode, parts: number): readonly Ref[] 
     arena.apply("mul", arena.axis(rank), arena.const("i32", chunk)),
     arena.axis(rank + 1),
   );
-  const lifts = moveAxes(arena, loop, position);
+  const lifts = moveAxes(arena, loop, position, chunk);
   const along = axesOfCarriers(loop);
   const partial = arena.loop({
     axes: [...loop.axes, part],
@@ -239,6 +298,7 @@ function splitLoop(arena: Arena, loop: LoopNode, parts: number): readonly Ref[] 
     })),
     inputs: loop.inputs,
   });
+  if (loop.inner.length > 0 && !streams(partial, arena)) return undefined;
   const inputs: Ref[] = [...loop.inputs];
   const made = loop.carriers.map((_, k) =>
     arena.read(
@@ -290,9 +350,13 @@ function axesOfCarriers(loop: LoopNode): readonly (readonly number[])[] {
   return sets.map((set) => all.filter((axis) => ((set >> axis) & 1) === 1));
 }
 
-/** The lifts with the first reduced axis as a position in its part, the others one further. */
-function moveAxes(arena: Arena, loop: LoopNode, position: Scalar): readonly Scalar[] {
+/**
+ * The lifts with the first reduced axis as a position in its part, the others one further. In blocks that a part is
+ * whole numbers of, the position within one, and the block's number, are the part's own.
+ */
+function moveAxes(arena: Arena, loop: LoopNode, position: Scalar, chunk: number): readonly Scalar[] {
   const rank = loop.axes.length;
+  const within = arena.axis(rank + 1);
   return rewriteScalars(
     arena,
     loop.carriers.map((carrier) => carrier.lift),
@@ -303,8 +367,16 @@ function moveAxes(arena: Arena, loop: LoopNode, position: Scalar): readonly Scal
           scalar.axes.map((axis) => axis + 1),
           scalar.arg,
         );
-      if (scalar.kind !== "axis" || scalar.axis < rank) return scalar;
-      return scalar.axis === rank ? position : arena.axis(scalar.axis + 1);
+      if (scalar.kind === "axis" && scalar.axis >= rank)
+        return scalar.axis === rank ? position : arena.axis(scalar.axis + 1);
+      if (scalar.kind !== "apply" || scalar.args[0] !== position) return scalar;
+      const [, divisor] = scalar.args;
+      const size = divisor?.kind === "const" ? Number(divisor.value) : 0;
+      if (divisor === undefined || size < 1 || chunk % size !== 0) return scalar;
+      if (scalar.fn === "mod") return arena.apply("mod", within, divisor);
+      if (scalar.fn !== "floordiv") return scalar;
+      const before = arena.apply("mul", arena.axis(rank), arena.const("i32", chunk / size));
+      return arena.apply("add", before, arena.apply("floordiv", within, divisor));
     },
   );
 }

@@ -43,13 +43,11 @@ fn f(q: bf16[B, S, H, Ck + Dr], pos: i32[B, S], mut kv: Paged<bf16, 64>[B, T, Ck
   for b, s, h, l: sum[t](p[b, s, h, t] * c[b, t, l])
 }`;
 
-/** More of a page each than any sequence has, and what each sequence has. */
-const slots = 3;
-
-/** Sequences of these lengths, their pages from the last to the first, with NaN wherever no sequence is. */
+/** Sequences of these lengths, each with so many pages, their pages from the last to the first, with NaN wherever no sequence is. */
 function cached(
   made: Compiled,
   lengths: readonly number[],
+  slots = 3,
 ): { inputs: Map<string, StoredTensor>; dims: Map<string, number> } {
   const dims = new Map([
     ["kv_pages", lengths.length * slots + 1],
@@ -97,6 +95,16 @@ describe("one kernel, in the tile interpreter and in the simulator", () => {
     expectWithin(ways, made, inputs, open);
     await device.close();
   });
+});
+
+it("few rows of a long sequence are swept in parts, and those combined", async () => {
+  const made = compiled(grouped, { B: 1, S: 1, G: 1, R: 2, D: 64, T: 2048 });
+  expect(made.artifact?.plan.kernels.length).toBe(2);
+  // The second part has one place of the sequence, the others none.
+  const { inputs, dims } = cached(made, [257], 32);
+  const device = await openSimulator({ seeds: 1 });
+  expectWithin(await ranOn(device, made, inputs), made, inputs, dims);
+  await device.close();
 });
 
 it("a latent cache streams once, and two roles share its columns", () => {
