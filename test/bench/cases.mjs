@@ -32,6 +32,20 @@ const heads = [
   [1, 128, 4096, 192, 128],
 ];
 
+/** B, S, T, H of multi-head latent attention, and whether lengths vary. */
+const latent = [
+  [128, 1, 4096, 128],
+  [128, 1, 65536, 128, true],
+  [128, 2, 4096, 128],
+  [128, 2, 8192, 128],
+  [128, 1, 16384, 64],
+  [128, 1, 16384, 32],
+  [128, 1, 16384, 16],
+  [128, 1, 4096, 16],
+  [1, 1, 131072, 128],
+  [1, 1, 8192, 128],
+];
+
 const gemm = (group, entry, [M, N, K]) => ({
   group,
   name: `${entry}-${M}x${N}x${K}`,
@@ -59,6 +73,15 @@ const rows = (entry, N, D) => ({
   dims: { N, D },
 });
 
+const decode = ([B, S, T, H, varied = false]) => ({
+  group: "decode",
+  name: `latent-${B}x${S}x${T}x${H}${varied ? "-varied" : ""}`,
+  program: "decode.dsl",
+  entry: "latent",
+  dims: { B, S, T, H, Ck: 512, Dr: 64 },
+  varied,
+});
+
 export const cases = [
   ...products.flatMap((shape) => [gemm("gemm", "rows", shape), gemm("gemm", "columns", shape)]),
   ...["rows_e4m3", "promoted_e4m3", "scaled_e4m3"].flatMap((entry) =>
@@ -72,6 +95,14 @@ export const cases = [
     attention("attention", "full", shape),
   ]),
   ...["sliding", "document", "capped"].map((entry) => attention("masks", entry, heads[1])),
+  ...latent.map(decode),
+  {
+    group: "decode",
+    name: "grouped-64x1x8192x8x8",
+    program: "decode.dsl",
+    entry: "grouped",
+    dims: { B: 64, S: 1, T: 8192, G: 8, R: 8, D: 128 },
+  },
   throughWebGpu("rows_f16", cube, "wgsl:matrices"),
   throughWebGpu("columns_f16", cube, "wgsl:matrices"),
   throughWebGpu("rows_f16", cube, "wgsl"),

@@ -21,7 +21,9 @@ for (const { name, program, entry, dims } of cases)
     const sizes = new Map(Object.entries(dims));
     const found = compile({ source, host, entry, target: undefined, dims: sizes, dtypes: new Map() });
     expect(render(found.diagnostics, { colour: false, sources: found.sources })).toBe("");
-    expect(found.graph?.graph.dims).toEqual([]);
+    // A cache's pages are as many as who runs it has.
+    const open = found.graph?.graph.dims.filter((dim) => !/_(pages|slots)$/.test(dim));
+    expect(open).toEqual([]);
   });
 
 it("cases have names of their own", () => {

@@ -43,14 +43,33 @@ async function errorsOf(work) {
   return { result, messages };
 }
 
+/** Pipelines of the last jobs, the latest last: a plan launches the same kernel many times, and to compile it takes long. */
+const pipelines = new Map();
+const mostPipelines = 64;
+
+/** Of a job its pipeline and layout, or { error }. */
+async function pipelineOf(job) {
+  const key = JSON.stringify([job.text, job.entry, job.access]);
+  let found = pipelines.get(key);
+  if (found === undefined) {
+    const { result: module, messages } = await errorsOf(() => device.createShaderModule({ code: job.text }));
+    if (messages.length > 0) return { error: messages.join("\n") };
+    const compiled = await errorsOf(() => createPipeline(module, job));
+    if (compiled.messages.length > 0) return { error: compiled.messages.join("\n") };
+    found = compiled.result;
+  }
+  pipelines.delete(key);
+  pipelines.set(key, found);
+  if (pipelines.size > mostPipelines) pipelines.delete(pipelines.keys().next().value);
+  return found;
+}
+
 /** A job: { text, entry, run?: { buffers: [{ bytes, access }], sizes, grid } }. */
 async function work(job) {
-  const { result: module, messages } = await errorsOf(() => device.createShaderModule({ code: job.text }));
-  if (messages.length > 0) return { error: messages.join("\n") };
-  const compiled = await errorsOf(() => createPipeline(module, job));
-  if (compiled.messages.length > 0) return { error: compiled.messages.join("\n") };
+  const found = await pipelineOf(job);
+  if (found.error !== undefined) return found;
   if (job.run === undefined) return { features: wanted };
-  const ran = await errorsOf(() => run(compiled.result, job.run));
+  const ran = await errorsOf(() => run(found, job.run));
   if (ran.messages.length > 0) return { error: ran.messages.join("\n") };
   return { buffers: ran.result };
 }
