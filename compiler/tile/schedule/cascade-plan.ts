@@ -54,6 +54,8 @@ export interface CascadePlan extends Pick<CascadeParts, "batch" | "m" | "n" | "r
   readonly results: readonly (View | undefined)[];
 }
 
+/** Of an element that is multiplied. */
+const factorBytes = 2;
 /** Rows of a warpgroup's instruction, of which every box of rows is a multiple; and the most that a tile has. */
 const boxRows = 64;
 const mostRows = 192;
@@ -86,7 +88,8 @@ export function planCascade(arena: Arena, loop: LoopNode): CascadePlan | undefin
       broughtOf(right, { m: [], n: [t], k: axes }, ["n", "k"]),
     ];
     const depth = constantOf(volume(axes.flatMap((axis) => loop.inner[axis - t - 1] ?? [])));
-    return a.order !== "k" || depth === undefined ? [] : [{ scalar, left: a, right: b, axes, depth }];
+    if (a.order !== "k" || depth === undefined) return [];
+    return [{ scalar, left: a, right: ofWholePanels(b, depth), axes, depth }];
   });
   const sums = parts.sums.map(({ carrier, left, right }): OuterProduct => {
     types.add(factorDType(loop, left));
@@ -97,7 +100,7 @@ export function planCascade(arena: Arena, loop: LoopNode): CascadePlan | undefin
   });
   const [dtype] = types;
   if (products.length !== parts.products.length) return undefined;
-  if (types.size !== 1 || dtype === undefined || dtypes[dtype].bytes !== 2) return undefined;
+  if (types.size !== 1 || dtype === undefined || dtypes[dtype].bytes !== factorBytes) return undefined;
   const results = loop.results.map((result) => {
     const view = viewOfResult(loop, { m, n, k: [] }, result, boxRows);
     const isWhole = (columns * dtypes[result.dtype].bytes) % panelBytes === 0;
@@ -105,6 +108,15 @@ export function planCascade(arena: Arena, loop: LoopNode): CascadePlan | undefin
     return view.at(-1)?.along === "n" ? view : undefined;
   });
   return { dtype, batch, m, n, columns, products, sums, rows, results };
+}
+
+/**
+ * A right factor as deep as its left one, which is whole panels with zeros behind its elements: so is what lies along the
+ * depth. What lies across it has no such zeros, and is made along it where the depth is no whole panels.
+ */
+function ofWholePanels(right: BroughtFactor, depth: number): BroughtFactor {
+  const isWhole = right.order === "k" || depth % (panelBytes / factorBytes) === 0;
+  return isWhole ? right : { ...right, order: "k", copied: undefined, conditions: new Set() };
 }
 
 /** Whether an outer product's factor, which moves along n, is the first columns of an inner one's. */
