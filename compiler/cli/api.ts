@@ -2,6 +2,7 @@
  * What the command line asks of the compiler: `main.ts` hands it `compiler/index.ts`, loaded when a command first
  * needs it, tests may hand it less.
  */
+import type { TypedProgram } from "../check/typed.ts";
 import type { Checked, CheckRequest, Compiled, CompileRequest, Source } from "../compile.ts";
 
 export type { Checked, CheckRequest, Compiled, CompileRequest, Source } from "../compile.ts";
@@ -10,7 +11,7 @@ export type DiagnosticFormat = "text" | "json" | "sarif";
 
 export interface CompilerApi {
   readonly version: string;
-  check(request: CheckRequest): Checked;
+  check(request: CheckRequest): Checked & { readonly program: TypedProgram | undefined };
   compile(request: CompileRequest): Compiled;
   /** The formatted text, undefined where the source does not parse. */
   format(source: Source): Checked & { readonly text: string | undefined };

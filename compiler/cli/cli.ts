@@ -11,6 +11,7 @@ import { fmtCommand } from "./commands/fmt.ts";
 import { inspectCommand } from "./commands/inspect.ts";
 import { numericsCommand } from "./commands/numerics.ts";
 import { pipelineCommand } from "./commands/pipeline.ts";
+import { reportCommand } from "./commands/report.ts";
 import { runCommand } from "./commands/run.ts";
 import { tuneCommand } from "./commands/tune.ts";
 import { CommandError, exitCode } from "./exit-code.ts";
@@ -27,6 +28,7 @@ const commands: readonly Command[] = [
   inspectCommand,
   numericsCommand,
   pipelineCommand,
+  reportCommand,
   explainCommand,
   devicesCommand,
 ];

@@ -103,6 +103,10 @@ export const cases = [
     entry: "grouped",
     dims: { B: 64, S: 1, T: 8192, G: 8, R: 8, D: 128 },
   },
+  ...[
+    [512, 512, 4096],
+    [4096, 2112, 7168],
+  ].map((shape) => ({ ...gemm("accuracy", "scaled", shape), program: "accuracy.dsl" })),
   throughWebGpu("rows_f16", cube, "wgsl:matrices"),
   throughWebGpu("columns_f16", cube, "wgsl:matrices"),
   throughWebGpu("rows_f16", cube, "wgsl"),

@@ -64,7 +64,7 @@ export const fakeCompiler: CompilerApi = {
       });
     }
     if (source.text.includes("bug")) throw new TypeError("undefined is not a function");
-    return { diagnostics, sources: new Map([[source.file, source.text]]) };
+    return { program: undefined, diagnostics, sources: new Map([[source.file, source.text]]) };
   },
   compile(request: CompileRequest) {
     const checked = this.check(request);
