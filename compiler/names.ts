@@ -49,7 +49,7 @@ export class KernelNames {
     const inputs = node.inputs.map((ref) => this.value(ref));
     const from = inputs.length === 0 ? "" : ` from ${[...new Set(inputs)].join(", ")}`;
     if (node.kind === "scatter") return `${this.value({ node, output: 0 })}: rows scattered by index${from}`;
-    const axes = [...node.axes, ...node.over];
+    const axes = [...node.axes, ...node.over, ...node.inner];
     const results = node.results.map((result, output) => {
       const names = result.axes.map((k) => axes[k]?.name ?? "");
       let at = 0;

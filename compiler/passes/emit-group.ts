@@ -1,7 +1,7 @@
 /** Writes a group of loops as one loop, or a single node over its new inputs. */
 import type { Arena } from "../tensor/arena.ts";
 import { withInputs } from "../tensor/graphs.ts";
-import type { Carrier, LoopNode, LoopResult, Node, Ref, Scalar } from "../tensor/ir.ts";
+import type { Carrier, LoopNode, LoopResult, Node, Ref, Scalar, ScalarRead } from "../tensor/ir.ts";
 import { rewriteScalars, rootsOf } from "../tensor/scalars.ts";
 import type { Group } from "./groups.ts";
 import { storedAs } from "./inline.ts";
@@ -37,7 +37,7 @@ function emitLoop(
 ): ReadonlyMap<Ref, Ref> {
   // All that the loop is made from: its axes, and for each member its form, its axes' places, and where its inputs
   // and results are from and go. The axes are those of a member, so that their extents are in a form.
-  const words = [group.axes.length, group.over.length];
+  const words = [group.axes.length, group.over.length, group.inner.length];
   const pool: Ref[] = [];
   const outputs: Ref[] = [];
   for (const { node, map } of group.members) {
@@ -80,7 +80,7 @@ class GroupWriter {
   readonly #carriers: Carrier[] = [];
   readonly #results: LoopResult[] = [];
   /** What the group's own refs are at the group's point. */
-  readonly #values = new Map<Ref, Scalar>();
+  readonly #values = new Map<Ref, { readonly value: Scalar; readonly axes: readonly number[] }>();
 
   constructor(arena: Arena, group: Group, now: ReadonlyMap<Ref, Ref>) {
     this.#arena = arena;
@@ -97,24 +97,33 @@ class GroupWriter {
         const value = results[i];
         if (value === undefined) return;
         const ref = arena.ref(node, i);
-        this.#values.set(ref, storedAs(arena, result.dtype, value));
-        if (outputs.has(ref))
-          this.#results.push({ ...result, value, axes: result.axes.map((k) => map[k] ?? k) });
+        const axes = result.axes.map((k) => map[k] ?? k);
+        this.#values.set(ref, { value: storedAs(arena, result.dtype, value), axes });
+        if (outputs.has(ref)) this.#results.push({ ...result, value, axes });
       });
     }
-    const { axes, over } = this.#group;
-    return arena.loop({ axes, over, carriers: this.#carriers, results: this.#results, inputs: this.#inputs });
+    const { axes, over, inner } = this.#group;
+    const [carriers, results, inputs] = [this.#carriers, this.#results, this.#inputs];
+    return arena.loop({ axes, over, inner, carriers, results, inputs });
   }
 
   /** A member's results in the group's terms; its carriers become the group's. */
   #body(node: LoopNode, map: readonly number[]): readonly Scalar[] {
-    const carriers: number[] = [];
+    const arena = this.#arena;
+    const carriers: Scalar[] = [];
+    const along = node.over.map((_, k) => map[node.axes.length + k] ?? 0);
+    const isInside = along.some((axis) => axis >= this.#group.axes.length + this.#group.over.length);
     for (const carrier of node.carriers) {
       const lift = this.#rewrite([carrier.lift], node, map, carriers)[0] ?? carrier.lift;
+      if (isInside) {
+        carriers.push(arena.reduce(carrier.monoid, along, lift));
+        continue;
+      }
       const same = this.#carriers.findIndex(
         (c) => c.monoid === carrier.monoid && c.lift === lift && c.every === carrier.every,
       );
-      carriers.push(same >= 0 ? same : this.#carriers.push({ ...carrier, lift }) - 1);
+      const own = same >= 0 ? same : this.#carriers.push({ ...carrier, lift }) - 1;
+      carriers.push(arena.carrier(own, lift.type));
     }
     return this.#rewrite(rootsOf(node).slice(node.carriers.length), node, map, carriers);
   }
@@ -123,17 +132,23 @@ class GroupWriter {
     roots: readonly Scalar[],
     node: LoopNode,
     map: readonly number[],
-    carriers: readonly number[],
+    carriers: readonly Scalar[],
   ): readonly Scalar[] {
     const arena = this.#arena;
     return rewriteScalars(arena, roots, (s) => {
       if (s.kind === "axis") return arena.axis(map[s.axis] ?? s.axis);
-      if (s.kind === "carrier") return arena.carrier(carriers[s.carrier] ?? s.carrier, s.type);
+      if (s.kind === "carrier") return carriers[s.carrier] ?? s;
+      if (s.kind === "reduce")
+        return arena.reduce(
+          s.monoid,
+          s.axes.map((axis) => map[axis] ?? axis),
+          s.arg,
+        );
       if (s.kind !== "read") return s;
       const old = node.inputs[s.input];
       if (old === undefined) return s;
       const own = this.#values.get(old);
-      if (own !== undefined) return own;
+      if (own !== undefined) return this.#elsewhere(own, s);
       const ref = this.#now.get(old) ?? old;
       const found = this.#inputs.indexOf(ref);
       return arena.readAt(
@@ -144,5 +159,33 @@ class GroupWriter {
         s.otherwise,
       );
     });
+  }
+
+  /** The group's own value where it is read: at the group's point, or at other places of the row. */
+  #elsewhere(
+    { value, axes }: { readonly value: Scalar; readonly axes: readonly number[] },
+    { index, bounds, otherwise }: ScalarRead,
+  ): Scalar {
+    const arena = this.#arena;
+    const { axes: rows, over } = this.#group;
+    const moved = new Map<number, Scalar>();
+    let inside: Scalar | undefined;
+    axes.forEach((axis, k) => {
+      const at = index[k];
+      const extent = over[axis - rows.length]?.extent;
+      if (at === undefined || extent === undefined || (at.kind === "axis" && at.axis === axis)) return;
+      const last = arena.apply("sub", arena.dim(extent), arena.i32(1));
+      const within = arena.apply("min", arena.apply("max", at, arena.i32(0)), last);
+      moved.set(axis, bounds === "proved" ? at : within);
+      const own = arena.apply("eq", at, within);
+      inside = inside === undefined ? own : arena.apply("and", inside, own);
+    });
+    if (moved.size === 0) return value;
+    const [there = value] = rewriteScalars(arena, [value], (s) =>
+      s.kind === "axis" ? (moved.get(s.axis) ?? s) : s,
+    );
+    return bounds === "else" && otherwise !== undefined && inside !== undefined
+      ? arena.apply("select", inside, there, otherwise)
+      : there;
   }
 }

@@ -2,9 +2,9 @@
  * topk and sort as loops. Elements are compared by an integer key in their order, so that every comparison is exact
  * on every target.
  *
- * Both come from ranks. A rank is counted (how many elements come before), which is n for each element; or, for a
- * small k, found in k rounds, each the largest key that is left and the lowest index that has it: 2 k sweeps over a
- * row, as linked carriers of one loop.
+ * Both come from ranks. A rank is counted (how many elements come before), which is n for each element. For a small k
+ * the first k are found in k rounds instead, each the largest key that is left and the lowest index that has it: 2 k
+ * sweeps over a row, as linked carriers of one loop, whose results have an axis of k places.
  */
 import { invariant } from "../diagnostics/diagnostic.ts";
 import { dtypes } from "../types/dtype.ts";
@@ -97,15 +97,9 @@ function countedRank(
   return arena.ref(loop);
 }
 
-/** The rank of each element that is among the first k of its row, and -1 for the others; then whether it is. */
-function roundRanks(
-  arena: Arena,
-  node: TopkNode,
-  x: Ref,
-  keep: Ref | undefined,
-  k: number,
-): readonly [Ref, Ref] {
-  const { shape } = typeOf(x);
+/** Values, index and mask by rounds. */
+function topOfRounds(arena: Arena, node: TopkNode, x: Ref, keep: Ref | undefined, k: number): readonly Ref[] {
+  const { shape, dtype } = typeOf(x);
   const inputs: Ref[] = [];
   const { type, at } = descendingKey(arena, inputs, x, keep);
   const rest = shape.flatMap((extent, i) => (i === node.axis ? [] : [{ name: `i${i}`, extent }]));
@@ -119,7 +113,10 @@ function roundRanks(
   const least = arena.const(type, type === "i64" ? -(2n ** 63n) : type === "u32" ? 0 : -(2 ** 31));
   const carriers: Carrier[] = [];
   let left: Scalar = arena.bool(true);
-  let rank: Scalar = arena.i32(-1);
+  let isTop: Scalar = arena.bool(false);
+  let place: Scalar = none;
+  // The row's axis, then the k places.
+  const j = arena.axis(rest.length + 1);
   for (let round = 0; round < k; round++) {
     carriers.push({ name: `key${round}`, monoid: "max", lift: arena.apply("select", left, key, least) });
     const best = arena.carrier(2 * round, type);
@@ -128,22 +125,27 @@ function roundRanks(
     const where = arena.carrier(2 * round + 1, "i32");
     const after = arena.apply("and", arena.apply("eq", key, best), arena.apply("gt", t, where));
     left = arena.apply("or", arena.apply("lt", key, best), after);
-    rank = arena.apply("select", arena.apply("eq", t, where), arena.i32(round), rank);
+    const isHere = arena.apply("eq", t, where);
+    isTop = round === 0 ? isHere : arena.apply("or", isTop, isHere);
+    place = round === 0 ? where : arena.apply("select", arena.apply("eq", j, arena.i32(round)), where, place);
   }
   const axes = shape.map((_, i) => axisOf(i));
-  const mask = arena.apply("ge", rank, arena.i32(0));
+  const along = axes.map((axis, i) => (i === node.axis ? rest.length + 1 : axis));
+  const index = axes.map((axis, i) => (i === node.axis ? place : arena.axis(axis)));
   const over: LoopAxis[] = [{ name: "t", extent }];
   const loop = arena.loop({
     axes: rest,
     over,
+    inner: [{ name: "j", extent: node.k }],
     carriers,
     inputs,
     results: [
-      { value: rank, dtype: "i32", axes },
-      { value: mask, dtype: "bool", axes },
+      { value: arena.read(inputs, x, index, "clamp"), dtype, axes: along },
+      { value: place, dtype: "i32", axes: along },
+      { value: isTop, dtype: "bool", axes },
     ],
   });
-  return [arena.ref(loop, 0), arena.ref(loop, 1)];
+  return [arena.ref(loop, 0), arena.ref(loop, 1), arena.ref(loop, 2)];
 }
 
 export function expandTopk(arena: Arena, node: TopkNode): readonly Ref[] {
@@ -156,10 +158,8 @@ export function expandTopk(arena: Arena, node: TopkNode): readonly Ref[] {
     node.k.kind === "const" &&
     node.k.value <= maxRounds &&
     !(extent.kind === "const" && extent.value <= 4 * node.k.value);
-  const [rank, mask] =
-    rounds && node.k.kind === "const"
-      ? roundRanks(arena, node, x, keep, node.k.value)
-      : countedTop(arena, node, x, keep);
+  if (rounds && node.k.kind === "const") return topOfRounds(arena, node, x, keep, node.k.value);
+  const [rank, mask] = countedTop(arena, node, x, keep);
   const kept = shape.map((dim, i) => (i === node.axis ? node.k : dim));
   const inputs: Ref[] = [];
   const along = (index: Scalar): readonly Scalar[] =>

@@ -4,10 +4,15 @@
  * A group has axes and axes `over`; each member's own axes are mapped into them. Members that run over `over` are
  * carriers (with what they compute from them); members whose axes are the group's `axes` are epilogues; members
  * whose axes are all of the group's are results over `axes` and `over`. What one member reads of another it reads
- * at the very point that the group is at, so that the value need not pass through memory.
+ * at the very point that the group is at, so that the value need not pass through memory; or, once a row, at another
+ * place of the row, where it is computed again.
+ *
+ * A group whose rows have a short axis of their own (`inner`), as the k largest of each have, takes in what runs over
+ * the rows and that axis: reductions along it are made inside bodies, and results have it.
  */
 import { dimEquals, type Dim } from "../types/dim.ts";
-import type { LoopAxis, LoopNode, Ref } from "../tensor/ir.ts";
+import type { LoopAxis, LoopNode, Ref, ScalarRead } from "../tensor/ir.ts";
+import { reachable } from "../tensor/scalars.ts";
 import { bodyOf } from "../tensor/node-body.ts";
 import type { Apart } from "./fusing.ts";
 import { isContraction } from "./loops.ts";
@@ -24,6 +29,7 @@ export interface Group {
   readonly members: readonly Member[];
   readonly axes: readonly LoopAxis[];
   readonly over: readonly LoopAxis[];
+  readonly inner: readonly LoopAxis[];
   readonly contracts: boolean;
   /** Scalars of all bodies, shared ones counted for each member. */
   readonly scalars: number;
@@ -38,6 +44,21 @@ export interface Group {
 interface Access {
   readonly ref: Ref;
   readonly axes: readonly number[] | undefined;
+  /** Of a read whose indices are not all axes. */
+  readonly places: Places | undefined;
+}
+
+interface Places {
+  /** Its indices, undefined where one is no axis. */
+  readonly axes: readonly (number | undefined)[];
+  readonly moves: readonly number[];
+}
+
+/** A read at another place along an axis of what was made; `moves` are the reader's axes, in its own numbers. */
+interface Elsewhere {
+  readonly by: "joined" | "base";
+  readonly axis: number;
+  readonly moves: readonly number[];
 }
 
 /** How two groups meet. `joined` is mapped into `base`, which has the axes `over` if either has. */
@@ -56,19 +77,30 @@ export function singleton(id: number, node: LoopNode): Group {
   const { reads, plainReads, scalars } = bodyOf(node);
   for (let i = 0; i < reads.length; i++) {
     const ref = node.inputs[reads[i]?.input ?? -1];
-    if (ref !== undefined) access.push({ ref, axes: plainReads[i] });
+    const axes = plainReads[i];
+    const read = reads[i];
+    const places = axes === undefined && read !== undefined ? placesOf(read) : undefined;
+    if (ref !== undefined) access.push({ ref, axes, places });
   }
   return {
     id,
-    members: [{ node, map: upTo(node.axes.length + node.over.length) }],
+    members: [{ node, map: upTo(node.axes.length + node.over.length + node.inner.length) }],
     axes: node.axes,
     over: node.over,
+    inner: node.inner,
     contracts: isContraction(node),
     scalars: scalars.length,
     ids: new Set([node.id]),
     externals: new Set(node.inputs),
     access,
   };
+}
+
+/** Of a read not all of whose indices are axes: those that are, and the axes that it moves along. */
+function placesOf(read: ScalarRead): Places {
+  const axes = read.index.map((index) => (index.kind === "axis" ? index.axis : undefined));
+  const moves = reachable([read]).flatMap((s) => (s.kind === "axis" ? [s.axis] : []));
+  return { axes, moves };
 }
 
 const counts: (readonly number[])[] = [];
@@ -90,12 +122,21 @@ export function merged(id: number, meeting: Meeting): Group {
   for (const ref of base.externals) if (!ids.has(ref.node.id)) externals.add(ref);
   for (const ref of joined.externals) if (!ids.has(ref.node.id)) externals.add(ref);
   const access = [...base.access];
-  for (const { ref, axes } of joined.access) access.push({ ref, axes: axes?.map(place) });
+  for (const { ref, axes, places } of joined.access)
+    access.push({
+      ref,
+      axes: axes?.map(place),
+      places: places && {
+        axes: places.axes.map((axis) => (axis === undefined ? undefined : place(axis))),
+        moves: places.moves.map(place),
+      },
+    });
   return {
     id,
     members,
     axes: base.axes,
     over: base.over,
+    inner: [...base.inner, ...joined.inner],
     contracts: base.contracts || joined.contracts,
     scalars: base.scalars + joined.scalars,
     ids,
@@ -110,19 +151,56 @@ export function merged(id: number, meeting: Meeting): Group {
  */
 export function meet(a: Group, b: Group): Meeting | Apart {
   const [base, joined] = b.over.length > 0 && a.over.length === 0 ? [b, a] : [a, b];
+  const meeting = meetAlong(base, joined);
+  if (!("kind" in meeting) || base.inner.length === 0) return meeting;
+  return meetInside(base, joined) ?? meeting;
+}
+
+function meetAlong(base: Group, joined: Group): Meeting | Apart {
   const allowed = allowedAxes(base, joined);
   if (allowed === undefined) return { kind: "axes" };
-  const map: number[] = [];
-  for (let k = joined.axes.length + joined.over.length; k > 0; k--) map.push(-1);
+  const map = unmatched(base, joined);
   const flow: Ref[] = [];
+  const elsewhere: Elsewhere[] = [];
   if (
-    !matchFlow(base, joined.access, map, flow, "joined reads") ||
-    !matchFlow(joined, base.access, map, flow, "base reads")
+    !matchFlow(base, joined.access, map, flow, "joined", elsewhere) ||
+    !matchFlow(joined, base.access, map, flow, "base", elsewhere)
   ) {
     return { kind: "points" };
   }
   matchShared(base.access, joined.access, map);
   if (!matchExtents(base, joined, map, allowed)) return { kind: "sizes" };
+  if (!elsewhere.every((one) => isOnceARow(base, one, map))) return { kind: "points" };
+  return { base, joined, map, flow, shared: sharedReads(base.access, joined.access, map) };
+}
+
+/** Nothing is known of the joined group's axes but that its inner ones come after the base's. */
+function unmatched(base: Group, joined: Group): number[] {
+  const first = base.axes.length + base.over.length + base.inner.length;
+  return [...[...joined.axes, ...joined.over].map(() => -1), ...joined.inner.map((_, k) => first + k)];
+}
+
+/**
+ * The joined group runs over the base's rows and axes of its `inner`: what it reads of the base says which. Undefined
+ * where it does not.
+ */
+function meetInside(base: Group, joined: Group): Meeting | undefined {
+  const map = unmatched(base, joined);
+  const flow: Ref[] = [];
+  const elsewhere: Elsewhere[] = [];
+  if (joined.inner.length > 0 || joined.contracts) return undefined;
+  if (base.access.some(({ ref }) => joined.ids.has(ref.node.id))) return undefined;
+  if (!matchFlow(base, joined.access, map, flow, "joined", elsewhere)) return undefined;
+  matchShared(base.access, joined.access, map);
+  const rows = base.axes.length;
+  const inside = rows + base.over.length;
+  const isRow = (axis: number): boolean => axis >= 0 && axis < rows;
+  const own = map.slice(0, joined.axes.length);
+  const isCovered = base.axes.every((_, axis) => own.includes(axis));
+  if (!isCovered || !own.every((axis) => isRow(axis) || axis >= inside)) return undefined;
+  if (!map.slice(joined.axes.length).every((axis) => axis >= inside)) return undefined;
+  if (!elsewhere.every((one) => isOnceARow(base, one, map))) return undefined;
+  if (map.some((to, from) => !equalExtents(extentOf(joined, from), extentOf(base, to)))) return undefined;
   return { base, joined, map, flow, shared: sharedReads(base.access, joined.access, map) };
 }
 
@@ -150,7 +228,8 @@ function matchFlow(
   access: readonly Access[],
   map: number[],
   flow: Ref[],
-  who: "joined reads" | "base reads",
+  by: Elsewhere["by"],
+  elsewhere: Elsewhere[],
 ): boolean {
   for (let i = 0; i < access.length; i++) {
     const ref = access[i]?.ref;
@@ -158,18 +237,31 @@ function matchFlow(
     const maker = makers.members.find((m) => m.node === ref.node);
     if (maker === undefined) continue;
     if (!flow.includes(ref)) flow.push(ref);
-    const axes = access[i]?.axes;
+    const places = access[i]?.places;
+    const axes = access[i]?.axes ?? places?.axes;
     const made = maker.node.results[ref.output]?.axes;
     if (axes === undefined || made === undefined) return false;
     for (let j = 0; j < made.length; j++) {
       const own = made[j];
       const read = axes[j];
-      if (own === undefined || read === undefined) return false;
+      if (own === undefined) return false;
       const at = maker.map[own] ?? own;
-      if (!(who === "joined reads" ? fix(map, read, at) : fix(map, at, read))) return false;
+      if (read === undefined) {
+        elsewhere.push({ by, axis: at, moves: places?.moves ?? [] });
+        continue;
+      }
+      if (!(by === "joined" ? fix(map, read, at) : fix(map, at, read))) return false;
     }
   }
   return true;
+}
+
+/** Another place of the same row, which is the same wherever the row is swept: what is made there is made again. */
+function isOnceARow(base: Group, { by, axis, moves }: Elsewhere, map: readonly number[]): boolean {
+  const isSwept = (k: number | undefined): boolean =>
+    k !== undefined && k >= base.axes.length && k < base.axes.length + base.over.length;
+  const ofReader = (k: number): number | undefined => (by === "joined" ? map[k] : k);
+  return isSwept(by === "joined" ? axis : map[axis]) && !moves.some((k) => isSwept(ofReader(k)));
 }
 
 /** Records that axis `from` becomes `to`; false where that contradicts what is known. */
@@ -196,7 +288,7 @@ function matchShared(base: readonly Access[], joined: readonly Access[], map: nu
 }
 
 function matchExtents(base: Group, joined: Group, map: number[], { split, first, others }: Allowed): boolean {
-  for (let from = 0; from < map.length; from++) {
+  for (let from = 0; from < joined.axes.length + joined.over.length; from++) {
     const extent = extentOf(joined, from);
     const [low, high] = from < split ? first : others;
     if (map[from] === -1) {
@@ -213,8 +305,8 @@ function matchExtents(base: Group, joined: Group, map: number[], { split, first,
   return true;
 }
 
-function extentOf({ axes, over }: Group, axis: number): Dim | undefined {
-  return (axis < axes.length ? axes[axis] : over[axis - axes.length])?.extent;
+function extentOf({ axes, over, inner }: Group, axis: number): Dim | undefined {
+  return [...axes, ...over, ...inner][axis]?.extent;
 }
 
 function equalExtents(a: Dim | undefined, b: Dim | undefined): boolean {

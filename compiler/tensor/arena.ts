@@ -125,7 +125,8 @@ export class Arena extends ScalarArena {
     const types = results.map((r) =>
       this.type(
         r.dtype,
-        r.merged?.map(({ extent }) => extent) ?? r.axes.map((k) => all[k]?.extent ?? constant(0)),
+        r.merged?.map(({ extent }) => extent) ??
+          r.axes.map((k) => (all[k] ?? inner[k - all.length])?.extent ?? constant(0)),
       ),
     );
     const merged = results.map((r) =>

@@ -121,16 +121,7 @@ class LoopRun {
       machine.register(scalar),
     );
     const body = sequence([...varying.flatMap((s) => this.#stepsOf(s)), ...total.takes]);
-    const nest = scalar.axes.reduceRight<Step>((inside, axis) => {
-      const register = machine.axisRegister(axis);
-      const extent = this.#extents[axis] ?? 0;
-      return () => {
-        for (let i = 0; i < extent; i++) {
-          if (register >= 0) machine.numbers[register] = i;
-          inside();
-        }
-      };
-    }, body);
+    const nest = this.#nestOver(scalar.axes, body, () => undefined);
     return sequence([...total.begins, nest, ...total.ends]);
   }
 
@@ -240,6 +231,7 @@ class LoopRun {
 
   #stores(phase: number): Step {
     const own = this.#node.axes.length;
+    const all = own + this.#node.over.length;
     const plain: Step[] = [];
     const swept: Step[] = [];
     const sweptRoots: Scalar[] = [];
@@ -247,7 +239,9 @@ class LoopRun {
       const output = this.#outputs[i];
       invariant(output !== undefined, "an output for each result");
       const store = this.#store(result, output);
-      if (result.axes.some((k) => k >= own)) {
+      const inside = result.axes.filter((k) => k >= all);
+      if (inside.length > 0) plain.push(this.#inside(inside, result.value, store));
+      else if (result.axes.some((k) => k >= own)) {
         swept.push(store);
         sweptRoots.push(result.value);
       } else plain.push(store);
@@ -255,6 +249,30 @@ class LoopRun {
     const steps: Step[] = [this.#outer(phase), ...plain];
     if (swept.length > 0) steps.push(this.#over(sweptRoots, sequence(swept)));
     return sequence(steps);
+  }
+
+  /** A nest over axes of `inner`, which computes what varies along them. */
+  #inside(axes: readonly number[], value: Scalar, store: Step): Step {
+    const all = this.#node.axes.length + this.#node.over.length;
+    const varying = reachable([value]).filter((s) => (this.#placing.get(s)?.level ?? 0) > all);
+    const body = sequence([...varying.flatMap((s) => this.#stepsOf(s)), store]);
+    const position = this.#position;
+    return this.#nestOver(axes, body, (axis, i) => (position[axis] = i));
+  }
+
+  #nestOver(axes: readonly number[], body: Step, at: (axis: number, i: number) => void): Step {
+    const { numbers } = this.#machine;
+    return axes.reduceRight<Step>((inside, axis) => {
+      const register = this.#machine.axisRegister(axis);
+      const extent = this.#extents[axis] ?? 0;
+      return () => {
+        for (let i = 0; i < extent; i++) {
+          if (register >= 0) numbers[register] = i;
+          at(axis, i);
+          inside();
+        }
+      };
+    }, body);
   }
 
   #store({ value, axes, merged }: LoopResult, output: Values): Step {

@@ -8,7 +8,8 @@
  *
  * With no `over` it is pointwise; with one `sum` carrier of a product it is a contraction; a carrier whose lift
  * uses another carrier's value runs in a later sweep over the same axes; a result may range over the `over` axes
- * too, once all carriers are known. A body may hold a reduction of its own, over axes that it alone has. So fusion
+ * too, once all carriers are known. A body may hold a reduction of its own, over axes that it alone has; and a result
+ * may have such axes, as the k largest of a row have one. So fusion
  * makes larger loops out of small ones and never needs another node.
  *
  * Float values inside a body carry f32 (f64 in the interpreter); `round` rounds where a type was written.
@@ -99,7 +100,7 @@ export interface LoopNode extends Common {
   readonly axes: readonly LoopAxis[];
   /** Reduced axes, swept in row-major order. */
   readonly over: readonly LoopAxis[];
-  /** Axes of the reductions inside bodies: axis k of a body is `inner[k - axes.length - over.length]`. */
+  /** Axes of the reductions inside bodies, and of results: axis k of a body is `inner[k - axes.length - over.length]`. */
   readonly inner: readonly LoopAxis[];
   readonly carriers: readonly Carrier[];
   readonly results: readonly LoopResult[];
@@ -123,7 +124,8 @@ export interface LoopResult {
   readonly dtype: DType;
   /**
    * Which loop axis each axis of the result tensor is, in the tensor's order. All of `axes`, and none, the first or all of
-   * `over`; or some of `axes` alone, where the value is the same along the others.
+   * `over`; or all of `axes` and some of `inner`, each point of which has a value once the carriers are known; or some of
+   * `axes` alone, where the value is the same along the others.
    */
   readonly axes: readonly number[];
   /**

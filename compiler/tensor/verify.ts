@@ -24,7 +24,7 @@ import { monoids } from "./monoids.ts";
 import { inferApply } from "./scalar-functions.ts";
 import { scalarTypeOf } from "./scalar-types.ts";
 import { bodyOf } from "./node-body.ts";
-import { reachable } from "./scalars.ts";
+import { operandsOf, reachable } from "./scalars.ts";
 
 export interface Violation {
   /** Undefined for a violation of the graph itself. */
@@ -192,7 +192,8 @@ function reduceProblem(
   { monoid, axes, arg }: Extract<Scalar, { kind: "reduce" }>,
 ): string | undefined {
   const first = node.kind === "loop" ? node.axes.length + node.over.length : Infinity;
-  if (reachable([arg]).some((part) => part.kind === "reduce")) return "a reduction inside a reduction";
+  if (reachable([arg]).some((part) => part.kind === "reduce" && axes.some((axis) => variesAlong(part, axis))))
+    return "a reduction inside a reduction varies along its axis";
   if (axes.length === 0 || axes.some((axis) => axis < first))
     return "reduces inside a body over another axis";
   const row = monoids.get(monoid);
@@ -250,18 +251,24 @@ function verifyLoop(node: LoopNode, say: Say): void {
       say(node, `carrier ${i} varies along an axis of a reduction inside`);
   });
   node.results.forEach((result, i) => {
-    const swept = result.axes.filter((k) => k >= own).length;
-    if (new Set(result.axes).size !== result.axes.length || result.axes.some((k) => k < 0 || k >= all))
+    const swept = result.axes.filter((k) => k >= own && k < all).length;
+    const inside = result.axes.filter((k) => k >= all);
+    const most = all + node.inner.length;
+    if (new Set(result.axes).size !== result.axes.length || result.axes.some((k) => k < 0 || k >= most))
       say(node, `result ${i} names its axes wrongly`);
-    if (result.axes.length - swept !== own && (swept > 0 || variesBeyond(node, result.value, result.axes)))
+    const lacks = result.axes.length - swept - inside.length !== own;
+    if (lacks && (swept + inside.length > 0 || variesBeyond(node, result.value, result.axes)))
       say(node, `result ${i} lacks an axis of the loop`);
-    if (result.axes.some((k) => k >= own + swept)) say(node, `result ${i} has not the first axes of 'over'`);
-    if ((axesOfRoots[node.carriers.length + i] ?? 0) >= 2 ** (own + swept))
+    if (result.axes.some((k) => k >= own + swept && k < all))
+      say(node, `result ${i} has not the first axes of 'over'`);
+    if (inside.length > 0 && swept > 0) say(node, `result ${i} has axes of 'over' and of 'inner'`);
+    const allowed = inside.reduce((set, k) => set | (1 << k), 2 ** (own + swept) - 1);
+    if (((axesOfRoots[node.carriers.length + i] ?? 0) & ~allowed) !== 0)
       say(node, `result ${i} varies along a reduced axis`);
     if (scalarTypeOf(result.dtype) !== result.value.type)
       say(node, `result ${i} stores ${result.value.type} as ${result.dtype}`);
     const type = node.types[i];
-    const single = result.axes.map((k) => (k < own ? node.axes[k] : node.over[k - own])?.extent);
+    const single = result.axes.map((k) => [...node.axes, ...node.over, ...node.inner][k]?.extent);
     const extents = result.merged?.map(({ extent }) => extent) ?? single;
     if (
       result.merged !== undefined &&
@@ -295,6 +302,12 @@ function variesBeyond(node: LoopNode, value: Scalar, axes: readonly number[]): b
     }
   }
   return false;
+}
+
+function variesAlong(scalar: Scalar, axis: number): boolean {
+  if (scalar.kind === "axis") return scalar.axis === axis;
+  if (scalar.kind === "reduce" && scalar.axes.includes(axis)) return false;
+  return operandsOf(scalar).some((operand) => variesAlong(operand, axis));
 }
 
 function verifyScatter(node: ScatterNode, say: Say): void {

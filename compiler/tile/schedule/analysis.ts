@@ -100,7 +100,7 @@ export function factorsOf(lift: Scalar): readonly [Scalar, Scalar] | undefined {
 export function movedBytes(node: LoopNode | ScatterNode, usual: number): number {
   const size = (extents: readonly Dim[]): number =>
     extents.reduce((product, extent) => product * (constantOf(extent) ?? usual), 1);
-  const axes = node.kind === "loop" ? [...node.axes, ...node.over] : node.axes;
+  const axes = node.kind === "loop" ? [...node.axes, ...node.over, ...node.inner] : node.axes;
   const roots =
     node.kind === "loop"
       ? [...node.carriers.map(({ lift }) => lift), ...node.results.map(({ value }) => value)]

@@ -1,5 +1,6 @@
 /** What may be chosen for a sweep: how many rows and columns a block holds at a time, and by how many threads. */
-import type { LoopAxis, LoopNode, ScalarRead } from "../../tensor/ir.ts";
+import type { LoopAxis, LoopNode, Scalar, ScalarRead } from "../../tensor/ir.ts";
+import { reachable } from "../../tensor/scalars.ts";
 import type { Caps } from "../../types/caps.ts";
 import {
   axesOf,
@@ -68,7 +69,7 @@ function fitOf(loop: LoopNode, caps: Caps): Fit {
   const wide = Math.max(1, Math.floor(caps.vectorBytes / narrowestBytes(loop)));
   const [rows, columns] = [volume(loop.axes), volume(loop.over)];
   const form = loop.carriers.length === 0 ? "points" : runsAlongRows(loop) ? "columns" : "rows";
-  const [block] = loop.inner;
+  const block = blockOf(loop);
   const along = block !== undefined ? block.extent : form === "rows" ? columns : rows;
   const vector = caps.maxThreads === 1 ? 1 : powerOfTwoFactor(along, wide);
   const places = block === undefined ? undefined : constantOf(block.extent);
@@ -81,6 +82,15 @@ function fitOf(loop: LoopNode, caps: Caps): Fit {
     columns: constantOf(columns),
     together: places === undefined ? undefined : places / vector,
   };
+}
+
+/** The axis of a block's places, of a loop whose bodies reduce each block of a row; rows' own short axes are none. */
+function blockOf(loop: LoopNode): LoopAxis | undefined {
+  const [first, end] = [loop.axes.length, loop.axes.length + loop.over.length];
+  const isOfBlock = (scalar: Scalar): boolean =>
+    scalar.kind === "reduce" &&
+    reachable([scalar.arg]).some((s) => s.kind === "axis" && s.axis >= first && s.axis < end);
+  return reachable(loop.results.map(({ value }) => value)).some(isOfBlock) ? loop.inner[0] : undefined;
 }
 
 /** Whether some tile holds whole rows of a loop whose bodies reduce blocks, each by neighbouring threads. */
@@ -119,7 +129,8 @@ function elementsOf(loop: LoopNode, read: ScalarRead): number {
 }
 
 function storesAll(loop: LoopNode): boolean {
-  return loop.results.some((result) => result.axes.length > loop.axes.length);
+  const [first, end] = [loop.axes.length, loop.axes.length + loop.over.length];
+  return loop.results.some((result) => result.axes.some((k) => k >= first && k < end));
 }
 
 // ---------------------------------------------------------------- what is tried

@@ -88,8 +88,15 @@ export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape):
     );
   const rowPlaces = [...axes];
   axes.push(...along(column));
-  // What is reduced inside a body runs over the places of the block that a point is in.
-  axes.push(...loop.inner.map(() => axes.at(-1) ?? t.int(0)));
+  // What is reduced inside a body runs over the places of the block that a point is in; where there are no blocks, over
+  // an axis of each row's own, which is short and in registers.
+  const reducesBlocks = shape.columns.together !== undefined;
+  const innerAxes = reducesBlocks
+    ? []
+    : loop.inner.map(({ name, extent }) => b.registerAxis(name, constantOf(extent) ?? 0));
+  const onPoint = axes.at(-1) ?? t.int(0);
+  axes.push(...(reducesBlocks ? loop.inner.map(() => onPoint) : innerAxes.map(t.along)));
+  const firstInner = loop.axes.length + loop.over.length;
 
   const sweeps = sweepsOf(loop);
   const carriers: (TileExpr | undefined)[] = loop.carriers.map(() => undefined);
@@ -107,11 +114,30 @@ export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape):
       });
   };
 
+  /** Reductions along axes of rows, each made once its carriers are known, after those that it uses. */
+  const made = new Map<Scalar, TileExpr>();
+  const translateNow = (roots: readonly Scalar[]): ((scalar: Scalar) => TileExpr) => {
+    for (const scalar of reducesBlocks ? [] : reachable(roots)) {
+      if (scalar.kind !== "reduce" || made.has(scalar)) continue;
+      const tile = b.tile(scalar.monoid, scalar.type, rowAxes);
+      const value = monoidOf(scalar.monoid).identity(scalar.type);
+      const expr = translator({ axes, carriers, inputs: buffers.inputs, made })(scalar.arg);
+      const over = scalar.axes.flatMap((axis) => innerAxes[axis - firstInner] ?? []);
+      body.push(
+        { kind: "var", tile, init: { kind: "const", type: scalar.type, value } },
+        { kind: "fold", tile, monoid: scalar.monoid, expr, over, where: rowGuard },
+      );
+      made.set(scalar, t.valueOf(tile));
+    }
+    return translator({ axes, carriers, inputs: buffers.inputs, made });
+  };
+
   const partialAxes = [...rowAxes, ...columnAxes.filter((axis) => axis.place.kind === "thread")];
   const foldAxes = columnAxes.filter((axis) => axis.place.kind === "register");
   const reduceAxes = columnAxes.filter((axis) => axis.place.kind === "thread" && axis.size > 1);
   for (let sweep = 0; sweep <= Math.max(-1, ...sweeps); sweep += 1) {
-    const translate = translator({ axes, carriers, inputs: buffers.inputs });
+    const lifts = loop.carriers.flatMap(({ lift }, k) => (sweeps[k] === sweep ? [lift] : []));
+    const translate = translateNow(lifts);
     const folds: TileOp[] = [];
     const after: TileOp[] = [];
     loop.carriers.forEach((carrier, k) => {
@@ -140,17 +166,20 @@ export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape):
     body.push(...after);
   }
 
-  const inner = reductionsOf(
-    b,
-    loop,
-    (made) => translator({ axes, carriers, made, inputs: buffers.inputs }),
-    {
-      rowAxes,
-      columnAxes,
-      where: t.both(rowGuard, columnGuard),
-    },
-  );
-  const translate = translator({ axes, carriers, made: inner.made, inputs: buffers.inputs });
+  const inner = reducesBlocks
+    ? reductionsOf(
+        b,
+        loop,
+        made,
+        (now) => translator({ axes, carriers, made: now, inputs: buffers.inputs }),
+        {
+          rowAxes,
+          columnAxes,
+          where: t.both(rowGuard, columnGuard),
+        },
+      )
+    : [];
+  const translate = translateNow(loop.results.map((result) => result.value));
   const rowsOnly: Stored = { places: axes, axes: rowAxes, where: rowGuard };
   const everywhere: Stored = {
     places: axes,
@@ -163,9 +192,9 @@ export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape):
     where: t.both(rowGuard, blockGuard),
   };
   const whereOf = (result: LoopResult): Stored => {
-    const swept = result.axes.length - loop.axes.length;
-    if (swept === loop.over.length || loop.over.length === 0) return everywhere;
-    return swept <= 0 ? rowsOnly : onceABlock;
+    const swept = result.axes.filter((k) => k >= loop.axes.length && k < firstInner).length;
+    if (swept === loop.over.length) return everywhere;
+    return swept === 0 ? rowsOnly : onceABlock;
   };
   const stores = loop.results.map((result, k): { readonly op: TileOp; readonly isRow: boolean } => {
     const buffer = buffers.outputs[k];
@@ -175,16 +204,17 @@ export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape):
     const expr = stored === onceABlock ? onBlock(result) : translate(result.value);
     const first = stored === rowsOnly ? firstAlongOthers(loop, result, axes) : undefined;
     const where = t.both(t.both(stored.where, first), inside);
-    const op: TileOp = { kind: "store", buffer, index, expr, axes: stored.axes, where, bounds: "proved" };
+    const own = [...stored.axes, ...result.axes.flatMap((k) => innerAxes[k - firstInner] ?? [])];
+    const op: TileOp = { kind: "store", buffer, index, expr, axes: own, where, bounds: "proved" };
     return { op, isRow: stored === rowsOnly };
   });
   function onBlock(result: LoopResult): TileExpr {
-    const own = { axes: onceABlock.places, carriers, made: inner.made, inputs: buffers.inputs };
+    const own = { axes: onceABlock.places, carriers, made, inputs: buffers.inputs };
     return translator(own)(result.value);
   }
   body.push(...stores.flatMap(({ op, isRow }) => (isRow ? [op] : [])));
   const swept = stores.flatMap(({ op, isRow }) => (isRow ? [] : [op]));
-  if (swept.length > 0) inChunks([...inner.ops, ...swept]);
+  if (swept.length > 0) inChunks([...inner, ...swept]);
 
   return {
     name: source.name,
@@ -218,19 +248,19 @@ interface Stored {
   readonly where: TileExpr | undefined;
 }
 
-/** The reductions inside the results' bodies, each by the threads that hold a block. */
+/** Makes the reductions inside the results' bodies, each by the threads that hold a block. */
 function reductionsOf(
   b: t.TileBuilder,
   loop: LoopNode,
+  made: Map<Scalar, TileExpr>,
   translate: (made: ReadonlyMap<Scalar, TileExpr>) => (scalar: Scalar) => TileExpr,
   {
     rowAxes,
     columnAxes,
     where,
   }: Readonly<Record<"rowAxes" | "columnAxes", readonly Axis[]>> & Pick<Stored, "where">,
-): { readonly ops: readonly TileOp[]; readonly made: ReadonlyMap<Scalar, TileExpr> } {
+): readonly TileOp[] {
   const ops: TileOp[] = [];
-  const made = new Map<Scalar, TileExpr>();
   const [lanes, vector] = columnAxes.slice(-2);
   for (const scalar of reachable(loop.results.map(({ value }) => value))) {
     if (scalar.kind !== "reduce" || lanes === undefined || vector === undefined) continue;
@@ -250,7 +280,7 @@ function reductionsOf(
     );
     made.set(scalar, t.valueOf(total));
   }
-  return { ops, made };
+  return ops;
 }
 
 function extentOf(side: Side): number {
