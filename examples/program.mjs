@@ -10,10 +10,13 @@ import { bestDevice, findViolations, openDevice, randomTensor } from "weft/runti
 /** The project: imports do not leave it. */
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 
-/** Compiles `file:entry`. `sizes` holds dims as numbers and dtype parameters as names. Throws the diagnostics as text. */
+/**
+ * Compiles `file:entry`. `sizes` holds dims as numbers, dtype parameters as names or, with blocks of scales, as
+ * `{ dtype, scale }`. Throws the diagnostics as text.
+ */
 export function compileProgram({ file, entry, sizes }, target) {
   const dims = new Map(Object.entries(sizes).filter(([, value]) => typeof value === "number"));
-  const dtypes = new Map(Object.entries(sizes).filter(([, value]) => typeof value === "string"));
+  const dtypes = new Map(Object.entries(sizes).filter(([, value]) => typeof value !== "number"));
   const { source, host } = openSource(file, root);
   const compiled = compile({ source, host, entry, target, dims, dtypes });
   if (compiled.diagnostics.some(({ severity }) => severity === "error")) {

@@ -3,7 +3,7 @@
  *
  * Attention has the params of `Mla` or `MlaDirect` of std.attention.mla, as `W`; a layer has `attn` of these, `g_attn` and
  * `g_mlp`, the gains before each half, and `mlp.w_gate`, `w_up`, `w_down`: of all experts one after the other where it
- * has experts, beside `mlp.shared_gate`, `shared_up`, `shared_down`, `mlp.w_route` and `mlp.bias`.
+ * has experts, beside `mlp.shared_gate`, `shared_up`, `shared_down`, `mlp.w_route`, `mlp.bias` and `mlp.route_scale`.
  *
  * Matrices stay as they are stored: with the checkpoint's blocks of scales (`weight_scale_inv`) they are codes, and
  * their scales under the same name with `.scale`. Blocks count rows from a matrix's first, whatever heads it has.
@@ -132,6 +132,7 @@ async function expertsOf(checkpoint: Checkpoint, config: DeepseekConfig, at: str
   return new Map([
     ...all,
     ...(experts.shared === 0 ? [] : await matricesOf(checkpoint, config, shared)),
+    ["route_scale", fromNumbers("f32", [], [experts.routeScale])],
     ["w_route", toF32(await readShaped(checkpoint, `${at}gate.weight`, [experts.routed, Dm]))],
     [
       "bias",

@@ -45,5 +45,6 @@ export {
   type TensorMap,
   type TensorMapType,
 } from "./tensor-map.ts";
+export { openSimulator, type SimulatorOptions } from "./plan-device.ts";
 export type { Report, ReportCounts } from "./report.ts";
 export type { Deviation } from "./machine/schedule.ts";

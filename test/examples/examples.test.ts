@@ -63,6 +63,15 @@ describe("examples run", () => {
       rmSync(folder, { recursive: true, force: true });
     }
   });
+
+  it("a small model of DeepSeek-V3's form generates what the reference does, prompts in chunks and beyond a page", () => {
+    const prompt = Array.from({ length: 18 }, (_, k) => k + 1).join();
+    const options = ["--tokens", "2", "--chunk", "9", "--prompt", prompt, "--prompt", "20,9,33"];
+    const { status, out } = runExample("deepseek/generate.mjs", "--device", "js", ...options);
+    expect(out).toMatch(/^20 9 33 -> \d+ \d+$/m);
+    expect(out).toMatch(/^4 tokens, each that of the reference$/m);
+    expect(status).toBe(0);
+  });
 });
 
 const sizes: Readonly<Record<string, Readonly<Record<string, number | DType>>>> = {
@@ -77,6 +86,41 @@ const sizes: Readonly<Record<string, Readonly<Record<string, number | DType>>>> 
     G: 2,
     D: 8,
     Dv: 8,
+    W: "bf16",
+  },
+  "examples/deepseek/block.dsl:DenseLayer.forward": {
+    B: 1,
+    S: 5,
+    Dm: 32,
+    H: 2,
+    Dn: 8,
+    Dr: 4,
+    Dv: 8,
+    Cq: 16,
+    Ck: 16,
+    F: 24,
+    W: "bf16",
+  },
+  "examples/deepseek/model.dsl:Model.step": {
+    B: 2,
+    S: 1,
+    T: 9,
+    V: 16,
+    Dm: 32,
+    H: 2,
+    Dn: 8,
+    Dr: 4,
+    Dv: 8,
+    Cq: 16,
+    Ck: 16,
+    P: 4,
+    F: 24,
+    Fe: 8,
+    Fs: 8,
+    E: 4,
+    G: 2,
+    Kg: 1,
+    K: 2,
     W: "bf16",
   },
   "examples/llama/block.dsl:Block.forward": {

@@ -1,7 +1,7 @@
 /**
  * A small checkpoint of DeepSeek-V3's form, made here: two files and an index, codes with blocks of scales that straddle
- * heads, YaRN. What is loaded runs `Mla` of the library, and gives what plain loops over the dequantised tensors, by
- * their published names, give.
+ * heads, YaRN. What is loaded runs `Mla` of the library and whole layers of the example, and gives what plain loops over
+ * the dequantised tensors, by their published names, give.
  */
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -172,8 +172,8 @@ function turned(x: readonly number[], pos: number): number[] {
   });
 }
 
-function attention(x: readonly (readonly number[])[]): number[][] {
-  const at = "model.layers.1.self_attn";
+function attention(x: readonly (readonly number[])[], layer: number): number[][] {
+  const at = `model.layers.${layer}.self_attn`;
   const [qa, qb, kva, kvb, o] = ["q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"].map(
     (name) => dequantised(`${at}.${name}`),
   );
@@ -203,52 +203,122 @@ function attention(x: readonly (readonly number[])[]): number[][] {
   });
 }
 
+const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+const plus = (a: readonly number[], b: readonly number[]): number[] => a.map((x, i) => x + (b[i] ?? NaN));
+
+function gatedMlp(at: string, x: readonly number[]): number[] {
+  const [gate, up, down] = ["gate_proj", "up_proj", "down_proj"].map((name) => dequantised(`${at}.${name}`));
+  if (gate === undefined || up === undefined || down === undefined) throw new Error("three matrices");
+  const ups = times(up, x);
+  return times(
+    down,
+    times(gate, x).map((g, i) => g * sigmoid(g) * (ups[i] ?? NaN)),
+  );
+}
+
+/** Of two groups of two experts the one with the larger sum, and of that both. */
+function routed(at: string, x: readonly number[]): number[] {
+  const gate = Array.from(toNumbers(tensors.get(`${at}.gate.weight`) ?? fromNumbers("f32", [0], [])));
+  const bias = toNumbers(tensors.get(`${at}.gate.e_score_correction_bias`) ?? fromNumbers("f32", [0], []));
+  const score = [0, 1, 2, 3].map((e) => sigmoid(dot(gate.slice(e * Dm, (e + 1) * Dm), x)));
+  const biased = score.map((s, e) => s + (bias[e] ?? NaN));
+  const of = (e: number): number => biased[e] ?? NaN;
+  const kept = of(0) + of(1) > of(2) + of(3) ? [0, 1] : [2, 3];
+  const total = kept.reduce((sum, e) => sum + (score[e] ?? NaN), 0);
+  return kept.reduce(
+    (sum, e) =>
+      plus(
+        sum,
+        gatedMlp(`${at}.experts.${e}`, x).map((y) => (2.5 * (score[e] ?? NaN) * y) / total),
+      ),
+    gatedMlp(`${at}.shared_experts`, x),
+  );
+}
+
+function wholeLayer(x: readonly (readonly number[])[], layer: number): number[][] {
+  const at = `model.layers.${layer}`;
+  const attended = attention(
+    x.map((token) => normed(token, `${at}.input_layernorm`)),
+    layer,
+  );
+  return x.map((token, s) => {
+    const y = plus(token, attended[s] ?? []);
+    const h = normed(y, `${at}.post_attention_layernorm`);
+    return plus(y, layer === 0 ? gatedMlp(`${at}.mlp`, h) : routed(`${at}.mlp`, h));
+  });
+}
+
+/** Runs five tokens of one sequence, each of which sees those before it, on the weights given, in f64. */
+function forward(
+  file: string,
+  entry: string,
+  sizes: Readonly<Record<string, number>>,
+  weights: ReadonlyMap<string, HostTensor>,
+): { readonly out: HostTensor | undefined; readonly x: number[][] } {
+  const S = 5;
+  const { source, host } = openSource(join(root, file), root);
+  const { graph, diagnostics } = compile({
+    source,
+    host,
+    entry,
+    target: undefined,
+    dims: new Map(Object.entries({ ...sizes, B: 1, S })),
+    dtypes: new Map([["W", { dtype: "e4m3", scale: { block: [block, block], format: "f32" } }]]),
+  });
+  expect(diagnostics).toEqual([]);
+  if (graph === undefined) throw new Error("it compiles");
+  const x = drawn("bf16", [1, S, Dm], "x", 1);
+  const keep = Array.from({ length: S * S }, (_, i) => Number(i % S <= i / S));
+  const given = new Map([
+    ...weights,
+    ["x", x],
+    ["pos", fromNumbers("i32", [1, S], [0, 1, 2, 3, 4])],
+    ["keep", fromNumbers("bool", [1, S, S], keep)],
+  ] as const);
+  expect(new Set(graph.graph.inputs.map(({ name }) => name))).toEqual(new Set(given.keys()));
+  const { outputs } = runReference(graph.arena, graph.graph, given, new Map(), {
+    bounds: "error",
+    errors: false,
+  });
+  const values = toNumbers(x);
+  return {
+    out: outputs.get("out"),
+    x: Array.from({ length: S }, (_, s) => Array.from(values.subarray(s * Dm, (s + 1) * Dm))),
+  };
+}
+
+/** The largest difference, as a part of the largest number that is expected. */
+function apart(got: HostTensor | undefined, expected: readonly number[]): number {
+  const values = toNumbers(got ?? fromNumbers("f32", [0], []));
+  expect(values.length).toBe(expected.length);
+  return (
+    Math.max(...expected.map((v, i) => Math.abs(v - (values[i] ?? NaN)))) /
+    Math.max(...expected.map(Math.abs))
+  );
+}
+
 describe("a checkpoint of DeepSeek-V3's form", () => {
   it("runs Mla, and gives what its tensors give", async () => {
     const checkpoint = await openCheckpoint(folder);
     const known = deepseekConfig(checkpoint.config);
     const weights = await attentionWeights(checkpoint, known, 1);
-    const S = 5;
-    const x = drawn("bf16", [1, S, Dm], "x", 1);
-    const { source, host } = openSource(join(root, "stdlib/attention/mla.dsl"), root);
-    const { graph, diagnostics } = compile({
-      source,
-      host,
-      entry: "Mla.forward",
-      target: undefined,
-      dims: new Map(Object.entries({ ...known.attention, B: 1, S })),
-      dtypes: new Map([["W", { dtype: "e4m3", scale: { block: [block, block], format: "f32" } }]]),
-    });
-    expect(diagnostics).toEqual([]);
-    if (graph === undefined) throw new Error("it compiles");
-    const given = new Map([
-      ...weights,
-      ["x", x],
-      ["pos", fromNumbers("i32", [1, S], [0, 1, 2, 3, 4])],
-      [
-        "keep",
-        fromNumbers(
-          "bool",
-          [1, S, S],
-          Array.from({ length: S * S }, (_, i) => Number(i % S <= i / S)),
-        ),
-      ],
-    ] as const);
-    expect(new Set(graph.graph.inputs.map(({ name }) => name))).toEqual(new Set(given.keys()));
-    const { outputs } = runReference(graph.arena, graph.graph, given, new Map(), {
-      bounds: "error",
-      errors: false,
-    });
-    const values = toNumbers(x);
-    const expected = attention(
-      Array.from({ length: S }, (_, s) => Array.from(values.subarray(s * Dm, (s + 1) * Dm))),
-    ).flat();
-    const got = toNumbers(outputs.get("out") ?? fromNumbers("f32", [0], []));
-    const largest = Math.max(...expected.map(Math.abs));
+    const { out, x } = forward("stdlib/attention/mla.dsl", "Mla.forward", known.attention, weights);
     // At most ten values on the way are rounded to bf16, half a unit of 2^-8 each.
-    expect(Math.max(...expected.map((v, i) => Math.abs(v - (got[i] ?? NaN))))).toBeLessThan(
-      (10 / 512) * largest,
-    );
+    expect(apart(out, attention(x, 1).flat())).toBeLessThan(10 / 512);
+    await checkpoint.close();
+  });
+
+  it.each([
+    [0, "DenseLayer"],
+    [1, "ExpertLayer"],
+  ] as const)("layer %i runs %s of the example: attention, norms and what follows", async (layer, module) => {
+    const checkpoint = await openCheckpoint(folder);
+    const known = deepseekConfig(checkpoint.config);
+    const sizes = { ...known.attention, F: 48, Fe: 16, Fs: 16, E: 4, G: 2, Kg: 1, K: 2 };
+    const weights = await layerWeights(checkpoint, known, layer);
+    const { out, x } = forward("examples/deepseek/block.dsl", `${module}.forward`, sizes, weights);
+    // As many again after the attention: its sum, norm, gate, up, their product, down.
+    expect(apart(out, wholeLayer(x, layer).flat())).toBeLessThan(20 / 512);
     await checkpoint.close();
   });
 
