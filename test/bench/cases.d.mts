@@ -1,5 +1,15 @@
 export interface Case {
-  readonly group: "gemm" | "e4m3" | "odd" | "attention" | "masks" | "decode" | "rowwise" | "webgpu";
+  readonly group:
+    | "gemm"
+    | "e4m3"
+    | "odd"
+    | "attention"
+    | "masks"
+    | "decode"
+    | "throughput"
+    | "accuracy"
+    | "rowwise"
+    | "webgpu";
   readonly name: string;
   /** File in `programs/`. */
   readonly program: string;
@@ -9,5 +19,13 @@ export interface Case {
   readonly target?: string;
   /** Of caches: whether sequences differ in their lengths. */
   readonly varied?: boolean;
+  /** Of caches that fill a memory: whose layers, how many tokens a sequence has, and bytes of one over all layers. */
+  readonly budget?: {
+    readonly model: string;
+    readonly layers: number;
+    readonly context: number;
+    readonly tokenBytes: number;
+    readonly bytes: number;
+  };
 }
 export const cases: readonly Case[];

@@ -82,6 +82,30 @@ const decode = ([B, S, T, H, varied = false]) => ({
   varied,
 });
 
+/** Bytes of memory for caches, and how many tokens each sequence has. */
+const cacheBudget = 64 * 2 ** 30;
+const contexts = [4096, 16384, 65536];
+
+/**
+ * Attention of one layer over as many sequences as fill the budget, were all layers there: DeepSeek 67B's grouped
+ * heads, and DeepSeek-V2's latent.
+ */
+const filled = (context) =>
+  [
+    { model: "67B", layers: 95, entry: "grouped", sizes: { G: 8, R: 8, D: 128 }, row: 2 * 8 * 128 },
+    { model: "V2", layers: 60, entry: "latent", sizes: { H: 128, Ck: 512, Dr: 64 }, row: 512 + 64 },
+  ].map(({ model, layers, entry, sizes, row }) => {
+    const tokenBytes = layers * row * 2;
+    return {
+      group: "throughput",
+      name: `budget-${model}-${context}`,
+      program: "decode.dsl",
+      entry,
+      dims: { B: Math.floor(cacheBudget / (tokenBytes * context)), S: 1, T: context, ...sizes },
+      budget: { model, layers, context, tokenBytes, bytes: cacheBudget },
+    };
+  });
+
 export const cases = [
   ...products.flatMap((shape) => [gemm("gemm", "rows", shape), gemm("gemm", "columns", shape)]),
   ...["rows_e4m3", "promoted_e4m3", "scaled_e4m3"].flatMap((entry) =>
@@ -103,6 +127,7 @@ export const cases = [
     entry: "grouped",
     dims: { B: 64, S: 1, T: 8192, G: 8, R: 8, D: 128 },
   },
+  ...contexts.flatMap(filled),
   ...[
     [512, 512, 4096],
     [4096, 2112, 7168],
