@@ -13,6 +13,7 @@ import {
   volume,
 } from "./analysis.ts";
 import { choiceOf, idleRefusals, nothingFixed, type Choice, type Fixed, type Schedule } from "./choice.ts";
+import { canFollow } from "./followed.ts";
 import { sweepCost, usualSize, type SweepWork } from "./cost.ts";
 import { movedBytes } from "./analysis.ts";
 import type { KernelSource } from "./source.ts";
@@ -35,19 +36,23 @@ interface Fit {
   readonly columns: number | undefined;
   /** Threads that hold a block, where bodies reduce blocks. */
   readonly together: number | undefined;
+  /** Its reductions are linked, and can follow one another. */
+  readonly canFollow: boolean;
 }
 
 export function sweepSchedule(source: KernelSource<LoopNode>, caps: Caps): Schedule {
   const loop = source.node;
-  const fit = fitOf(loop, caps);
+  const fit: Fit = { ...fitOf(loop, caps), canFollow: canFollow(source.arena, loop) };
   const rows = rowOrder(loop).flatMap((k): LoopAxis[] => {
     const axis = loop.axes[k];
     return axis === undefined ? [] : [axis];
   });
+  const reductions = 1 + Math.max(0, ...sweepsOf(loop));
+  const stores = fit.form === "rows" && storesAll(loop) ? 1 : 0;
   const work: SweepWork = {
     rows: fit.rows ?? usualSize,
     columns: fit.columns ?? usualSize,
-    sweeps: 1 + Math.max(0, ...sweepsOf(loop)) + (fit.form === "rows" && storesAll(loop) ? 1 : 0),
+    sweeps: reductions + stores,
     bytes: movedBytes(loop, usualSize),
     reads:
       fit.form === "points"
@@ -60,7 +65,10 @@ export function sweepSchedule(source: KernelSource<LoopNode>, caps: Caps): Sched
     sides: fit.form === "points" ? [rows] : [rows, loop.over],
     choices: (fixed) => choicesOf(fit, fixed),
     refusals: (choice) => refusalsOf(fit, choice),
-    cost: (choice) => sweepCost(work, { ...costShape(fit, choice), threads: choice.threads }, caps),
+    cost: (choice) => {
+      const sweeps = (isFollowed(fit, choice) ? 1 : reductions) + stores;
+      return sweepCost({ ...work, sweeps }, { ...costShape(fit, choice), threads: choice.threads }, caps);
+    },
     program: (choice) => sweepProgram(source, shapeOf(fit, choice)),
   };
 }
@@ -81,6 +89,7 @@ function fitOf(loop: LoopNode, caps: Caps): Fit {
     rows: constantOf(rows),
     columns: constantOf(columns),
     together: places === undefined ? undefined : places / vector,
+    canFollow: false,
   };
 }
 
@@ -259,16 +268,33 @@ function isResident({ form, columns }: Fit, columnTile: number): boolean {
   return form === "points" || (form === "rows" && columns !== undefined && columnTile >= columns);
 }
 
-function shapeOf(fit: Fit, { tile: [rows = 1, columns = 1], threads }: Choice): SweepShape {
+/** Elements of a chunk that a thread has, at least, where what it has reduced follows once a chunk. */
+const fewestFollowed = 4;
+
+/** Linked reductions of a row that is not held are one sweep, where a thread has enough of each chunk. */
+function isFollowed(fit: Fit, { tile: [rows = 1, columns = 1], threads }: Choice): boolean {
+  const { form, vector, canFollow: isLinked } = fit;
+  if (!isLinked || form === "points" || isResident(fit, columns)) return false;
+  const lanes = form === "columns" ? threads / (rows / vector) : threads / rows;
+  return columns / lanes >= fewestFollowed;
+}
+
+function shapeOf(fit: Fit, choice: Choice): SweepShape {
+  const {
+    tile: [rows = 1, columns = 1],
+    threads,
+  } = choice;
   const { form, vector, together } = fit;
   if (form === "points")
     return {
       rows: { threads, unroll: rows / (threads * vector), vector },
       columns: one,
       resident: true,
+      follows: false,
       along: "rows",
     };
   const resident = isResident(fit, columns);
+  const follows = isFollowed(fit, choice);
   if (form === "columns") {
     const along = rows / vector;
     const split = threads / along;
@@ -276,6 +302,7 @@ function shapeOf(fit: Fit, { tile: [rows = 1, columns = 1], threads }: Choice): 
       rows: { threads: along, unroll: 1, vector },
       columns: { threads: split, unroll: columns / split, vector: 1 },
       resident,
+      follows,
       along: "rows",
     };
   }
@@ -284,6 +311,7 @@ function shapeOf(fit: Fit, { tile: [rows = 1, columns = 1], threads }: Choice): 
     rows: { threads: rows, unroll: 1, vector: 1 },
     columns: { threads: lanes, unroll: columns / (lanes * vector), vector, together },
     resident,
+    follows,
     along: "columns",
   };
 }

@@ -7,9 +7,9 @@
  *     column = (chunk * u + j) * (t * v) + lane * v + k      j: registers, lane: threads, k: one wide access
  *
  * Where the columns of a row fit the registers there is one chunk, and what a sweep read is still there for the
- * next (the row is loaded once). Else each sweep loops over chunks. Where memory runs along the rows instead, the
- * wide accesses and the neighbouring threads lie along the rows. A reduction inside a body, over the places of a
- * block, is one over the neighbouring threads that hold the block.
+ * next (the row is loaded once). Else each sweep loops over chunks, or linked reductions share one (`followed.ts`).
+ * Where memory runs along the rows instead, the wide accesses and the neighbouring threads lie along the rows. A
+ * reduction inside a body, over the places of a block, is one over the neighbouring threads that hold the block.
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import { monoidOf } from "../../tensor/monoids.ts";
@@ -19,6 +19,7 @@ import { ceildiv, constant, type Dim } from "../../types/dim.ts";
 import * as t from "../build.ts";
 import type { Axis, TileExpr, TileOp, TileProgram } from "../ir.ts";
 import { constantOf, sweepsOf, volume } from "./analysis.ts";
+import { followed } from "./followed.ts";
 import { resultPlace } from "./places.ts";
 import { declareBuffers, type KernelSource } from "./source.ts";
 import { translator } from "./translate.ts";
@@ -30,6 +31,8 @@ export interface SweepShape {
   readonly columns: Side;
   /** All columns at once. */
   readonly resident: boolean;
+  /** Linked reductions in one sweep, each thread's part following what it uses. */
+  readonly follows: boolean;
   /** Which side neighbouring threads lie along. */
   readonly along: "rows" | "columns";
 }
@@ -135,7 +138,32 @@ export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape):
   const partialAxes = [...rowAxes, ...columnAxes.filter((axis) => axis.place.kind === "thread")];
   const foldAxes = columnAxes.filter((axis) => axis.place.kind === "register");
   const reduceAxes = columnAxes.filter((axis) => axis.place.kind === "thread" && axis.size > 1);
-  for (let sweep = 0; sweep <= Math.max(-1, ...sweeps); sweep += 1) {
+  if (shape.follows) {
+    const one = followed({
+      b,
+      arena: source.arena,
+      loop,
+      partAxes: partialAxes,
+      threadAxes: reduceAxes,
+      rowAxes,
+      foldAxes,
+      rowGuard,
+      translate: (values) => translator({ axes, carriers: values, inputs: buffers.inputs, made }),
+    });
+    // Chunks that are whole ask no element whether it is there.
+    const whole = t.over(t.size(columnCount), t.int(columnTile));
+    const loops = (from: TileExpr | undefined, below: TileExpr | undefined, ops: readonly TileOp[]): void =>
+      void body.push({ kind: "for", counter: chunks, from, below, body: ops, unroll: false });
+    body.push(...one.begins);
+    if (columnGuard === undefined) loops(undefined, undefined, one.chunk(rowGuard));
+    else {
+      loops(undefined, whole, one.chunk(rowGuard));
+      loops(whole, undefined, one.chunk(t.both(rowGuard, columnGuard)));
+    }
+    body.push(...one.ends);
+    one.carriers.forEach((value, k) => (carriers[k] = value));
+  }
+  for (let sweep = 0; !shape.follows && sweep <= Math.max(-1, ...sweeps); sweep += 1) {
     const lifts = loop.carriers.flatMap(({ lift }, k) => (sweeps[k] === sweep ? [lift] : []));
     const translate = translateNow(lifts);
     const folds: TileOp[] = [];
