@@ -18,12 +18,12 @@ export interface Rows {
   readonly kept: readonly number[];
 }
 
-/** `last` with the rows made in it. `isWithin`: whether nobody else reads a node. */
+/** `last` with the rows made in it. `isWithin`: whether nobody reads a node but the loop's parts and some others. */
 export function streamed(
   arena: Arena,
   last: LoopNode,
   rows: readonly Rows[],
-  isWithin: (node: Node) => boolean,
+  isWithin: (node: Node, others: ReadonlySet<Node>) => boolean,
 ): LoopNode {
   const w = new LoopWriter(arena, last);
   const made = new Map<Ref, Scalar>();
@@ -69,18 +69,30 @@ export function streamed(
     made,
   );
   w.results = [...last.results.map((r, k) => ({ ...r, value: ends[k] ?? r.value })), ...kept];
-  return simpler(arena, withProducts(arena, w.loop(), isWithin));
+  // One sum of products may stand in another one's result.
+  const inside = new Set<Node>();
+  for (let loop = w.loop(); ;) {
+    const before = inside.size;
+    loop = withProducts(arena, loop, inside, isWithin);
+    if (inside.size === before) return simpler(arena, loop);
+  }
 }
 
 /** The loop with the sums of products that it reads at its own points made inside its bodies. */
-function withProducts(arena: Arena, loop: LoopNode, isWithin: (node: Node) => boolean): LoopNode {
+function withProducts(
+  arena: Arena,
+  loop: LoopNode,
+  inside: Set<Node>,
+  isWithin: (node: Node, others: ReadonlySet<Node>) => boolean,
+): LoopNode {
   const w = new LoopWriter(arena, loop);
+  w.inner.push(...loop.inner);
   const points = loop.axes.length + 1;
   const made = new Map<Ref, Scalar>();
   for (const [input, ref] of loop.inputs.entries()) {
     const { node, output } = ref;
-    if (node.kind !== "loop" || !isContraction(node) || !isWithin(node) || node.results.length !== 1)
-      continue;
+    if (node.kind !== "loop" || !isContraction(node) || node.results.length !== 1) continue;
+    if (!isWithin(node, inside)) continue;
     const result = node.results[output];
     const maps = readsOf(loop).flatMap((read) => (read.input === input ? [plainAxes(read)] : []));
     const [axes] = maps;
@@ -101,6 +113,7 @@ function withProducts(arena: Arena, loop: LoopNode, isWithin: (node: Node) => bo
     const sums = node.carriers.map((c, k) => arena.reduce(c.monoid, along, lifts[k] ?? c.lift));
     const [value = result.value] = w.take(node, [result.value], whole, (k, s) => sums[k] ?? s);
     made.set(ref, storedAs(arena, result.dtype, value));
+    inside.add(node);
   }
   const roots = [...loop.carriers.map((c) => c.lift), ...loop.results.map((r) => r.value)];
   const taken = w.take(loop, roots, axesAt(arena, upTo(points)), (_, s) => s, made);

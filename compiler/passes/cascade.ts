@@ -48,9 +48,9 @@ export function cascade(accepts: (loop: LoopNode, arena: Arena) => boolean): Pas
         const rows = rowsOf(arena, last, readers).filter(({ node }) => joined[node.id] === undefined);
         if (rows.length === 0) continue;
         const members = new Set<Node>([last, ...rows.map(({ node }) => node)]);
-        const isWithin = (node: Node): boolean =>
+        const isWithin = (node: Node, others: ReadonlySet<Node>): boolean =>
           joined[node.id] === undefined &&
-          readers.of(node).every((one) => one !== undefined && members.has(one));
+          readers.of(node).every((one) => one !== undefined && (members.has(one) || others.has(one)));
         const made = streamed(arena, last, rows, isWithin);
         if (!follows(arena, made) || !accepts(made, arena)) continue;
         joined[last.id] = last.results.map((_, output) => arena.ref(made, output));

@@ -16,6 +16,7 @@ import type { Arena } from "../tensor/arena.ts";
 import { boundsOf, conditionsOf } from "../tensor/conditions.ts";
 import { rewriteGraph } from "../tensor/graphs.ts";
 import type { Graph, LoopAxis, LoopNode, Ref, Scalar, ScalarRead } from "../tensor/ir.ts";
+import { isKnownOfTile, mostRows, rowAxesOf } from "../tensor/row-places.ts";
 import { reachable, rewriteScalars } from "../tensor/scalars.ts";
 import type { Caps } from "../types/caps.ts";
 import { ceildiv, constant, type Dim } from "../types/dim.ts";
@@ -96,18 +97,17 @@ function withVisits(arena: Arena, loop: LoopNode, maxBuffers: number): LoopNode 
   return arena.loop({ ...loop, carriers, inputs });
 }
 
-/** Places of rows, and elements that no row moves: what a tile of rows knows of itself. */
+/** What a tile of rows knows of itself. */
 function boundBy(loop: LoopNode): (scalar: Scalar) => boolean {
   const products = reachable(loop.carriers.map((carrier) => carrier.lift)).filter((s) => s.kind === "reduce");
-  // Rows are what the factors of a product do not share.
-  const shared = products.flatMap(({ arg }) => factorsOf(arg).map(axesOf));
-  const isShared = (axis: number): boolean => shared.every((axes) => ((axes >> axis) & 1) === 1);
-  return (scalar) => {
-    const moving = loop.axes.some((_, axis) => ((axesOf(scalar) >> axis) & 1) === 1 && !isShared(axis));
-    const parts = reachable([scalar]);
-    const isSwept = parts.some((part) => part.kind === "axis" && part.axis >= loop.axes.length);
-    return !isSwept && !parts.some(({ kind }) => kind === "carrier" || (kind === "read" && moving));
-  };
+  // Rows are what some of a product's factors move along, and not all.
+  const factors = products.flatMap(({ arg }) => factorsOf(arg).map(axesOf));
+  const has = (set: number, axis: number): boolean => ((set >> axis) & 1) === 1;
+  const axes = loop.axes
+    .map((_, axis) => axis)
+    .filter((axis) => factors.some((set) => has(set, axis)) && !factors.every((set) => has(set, axis)));
+  const rows = rowAxesOf(loop, axes, mostRows);
+  return (scalar) => isKnownOfTile(scalar, loop, rows);
 }
 
 interface Ranges {

@@ -83,6 +83,13 @@ export function visitExpressions(roots: readonly TileExpr[], visit: (expr: TileE
   roots.forEach(go);
 }
 
+/** Whether something of it is read from memory. */
+export function readsData(expr: TileExpr): boolean {
+  let found = false;
+  visitExpressions([expr], ({ kind }) => (found ||= kind === "read"));
+  return found;
+}
+
 /** What an op contains. */
 export function bodiesOf(op: TileOp): readonly (readonly TileOp[])[] {
   switch (op.kind) {

@@ -1,6 +1,6 @@
 // Runs every case of cases.mjs on a device, holds each element to the reference's bound, and writes inputs and
 // outputs of the float programs for compare-torch.py.
-//   node test/device/export.mjs OUTDIR [--device cuda] [--target ptx:sm_80] [--only NAME]
+//   node test/device/export.mjs OUTDIR [--device cuda] [--target ptx:sm_80] [--only NAME] [--part 1/8]
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -17,11 +17,13 @@ const { values: options, positionals } = parseArgs({
     device: { type: "string", default: "cuda" },
     target: { type: "string" },
     only: { type: "string" },
+    part: { type: "string", default: "1/1" },
   },
 });
 const [folder] = positionals;
 if (folder === undefined)
-  throw new Error("usage: export.mjs OUTDIR [--device cuda] [--target ptx:sm_80] [--only NAME]");
+  throw new Error("usage: export.mjs OUTDIR [--device cuda] [--target ptx:sm_80] [--only NAME] [--part 1/8]");
+const [part, parts] = options.part.split("/").map(Number);
 mkdirSync(folder, { recursive: true });
 
 const driver = driverOf({ compile, render, interpret, evaluate, ...runtime, count: runtime.elementCount });
@@ -41,7 +43,8 @@ const compared = new Set(
 
 let failures = 0;
 const manifest = [];
-for (const one of driver.cases) {
+for (const [index, one] of driver.cases.entries()) {
+  if (index % parts !== part - 1) continue;
   if (options.only !== undefined && !one.name.includes(options.only)) continue;
   for (const types of one.types) {
     const label = `${one.name} ${text(types)}`.trim();

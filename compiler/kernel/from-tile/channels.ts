@@ -8,8 +8,9 @@
  * to wait for `empty` of the round before, which counts as complete on the first.
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
+import { apply } from "../../tile/build.ts";
 import type { Channel, PanelCopy, Role, SharedTile, TileExpr, TileOp } from "../../tile/ir.ts";
-import { visitOps } from "../../tile/walk.ts";
+import { readsData, visitOps } from "../../tile/walk.ts";
 import { dtypes } from "../../types/dtype.ts";
 import type { KernelBuilder } from "../builder.ts";
 import type { Buffer, Register, TensorMap, Value } from "../ir.ts";
@@ -101,6 +102,7 @@ export class Channels {
     const lowered = this.#of(op.channel);
     const { channel, barriers } = lowered;
     const { slot, phase } = this.#advance(cx, channel, "fill");
+    const ahead = this.#readPlaces(cx, op);
     const empty = { buffer: barriers, index: b.add(slot, b.i32(channel.depth)) };
     b.instruction("mbarrier.wait", [], [empty, b.binary("xor", phase, b.i32(1))]);
     const full = { buffer: barriers, index: slot };
@@ -113,7 +115,7 @@ export class Channels {
           this.#loadPart(cx, one, slot, full);
           continue;
         }
-        const { map, at } = this.#box(cx, one);
+        const { map, at } = this.#box(cx, one, ahead);
         const to = { buffer: cx.sharedOf(one.tile), index: this.#panel(cx, one, slot) };
         b.instruction(`tensor.load.${at.length}d`, [], [to, { map }, ...at, full]);
       }
@@ -143,6 +145,20 @@ export class Channels {
         perhaps(cx, compute);
       });
     arrive();
+  }
+
+  /** Places of boxes that are read from memory, before the slot is waited for: the reads take as long as a wait. */
+  #readPlaces(cx: Context, { copies, where }: Extract<TileOp, { kind: "fill" }>): Map<TileExpr, Value> {
+    const places = new Map<TileExpr, Value>();
+    for (const { box } of copies)
+      for (const place of box.at) {
+        if (!readsData(place)) continue;
+        const none: TileExpr = { kind: "const", type: "i32", value: 0 };
+        const asked = where === undefined ? place : apply("select", "i32", [where, place, none]);
+        const [value] = new Group(cx, [new Map()], [undefined]).values(asked);
+        if (value !== undefined) places.set(place, value);
+      }
+    return places;
   }
 
   take(cx: Context, op: Extract<TileOp, { kind: "take" }>): void {
@@ -285,6 +301,7 @@ export class Channels {
   #box(
     cx: Context,
     { tile, box }: PanelCopy,
+    known: ReadonlyMap<TileExpr, Value> = new Map(),
   ): {
     readonly map: TensorMap;
     readonly at: readonly Value[];
@@ -301,6 +318,8 @@ export class Channels {
     });
     const group = new Group(cx, [new Map()], [undefined]);
     const at = box.at.map((part) => {
+      const value = known.get(part);
+      if (value !== undefined) return value;
       const [poly] = group.polys(part);
       invariant(poly !== undefined, "one place");
       return evaluatePoly(cx, poly, "i32");

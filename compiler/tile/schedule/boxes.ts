@@ -18,8 +18,8 @@ export type Sides = Readonly<Record<Side, readonly number[]>>;
 
 export interface ViewAxis {
   readonly extent: Dim;
-  /** Where a side begins that is a part of the axis; undefined: it is all of it. */
-  readonly shift?: Scalar;
+  /** Where a side begins that is a part of the axis, a sum of these; undefined: it is all of it. */
+  readonly shift?: readonly Scalar[];
   /** Of a side that lies apart, on several axes of the view: places of the side from one of this axis to the next. */
   readonly stride?: number;
   /** Of a side that lies in pages: places of one, which this axis has; another axis says which page. */
@@ -250,22 +250,27 @@ function sideOf(sides: Sides, index: Indexed["index"]): Side | undefined {
 /** Bytes of the boxes that a part of an axis is whole numbers of: a box must not reach into the next part. */
 const boxBytes = 128;
 
-/** An index `shift + axis`: the one axis of a side, from a place that the sides do not move. */
+/** An index that is a sum: the one axis of a side, from a place that the sides do not move. */
 function partOf(
   loop: LoopNode,
   sides: Sides,
   index: Indexed["index"],
   dtype: DType,
-): { readonly side: Side; readonly shift: Scalar } | undefined {
+): { readonly side: Side; readonly shift: readonly Scalar[] } | undefined {
   if (index.kind !== "apply" || index.fn !== "add") return undefined;
-  const [shift, axis] = index.args;
+  const terms = addends(index);
+  const shift = terms.filter((term) => isShared(sides, term));
+  const [axis, other] = terms.filter((term) => !shift.includes(term));
   const side = axis === undefined ? undefined : sideOf(sides, axis);
-  if (shift === undefined || axis?.kind !== "axis" || side === undefined || !isShared(sides, shift))
-    return undefined;
+  if (axis?.kind !== "axis" || side === undefined || other !== undefined) return undefined;
   const whole = extentOf(loop, axis.axis);
   const extent = whole === undefined ? undefined : constantOf(whole);
   if (sides[side].length !== 1 || extent === undefined) return undefined;
   return (extent * dtypes[dtype].bytes) % boxBytes === 0 ? { side, shift } : undefined;
+}
+
+function addends(s: Scalar): readonly Scalar[] {
+  return s.kind === "apply" && s.fn === "add" ? s.args.flatMap(addends) : [s];
 }
 
 /** True for an index that moves with none of the sides. */

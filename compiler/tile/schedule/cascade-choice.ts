@@ -43,7 +43,7 @@ export function canCascade(arena: Arena, loop: LoopNode, caps: Caps): boolean {
   const plan = planCascade(arena, loop);
   return (
     plan !== undefined &&
-    choicesOf(plan, nothingFixed).some((choice) => refusalsOf(loop, plan, caps, choice).length === 0)
+    choicesOf(loop, plan, nothingFixed).some((choice) => refusalsOf(loop, plan, caps, choice).length === 0)
   );
 }
 
@@ -54,18 +54,21 @@ export function cascadeSchedule(source: KernelSource<LoopNode>, caps: Caps): Sch
   if (plan === undefined) return undefined;
   const size = (axes: readonly number[]): number =>
     constantOf(volume(axes.flatMap((k) => loop.axes[k] ?? []))) ?? usualSize;
+  const deep = plan.products.reduce((sum, { depth }) => sum + depth, 0);
+  const apart = plan.sums.filter(({ partOf }) => partOf === undefined).length;
   const work = {
     batch: size(plan.batch),
     m: size(plan.m),
     swept: constantOf(volume(loop.over)) ?? usualSize,
-    depth: plan.products.reduce((sum, { depth }) => sum + depth, 0) + plan.sums.length * plan.columns,
+    depth: deep + plan.sums.length * plan.columns,
+    bytes: (deep + apart * plan.columns) * dtypes[plan.dtype].bytes,
   };
   const schedule: Schedule = {
     name: "cascade",
     isUsual: true,
     sides: sidesOf(loop, plan),
     roleSide: 0,
-    choices: (fixed) => choicesOf(plan, fixed),
+    choices: (fixed) => choicesOf(loop, plan, fixed),
     refusals: (choice) => refusalsOf(loop, plan, caps, choice),
     cost: ({ tile: [rows = 0, , block = 0], stages }) => cascadeCost(work, { rows, block, stages }, caps),
     program: (choice) =>
@@ -175,20 +178,23 @@ function sectionOf(loop: LoopNode, { batch, dtype, products, sums, columns }: Ca
   return section;
 }
 
-function choicesOf(plan: CascadePlan, fixed: Fixed): Choice[] {
+function choicesOf(loop: LoopNode, plan: CascadePlan, fixed: Fixed): Choice[] {
   const [m, n, k] = fixed.tile;
+  // No more than there are rows for.
+  const all = constantOf(volume(plan.m.flatMap((axis) => loop.axes[axis] ?? []))) ?? Infinity;
+  const most = Math.max(1, Math.ceil(all / instructionRows));
   const groups =
     m !== undefined
       ? [m / instructionRows]
       : fixed.threads !== undefined && plan.columns <= mostColumns
         ? [fixed.threads / warpgroup]
-        : [2, 3, 1];
+        : [2, 3, 1].filter((count) => count <= most);
   const choices: Choice[] = [];
   // As few roles as have the columns.
   const parts = Math.ceil(plan.columns / mostColumns);
   for (const count of groups)
     for (const block of k === undefined ? blocks : [k])
-      for (const stages of fixed.stages === undefined ? [2, 3] : [fixed.stages])
+      for (const stages of fixed.stages === undefined ? [2, 3, 4, 6] : [fixed.stages])
         choices.push(
           choiceOf(fixed, {
             tile: [m ?? count * instructionRows, n ?? plan.columns, block],
@@ -236,10 +242,13 @@ function refusalsOf(loop: LoopNode, plan: CascadePlan, caps: Caps, choice: Choic
   // The block is what the second product sums over, in steps of its instruction.
   refuse(block % 16 !== 0, `${block} places of the swept axis are no whole steps of 16`);
   // A factor that lies along the swept axis is brought in panels, which the block is to be made of.
-  const along = panelBytes / dtypes[dtype].bytes;
   refuse(
-    block % along !== 0 && sums.some(({ right }) => right.order === "k"),
-    `${block} places of the swept axis are no whole panels of ${along}`,
+    block % panel !== 0 && sums.some(({ right }) => right.order === "k"),
+    `${block} places of the swept axis are no whole panels of ${panel}`,
+  );
+  refuse(
+    others > 0 && block % panel !== 0,
+    `${block} places of the swept axis, which others are handed, are no whole panels of ${panel}`,
   );
   for (const page of pagesOf(plan))
     refuse(page % block !== 0, `a page has ${page} places of the swept axis, no whole blocks of ${block}`);
@@ -249,7 +258,7 @@ function refusalsOf(loop: LoopNode, plan: CascadePlan, caps: Caps, choice: Choic
   // Results, products, and their left factors twice as they change hands, once packed.
   const held =
     (sums.length * width) / 2 +
-    (products.length * block) / 2 +
+    (new Set(products.map(({ scalar }) => scalar)).size * block) / 2 +
     (sums.length * block) / 4 +
     masks +
     addressRegisters;

@@ -7,9 +7,10 @@ import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { LoopNode } from "../../tensor/ir.ts";
 import { dtypes, type DType } from "../../types/dtype.ts";
 import * as t from "../build.ts";
-import type { Channel, Counter, MatrixOperand, SharedTile, Tile, TileExpr, TileOp } from "../ir.ts";
+import type { Channel, Counter, SharedTile, Tile, TileExpr, TileOp } from "../ir.ts";
 import type { CascadePlan } from "./cascade-plan.ts";
 import { moved, type CascadeReductions, type RowChange } from "./cascade-reductions.ts";
+import type { RoleFactor } from "./cascade-slots.ts";
 import type { WarpgroupFragment } from "./fragments.ts";
 import type { Matrices } from "./matrices.ts";
 import type { DeclaredBuffers } from "./source.ts";
@@ -40,7 +41,7 @@ export interface ColumnsLoop {
   readonly ops: readonly TileOp[];
   /** What brings the right factors, each in the slot that is released next. */
   readonly channels: readonly Channel[];
-  readonly operands: readonly MatrixOperand[];
+  readonly factors: readonly RoleFactor[];
 }
 
 export class CascadeColumns {
@@ -51,6 +52,8 @@ export class CascadeColumns {
   /** Of each sum its left factor, and by how much its rows are brought on. */
   readonly #lefts: readonly SharedTile[];
   readonly #steps: readonly SharedTile[];
+  /** Steps of a block that are not given yet; undefined: the sum is never rescaled. */
+  readonly #held: readonly (Tile | undefined)[];
   readonly #weights: Channel;
   /** Carriers of rows, as the results need them. */
   readonly #rows: ReadonlyMap<number, SharedTile>;
@@ -67,6 +70,9 @@ export class CascadeColumns {
       b.slotTile("left_factor", plan.dtype, [Math.ceil(block / width), rows, width], { swizzle: panelBytes }),
     );
     this.#steps = plan.sums.map(() => b.slotTile("steps", "f32", [rows]));
+    this.#held = reductions
+      .changesOfSums()
+      .map((change) => (change === undefined ? undefined : b.tile("held_step", "f32", place.inner.m.axes)));
     this.#weights = b.channel("weights", 1, [...this.#lefts, ...this.#steps]);
     this.#rows = new Map(reductions.rowsInResults().map((k) => [k, b.slotTile("row_total", "f32", [rows])]));
     this.#totals = this.#rows.size === 0 ? undefined : b.channel("totals", 1, [...this.#rows.values()]);
@@ -74,19 +80,33 @@ export class CascadeColumns {
 
   // ---------------------------------------------------------------- by those who reduce
 
-  /** The block's left factors, and the steps; undefined: what was summed before stays as it is. */
-  give(changes: readonly (RowChange | undefined)[]): TileOp {
+  /** By how much sums are to be rescaled before the first block: not at all. */
+  declarations(): TileOp[] {
+    const init: TileExpr = { kind: "const", type: "f32", value: 1 };
+    return this.#held.flatMap((tile): TileOp[] => (tile === undefined ? [] : [{ kind: "var", tile, init }]));
+  }
+
+  /** Keeps the steps of a block until they are given. */
+  hold(changes: readonly (RowChange | undefined)[]): TileOp[] {
+    return changes.flatMap((change, i): TileOp[] => {
+      const tile = this.#held[i];
+      return change === undefined || tile === undefined
+        ? []
+        : [{ kind: "update", tile, expr: t.valueOf(change.step) }];
+    });
+  }
+
+  /** The block's left factors, and the steps. */
+  give(): TileOp {
     const { inner } = this.#at;
     const width = panelWidth(this.#plan.dtype);
     const puts = this.#lefts.flatMap((shared, i): TileOp[] => {
-      const [left, steps, change] = [this.#reductions.lefts[i], this.#steps[i], changes[i]];
+      const [left, steps, held] = [this.#reductions.lefts[i], this.#steps[i], this.#held[i]];
       invariant(left !== undefined && steps !== undefined, "each sum has a left factor");
       const index = panelIndex("k", inner.m.row, inner.n.row, width);
-      const step: TileExpr =
-        change === undefined ? { kind: "const", type: "f32", value: 1 } : t.valueOf(change.step);
       return [
         put(shared, index, t.valueOf(left.wide), inner.axes),
-        put(steps, [inner.m.row], step, inner.m.axes),
+        ...(held === undefined ? [] : [put(steps, [inner.m.row], t.valueOf(held), inner.m.axes)]),
       ];
     });
     return { kind: "fill", channel: this.#weights, copies: [], body: puts };
@@ -106,7 +126,7 @@ export class CascadeColumns {
   // ---------------------------------------------------------------- by those who only multiply
 
   /** The body of a role for the columns from `nBase`. */
-  body(nBase: number, { counter, first, end, ops, channels, operands }: ColumnsLoop): TileOp[] {
+  body(nBase: number, { counter, first, end, ops, channels, factors }: ColumnsLoop): TileOp[] {
     const { b, inner, outer, rows, columns, warpgroups } = this.#at;
     const names = this.#plan.sums.map(({ carrier }) => this.#loop.carriers[carrier]?.name ?? "sum");
     const sums = names.map((name) => b.tile(name, "f32", outer.axes));
@@ -121,16 +141,17 @@ export class CascadeColumns {
     });
     const multiply = (accumulate: boolean): TileOp[] =>
       sums.map((acc, i): TileOp => {
-        const [left, right] = [this.#lefts[i], operands[i]];
+        const [left, right] = [this.#lefts[i], factors[i]];
         invariant(left !== undefined && right !== undefined, "each sum has its tiles");
-        const side = right.order === "k" ? "k" : "n";
+        const { operand, from } = right;
+        const side = operand.order === "k" ? "k" : "n";
         return {
           kind: "mma",
           acc,
           a: { tile: left, order: "k" },
-          b: right,
+          b: operand,
           m: inner.m.row,
-          n: t.plus(outer.n.row, t.int(nBase)),
+          n: t.plus(outer.n.row, t.int(from)),
           accumulate: t.bool(accumulate),
           instruction: `wgmma.m64n${columns}k16.${this.#plan.dtype}.k.${side}`,
         };

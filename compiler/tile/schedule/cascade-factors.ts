@@ -23,8 +23,9 @@ export interface Streaming {
   readonly operand: MatrixOperand;
   readonly factor: BroughtFactor;
   readonly side: "rows" | "block" | "columns";
-  /** The axes that a product inside bodies sums over. */
+  /** The axes that a product inside bodies sums over, and from which of their places on the tile is. */
   readonly inner?: readonly number[];
+  readonly from?: number;
 }
 
 /** Where tiles are, and who fills them. */
@@ -97,7 +98,7 @@ export class CascadeFactors {
     return { ...fill, where: isWhole, body: made.flatMap((one) => this.#puts(one, start)) };
   }
 
-  #copies({ operand, factor: { copied }, side }: Streaming, start: TileExpr): readonly PanelCopy[] {
+  #copies({ operand, factor: { copied }, side, from = 0 }: Streaming, start: TileExpr): readonly PanelCopy[] {
     if (copied === undefined) return [];
     return operandCopies(
       operand,
@@ -107,10 +108,14 @@ export class CascadeFactors {
       side === "rows"
         ? this.#place({ m: this.#at.mBase }, start)
         : this.#place(side === "block" ? { n: start } : { k: start }, start),
+      from,
     );
   }
 
-  #puts({ operand, factor: { factor, order }, side, inner = [] }: Streaming, start: TileExpr): TileOp[] {
+  #puts(
+    { operand, factor: { factor, order }, side, inner = [], from = 0 }: Streaming,
+    start: TileExpr,
+  ): TileOp[] {
     const loop = this.#loop;
     const { rows, k } = operandExtent(operand);
     const swept = this.#at.matrices.kCount;
@@ -130,7 +135,7 @@ export class CascadeFactors {
       return axes;
     };
     const base = side === "rows" ? this.#at.mBase : side === "block" ? start : t.int(0);
-    const kBase = side === "columns" ? start : t.int(0);
+    const kBase = side === "columns" ? start : t.int(from);
     // Panel by panel, which keeps a thread's values few and the text short.
     const panel = this.#at.b.counter("panel", constant(operand.tile.shape[0] ?? 1));
     const along = t.times(t.at(panel), t.int(this.#width));

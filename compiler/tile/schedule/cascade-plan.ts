@@ -1,14 +1,15 @@
 /** Loops of `cascade-parts.ts` for matrix units that read shared memory: how each factor comes there. */
 import type { Arena } from "../../tensor/arena.ts";
 import type { LoopNode, Scalar } from "../../tensor/ir.ts";
-import { reachable, rewriteScalars } from "../../tensor/scalars.ts";
+import { mostRows, rowAxesOf } from "../../tensor/row-places.ts";
+import { operandsOf, reachable, rewriteScalars } from "../../tensor/scalars.ts";
 import { dtypes, type DType } from "../../types/dtype.ts";
 import { constantOf, volume } from "./analysis.ts";
 import { hasSides, viewOfRead, viewOfResult, type Side, type Sides, type View } from "./boxes.ts";
 import { cascadeParts, type CascadeParts } from "./cascade-parts.ts";
 import { factorDType } from "./matrices.ts";
 import type { MatrixOperand } from "../ir.ts";
-import { rangeOf, rowAxesOf, where } from "./ranges.ts";
+import { rangeOf, where } from "./ranges.ts";
 import { liesAlongK } from "./staging.ts";
 import { panelBytes, type Copied } from "./transfers.ts";
 
@@ -23,8 +24,9 @@ export interface BroughtFactor {
   readonly conditions: ReadonlySet<Scalar>;
 }
 
-/** A reduction inside bodies. */
+/** A reduction inside bodies, or one of several whose sum is all that is used. */
 export interface InnerProduct {
+  /** The sum: products that share it are summed in one place. */
   readonly scalar: Scalar;
   readonly left: BroughtFactor;
   readonly right: BroughtFactor;
@@ -56,9 +58,8 @@ export interface CascadePlan extends Pick<CascadeParts, "batch" | "m" | "n" | "r
 
 /** Of an element that is multiplied. */
 const factorBytes = 2;
-/** Rows of a warpgroup's instruction, of which every box of rows is a multiple; and the most that a tile has. */
+/** Rows of a warpgroup's instruction, of which every box of rows is a multiple. */
 const boxRows = 64;
-const mostRows = 192;
 
 /** Undefined where the loop has another structure, or factors of other widths. */
 export function planCascade(arena: Arena, loop: LoopNode): CascadePlan | undefined {
@@ -82,6 +83,10 @@ export function planCascade(arena: Arena, loop: LoopNode): CascadePlan | undefin
     const asked = new Set(plain === factor ? [] : reachable([factor]).filter((s) => conditions.has(s)));
     return { factor, order, copied: { input: plain.input, view }, conditions: asked };
   };
+  const sumOf = sumsOfProducts(
+    loop,
+    parts.products.map(({ scalar }) => scalar),
+  );
   const products = parts.products.flatMap(({ scalar, left, right, axes }): InnerProduct[] => {
     const [a, b] = [
       broughtOf(left, { m, n: [], k: axes }, ["m", "k"]),
@@ -117,6 +122,27 @@ export function planCascade(arena: Arena, loop: LoopNode): CascadePlan | undefin
 function ofWholePanels(right: BroughtFactor, depth: number): BroughtFactor {
   const isWhole = right.order === "k" || depth % (panelBytes / factorBytes) === 0;
   return isWhole ? right : { ...right, order: "k", copied: undefined, conditions: new Set() };
+}
+
+/** Of products that are used only where they are added up, the sum. */
+function sumsOfProducts(loop: LoopNode, products: readonly Scalar[]): ReadonlyMap<Scalar, Scalar> {
+  const all = reachable(loop.carriers.map((carrier) => carrier.lift));
+  const users = new Map<Scalar, Scalar[]>();
+  for (const user of all)
+    for (const operand of operandsOf(user)) users.set(operand, [...(users.get(operand) ?? []), user]);
+  const isSum = (s: Scalar): boolean =>
+    products.includes(s) || (s.kind === "apply" && s.fn === "add" && s.args.every(isSum));
+  const sumOf = (s: Scalar): Scalar => {
+    const [user, other] = users.get(s) ?? [];
+    return user !== undefined && other === undefined && isSum(user) ? sumOf(user) : s;
+  };
+  const roots = new Set(loop.carriers.map((carrier) => carrier.lift));
+  const found = new Map(products.map((product) => [product, sumOf(product)] as const));
+  // Each stands for all that it is the sum of.
+  const isWhole = (sum: Scalar): boolean =>
+    !roots.has(sum) &&
+    reachable([sum]).every((s) => s.kind !== "reduce" || !products.includes(s) || found.get(s) === sum);
+  return new Map([...found].filter(([, sum]) => isWhole(sum)));
 }
 
 /** Whether an outer product's factor, which moves along n, is the first columns of an inner one's. */

@@ -8,6 +8,7 @@ import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { Arena } from "../../tensor/arena.ts";
 import type { LoopNode, Scalar } from "../../tensor/ir.ts";
 import { monoidOf } from "../../tensor/monoids.ts";
+import { rowAxesOf, type RowAxes } from "../../tensor/row-places.ts";
 import { rescaling, wayOf, type Change, type Rescaling } from "../../tensor/rescale.ts";
 import { operandsOf, reachable, rewriteScalars } from "../../tensor/scalars.ts";
 import type { DType } from "../../types/dtype.ts";
@@ -17,16 +18,7 @@ import { axesOf, constantOf, readsOf } from "./analysis.ts";
 import { isMade, type CascadeParts } from "./cascade-parts.ts";
 import type { Fragment, RowFragment } from "./fragments.ts";
 import { guard, type Matrices } from "./matrices.ts";
-import {
-  endsOf,
-  rangeOf,
-  rowAxesOf,
-  where,
-  type Ends,
-  type Range,
-  type RowAxes,
-  type Rows,
-} from "./ranges.ts";
+import { endsOf, rangeOf, where, type Ends, type Range, type Rows } from "./ranges.ts";
 import type { DeclaredBuffers, KernelSource } from "./source.ts";
 import { translator } from "./translate.ts";
 
@@ -122,7 +114,8 @@ export class CascadeReductions {
     const { columns, m } = inner;
     const rowAxes = m.axes;
     const nameOf = (k: number): string => loop.carriers[k]?.name ?? "carrier";
-    this.scores = new Map(plan.products.map(({ scalar }) => [scalar, b.tile("product", "f32", inner.axes)]));
+    const scores = new Set(plan.products.map(({ scalar }) => scalar));
+    this.scores = new Map([...scores].map((scalar) => [scalar, b.tile("product", "f32", inner.axes)]));
     this.lefts = plan.sums.map(({ carrier }) => ({
       wide: b.tile(`${nameOf(carrier)}_left`, "f32", inner.axes),
       packed:
@@ -220,9 +213,9 @@ export class CascadeReductions {
 
   /**
    * The rows' reductions and the left factors; without the conditions that hold where every row sees the whole block,
-   * which is within `seen`.
+   * which is within `seen`. What is to be done when the rows' running values are known is done among them.
    */
-  ofBlock(block: TileExpr, seen: Ends): TileOp[] {
+  ofBlock(block: TileExpr, seen: Ends, known: () => TileOp[] = () => []): TileOp[] {
     const before = this.#running.map(({ tile, before: tileBefore }): TileOp => ({
       kind: "let",
       tile: tileBefore,
@@ -231,14 +224,15 @@ export class CascadeReductions {
       otherwise: undefined,
     }));
     const whole = this.isWhole(block, seen);
-    if (whole === true) return [...before, ...this.#blockOps(block, this.#range.conditions, false)];
+    const { conditions } = this.#range;
+    if (whole === true) return [...before, ...this.#blockOps(block, conditions, false, known)];
     return [
       ...before,
       {
         kind: "if",
         condition: whole,
-        then: this.#blockOps(block, this.#range.conditions, false),
-        otherwise: this.#blockOps(block, new Set(), true),
+        then: this.#blockOps(block, conditions, false, known),
+        otherwise: this.#blockOps(block, new Set(), true, known),
       },
     ];
   }
@@ -259,7 +253,12 @@ export class CascadeReductions {
     return parts.reduce<TileExpr | undefined>(t.both, undefined) ?? true;
   }
 
-  #blockOps(block: TileExpr, known: ReadonlySet<Scalar>, isGuarded: boolean): TileOp[] {
+  #blockOps(
+    block: TileExpr,
+    known: ReadonlySet<Scalar>,
+    isGuarded: boolean,
+    whenKnown: () => TileOp[],
+  ): TileOp[] {
     const { columns, n, m } = this.#at.inner;
     const loop = this.#loop;
     const place = t.plus(t.times(block, t.int(this.#at.block)), n.row);
@@ -306,6 +305,7 @@ export class CascadeReductions {
       const combined = t.apply(monoidOf(monoid).combine, tile.type, [t.valueOf(tile), t.valueOf(reduced)]);
       ops.push(...more, { kind: "update", tile, expr: combined });
     }
+    ops.push(...whenKnown());
     this.#plan.sums.forEach(({ carrier }, i) => {
       const left = this.#leftOf(lifts[carrier] ?? this.#carrier(carrier).lift);
       const wide = this.lefts[i]?.wide;

@@ -13,12 +13,13 @@ import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { LoopNode } from "../../tensor/ir.ts";
 import { ceildiv, constant, floordiv, min, mul } from "../../types/dim.ts";
 import * as t from "../build.ts";
-import type { Channel, Counter, MatrixOperand, TileExpr, TileOp, TileProgram } from "../ir.ts";
+import type { Counter, TileExpr, TileOp, TileProgram } from "../ir.ts";
 import { partition } from "../partition.ts";
 import { CascadeColumns } from "./cascade-columns.ts";
-import { CascadeFactors, type Streaming } from "./cascade-factors.ts";
+import { CascadeFactors } from "./cascade-factors.ts";
 import type { CascadePlan } from "./cascade-plan.ts";
-import { CascadeReductions, moved, type RowChange } from "./cascade-reductions.ts";
+import { CascadeReductions, moved } from "./cascade-reductions.ts";
+import { CascadeSlots } from "./cascade-slots.ts";
 import { besideFragment, warpgroupFragment, type WarpgroupFragment } from "./fragments.ts";
 import { matricesOf, type Matrices } from "./matrices.ts";
 import { declareBuffers, type DeclaredBuffers, type KernelSource } from "./source.ts";
@@ -180,46 +181,10 @@ class Cascade {
 
   /** The program but for other columns, and theirs, each for a role of its own. */
   #bodies(): { readonly body: TileOp[]; readonly beside: readonly TileOp[][] } {
-    const { rows, block, depth, columns: width } = this.#shape;
-    const { products, sums, columns, dtype } = this.#plan;
+    const { rows, block, columns: width } = this.#shape;
+    const { sums, columns } = this.#plan;
     const b = this.#b;
-    const still = products.map(({ left, axes, depth: k }): Streaming => ({
-      operand: this.#factors.operand("left_tile", left, rows, k),
-      factor: left,
-      side: "rows",
-      inner: axes,
-    }));
-    const inner = products.map(({ right, axes, depth: k }): Streaming => ({
-      operand: this.#factors.operand("inner_tile", right, block, k),
-      factor: right,
-      side: "block",
-      inner: axes,
-    }));
-    // Those whose tile an inner product has too come with it, and that one's slot is held until both are done.
-    const outer = sums.map(({ right, partOf }): Streaming => {
-      const shared = partOf === undefined ? undefined : inner[products.indexOf(partOf)];
-      const operand: MatrixOperand =
-        shared === undefined
-          ? this.#factors.operand("outer_tile", right, columns, block)
-          : { tile: shared.operand.tile, order: right.order, isOldest: true };
-      return { operand, factor: right, side: "columns" };
-    });
-    const own = outer.filter(({ operand }) => operand.isOldest !== true);
-    const isShared = own.length < outer.length;
-    const tilesOf = (list: readonly Streaming[]): MatrixOperand["tile"][] =>
-      list.map((one) => one.operand.tile);
-    const lefts = b.channel("lefts", 1, tilesOf(still));
-    const inners = b.channel("inners", depth, tilesOf(inner));
-    const outers = own.length === 0 ? undefined : b.channel("outers", depth, tilesOf(own));
-    const fillOuter = (at: TileExpr): TileOp[] =>
-      outers === undefined ? [] : [this.#factors.fill(outers, own, at)];
-    const takeOuter: TileOp[] = outers === undefined ? [] : [{ kind: "take", channel: outers }];
-    const release = (channel: Channel): TileOp => ({ kind: "release", channel, where: undefined });
-    const afterInner = isShared ? [] : [release(inners)];
-    const afterOuter = [
-      ...(isShared ? [release(inners)] : []),
-      ...(outers === undefined ? [] : [release(outers)]),
-    ];
+    const slots = new CascadeSlots(b, this.#factors, this.#plan, this.#shape);
     const { ops, first, end, whole } = visitedBlocks(
       b,
       this.#block,
@@ -228,62 +193,8 @@ class Cascade {
       this.#reductions.seenBy("any"),
       this.#reductions.seenBy("every"),
     );
-
-    const score = (): TileOp[] =>
-      products.map(({ scalar }, i): TileOp => {
-        const [a, c] = [still[i]?.operand, inner[i]?.operand];
-        const acc = this.#reductions.scores.get(scalar);
-        invariant(a !== undefined && c !== undefined && acc !== undefined, "each product has its tiles");
-        const side = c.order === "k" ? "k" : "n";
-        return {
-          kind: "mma",
-          acc,
-          a,
-          b: c,
-          m: this.#inner.m.row,
-          n: this.#inner.n.row,
-          accumulate: t.bool(false),
-          instruction: `wgmma.m64n${block}k16.${dtype}.k.${side}`,
-        };
-      });
-    const accumulate = (isFirst: TileExpr): TileOp[] =>
-      sums.map((_, i): TileOp => {
-        const [left, c, acc] = [
-          this.#reductions.lefts[i],
-          outer[i]?.operand,
-          this.#reductions.accumulators[i],
-        ];
-        invariant(
-          left?.packed !== undefined && c !== undefined && acc !== undefined,
-          "each sum has its tiles",
-        );
-        const side = c.order === "k" ? "k" : "n";
-        return {
-          kind: "mma",
-          acc,
-          a: { registers: left.packed, row: this.#inner.m.row, k: this.#inner.n.row },
-          b: c,
-          m: this.#outer.m.row,
-          n: this.#outer.n.row,
-          accumulate: isFirst,
-          instruction: `wgmma.m64n${width}k16.${dtype}.r.${side}`,
-        };
-      });
     const here = t.at(this.#block);
     const previous = t.plus(here, t.int(-1));
-    const pack = (): TileOp[] =>
-      this.#reductions.lefts.flatMap(({ wide, packed }): TileOp[] =>
-        packed === undefined
-          ? []
-          : [
-              {
-                kind: "update",
-                tile: packed,
-                expr: { kind: "round", type: "f32", to: dtype, arg: t.valueOf(wide) },
-              },
-            ],
-      );
-    const waits = sums.length;
     const inSection = t.plus(
       t.times(t.at(this.#section), t.size(this.#inSection.count)),
       t.at(this.#inSection),
@@ -305,65 +216,86 @@ class Cascade {
             inner: this.#inner,
             outer: this.#outer,
           });
-    const give = (those: readonly (RowChange | undefined)[]): TileOp[] =>
-      others === undefined ? [] : [others.give(those)];
-    const changes = this.#reductions.changesOfSums();
-    const steps = changes.flatMap((change) => (change === undefined ? [] : [change.op]));
-    const bring = changes.flatMap((change, i): TileOp[] => {
-      const acc = this.#reductions.accumulators[i];
-      return change === undefined || acc === undefined ? [] : [moved(change, acc, t.valueOf(change.step))];
-    });
+    const done: TileOp = { kind: "await", pending: 0 };
+    const score = this.#score(slots);
+    const accumulate = this.#accumulate(slots);
+    const isAfterFirst = t.less(first, previous);
+    const overlapped = (): TileOp[] => {
+      const { steps, hold, bring } = this.#follow(others);
+      return [
+        ...slots.fillInner(here),
+        ...score.flatMap(({ takes }) => takes),
+        ...slots.fillOuter(previous),
+        {
+          kind: "turn",
+          axis: this.#inner.warpgroup,
+          body: [
+            ...score.map(({ product }) => product),
+            ...slots.takeOuter,
+            ...accumulate(isAfterFirst),
+            { kind: "await", pending: sums.length },
+          ],
+        },
+        ...slots.afterInner(),
+        ...this.#reductions.ofBlock(here, whole),
+        ...(others === undefined ? [] : [...steps, ...hold, others.give()]),
+        done,
+        ...slots.afterOuter(),
+        ...(others === undefined ? steps : []),
+        ...bring,
+        ...this.#pack(),
+      ];
+    };
+    // A slot that both products read is free only after both: the next one could not come while it waits for another.
+    // Those who multiply the other columns do so while the next block is reduced, when nothing else is multiplied.
+    const oneAfterAnother = (): TileOp[] => [
+      ...slots.fillOuter(previous),
+      ...slots.takeOuter,
+      ...accumulate(isAfterFirst),
+      ...slots.fillInner(here),
+      ...score.flatMap(({ takes, product }, k): TileOp[] => [
+        ...takes,
+        product,
+        ...(k > 0 ? [] : [{ kind: "await", pending: 1 } as const, ...slots.afterOuter()]),
+      ]),
+      ...(others === undefined ? [] : [others.give()]),
+      done,
+      ...slots.afterInner(),
+      ...this.#reductions.ofBlock(here, whole, () => {
+        const { steps, hold, bring } = this.#follow(others);
+        return [...steps, ...hold, ...bring];
+      }),
+      ...this.#pack(),
+    ];
     const body: TileOp[] = [
       ...before,
       ...this.#factors.ops,
-      this.#factors.fill(lefts, still, first),
-      this.#factors.fill(inners, inner, first),
-      { kind: "take", channel: lefts },
+      slots.fillRows(first),
+      ...slots.fillInner(first),
+      slots.takeRows,
       ...this.#reductions.declarations(),
-      { kind: "take", channel: inners },
-      ...score(),
-      { kind: "await", pending: 0 },
-      ...afterInner,
+      ...(others?.declarations() ?? []),
+      ...score.flatMap(({ takes, product }) => [...takes, product]),
+      done,
+      ...slots.afterInner(),
       ...this.#reductions.ofBlock(first, whole),
-      ...give([]),
-      ...pack(),
+      ...(others === undefined || slots.isShared ? [] : [others.give()]),
+      ...this.#pack(),
       {
         kind: "for",
         counter: this.#block,
         from: t.plus(first, t.int(1)),
         below: end,
         unroll: false,
-        body: [
-          this.#factors.fill(inners, inner, here),
-          { kind: "take", channel: inners },
-          ...fillOuter(previous),
-          {
-            kind: "turn",
-            axis: this.#inner.warpgroup,
-            body: [
-              ...score(),
-              ...takeOuter,
-              ...accumulate(t.less(first, previous)),
-              { kind: "await", pending: waits },
-            ],
-          },
-          ...afterInner,
-          ...this.#reductions.ofBlock(here, whole),
-          ...(others === undefined ? [] : [...steps, ...give(changes)]),
-          { kind: "await", pending: 0 },
-          ...afterOuter,
-          ...(others === undefined ? steps : []),
-          ...bring,
-          ...pack(),
-        ],
+        body: slots.isShared ? oneAfterAnother() : overlapped(),
       },
-      release(lefts),
-      ...fillOuter(t.plus(end, t.int(-1))),
-      ...takeOuter,
+      slots.releaseRows,
+      ...(others === undefined || !slots.isShared ? [] : [others.give()]),
+      ...slots.fillOuter(t.plus(end, t.int(-1))),
+      ...slots.takeOuter,
       ...accumulate(t.less(t.plus(first, t.int(1)), end)),
-      ...this.#results(others, [{ kind: "await", pending: 0 }, ...afterOuter]),
+      ...this.#results(others, [done, ...slots.afterOuter()]),
     ];
-    const wanted = [...(isShared ? [inners] : []), ...(outers === undefined ? [] : [outers])];
     const beside = Array.from({ length: columns / width - 1 }, (_, i): TileOp[] =>
       others === undefined
         ? []
@@ -372,11 +304,78 @@ class Cascade {
             first,
             end,
             ops: before,
-            channels: wanted,
-            operands: outer.map(({ operand }) => ({ ...operand, isOldest: true })),
+            channels: slots.channelsOf(i + 1),
+            factors: slots.factorsOf(i + 1),
           }),
     );
     return { body, beside };
+  }
+
+  /** How sums follow the block's changes: the steps, kept for others, and the own sums brought on. */
+  #follow(others: CascadeColumns | undefined): Readonly<Record<"steps" | "hold" | "bring", TileOp[]>> {
+    const changes = this.#reductions.changesOfSums();
+    return {
+      steps: changes.flatMap((change) => (change === undefined ? [] : [change.op])),
+      hold: others?.hold(changes) ?? [],
+      bring: changes.flatMap((change, i): TileOp[] => {
+        const acc = this.#reductions.accumulators[i];
+        return change === undefined || acc === undefined ? [] : [moved(change, acc, t.valueOf(change.step))];
+      }),
+    };
+  }
+
+  /** The inner products in steps, each with what it waits for. */
+  #score(slots: CascadeSlots): readonly { readonly takes: readonly TileOp[]; readonly product: TileOp }[] {
+    const { block } = this.#shape;
+    return slots.innerSteps().map(({ take, product, left, right, isFirst }) => {
+      const acc = this.#reductions.scores.get(product.scalar);
+      invariant(acc !== undefined, "each product has its tile");
+      const side = right.order === "k" ? "k" : "n";
+      return {
+        takes: take === undefined ? [] : [{ kind: "take", channel: take }],
+        product: {
+          kind: "mma",
+          acc,
+          a: left,
+          b: right,
+          m: this.#inner.m.row,
+          n: this.#inner.n.row,
+          accumulate: t.bool(!isFirst),
+          instruction: `wgmma.m64n${block}k16.${this.#plan.dtype}.k.${side}`,
+        },
+      };
+    });
+  }
+
+  /** The sums' products of a block, onto what was summed before or not. */
+  #accumulate(slots: CascadeSlots): (accumulate: TileExpr) => TileOp[] {
+    const { dtype } = this.#plan;
+    const { columns } = this.#shape;
+    return (accumulate) =>
+      slots.factorsOf(0).map(({ operand, from }, i): TileOp => {
+        const [left, acc] = [this.#reductions.lefts[i], this.#reductions.accumulators[i]];
+        invariant(left?.packed !== undefined && acc !== undefined, "each sum has its tiles");
+        const side = operand.order === "k" ? "k" : "n";
+        return {
+          kind: "mma",
+          acc,
+          a: { registers: left.packed, row: this.#inner.m.row, k: this.#inner.n.row },
+          b: operand,
+          m: this.#outer.m.row,
+          n: from === 0 ? this.#outer.n.row : t.plus(this.#outer.n.row, t.int(from)),
+          accumulate,
+          instruction: `wgmma.m64n${columns}k16.${dtype}.r.${side}`,
+        };
+      });
+  }
+
+  #pack(): TileOp[] {
+    const to = this.#plan.dtype;
+    return this.#reductions.lefts.flatMap(({ wide, packed }): TileOp[] =>
+      packed === undefined
+        ? []
+        : [{ kind: "update", tile: packed, expr: { kind: "round", type: "f32", to, arg: t.valueOf(wide) } }],
+    );
   }
 
   /** What the rows and their sums come to, after `waits`: the last products. */

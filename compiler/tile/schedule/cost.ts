@@ -134,28 +134,42 @@ export interface CascadeWork {
   readonly swept: number;
   /** Elements that a pair of a row and a swept place multiplies, in both products. */
   readonly depth: number;
+  /** Bytes of a place of the swept axis that stream by. */
+  readonly bytes: number;
 }
 
 /** Of a block of swept places: cycles of waits and reductions that no product hides; and for each of its elements. */
 const blockCycles = 300;
 const elementCycles = 1 / 128;
+/** From asking for a block to its first byte, when many do. */
+const latencySeconds = 0.6e-6;
 
 export function cascadeCost(
   work: CascadeWork,
   { rows, block, stages }: { readonly rows: number; readonly block: number; readonly stages: number },
   caps: Caps,
 ): Cost {
-  const tiles = work.batch * Math.ceil(work.m / rows);
+  const tilesOfBatch = Math.ceil(work.m / rows);
+  const tiles = work.batch * tilesOfBatch;
   const waves = Math.ceil(tiles / caps.units);
   const steps = Math.ceil(work.swept / block);
   const seconds = (cycles: number): number => (waves * cycles) / clock(caps);
-  return total([
+  const busy = [
     {
       name: `${tiles} tiles in ${waves} ${waves === 1 ? "wave" : "waves"}: products`,
       seconds: seconds((steps * rows * block * work.depth * 2) / factorBytesPerCycle),
     },
     { name: "reductions", seconds: seconds(steps * rows * block * elementCycles) },
     { name: "waits", seconds: seconds(steps * blockCycles) },
+  ];
+  // A slot is asked for, filled and worked on, one after the other, and so many of them at a time; tiles of one batch
+  // have theirs from the cache.
+  const step = total(busy).seconds / (waves * steps);
+  const load = (block * work.bytes * caps.units) / (caps.bandwidth * Math.min(tilesOfBatch, cacheTimes));
+  const paced = Math.max(load, (latencySeconds + load + step) / stages);
+  return total([
+    ...busy,
+    { name: "loads that nothing hides", seconds: waves * steps * Math.max(0, paced - step) },
     { name: "first loads and results", seconds: seconds(edgeCycles * stages) },
   ]);
 }

@@ -8,18 +8,10 @@
 import type { Arena } from "../../tensor/arena.ts";
 import { boundsOf, conditionsOf, conjuncts, type Bound, type Linear } from "../../tensor/conditions.ts";
 import type { LoopNode, Scalar } from "../../tensor/ir.ts";
-import { reachable, rewriteScalars } from "../../tensor/scalars.ts";
-import { one, type Dim } from "../../types/dim.ts";
+import { isKnownOfTile, movesWithRows, stepOf, type RowAxes } from "../../tensor/row-places.ts";
+import { rewriteScalars } from "../../tensor/scalars.ts";
 import * as t from "../build.ts";
 import type { TileExpr } from "../ir.ts";
-import { axesOf, constantOf } from "./analysis.ts";
-
-/** Rows of a tile: `count` of them, of the flattened axes. */
-export interface RowAxes {
-  readonly axes: readonly number[];
-  readonly extents: readonly Dim[];
-  readonly count: number;
-}
 
 /** And where they begin; `translate` gives what stands at no row, but for scalars whose value is given. */
 export interface Rows extends RowAxes {
@@ -37,15 +29,10 @@ export interface Range {
   readonly boundsOf: ReadonlyMap<Scalar, readonly Bound[]>;
 }
 
-/** Of a tile of so many rows. */
-export function rowAxesOf(loop: LoopNode, axes: readonly number[], count: number): RowAxes {
-  return { axes, extents: axes.map((axis) => loop.axes[axis]?.extent ?? one), count };
-}
-
 /** Bounds that every carrier's lift has. */
 export function rangeOf(loop: LoopNode, rows: RowAxes): Range {
   const swept = loop.axes.length;
-  const isKnown = (scalar: Scalar): boolean => isPlain(scalar, swept, rows, loop);
+  const isKnown = (scalar: Scalar): boolean => isKnownOfTile(scalar, loop, rows);
   const all = (of: readonly Scalar[]): readonly Bound[] | undefined => {
     const found = of.map((condition) => boundsOf(condition, swept, isKnown));
     return found.every((bounds) => bounds.length > 0) ? found.flat() : undefined;
@@ -74,55 +61,6 @@ export function rangeOf(loop: LoopNode, rows: RowAxes): Range {
 /** Of `bounded(condition, only, whole)` its operands. */
 function hintsOf(scalar: Scalar): readonly Scalar[] | undefined {
   return scalar.kind === "apply" && scalar.fn === "bounded" ? scalar.args : undefined;
-}
-
-/** Most values that a bound is read at for one tile. */
-const mostReads = 16;
-
-/** A row's place, what no row moves and no sweep, or an element read for a few places of rows. */
-function isPlain(scalar: Scalar, swept: number, rows: RowAxes, loop: LoopNode): boolean {
-  if (scalar.kind === "axis" && rows.axes.includes(scalar.axis)) return true;
-  if (reachable([scalar]).some((part) => part.kind === "carrier")) return false;
-  const end = Math.min(swept, loop.axes.length);
-  if (scalar.kind === "read" && scalar.otherwise === undefined) {
-    const moving = scalar.index.filter((index) => moves(index, rows));
-    const steps = moving.map((index) => stepOf(index, rows));
-    const count = steps.reduce((product, step) => product * (step?.count ?? Infinity), 1);
-    if (count > mostReads) return false;
-    return scalar.index.every((index) => moving.includes(index) || ![...axesOf(index)].some((k) => k >= end));
-  }
-  return ![...axesOf(scalar)].some((axis) => axis >= end || rows.axes.includes(axis));
-}
-
-function moves(scalar: Scalar, rows: RowAxes): boolean {
-  return [...axesOf(scalar)].some((axis) => rows.axes.includes(axis));
-}
-
-/** A row's place divided by a constant, and how many values it has in a tile at most. */
-interface Step {
-  readonly axis: number;
-  readonly by: number;
-  readonly count: number;
-}
-
-function stepOf(index: Scalar, rows: RowAxes): Step | undefined {
-  const [place, divisor] = index.kind === "apply" && index.fn === "floordiv" ? index.args : [index];
-  if (place?.kind !== "axis") return undefined;
-  const by = divisor === undefined ? 1 : divisor.kind === "const" ? Number(divisor.value) : 0;
-  const k = rows.axes.indexOf(place.axis);
-  const extent = constantOf(rows.extents[k] ?? { kind: "const", value: 1 }) ?? Infinity;
-  if (k < 0 || by < 1) return undefined;
-  // The shorter what follows, the more places: of a length that is not known it may be one.
-  const inner = rows.extents.slice(1).reduce((product, dim) => product * (constantOf(dim) ?? 1), 1);
-  // Tiles begin at a multiple of their rows.
-  const places = k > 0 ? extent : Math.min(extent, spanOf(rows.count, inner));
-  return { axis: place.axis, by, count: Math.min(Math.ceil(extent / by), spanOf(places, by)) };
-}
-
-/** Steps of `by` that `count` neighbours touch, the first at a multiple of `count`. */
-function spanOf(count: number, by: number): number {
-  if (count % by === 0) return count / by;
-  return by % count === 0 ? 1 : Math.ceil((count - 1) / by) + 1;
 }
 
 /** Ends, both included, of what any row sees, and of what every row sees; undefined: no bound. */
@@ -190,7 +128,7 @@ function valuesOf(
   if (scalar.kind !== "read") return [rows.translate(scalar)];
   let given: ReadonlyMap<Scalar, TileExpr>[] = [new Map()];
   for (const index of new Set(scalar.index)) {
-    const step = moves(index, rows) ? stepOf(index, rows) : undefined;
+    const step = movesWithRows(index, rows) ? stepOf(index, rows) : undefined;
     const ends = step === undefined ? undefined : places.get(step.axis);
     if (step === undefined || ends === undefined) continue;
     const [first, last] = ends.map((end) => t.over(end, t.int(step.by)));

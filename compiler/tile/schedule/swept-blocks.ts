@@ -2,7 +2,7 @@
 import { add, one, type Dim } from "../../types/dim.ts";
 import * as t from "../build.ts";
 import type { Counter, TileExpr, TileOp } from "../ir.ts";
-import { visitExpressions } from "../walk.ts";
+import { readsData } from "../walk.ts";
 import type { Ends } from "./ranges.ts";
 
 export interface VisitedBlocks {
@@ -59,10 +59,4 @@ export function heldEnds(
   };
   const [low, high] = [held("from", ends.low, 0), held("below", ends.high, 1)];
   return { ops, ends: { low, high } };
-}
-
-function readsData(expr: TileExpr): boolean {
-  let found = false;
-  visitExpressions([expr], ({ kind }) => (found ||= kind === "read"));
-  return found;
 }

@@ -3,6 +3,7 @@
  * threads share rows, what is staged at a time, and registers and shared memory for it.
  */
 import type { LoopNode } from "../../tensor/ir.ts";
+import type { RowAxes } from "../../tensor/row-places.ts";
 import type { Caps } from "../../types/caps.ts";
 import type { Dim } from "../../types/dim.ts";
 import { dtypes, type DType } from "../../types/dtype.ts";
@@ -13,7 +14,7 @@ import { idleRefusals, type Choice } from "./choice.ts";
 import { usualSize } from "./cost.ts";
 import { depthOf } from "./direct-products.ts";
 import { axisExtent, factorDType, factorFormat, matricesOf, type Matrices } from "./matrices.ts";
-import { rangeOf, type RowAxes } from "./ranges.ts";
+import { rangeOf } from "./ranges.ts";
 import { canExchange } from "./row-exchange.ts";
 import { matrixPadBytes, scalarPad } from "./staging.ts";
 import { fragmentElements, stagingBytes } from "./subgroup-unit.ts";

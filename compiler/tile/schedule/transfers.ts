@@ -29,12 +29,14 @@ export interface CopyPlace {
   readonly start: Readonly<Record<Side, TileExpr>>;
 }
 
+/** `from` places on along the tile's panels. */
 export function operandCopies(
   operand: MatrixOperand,
   copied: Copied,
   side: "m" | "n",
   panel: number,
   place: CopyPlace,
+  from = 0,
 ): PanelCopy[] {
   const [panels = 0, rows = 0] = operand.tile.shape;
   const buffer = place.buffers.inputs[copied.input];
@@ -43,7 +45,7 @@ export function operandCopies(
   return Array.from({ length: panels }, (_, p) => ({
     tile: operand.tile,
     panel: p,
-    box: boxAt(buffer, copied.view, place, { [across]: { shift: 0, extent: rows } }, p * panel, panel),
+    box: boxAt(buffer, copied.view, place, { [across]: { shift: 0, extent: rows } }, from + p * panel, panel),
   }));
 }
 
@@ -71,9 +73,7 @@ function boxAt(
       const start =
         page !== undefined
           ? t.modulo(first, t.int(page))
-          : part === undefined
-            ? first
-            : t.plus(translate(part), first);
+          : (part ?? []).map(translate).reduceRight((sum, term) => t.plus(term, sum), first);
       if (k === view.length - 1) return { start: t.plus(start, t.int(shift)), extent: width };
       const row = rows[along];
       invariant(row !== undefined, "a view has two sides");

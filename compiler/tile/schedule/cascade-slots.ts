@@ -1,0 +1,254 @@
+/**
+ * What a cascade keeps in shared memory: channels of its factors, which role takes what of them, and when it lets go.
+ *
+ * A factor that is both an inner product's and an outer one's comes in parts, each through a channel of its own: the
+ * columns of each role that multiplies, and what lies beyond them. A part's slot is free when its last reader is done,
+ * and so the next block's parts come while others are still read.
+ */
+import type * as t from "../build.ts";
+import type { Channel, MatrixOperand, TileExpr, TileOp } from "../ir.ts";
+import type { CascadeFactors, Streaming } from "./cascade-factors.ts";
+import type { CascadePlan, InnerProduct } from "./cascade-plan.ts";
+import type { CascadeShape } from "./cascade.ts";
+
+/** Neighbouring places of what an inner product sums over, of both its factors. */
+interface Part {
+  readonly from: number;
+  readonly width: number;
+  readonly left: Streaming;
+  readonly right: Streaming;
+  readonly channel: Channel;
+}
+
+/** One step of an inner product: what it waits for, and what it multiplies. */
+export interface InnerStep {
+  readonly take: Channel | undefined;
+  readonly product: InnerProduct;
+  readonly left: MatrixOperand;
+  readonly right: MatrixOperand;
+  readonly isFirst: boolean;
+}
+
+/** Right factors of a role's sums: `from` columns into the tile are the role's own. */
+export interface RoleFactor {
+  readonly operand: MatrixOperand;
+  readonly from: number;
+}
+
+export class CascadeSlots {
+  readonly #factors: CascadeFactors;
+  readonly #plan: CascadePlan;
+  readonly #width: number;
+  readonly #lefts: Channel;
+  /** Of each product its parts, in the order in which they come. */
+  readonly #parts: ReadonlyMap<InnerProduct, readonly Part[]>;
+  /** Right factors of sums that come by themselves. */
+  readonly #own: ReadonlyMap<CascadePlan["sums"][number], Streaming>;
+  readonly #outers: Channel | undefined;
+
+  /** `columns` of the results for each role that multiplies. */
+  constructor(
+    b: t.TileBuilder,
+    factors: CascadeFactors,
+    plan: CascadePlan,
+    { rows, block, depth, columns }: Pick<CascadeShape, "rows" | "block" | "depth" | "columns">,
+  ) {
+    this.#factors = factors;
+    this.#plan = plan;
+    this.#width = columns;
+    const drafts = plan.products.map((product) => {
+      const { left, right, axes: inner } = product;
+      const parts = rangesOf(plan, product, columns).map(({ from, width }) => ({
+        from,
+        width,
+        left: {
+          operand: factors.operand("left_tile", left, rows, width),
+          factor: left,
+          side: "rows",
+          inner,
+          from,
+        } as const,
+        right: {
+          operand: factors.operand("inner_tile", right, block, width),
+          factor: right,
+          side: "block",
+          inner,
+          from,
+        } as const,
+      }));
+      return { product, parts };
+    });
+    this.#lefts = b.channel(
+      "lefts",
+      1,
+      drafts.flatMap(({ parts }) => parts.map(({ left }) => left.operand.tile)),
+    );
+    // What is one part goes with others that are.
+    const whole = drafts.filter(({ parts }) => parts.length === 1).flatMap(({ parts }) => parts);
+    const inners =
+      whole.length === 0
+        ? undefined
+        : b.channel(
+            "inners",
+            depth,
+            whole.map(({ right }) => right.operand.tile),
+          );
+    this.#parts = new Map(
+      drafts.map(({ product, parts }) => [
+        product,
+        parts.map((part) => ({
+          ...part,
+          channel:
+            parts.length === 1 && inners !== undefined
+              ? inners
+              : b.channel("inner_part", depth, [part.right.operand.tile]),
+        })),
+      ]),
+    );
+    this.#own = new Map(
+      plan.sums.flatMap((sum) =>
+        sum.partOf === undefined
+          ? [
+              [
+                sum,
+                {
+                  operand: factors.operand("outer_tile", sum.right, plan.columns, block),
+                  factor: sum.right,
+                  side: "columns",
+                },
+              ] as const,
+            ]
+          : [],
+      ),
+    );
+    const own = [...this.#own.values()].map(({ operand }) => operand.tile);
+    this.#outers = own.length === 0 ? undefined : b.channel("outers", depth, own);
+  }
+
+  /** Whether a slot is read by both kinds of products. */
+  get isShared(): boolean {
+    return this.#own.size < this.#plan.sums.length;
+  }
+
+  // ---------------------------------------------------------------- by those who copy
+
+  /** The rows' own factors, brought once for a tile. */
+  fillRows(first: TileExpr): TileOp {
+    const all = [...this.#parts.values()].flat().map(({ left }) => left);
+    return this.#factors.fill(this.#lefts, all, first);
+  }
+
+  fillInner(block: TileExpr): TileOp[] {
+    return this.#innerChannels().map(({ channel, parts }) =>
+      this.#factors.fill(
+        channel,
+        parts.map(({ right }) => right),
+        block,
+      ),
+    );
+  }
+
+  fillOuter(block: TileExpr): TileOp[] {
+    return this.#outers === undefined
+      ? []
+      : [this.#factors.fill(this.#outers, [...this.#own.values()], block)];
+  }
+
+  // ---------------------------------------------------------------- by those who multiply
+
+  get takeRows(): TileOp {
+    return { kind: "take", channel: this.#lefts };
+  }
+
+  get releaseRows(): TileOp {
+    return release(this.#lefts);
+  }
+
+  /** The inner products of a block, step by step. */
+  innerSteps(): readonly InnerStep[] {
+    const taken = new Set<Channel>();
+    const begun = new Set<Scalar>();
+    return this.#plan.products.flatMap((product) =>
+      (this.#parts.get(product) ?? []).map(({ channel, left, right }): InnerStep => {
+        const isNew = !taken.has(channel);
+        const isFirst = !begun.has(product.scalar);
+        taken.add(channel);
+        begun.add(product.scalar);
+        return {
+          take: isNew ? channel : undefined,
+          product,
+          left: left.operand,
+          right: right.operand,
+          isFirst,
+        };
+      }),
+    );
+  }
+
+  get takeOuter(): TileOp[] {
+    return this.#outers === undefined ? [] : [{ kind: "take", channel: this.#outers }];
+  }
+
+  /** What the first role's sums do not read. */
+  afterInner(): TileOp[] {
+    const kept = this.channelsOf(0);
+    return this.#innerChannels().flatMap(({ channel }) => (kept.includes(channel) ? [] : [release(channel)]));
+  }
+
+  afterOuter(): TileOp[] {
+    return this.channelsOf(0).map(release);
+  }
+
+  /** Channels that bring what a role's sums multiply. */
+  channelsOf(role: number): readonly Channel[] {
+    const shared = this.#plan.sums.flatMap((sum) => this.#partOf(sum, role)?.channel ?? []);
+    return [...new Set(shared), ...(this.#outers === undefined ? [] : [this.#outers])];
+  }
+
+  /** Of each sum its right factor, for a role's columns. */
+  factorsOf(role: number): readonly RoleFactor[] {
+    const from = role * this.#width;
+    return this.#plan.sums.flatMap((sum): RoleFactor[] => {
+      const own = this.#own.get(sum);
+      if (own !== undefined) return [{ operand: own.operand, from }];
+      const part = this.#partOf(sum, role);
+      if (part === undefined) return [];
+      const { tile } = part.right.operand;
+      return [{ operand: { tile, order: sum.right.order, isOldest: true }, from: from - part.from }];
+    });
+  }
+
+  /** The part that has a role's columns. */
+  #partOf({ partOf }: CascadePlan["sums"][number], role: number): Part | undefined {
+    const column = role * this.#width;
+    const parts = partOf === undefined ? [] : (this.#parts.get(partOf) ?? []);
+    return parts.find(({ from, width }) => from <= column && column < from + width);
+  }
+
+  #innerChannels(): readonly { readonly channel: Channel; readonly parts: readonly Part[] }[] {
+    const all = [...this.#parts.values()].flat();
+    return [...new Set(all.map(({ channel }) => channel))].map((channel) => ({
+      channel,
+      parts: all.filter((part) => part.channel === channel),
+    }));
+  }
+}
+
+/** What lies beyond the columns of sums first: it is free first. Then those of each role. */
+function rangesOf(
+  { sums, columns }: CascadePlan,
+  product: InnerProduct,
+  width: number,
+): readonly { readonly from: number; readonly width: number }[] {
+  const { depth, right } = product;
+  if (right.order !== "k" || !sums.some(({ partOf }) => partOf === product))
+    return [{ from: 0, width: depth }];
+  return [
+    ...(columns < depth ? [{ from: columns, width: depth - columns }] : []),
+    ...Array.from({ length: columns / width }, (_, role) => ({ from: role * width, width })),
+  ];
+}
+
+function release(channel: Channel): TileOp {
+  return { kind: "release", channel, where: undefined };
+}
