@@ -72,7 +72,7 @@ export function cascadeSchedule(source: KernelSource<LoopNode>, caps: Caps): Sch
     refusals: (choice) => refusalsOf(loop, plan, caps, choice),
     cost: ({ tile: [rows = 0, , block = 0], stages }) => cascadeCost(work, { rows, block, stages }, caps),
     program: (choice) =>
-      cascadeProgram(source, plan, shapeOf(plan, caps, choice), {
+      cascadeProgram(source, plan, shapeOf(loop, plan, caps, choice), {
         workers: caps.units,
         section: sectionOf(loop, plan),
       }),
@@ -80,18 +80,21 @@ export function cascadeSchedule(source: KernelSource<LoopNode>, caps: Caps): Sch
   return candidatesOf(schedule, nothingFixed).length === 0 ? undefined : schedule;
 }
 
-function shapeOf(plan: CascadePlan, caps: Caps, choice: Choice): CascadeShape {
+function shapeOf(loop: LoopNode, plan: CascadePlan, caps: Caps, choice: Choice): CascadeShape {
   const {
     tile: [rows = 0, , block = 0],
     stages,
   } = choice;
   const { warpgroups, columns, others } = teamsOf(plan, choice);
+  const { own, total } = sharedBytes(loop, plan, choice);
   return {
     rows,
     columns,
     block,
     warpgroups,
     depth: stages,
+    // The next tile's rows come while this one is at work, where there is room for both.
+    rowsDepth: total + own <= caps.sharedBytes ? 2 : 1,
     // What several roles make is little beside what streams by.
     isStaged: others === 0,
     vectorBytes: caps.vectorBytes,
@@ -272,7 +275,26 @@ function refusalsOf(loop: LoopNode, plan: CascadePlan, caps: Caps, choice: Choic
       `addresses, are ${held} a thread, ` +
       `and ${choice.threads} threads have ${math} each`,
   );
+  const { own, slot, leaving, total } = sharedBytes(loop, plan, choice);
+  refuse(
+    total > caps.sharedBytes,
+    `${own} bytes of rows, ${choice.stages} stages of ${slot}, ${leaving} of results or what others are handed and ${spareBytes} of barriers are ` +
+      `${total} bytes of shared memory, and a block has ${caps.sharedBytes}`,
+  );
+  return problems;
+}
+
+/** Bytes of a block: its rows, a stage of what streams, what leaves it or goes to others; and all with the barriers. */
+function sharedBytes(
+  loop: LoopNode,
+  plan: CascadePlan,
+  choice: Choice,
+): Readonly<Record<"own" | "slot" | "leaving" | "total", number>> {
+  const { dtype, columns, products, sums } = plan;
+  const [rows = 0, , block = 0] = choice.tile;
+  const { others } = teamsOf(plan, choice);
   const { bytes } = dtypes[dtype];
+  const panel = panelBytes / bytes;
   const whole = (extent: number): number => Math.ceil(extent / panel) * panel;
   const deep = products.reduce((sum, product) => sum + whole(product.depth), 0);
   const staged = loop.results.reduce(
@@ -286,11 +308,5 @@ function refusalsOf(loop: LoopNode, plan: CascadePlan, caps: Caps, choice: Choic
   // Left factors for others, their steps, and what the rows come to.
   const handed = others === 0 ? 0 : rows * (sums.length * (whole(block) * bytes + 4) + 4 * plan.rows.length);
   const leaving = others === 0 ? staged : handed;
-  const shared = own + choice.stages * slot + leaving + spareBytes;
-  refuse(
-    shared > caps.sharedBytes,
-    `${own} bytes of rows, ${choice.stages} stages of ${slot}, ${leaving} of results or what others are handed and ${spareBytes} of barriers are ` +
-      `${shared} bytes of shared memory, and a block has ${caps.sharedBytes}`,
-  );
-  return problems;
+  return { own, slot, leaving, total: own + choice.stages * slot + leaving + spareBytes };
 }

@@ -51,7 +51,13 @@ export class CascadeSlots {
     b: t.TileBuilder,
     factors: CascadeFactors,
     plan: CascadePlan,
-    { rows, block, depth, columns }: Pick<CascadeShape, "rows" | "block" | "depth" | "columns">,
+    {
+      rows,
+      block,
+      depth,
+      rowsDepth,
+      columns,
+    }: Pick<CascadeShape, "rows" | "block" | "depth" | "rowsDepth" | "columns">,
   ) {
     this.#factors = factors;
     this.#plan = plan;
@@ -80,7 +86,7 @@ export class CascadeSlots {
     });
     this.#lefts = b.channel(
       "lefts",
-      1,
+      rowsDepth,
       drafts.flatMap(({ parts }) => parts.map(({ left }) => left.operand.tile)),
     );
     // What is one part goes with others that are.

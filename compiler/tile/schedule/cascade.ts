@@ -35,8 +35,9 @@ export interface CascadeShape {
   readonly columns: number;
   /** Whether results go out through shared memory. */
   readonly isStaged: boolean;
-  /** Slots for either kind of factor that streams. */
+  /** Slots for either kind of factor that streams, and for a tile's rows. */
   readonly depth: number;
+  readonly rowsDepth: number;
   /** Widest access of the target in bytes. */
   readonly vectorBytes: number;
   /** Of each thread, where they change hands. */
