@@ -16,20 +16,29 @@ import type { KernelBuilder } from "../builder.ts";
 import type { Buffer, Register, TensorMap, Value } from "../ir.ts";
 import { evaluatePoly, perhaps, type Context } from "./context.ts";
 import { Group } from "./evaluate.ts";
+import { leadersOf, type Use } from "./lockstep.ts";
 
 interface Cursor {
   readonly slot: Register;
   readonly phase: Register;
 }
 
-type Use = "fill" | "take" | "release";
+/** The cursor of a channel that is always used before in the same ops; where that one was last. */
+interface Followed {
+  readonly leader: Channel;
+}
+
+interface Place {
+  readonly slot: Value;
+  readonly phase: Value;
+}
 
 /** A channel's memory; its cursors belong to one team. */
 interface Lowered {
   readonly channel: Channel;
   /** `full` of each slot, then `empty` of each. */
   readonly barriers: Buffer;
-  readonly cursors: Map<Use, Cursor>;
+  readonly cursors: Map<Use, Cursor | Followed>;
   /** The slot whose tiles are read, or filled, now. */
   current: Value | undefined;
 }
@@ -40,6 +49,8 @@ export const slotAlign = 1024;
 export class Channels {
   readonly #channels = new Map<Channel, Lowered>();
   readonly #owners = new Map<SharedTile, Channel>();
+  /** Where leaders' cursors were when they were moved last. */
+  readonly #last = new Map<Cursor, Place>();
 
   constructor(b: KernelBuilder, channels: readonly Channel[]) {
     for (const channel of channels) {
@@ -87,10 +98,21 @@ export class Channels {
       lowered.cursors.clear();
       lowered.current = undefined;
     }
+    this.#last.clear();
+    const leaders = {
+      fill: leadersOf(ops, "fill"),
+      take: leadersOf(ops, "take"),
+      release: leadersOf(ops, "release"),
+    };
     visitOps(ops, (op) => {
       if (op.kind !== "fill" && op.kind !== "take" && op.kind !== "release") return;
       const { cursors, channel } = this.#of(op.channel);
       if (cursors.has(op.kind)) return;
+      const leader = leaders[op.kind].get(channel);
+      if (leader !== undefined) {
+        cursors.set(op.kind, { leader });
+        return;
+      }
       const slot = b.var(b.i32(0), `${channel.name}_${op.kind}_slot`);
       cursors.set(op.kind, { slot, phase: b.var(b.i32(0), `${channel.name}_${op.kind}_phase`) });
     });
@@ -250,26 +272,37 @@ export class Channels {
     if (owner === undefined) return undefined;
     const { current, cursors } = this.#of(owner);
     if (isOldest) {
-      const cursor = cursors.get("release");
-      invariant(cursor !== undefined, `${tile.name} is of a slot that is released`);
-      return cx.b.bound(cx.b.get(cursor.slot), 0, owner.depth - 1);
+      invariant(cursors.has("release"), `${tile.name} is of a slot that is released`);
+      // Channels in step are released one after another, and what is oldest is asked for before any of them.
+      return cx.b.bound(cx.b.get(this.#cursorOf(owner, "release").cursor.slot), 0, owner.depth - 1);
     }
     invariant(current !== undefined, `${tile.name} is read before its slot is taken`);
     return current;
   }
 
+  /** The cursor that serves a channel, and whether the channel follows another one. */
+  #cursorOf(channel: Channel, use: Use): { readonly cursor: Cursor; readonly follows: boolean } {
+    const own = this.#of(channel).cursors.get(use);
+    const cursor = own !== undefined && "leader" in own ? this.#of(own.leader).cursors.get(use) : own;
+    invariant(cursor !== undefined && !("leader" in cursor), `no cursor to ${use} ${channel.name}`);
+    return { cursor, follows: own !== cursor };
+  }
+
   /** Moves a cursor on and gives back where it was. */
-  #advance(cx: Context, channel: Channel, use: Use): { readonly slot: Value; readonly phase: Value } {
+  #advance(cx: Context, channel: Channel, use: Use): Place {
     const { b } = cx;
-    const cursor = this.#of(channel).cursors.get(use);
-    invariant(cursor !== undefined, `no cursor to ${use} ${channel.name}`);
+    const { cursor, follows } = this.#cursorOf(channel, use);
+    const last = this.#last.get(cursor);
+    if (follows && last !== undefined) return last;
     const slot = b.bound(b.get(cursor.slot), 0, channel.depth - 1);
     const phase = b.get(cursor.phase);
     const next = b.add(slot, b.i32(1));
     const wraps = b.binary("eq", next, b.i32(channel.depth));
     b.set(cursor.slot, b.select(wraps, b.i32(0), next));
     if (use !== "release") b.set(cursor.phase, b.select(wraps, b.binary("xor", phase, b.i32(1)), phase));
-    return { slot, phase };
+    const place = { slot, phase };
+    this.#last.set(cursor, place);
+    return place;
   }
 
   #of(channel: Channel): Lowered {

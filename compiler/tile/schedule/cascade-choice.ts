@@ -138,8 +138,11 @@ function registersOf(plan: CascadePlan, choice: Choice): CascadeShape["registers
     return { copy: undefined, math: undefined, beside: undefined };
   const copy = copying(plan);
   const beside = others === 0 ? undefined : steps((plan.sums.length * columns) / 2 + columnRegisters + 7);
-  const taken = copy * warpgroup + (beside ?? 0) * others * warpgroups * warpgroup;
-  return { copy, math: steps((registerFile - taken) / (warpgroups * warpgroup)), beside };
+  // In units of a warpgroup's threads.
+  const all = registerFile / warpgroup - (beside ?? 0) * others * warpgroups;
+  const math = steps((all - copy) / warpgroups);
+  // What the math cannot have is of use to those who make factors.
+  return { copy: copy === engineRegisters ? copy : steps(all - math * warpgroups), math, beside };
 }
 
 /** Registers change hands in steps of 8. */

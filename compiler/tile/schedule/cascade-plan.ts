@@ -94,7 +94,8 @@ export function planCascade(arena: Arena, loop: LoopNode): CascadePlan | undefin
     ];
     const depth = constantOf(volume(axes.flatMap((axis) => loop.inner[axis - t - 1] ?? [])));
     if (a.order !== "k" || depth === undefined) return [];
-    return [{ scalar, left: a, right: ofWholePanels(b, depth), axes, depth }];
+    const sum = sumOf.get(scalar) ?? scalar;
+    return [{ scalar: sum, left: a, right: ofWholePanels(b, depth), axes, depth }];
   });
   const sums = parts.sums.map(({ carrier, left, right }): OuterProduct => {
     types.add(factorDType(loop, left));

@@ -5,6 +5,7 @@
  * columns of each role that multiplies, and what lies beyond them. A part's slot is free when its last reader is done,
  * and so the next block's parts come while others are still read.
  */
+import type { Scalar } from "../../tensor/ir.ts";
 import type * as t from "../build.ts";
 import type { Channel, MatrixOperand, TileExpr, TileOp } from "../ir.ts";
 import type { CascadeFactors, Streaming } from "./cascade-factors.ts";
@@ -62,7 +63,10 @@ export class CascadeSlots {
     this.#factors = factors;
     this.#plan = plan;
     this.#width = columns;
-    const drafts = plan.products.map((product) => {
+    // Slots that no sum reads are free first.
+    const shared = (product: InnerProduct): boolean => plan.sums.some(({ partOf }) => partOf === product);
+    const ordered = [...plan.products.filter((one) => !shared(one)), ...plan.products.filter(shared)];
+    const drafts = ordered.map((product) => {
       const { left, right, axes: inner } = product;
       const parts = rangesOf(plan, product, columns).map(({ from, width }) => ({
         from,
@@ -174,8 +178,8 @@ export class CascadeSlots {
   innerSteps(): readonly InnerStep[] {
     const taken = new Set<Channel>();
     const begun = new Set<Scalar>();
-    return this.#plan.products.flatMap((product) =>
-      (this.#parts.get(product) ?? []).map(({ channel, left, right }): InnerStep => {
+    return [...this.#parts].flatMap(([product, parts]) =>
+      parts.map(({ channel, left, right }): InnerStep => {
         const isNew = !taken.has(channel);
         const isFirst = !begun.has(product.scalar);
         taken.add(channel);
