@@ -3,7 +3,7 @@ import type { Arena } from "../tensor/arena.ts";
 import type { LoopNode, LoopResult, Node, Ref, Scalar } from "../tensor/ir.ts";
 import { plainAxes } from "../tensor/node-body.ts";
 import { isPositive } from "../tensor/rescale.ts";
-import { rewriteScalars } from "../tensor/scalars.ts";
+import { reachable, rewriteScalars } from "../tensor/scalars.ts";
 import { timesFixed, withoutFixed } from "./distribute.ts";
 import { storedAs } from "./inline.ts";
 import { LoopWriter } from "./loop-writer.ts";
@@ -89,10 +89,17 @@ function withProducts(
   w.inner.push(...loop.inner);
   const points = loop.axes.length + 1;
   const made = new Map<Ref, Scalar>();
+  // What a product's factors read stays a factor.
+  const all = reachable([...loop.carriers.map((c) => c.lift), ...loop.results.map((r) => r.value)]);
+  const inFactors = new Set(
+    all
+      .flatMap((s) => (s.kind === "reduce" ? reachable([s.arg]) : []))
+      .flatMap((s) => (s.kind === "read" ? s.input : [])),
+  );
   for (const [input, ref] of loop.inputs.entries()) {
     const { node, output } = ref;
     if (node.kind !== "loop" || !isContraction(node) || node.results.length !== 1) continue;
-    if (!isWithin(node, inside)) continue;
+    if (inFactors.has(input) || !isWithin(node, inside)) continue;
     const result = node.results[output];
     const maps = readsOf(loop).flatMap((read) => (read.input === input ? [plainAxes(read)] : []));
     const [axes] = maps;

@@ -43,6 +43,16 @@ fn f(q: bf16[B, S, H, Ck + Dr], pos: i32[B, S], mut kv: Paged<bf16, 64>[B, T, Ck
   for b, s, h, l: sum[t](p[b, s, h, t] * c[b, t, l])
 }`;
 
+const twoParts = `${head}dim B, S, T, H, Ck, Dr
+fn f(qc: bf16[B, S, H, Ck], qr: bf16[B, S, H, Dr], pos: i32[B, S], mut kv: Paged<bf16, 64>[B, T, Ck + Dr])
+  -> bf16[B, S, H, Ck] {
+  let (c, r) = split[Ck | Dr](kv.read())
+  let score = for b, s, h, t:
+    rsqrt(Ck + Dr) * (sum[l](qc[b, s, h, l] * c[b, t, l]) + sum[d](qr[b, s, h, d] * r[b, t, d]))
+  let p = softmax[T](score where kv.visible(pos))
+  for b, s, h, l: sum[t](p[b, s, h, t] * c[b, t, l])
+}`;
+
 /** Sequences of these lengths, each with so many pages, their pages from the last to the first, with NaN wherever no sequence is. */
 function cached(
   made: Compiled,
@@ -85,6 +95,7 @@ describe("one kernel, in the tile interpreter and in the simulator", () => {
     ["heads narrower than a panel", grouped, { S: 1, G: 2, R: 2, D: 24, T: 70 }, [70, 9]],
     ["two positions, two heads", grouped, { S: 2, G: 2, R: 1, D: 64, T: 65 }, [65]],
     ["keys that are values too", latent, { S: 1, H: 3, Ck: 64, Dr: 64, T: 140 }, [70]],
+    ["scores that are sums of two products", twoParts, { S: 1, H: 3, Ck: 64, Dr: 64, T: 140 }, [70]],
     ["more columns than a warpgroup holds", latent, { S: 1, H: 2, Ck: 384, Dr: 64, T: 192 }, [130]],
   ])("%s", async (_, text, dims, lengths) => {
     const made = compiled(text, { B: lengths.length, ...dims });
@@ -111,7 +122,11 @@ it("few rows of a long sequence are swept in parts, and those combined", async (
 it("a latent cache streams once, and two roles share its columns", () => {
   const made = compiled(latent, { B: 1, S: 1, H: 128, Ck: 512, Dr: 64, T: 4096 });
   const [text = ""] = tilesOf(made);
-  expect(text).toContain("shared inner_tile: bf16[9, 64, 64]");
+  // What sums do not read, and each role's columns.
+  const parts = [...text.matchAll(/shared inner_tile\w*: bf16\[(\d+), 64, 64\]/g)].map(
+    ([, panels]) => panels,
+  );
+  expect(parts).toEqual(["1", "4", "4"]);
   expect(text).not.toContain("outer_tile");
   expect(text).toContain("role columns_1 128 all");
   expect(made.artifact?.files.size).toBeGreaterThan(0);

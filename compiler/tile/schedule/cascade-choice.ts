@@ -138,8 +138,9 @@ function registersOf(plan: CascadePlan, choice: Choice): CascadeShape["registers
     return { copy: undefined, math: undefined, beside: undefined };
   const copy = copying(plan);
   const beside = others === 0 ? undefined : steps((plan.sums.length * columns) / 2 + columnRegisters + 7);
-  // In units of a warpgroup's threads.
-  const all = registerFile / warpgroup - (beside ?? 0) * others * warpgroups;
+  // Of a thread of each warpgroup, all together: what the block begins with, evenly.
+  const teams = choice.threads / warpgroup + 1;
+  const all = steps(registerFile / warpgroup / teams) * teams - (beside ?? 0) * others * warpgroups;
   const math = steps((all - copy) / warpgroups);
   // What the math cannot have is of use to those who make factors.
   return { copy: copy === engineRegisters ? copy : steps(all - math * warpgroups), math, beside };
