@@ -286,7 +286,6 @@ class Verifier {
             if (!axes.includes(expr.axis)) this.#say(op, `axis ${expr.axis.name} is not in scope`);
             return;
           case "tile":
-            if (expr.tile.packed !== undefined) this.#say(op, `${expr.tile.name} is packed`);
             if (!this.#defined.has(expr.tile))
               this.#say(op, `${expr.tile.name} is used before it is defined`);
             for (const axis of expr.tile.axes) {

@@ -3,7 +3,7 @@
  * to lie side by side become one wide access.
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
-import type { GlobalBuffer, SharedTile, TileExpr } from "../../tile/ir.ts";
+import type { GlobalBuffer, SharedTile, Tile, TileExpr } from "../../tile/ir.ts";
 import type { ScalarType } from "../../tensor/ir.ts";
 import { dtypes, type DType, type Rounding } from "../../types/dtype.ts";
 import type { Buffer, Value, ValueType } from "../ir.ts";
@@ -148,9 +148,15 @@ export class Group {
         const held = cx.tiles.get(expr.tile);
         invariant(held !== undefined, `tile ${expr.tile.name} is used before it is computed`);
         return this.at.map((assignment) => {
-          const one = held.get(assignmentKey(expr.tile.axes, assignment));
+          const { axes, packed } = expr.tile;
+          const [pair, place] = packed === undefined ? [assignment, 0] : pairOf(axes, assignment);
+          const one = held.get(assignmentKey(axes, pair));
           invariant(one !== undefined, `tile ${expr.tile.name} has no such register`);
-          return isRegister(one) ? b.get(one.register) : one;
+          const value = isRegister(one) ? b.get(one.register) : one;
+          if (packed === undefined) return value;
+          const part = b.unpack(value, packed === "f16" ? "f16" : "bf16")[place];
+          invariant(part !== undefined, "two values are packed");
+          return carry(cx, part, packed, "f32");
         });
       }
       case "read":
@@ -402,6 +408,13 @@ function isGeometric(expr: TileExpr): boolean {
     case "cast":
       return false;
   }
+}
+
+/** The place of the pair that a packed tile's element is in, which its first one has, and the element's in the pair. */
+function pairOf(axes: Tile["axes"], assignment: Assignment): readonly [Assignment, number] {
+  const last = axes.at(-1);
+  invariant(last !== undefined, "a packed tile has pairs");
+  return [new Map([...assignment, [last.id, 0]]), assignment.get(last.id) ?? 0];
 }
 
 /** left < right for each register. Equal answers are one value, so that a group whose guards agree can be one access. */

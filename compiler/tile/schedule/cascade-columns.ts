@@ -96,8 +96,8 @@ export class CascadeColumns {
     });
   }
 
-  /** The block's left factors, and the steps. */
-  give(): TileOp {
+  /** The block's left factors, before they are packed or after that, and the steps. */
+  give(which: "wide" | "packed"): TileOp {
     const { inner } = this.#at;
     const width = panelWidth(this.#plan.dtype);
     const puts = this.#lefts.flatMap((shared, i): TileOp[] => {
@@ -105,7 +105,7 @@ export class CascadeColumns {
       invariant(left !== undefined && steps !== undefined, "each sum has a left factor");
       const index = panelIndex("k", inner.m.row, inner.n.row, width);
       return [
-        put(shared, index, t.valueOf(left.wide), inner.axes),
+        put(shared, index, t.valueOf(left[which] ?? left.wide), inner.axes),
         ...(held === undefined ? [] : [put(steps, [inner.m.row], t.valueOf(held), inner.m.axes)]),
       ];
     });
