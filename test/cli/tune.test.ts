@@ -52,9 +52,7 @@ describe("weft tune", () => {
   test("prints a block that the source may hold, shows its progress, and writes what it is told to", async () => {
     const { code, out, note } = await tune("-o", "best.txt");
     expect(code).toBe(0);
-    expect(out).toMatch(
-      /^\/\/ .* on JavaScript.*\nschedule linear on js \{ tile N \d+, F \d+, D 1; stages 1; threads 1 \}\n$/,
-    );
+    expect(out).toMatch(/^\/\/ .* on JavaScript.*\nschedule linear on js \{ tile .*; threads 1 \}\n$/);
     expect(await readFile(join(cwd, "best.txt"), "utf8")).toBe(out);
     expect(note).toMatch(/\[#+\.+\] \d of \d+ choices/);
     await writeFile(join(cwd, "kept.dsl"), source + out);
