@@ -71,19 +71,25 @@ export function streamed(
   w.results = [...last.results.map((r, k) => ({ ...r, value: ends[k] ?? r.value })), ...kept];
   // One sum of products may stand in another one's result.
   const inside = new Set<Node>();
+  const ofRows = new Set(rows.flatMap(({ map }) => map));
   for (let loop = w.loop(); ;) {
     const before = inside.size;
-    loop = withProducts(arena, loop, inside, isWithin);
+    loop = withProducts(arena, loop, inside, (node, map) => {
+      return isWithin(node, inside) && map.every((axis) => ofRows.has(axis));
+    });
     if (inside.size === before) return simpler(arena, loop);
   }
 }
 
-/** The loop with the sums of products that it reads at its own points made inside its bodies. */
+/**
+ * The loop with the sums of products that it reads at its own points made inside its bodies. `isOfRows`: whether one
+ * whose axes are those of the loop may be; what has others than the reductions is a factor, to be made once.
+ */
 function withProducts(
   arena: Arena,
   loop: LoopNode,
   inside: Set<Node>,
-  isWithin: (node: Node, others: ReadonlySet<Node>) => boolean,
+  isOfRows: (node: Node, map: readonly number[]) => boolean,
 ): LoopNode {
   const w = new LoopWriter(arena, loop);
   w.inner.push(...loop.inner);
@@ -99,7 +105,7 @@ function withProducts(
   for (const [input, ref] of loop.inputs.entries()) {
     const { node, output } = ref;
     if (node.kind !== "loop" || !isContraction(node) || node.results.length !== 1) continue;
-    if (inFactors.has(input) || !isWithin(node, inside)) continue;
+    if (inFactors.has(input)) continue;
     const result = node.results[output];
     const maps = readsOf(loop).flatMap((read) => (read.input === input ? [plainAxes(read)] : []));
     const [axes] = maps;
@@ -107,6 +113,7 @@ function withProducts(
       continue;
     const map: number[] = [];
     result.axes.forEach((axis, k) => (map[axis] = axes[k] ?? -1));
+    if (!isOfRows(node, map)) continue;
     const first = points + w.inner.length;
     w.inner.push(...node.over);
     const along = node.over.map((_, k) => first + k);

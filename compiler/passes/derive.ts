@@ -141,17 +141,25 @@ function expandTerm(
     const [keep, value, otherwise] = term.args;
     if (keep === undefined || value === undefined || otherwise?.kind !== "const" || otherwise.value !== 0)
       return undefined;
+    // A factor that is 0 where it has no element stays one: it is then read as it lies.
+    if (!readsMade(value, product.inputs, made)) return undefined;
     product.keeps.push(keep);
     return [value];
   }
   if (!readsMade(term, product.inputs, made)) return undefined;
+  // The target may have been made with the factor too, by an earlier step; it stands as it is, rounded or not.
+  if (isTarget(term, product.inputs, step)) return undefined;
   if (term.kind === "round") return [term.arg];
   if (term.kind !== "read" || term.bounds !== "proved") return undefined;
   const ref = product.inputs[term.input];
   if (ref === undefined || ref.node.kind !== "loop" || step.outside.has(ref.node)) return undefined;
-  // The target may have been made with the factor too, by an earlier step; it stands as it is.
-  if (step.target.some((target) => sameRef(target, ref))) return undefined;
   return expandLoop(arena, ref.node, ref.output, term.index, product, axes);
+}
+
+function isTarget(term: Scalar, inputs: readonly Ref[], { target }: Reassociation): boolean {
+  const bare = term.kind === "round" ? term.arg : term;
+  const ref = bare.kind === "read" ? inputs[bare.input] : undefined;
+  return ref !== undefined && target.some((one) => sameRef(one, ref));
 }
 
 /** The body of a pointwise loop or a sum at an index, in the product's numbering. */

@@ -53,6 +53,18 @@ fn f(qc: bf16[B, S, H, Ck], qr: bf16[B, S, H, Dr], pos: i32[B, S], mut kv: Paged
   for b, s, h, l: sum[t](p[b, s, h, t] * c[b, t, l])
 }`;
 
+/** Keys and values are made of the cache by weights, or these applied before and after, whichever takes less work. */
+const expanded = `import std.attention.mla { attended }
+import std.cache { Paged }
+dim B, S, T, H, Dn, Dr, Dv, Ck
+fn f(
+  qn: bf16[B, S, H, Dn], qr: bf16[B, S, H, Dr], w_ukv: bf16[H * (Dn + Dv), Ck], pos: i32[B, S],
+  mut kv: Paged<bf16, 64>[B, T, Ck + Dr],
+) -> bf16[B, S, H, Dv] {
+  let (c, r) = split[Ck | Dr](kv.read())
+  attended(qn, qr, c, r, w_ukv, kv.visible(pos))
+}`;
+
 /** Sequences of these lengths, each with so many pages, their pages from the last to the first, with NaN wherever no sequence is. */
 function cached(
   made: Compiled,
@@ -107,6 +119,20 @@ describe("one kernel, in the tile interpreter and in the simulator", () => {
     expectWithin(ways, made, inputs, open);
     await device.close();
   });
+});
+
+it.each([
+  ["few queries: the cache itself streams", 1, [77, 0]],
+  ["many queries: keys and values are made once", 66, [70]],
+])("a library's latent attention, %s", async (_, queries, lengths) => {
+  const sizes = { H: 2, Dn: 64, Dr: 64, Dv: 64, Ck: 64, T: 80 };
+  const made = compiled(expanded, { B: lengths.length, S: queries, ...sizes });
+  // One more before it and one after, or the keys' and the values'.
+  expect(made.artifact?.plan.kernels).toHaveLength(3);
+  const { inputs, dims } = cached(made, lengths);
+  const device = await openSimulator({ seeds: 1 });
+  expectWithin(await ranOn(device, made, inputs), made, inputs, dims);
+  await device.close();
 });
 
 it("few rows of a long sequence are swept in parts, and those combined", async () => {
