@@ -100,7 +100,8 @@ class Grouping {
     const { base, joined, flow } = meeting;
     const full = base.over.length > 0 && joined.over.length === 0 && joined.axes.length > base.axes.length;
     const linked = base.over.length > 0 && joined.over.length > 0 && flow.length > 0;
-    const outcome = flow.length === 0 ? "sibling" : full || linked ? "row" : "epilogue";
+    const isRow = full || (linked && !(contracts(meeting) && isForEnds(meeting)));
+    const outcome = flow.length === 0 ? "sibling" : isRow ? "row" : "epilogue";
     const reason = this.#obstacle(meeting, outcome, saved);
     if (reason !== undefined) return this.#refuse(a, b, reason);
     return { meeting, saved, outcome };
@@ -117,8 +118,9 @@ class Grouping {
         outcome === "epilogue" &&
         joined.over.length === 0 &&
         this.#flowsFrom(base, flow);
-      const siblings = base.contracts && joined.contracts && outcome === "sibling";
-      if (!epilogue && !siblings) return { kind: "contraction" };
+      // Side by side, or one of them for what the other's sums end in.
+      const beside = contracts(meeting) && outcome !== "row";
+      if (!epilogue && !beside) return { kind: "contraction" };
     }
     if (outcome === "sibling") {
       const bytes = this.#bytes(joined);
@@ -213,6 +215,17 @@ class Grouping {
     this.#cx.decisions.push({ left: a.ids, right: b.ids, outcome: reason });
     return undefined;
   }
+}
+
+function contracts({ base, joined }: Meeting): boolean {
+  return base.contracts && joined.contracts;
+}
+
+/** Whether what one group reads of the other is read where sums are done, and not while they run. */
+function isForEnds({ base, joined, flow }: Meeting): boolean {
+  return [...base.members, ...joined.members].every(
+    ({ node }) => node.over.length === 0 || !flow.some((ref) => node.inputs.includes(ref)),
+  );
 }
 
 interface Candidate {

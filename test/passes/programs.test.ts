@@ -92,6 +92,10 @@ describe("programs that no pass was written for", () => {
     expect(apart?.map(({ maker, reason }) => [maker.name, reason?.kind])).toEqual([["h", "contraction"]]);
   });
 
+  it("two products that end in one value are one kernel, however little of their factors they share", () => {
+    expect(compiled("gated", { N: 256, D, F, V }).fusion?.after.kernels).toBe(1);
+  });
+
   it("long rows of logits are cut in parts, read once, and put together", () => {
     const { fusion } = compiled("loss", { N, D, F, V: 129280 });
     expect(fusion?.after.kernels).toBe(2);

@@ -137,7 +137,7 @@ function axesOfView(
       continue;
     }
     const isInside = dim.isClamped !== true || staysInside(loop, dim);
-    const part = isInside ? partOf(loop, sides, dim.index, dtype) : undefined;
+    const part = isInside ? partOf(loop, sides, dim, dtype) : undefined;
     if (part !== undefined && !view.some((axis) => axis.along === part.side)) {
       view.push({ extent: dim.extent, along: part.side, shift: part.shift });
       at += 1;
@@ -201,8 +201,8 @@ function apartAxis(
 
 /** Whether an index made of axes cannot lie outside. */
 function staysInside(loop: LoopNode, { extent, index }: Indexed): boolean {
-  if (index.kind === "axis") return dimEquals(extent, extentOf(loop, index.axis) ?? constant(0));
-  const largest = (s: Scalar): number => {
+  if (index.kind === "axis" && dimEquals(extent, extentOf(loop, index.axis) ?? constant(0))) return true;
+  const largest = (s: Indexed["index"]): number => {
     if (s.kind === "const" && Number(s.value) >= 0) return Number(s.value);
     if (s.kind === "axis") return (constantOf(extentOf(loop, s.axis) ?? constant(0)) ?? Infinity) - 1;
     if (s.kind !== "apply" || (s.fn !== "add" && s.fn !== "mul")) return Infinity;
@@ -250,32 +250,32 @@ function sideOf(sides: Sides, index: Indexed["index"]): Side | undefined {
 /** Bytes of the boxes that a part of an axis is whole numbers of: a box must not reach into the next part. */
 const boxBytes = 128;
 
-/** An index that is a sum: the one axis of a side, from a place that the sides do not move. */
+/** A side's one axis, all of it and no more than a part of the dim: its first places, or from one that no side moves. */
 function partOf(
   loop: LoopNode,
   sides: Sides,
-  index: Indexed["index"],
+  dim: Indexed,
   dtype: DType,
 ): { readonly side: Side; readonly shift: readonly Scalar[] } | undefined {
-  if (index.kind !== "apply" || index.fn !== "add") return undefined;
-  const terms = addends(index);
+  const terms = addends(dim.index);
   const shift = terms.filter((term) => isShared(sides, term));
-  const [axis, other] = terms.filter((term) => !shift.includes(term));
+  const [axis, other] = terms.filter((term) => !isShared(sides, term));
   const side = axis === undefined ? undefined : sideOf(sides, axis);
   if (axis?.kind !== "axis" || side === undefined || other !== undefined) return undefined;
   const whole = extentOf(loop, axis.axis);
   const extent = whole === undefined ? undefined : constantOf(whole);
-  if (sides[side].length !== 1 || extent === undefined) return undefined;
+  if (whole === undefined || extent === undefined || sides[side].length !== 1) return undefined;
+  if (shift.length === 0 && dimEquals(whole, dim.extent)) return undefined;
   return (extent * dtypes[dtype].bytes) % boxBytes === 0 ? { side, shift } : undefined;
 }
 
-function addends(s: Scalar): readonly Scalar[] {
+function addends(s: Indexed["index"]): readonly Indexed["index"][] {
   return s.kind === "apply" && s.fn === "add" ? s.args.flatMap(addends) : [s];
 }
 
 /** True for an index that moves with none of the sides. */
-function isShared(sides: Sides, index: Scalar): boolean {
-  const moves = axesOf(index);
+function isShared(sides: Sides, index: Indexed["index"]): index is Scalar {
+  const moves = index.kind === "axis" ? new Set([index.axis]) : axesOf(index);
   return ![...sides.m, ...sides.n, ...sides.k].some((axis) => moves.has(axis));
 }
 
