@@ -3,11 +3,16 @@ import type { Arena } from "../tensor/arena.ts";
 import type { LoopNode, LoopResult, Node, Ref, Scalar } from "../tensor/ir.ts";
 import { plainAxes } from "../tensor/node-body.ts";
 import { isPositive } from "../tensor/rescale.ts";
+import { typeOf } from "../tensor/refs.ts";
 import { reachable, rewriteScalars } from "../tensor/scalars.ts";
+import { dtypes } from "../types/dtype.ts";
 import { timesFixed, withoutFixed } from "./distribute.ts";
-import { storedAs } from "./inline.ts";
+import { cheapFactorFlops } from "./fusing.ts";
+import { canInline, inlined, storedAs } from "./inline.ts";
 import { LoopWriter } from "./loop-writer.ts";
-import { isContraction, readsOf } from "./loops.ts";
+import { bodyFlops, isContraction, isPointwise, readsOf } from "./loops.ts";
+import { Sizes } from "./sizes.ts";
+import { Templates } from "./templates.ts";
 
 /** Reductions over the swept axis, at the points of the loop that takes them in. */
 export interface Rows {
@@ -18,13 +23,16 @@ export interface Rows {
   readonly kept: readonly number[];
 }
 
-/** `last` with the rows made in it. `isWithin`: whether nobody reads a node but the loop's parts and some others. */
+/**
+ * `last` with the rows made in it, and before it, where there are such factors, the same with these made in it too.
+ * `isWithin`: whether nobody reads a node but the loop's parts and some others.
+ */
 export function streamed(
   arena: Arena,
   last: LoopNode,
   rows: readonly Rows[],
   isWithin: (node: Node, others: ReadonlySet<Node>) => boolean,
-): LoopNode {
+): readonly LoopNode[] {
   const w = new LoopWriter(arena, last);
   const made = new Map<Ref, Scalar>();
   const kept: LoopResult[] = [];
@@ -77,7 +85,10 @@ export function streamed(
     loop = withProducts(arena, loop, inside, (node, map) => {
       return isWithin(node, inside) && map.every((axis) => ofRows.has(axis));
     });
-    if (inside.size === before) return simpler(arena, loop);
+    if (inside.size > before) continue;
+    const plain = simpler(arena, loop);
+    const made = withFactors(arena, plain, (node) => isWithin(node, inside));
+    return made === plain ? [plain] : [made, plain];
   }
 }
 
@@ -134,6 +145,42 @@ function withProducts(
   loop.carriers.forEach((carrier, k) => w.carriers.push({ ...carrier, lift: taken[k] ?? carrier.lift }));
   w.results = loop.results.map((r, k) => ({ ...r, value: taken[loop.carriers.length + k] ?? r.value }));
   return w.loop();
+}
+
+/** Rows that may share what is made for each tile of them. */
+const sharingRows = 128;
+
+/**
+ * The loop with the factors made in it that nobody else reads: cheap ones of smaller tensors, which are made once or
+ * twice where the rows that share them are few.
+ */
+function withFactors(arena: Arena, loop: LoopNode, isWithin: (node: Node) => boolean): LoopNode {
+  const sizes = new Sizes();
+  const positions = loop.inputs.flatMap((ref, position) => {
+    const { node } = ref;
+    const reads = readsOf(loop).filter((read) => read.input === position);
+    if (!isPointwise(node) || !isWithin(node)) return [];
+    if (!canInline(node, { consumer: loop, reads }) || bodyFlops(node) > cheapFactorFlops) return [];
+    const moves = new Set(
+      reads.flatMap((read) => reachable([read])).map((s) => (s.kind === "axis" ? s.axis : -1)),
+    );
+    const sharing = loop.axes.filter((_, axis) => !moves.has(axis));
+    // What it reads element by element; of scales and places there are few.
+    const along = node.results[ref.output]?.axes.at(-1);
+    const isSmaller = readsOf(node).every((read) => {
+      const [last, input] = [read.index.at(-1), node.inputs[read.input]];
+      const isAlong = last?.kind === "axis" && last.axis === along;
+      return !isAlong || (input !== undefined && bytesOf(input) < bytesOf(ref));
+    });
+    return isSmaller && sizes.points(sharing) <= sharingRows ? [position] : [];
+  });
+  if (positions.length === 0) return loop;
+  const made = inlined(arena, new Templates(arena), loop, loop.inputs, positions);
+  return made.kind === "loop" ? made : loop;
+}
+
+function bytesOf(ref: Ref): number {
+  return dtypes[typeOf(ref).dtype].bytes;
 }
 
 /** Extrema of c x, c being above zero and fixed, as c times those of x. */

@@ -15,8 +15,8 @@
  *
  * Nothing here knows what is computed. The loops share the axis that is swept; what does not vary along it leaves the
  * last sum by distributivity, through a rounding at any scale; and each carrier that still uses another must follow
- * that one's changes (`rescale.ts`), so that one sweep is enough. Whether a target has a schedule for such a loop it is
- * asked.
+ * that one's changes (`rescale.ts`), so that one sweep is enough. Tensors that no one else reads, and that few rows
+ * share, are made where the loop reads them. Whether a target has a schedule for such a loop it is asked.
  */
 import type { Arena } from "../tensor/arena.ts";
 import {
@@ -51,8 +51,10 @@ export function cascade(accepts: (loop: LoopNode, arena: Arena) => boolean): Pas
         const isWithin = (node: Node, others: ReadonlySet<Node>): boolean =>
           joined[node.id] === undefined &&
           readers.of(node).every((one) => one !== undefined && (members.has(one) || others.has(one)));
-        const made = streamed(arena, last, rows, isWithin);
-        if (!follows(arena, made) || !accepts(made, arena)) continue;
+        const made = streamed(arena, last, rows, isWithin).find(
+          (loop) => follows(arena, loop) && accepts(loop, arena),
+        );
+        if (made === undefined) continue;
         joined[last.id] = last.results.map((_, output) => arena.ref(made, output));
         let next = last.results.length;
         for (const { node, kept } of rows) {

@@ -21,7 +21,14 @@ import type { Graph, LoopNode, Node } from "../tensor/ir.ts";
 import { bodyOf } from "../tensor/node-body.ts";
 import { typeOf } from "../tensor/refs.ts";
 import { dtypes } from "../types/dtype.ts";
-import type { Apart, FuseOptions, Fusing, Fusion, FusionDecision } from "./fusing.ts";
+import {
+  cheapFactorFlops,
+  type Apart,
+  type FuseOptions,
+  type Fusing,
+  type Fusion,
+  type FusionDecision,
+} from "./fusing.ts";
 import { groupLoops } from "./grouping.ts";
 import { canInline, inlineProducers, type InlinePolicy, type Use } from "./inline.ts";
 import { bodyFlops, isContraction } from "./loops.ts";
@@ -49,9 +56,8 @@ function fuseGraph(arena: Arena, graph: Graph, options: FuseOptions, decisions: 
 
 // ---------------------------------------------------------------- prologues
 
-/** FLOPs of a body that may be computed again by each reader, and by a contraction for each of its tiles. */
+/** FLOPs of a body that may be computed again by each reader. */
 const cheapFlops = 4;
-const cheapFactorFlops = 2;
 
 const needsMemory: Apart = { kind: "needs-memory" };
 

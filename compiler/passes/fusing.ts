@@ -10,6 +10,9 @@ export interface FuseOptions {
   readonly maxScalars: number;
 }
 
+/** FLOPs of a value that a contraction may make again for each of its tiles. */
+export const cheapFactorFlops = 2;
+
 /** How two loops became one. */
 export type Fusion =
   /** The reader computes what it would have read. */

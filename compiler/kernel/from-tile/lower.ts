@@ -341,16 +341,20 @@ function readsZero(expr: TileExpr): boolean {
     case "round":
     case "cast":
       return readsZero(expr.arg);
+    case "apply":
+      return keepsZero.has(expr.fn) && expr.args.every(readsZero);
     case "const":
     case "size":
     case "counter":
     case "coordinate":
     case "tile":
     case "shared":
-    case "apply":
       return false;
   }
 }
+
+/** Functions that are 0, without a sign, of zeros. */
+const keepsZero = new Set(["add", "mul", "sub"]);
 
 function declare(cx: Context, op: Extract<TileOp, { kind: "var" }>): void {
   if (op.tile.packed !== undefined) {

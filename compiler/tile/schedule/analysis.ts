@@ -56,6 +56,14 @@ export function contiguousAxis(read: ScalarRead): number | undefined {
   return unitAxis(last);
 }
 
+/** The axis along which neighbours of a factor are neighbours in memory, in what it reads most of; if there is one. */
+export function axisInMemory(factor: Scalar): number | undefined {
+  return readsOf([factor])
+    .toSorted((a, b) => axesOf(b).size - axesOf(a).size)
+    .map(contiguousAxis)
+    .find((axis) => axis !== undefined);
+}
+
 function unitAxis(index: Scalar): number | undefined {
   if (index.kind === "axis") return index.axis;
   if (index.kind === "apply" && (index.fn === "add" || index.fn === "sub")) {

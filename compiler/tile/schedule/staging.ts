@@ -8,7 +8,7 @@ import { constant, type Dim } from "../../types/dim.ts";
 import { dtypes } from "../../types/dtype.ts";
 import * as t from "../build.ts";
 import type { Axis, MatrixOperand, SharedTile, TileExpr, TileOp } from "../ir.ts";
-import { constantOf, contiguousAxis, powerOfTwoFactor, readsOf } from "./analysis.ts";
+import { axisInMemory, constantOf, powerOfTwoFactor, readsOf } from "./analysis.ts";
 import { guard } from "./matrices.ts";
 import { commonDivisor } from "./runs.ts";
 
@@ -58,9 +58,7 @@ export function panelIndex(
 
 /** True where neighbouring k of a factor are neighbours in memory, or nothing is. */
 export function liesAlongK(loop: LoopNode, factor: Scalar): boolean {
-  const moving = readsOf([factor])
-    .map(contiguousAxis)
-    .find((axis) => axis !== undefined);
+  const moving = axisInMemory(factor);
   return moving === undefined || moving >= loop.axes.length;
 }
 
@@ -106,12 +104,13 @@ export function stageFactor(b: t.TileBuilder, loop: LoopNode, factor: Scalar, s:
     const axes: Axis[] = [u, w, ot, lt, v];
     const value = b.tile(`${name}_value`, "f32", axes);
     const zero: TileExpr = { kind: "const", type: "f32", value: 0 };
+    const { expr, asked } = underCondition(s.expr(rowIndex, kIndex), s.tile);
     return {
       load: {
         kind: "let",
         tile: value,
-        expr: s.expr(rowIndex, kIndex),
-        where: t.both(inRange, spare),
+        expr,
+        where: [inRange, spare, asked].reduce(t.both),
         otherwise: zero,
       },
       put: {
@@ -143,6 +142,20 @@ export function stageFactor(b: t.TileBuilder, loop: LoopNode, factor: Scalar, s:
     staged.push({ loads: [load], puts: [put] });
   }
   return staged;
+}
+
+/**
+ * What is to be put where a condition holds, and 0 elsewhere: loads under the condition give that by themselves. A
+ * value is rounded as it is put.
+ */
+function underCondition(
+  expr: TileExpr,
+  tile: SharedTile,
+): { readonly expr: TileExpr; readonly asked: TileExpr | undefined } {
+  if (expr.kind === "round" && expr.to === tile.dtype) return underCondition(expr.arg, tile);
+  const [asked, value, otherwise] = expr.kind === "apply" && expr.fn === "select" ? expr.args : [];
+  const isZero = otherwise?.kind === "const" && Object.is(otherwise.value, 0);
+  return value === undefined || !isZero ? { expr, asked: undefined } : { expr: value, asked };
 }
 
 function narrowRead(loop: LoopNode, factor: Scalar): number {

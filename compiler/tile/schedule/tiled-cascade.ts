@@ -18,7 +18,7 @@ import type { Caps } from "../../types/caps.ts";
 import { ceildiv, constant, type Dim } from "../../types/dim.ts";
 import * as t from "../build.ts";
 import type { Counter, Tile, TileExpr, TileOp, TileProgram } from "../ir.ts";
-import { constantOf, contiguousAxis, readsOf } from "./analysis.ts";
+import { axisInMemory, constantOf } from "./analysis.ts";
 import type { CascadeParts, InnerFactors } from "./cascade-parts.ts";
 import { CascadeReductions } from "./cascade-reductions.ts";
 import { productUnit, type ProductUnit, type StagedFactor, type UnitShape } from "./cascade-units.ts";
@@ -343,9 +343,7 @@ class TiledCascade {
 
 /** Whether neighbours along one of the axes, or nothing, are neighbours in the factor's memory. */
 export function liesAlong(factor: Scalar, axes: readonly number[]): boolean {
-  const moving = readsOf([factor])
-    .map(contiguousAxis)
-    .find((axis) => axis !== undefined);
+  const moving = axisInMemory(factor);
   return moving === undefined || axes.includes(moving);
 }
 
