@@ -59,7 +59,7 @@ import { verify as verifyTiles } from "./tile/verify.ts";
 import { InternalError } from "./diagnostics/diagnostic.ts";
 import type { Caps } from "./types/caps.ts";
 import { add, constant, mul, one, type Dim } from "./types/dim.ts";
-import type { DType } from "./types/dtype.ts";
+import type { Format } from "./types/dtype.ts";
 import { version } from "./version.ts";
 
 export interface Source {
@@ -82,7 +82,7 @@ export interface CompileRequest extends CheckRequest {
   /** Sizes that are known; others stay parameters of the kernels. */
   readonly dims: ReadonlyMap<string, number>;
   /** What dtype parameters stand for. */
-  readonly dtypes: ReadonlyMap<string, DType | ScaledType>;
+  readonly dtypes: ReadonlyMap<string, Format | ScaledType>;
   /** What `...` of the entry's signature stands for: a size, or a name of one, for each axis. */
   readonly pack?: PackAxes | undefined;
   /** Shapes of inputs that are known: they tell what `...` stands for where `pack` does not. */

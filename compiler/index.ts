@@ -57,7 +57,7 @@ export type {
 } from "./pipeline/index.ts";
 export type { Artifact, Plan, PlanKernel, PlanTensor } from "./plan/plan.ts";
 export { targetNames } from "./targets/index.ts";
-export type { DType } from "./types/dtype.ts";
+export type { DType, Format } from "./types/dtype.ts";
 export { version } from "./version.ts";
 
 /** The source as `weft fmt` writes it; `text` is undefined where it does not parse, and the diagnostics say why. */

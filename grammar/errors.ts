@@ -86,7 +86,7 @@ The rest of the statement is passed over, and reading goes on with the next one.
   },
   WF1009: {
     title: "reserved word as a name",
-    page: `The dtypes (f32 f16 bf16 e4m3 e5m2 i64 i32 u32 i8 u8 bool) and the words
+    page: `The dtypes (f32 f16 bf16 e4m3 e5m2 i64 i32 u32 i8 u8 bool, and e5m6 and its like) and the words
 fn let mut for in where as if then else and or not true false inf
 mean something everywhere, so none of them can be a name. Any other word may be: 'module', 'state', 'sum'.`,
   },

@@ -3,7 +3,7 @@
  * when it no longer is, and `vitest run test/grammar -u` writes it again.
  */
 
-import { dtypes, punctuation, reservedWords, softKeywords } from "./tokens.ts";
+import { customFloats, dtypes, punctuation, reservedWords, softKeywords } from "./tokens.ts";
 
 const word = (words: readonly string[]): string => `\\b(?:${words.join("|")})\\b`;
 const constants = ["true", "false", "inf"];
@@ -40,7 +40,7 @@ const rules: readonly object[] = [
     match: "(?<=\\w)\\s+(into|after|implements|on|every|stage)\\s+(?=\\w)",
     captures: { 1: { name: "keyword.other.weft" } },
   },
-  { name: "storage.type.weft", match: word(dtypes) },
+  { name: "storage.type.weft", match: word([...dtypes, ...customFloats]) },
   { name: "constant.language.weft", match: word(constants) },
   { name: "keyword.operator.word.weft", match: word(operators) },
   {

@@ -10,6 +10,15 @@ import { createToken, Lexer, type TokenType } from "./chevrotain.ts";
 
 export const dtypes: readonly string[] = "f32 f16 bf16 e4m3 e5m2 i64 i32 u32 i8 u8 bool".split(" ");
 
+/** Floats by their bits, 9 to 15 with the sign's: e5m6 has 5 bits of exponent and 6 of mantissa. */
+export const customFloats: readonly string[] = [
+  ["e4", "4 5 6 7 8 9 10"],
+  ["e5", "3 4 5 6 7 8 9"],
+  ["e6", "2 3 4 5 6 7"],
+  ["e7", "1 2 3 4 5 6 7"],
+  ["e8", "1 2 3 4 5 6"],
+].flatMap(([exponent = "", mantissas = ""]) => mantissas.split(" ").map((bits) => `${exponent}m${bits}`));
+
 export const reservedWords: readonly string[] =
   "fn let mut for in where as if then else and or not true false inf".split(" ");
 
@@ -66,7 +75,7 @@ export const Name: TokenType = createToken({
 });
 export const Dtype: TokenType = createToken({ name: "Dtype", label: "a dtype", pattern: Lexer.NA });
 
-const words = new Map<string, TokenType>(dtypes.map((text) => [text, Dtype]));
+const words = new Map<string, TokenType>([...dtypes, ...customFloats].map((text) => [text, Dtype]));
 for (const text of reservedWords) {
   words.set(
     text,

@@ -7,7 +7,7 @@ import type { Place } from "../diagnostics/diagnostic.ts";
 import { sizeError } from "../diagnostics/axes.ts";
 import { badOperator, typeMismatch } from "../diagnostics/values.ts";
 import { constant, type Dim, floorDiv, floordiv, mod, mul, add, sub, zero } from "../types/dim.ts";
-import { dtypes } from "../types/dtype.ts";
+import { isFloat, maxOf, type Format } from "../types/dtype.ts";
 import { proveAtMost } from "../types/prover.ts";
 import { carried, type Class, classOf, dtypeRef, printType, sameDtype, scalar } from "./axes.ts";
 import { type Context, errorExpr, fail } from "./context.ts";
@@ -198,11 +198,10 @@ export function convert(cx: Context, e: TypedExpr, to: TensorType): TypedExpr {
   return { kind: "cast", value: e, type: { ...to, axes: type.axes, masked: type.masked }, place: e.place };
 }
 
-export function fits(value: bigint, dtype: keyof typeof dtypes): boolean {
-  const row = dtypes[dtype];
-  if (row.kind !== "int") return true;
+export function fits(value: bigint, dtype: Format): boolean {
+  if (isFloat(dtype) || dtype === "bool") return true;
   if (dtype === "i64") return value >= -(2n ** 63n) && value < 2n ** 63n;
-  const high = BigInt(row.max);
+  const high = BigInt(maxOf(dtype));
   const low = dtype.startsWith("u") ? 0n : -high - 1n;
   return value >= low && value <= high;
 }

@@ -1,7 +1,7 @@
 /** Axes and types as values: comparison, substitution, printing. Nothing here reads syntax. */
 import { type Dim, dimEquals, orderedKey, substitute, symbols } from "../types/dim.ts";
 import { printDim } from "../types/dim-text.ts";
-import type { DType } from "../types/dtype.ts";
+import type { Format } from "../types/dtype.ts";
 import { isFloat } from "../types/dtype.ts";
 import { type Facts, proveEqual, simplify } from "../types/prover.ts";
 import type { Known } from "./scope.ts";
@@ -9,12 +9,12 @@ import type { Axis, Bindings, BlockScaling, DTypeRef, TensorType, Type } from ".
 
 export const errorType: Type = { kind: "error" };
 
-export function dtypeRef(dtype: DType): DTypeRef {
+export function dtypeRef(dtype: Format): DTypeRef {
   return { kind: "dtype", dtype };
 }
 
 /** A scalar that a type was written for. */
-export function scalar(dtype: DType): TensorType {
+export function scalar(dtype: Format): TensorType {
   return { kind: "tensor", dtype: dtypeRef(dtype), axes: [], scale: undefined, written: true, masked: false };
 }
 

@@ -5,7 +5,7 @@ import { noGradientYet, noMeshYet } from "../diagnostics/directives.ts";
 import { stateRepeated } from "../diagnostics/linear.ts";
 import { notAFunction, unknownMember, unknownName } from "../diagnostics/names.ts";
 import { argumentCount, badOperator, brackets, typeMismatch } from "../diagnostics/values.ts";
-import { isDType } from "../types/dtype.ts";
+import { isFormat } from "../types/dtype.ts";
 import { classOf, dtypeRef, printType } from "./axes.ts";
 import { applyScalars, convert, scalarFunctions, tensorOf } from "./arithmetic.ts";
 import { builtins } from "./builtins.ts";
@@ -62,7 +62,7 @@ function checkNamed(cx: Context, e: CallExpr, name: string, place: Place): Typed
   if (entity?.kind === "fn") return callFn(cx, e, entity, undefined, undefined);
   if (entity !== undefined)
     return fail(cx, own, notAFunction(own, name, entity.kind === "const" ? "a const" : `a ${entity.kind}`));
-  if (isDType(name)) return checkCast(cx, e, dtypeRef(name), place);
+  if (isFormat(name)) return checkCast(cx, e, dtypeRef(name), place);
   if (cx.bounds.has(name)) return checkCast(cx, e, { kind: "param", name }, place);
   if (isReduction(name) && (e.dims !== undefined || !scalarFunctions.has(name)))
     return checkReduction(cx, e, name);

@@ -3,7 +3,7 @@ import type { Expr, Name, NumericsDecl } from "../../grammar/ast.ts";
 import { numericsClause, unknownTarget } from "../diagnostics/directives.ts";
 import { nothingKnown } from "./sizes.ts";
 import { resolveElement, type TypeContext } from "./types.ts";
-import { isRounding } from "../types/dtype.ts";
+import { isCustomFloat, isRounding } from "../types/dtype.ts";
 import { type FileScope, type FnEntity, placeOf } from "./scope.ts";
 import type { ContractType, TypedNumerics } from "./typed.ts";
 
@@ -72,6 +72,10 @@ function numericsOf(scope: FileScope, decl: NumericsDecl): TypedNumerics {
             "contract: e4m3 @ (1, 128), e4m3 @ (128, 128)",
           ),
         );
+      else if (types.some((type) => type?.scale !== undefined && isCustomFloat(type.dtype)))
+        scope.report.add(
+          numericsClause(place, "factors that are scaled by block have a dtype", "contract: e4m3 @ (1, 128)"),
+        );
       else if (types.some((type) => type !== undefined && !isRounding(type.dtype)))
         scope.report.add(numericsClause(place, "factors are floats", "contract: bf16"));
       else if (left !== undefined && right !== undefined) contract = { left, right };
@@ -88,7 +92,7 @@ function numericsOf(scope: FileScope, decl: NumericsDecl): TypedNumerics {
         );
       else if (element?.dtype.kind === "dtype" && element.dtype.dtype !== "f32")
         scope.report.add(numericsClause(place, "sums are in f32", "accumulate: f32 every 128"));
-      else if (element?.dtype.kind === "dtype") accumulate = { dtype: element.dtype.dtype, every };
+      else if (element?.dtype.kind === "dtype") accumulate = { dtype: "f32", every };
     } else {
       const value = numberOf(clause.value);
       if (clause.measure.text !== "rel")

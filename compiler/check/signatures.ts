@@ -4,7 +4,7 @@ import { importCycle, notAFunction, recursion, unknownName } from "../diagnostic
 import { brackets } from "../diagnostics/values.ts";
 import { symbol, symbols } from "../types/dim.ts";
 import { printDim } from "../types/dim-text.ts";
-import { isDType } from "../types/dtype.ts";
+import { isFormat } from "../types/dtype.ts";
 import { raggedOfType } from "./axes.ts";
 import { dimValues, fileFacts } from "./declare.ts";
 import {
@@ -151,7 +151,7 @@ function fnSignature(headers: Headers, entity: FnEntity, decl: FnDecl): Signatur
   const named: string[] = [];
   for (const name of decl.dimParams) {
     const place = placeOf(scope, name.span);
-    if (isDType(name.text) || !cx.useDim(name.text))
+    if (isFormat(name.text) || !cx.useDim(name.text))
       scope.report.add(
         brackets(
           place,

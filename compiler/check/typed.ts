@@ -11,13 +11,13 @@
 import type { PipelineDecl } from "../../grammar/ast.ts";
 import type { Place } from "../diagnostics/diagnostic.ts";
 import type { Dim } from "../types/dim.ts";
-import type { DType, Rounding } from "../types/dtype.ts";
+import type { DType, Format, Rounding } from "../types/dtype.ts";
 
 // ---------------------------------------------------------------- types
 
 /** A dtype, or a rigid type parameter of the function or module around. */
 export type DTypeRef =
-  { readonly kind: "dtype"; readonly dtype: DType } | { readonly kind: "param"; readonly name: string };
+  { readonly kind: "dtype"; readonly dtype: Format } | { readonly kind: "param"; readonly name: string };
 
 export type Axis =
   | { readonly kind: "dim"; readonly dim: Dim }

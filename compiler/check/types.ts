@@ -6,7 +6,7 @@ import { noMeshYet } from "../diagnostics/directives.ts";
 import { unknownName, unknownType } from "../diagnostics/names.ts";
 import { argumentCount, classBound, typeMismatch } from "../diagnostics/values.ts";
 import { type Dim, symbol } from "../types/dim.ts";
-import { dtypes, isDType, isFloat } from "../types/dtype.ts";
+import { customFloats, dtypes, isFormat, isFloat, takesScales } from "../types/dtype.ts";
 import { dimAxis, dtypeRef, errorType } from "./axes.ts";
 import { type Entity, isCapital, type ModuleEntity, placeOf } from "./scope.ts";
 import { resolveDim, type SizeContext } from "./sizes.ts";
@@ -37,8 +37,8 @@ export function resolveType(cx: TypeContext, t: TypeExpr): Type {
 function resolveNamed(cx: TypeContext, t: NamedType): Type {
   const name = t.name.text;
   const entity: Entity | undefined = cx.scope.names.get(name);
-  if (isDType(name) || cx.bounds.has(name))
-    return resolveTensor(cx, t, isDType(name) ? dtypeRef(name) : { kind: "param", name });
+  if (isFormat(name) || cx.bounds.has(name))
+    return resolveTensor(cx, t, isFormat(name) ? dtypeRef(name) : { kind: "param", name });
   if (entity?.kind === "module") return resolveModule(cx, t, entity);
   if (name === "Paged") return resolvePaged(cx, t);
   if (name === "Plan") return resolvePlan(cx, t);
@@ -48,6 +48,7 @@ function resolveNamed(cx: TypeContext, t: NamedType): Type {
 
 function* typeNames(cx: TypeContext): Generator<string> {
   yield* Object.keys(dtypes);
+  yield* customFloats;
   yield* cx.bounds.keys();
   yield* ["Paged", "Plan"];
   for (const [name, entity] of cx.scope.names) if (entity.kind === "module") yield name;
@@ -161,6 +162,7 @@ function resolveScale(
   if (scale === undefined) return "error";
   if (dtype.kind === "param" || !isFloat(dtype.dtype))
     return fail(`'${t.name.text}' cannot carry block scales`);
+  if (!takesScales(dtype.dtype)) return fail(`'${t.name.text}' has the range of f32, and no scales`);
   if (scale.block.some((n) => !Number.isSafeInteger(n) || n < 1 || n > 2 ** 20))
     return fail("a block's extents are whole numbers from 1 to 2^20");
   if (t.axes !== undefined && scale.block.length > axes.filter((axis) => axis.kind === "dim").length) {
@@ -179,17 +181,17 @@ export function resolveElement(
   if (t.kind === "error-type") return undefined;
   if (
     t.kind === "type" &&
-    (isDType(t.name.text) || cx.bounds.has(t.name.text)) &&
+    (isFormat(t.name.text) || cx.bounds.has(t.name.text)) &&
     t.axes === undefined &&
     t.args.length === 0
   ) {
-    const dtype: DTypeRef = isDType(t.name.text)
+    const dtype: DTypeRef = isFormat(t.name.text)
       ? dtypeRef(t.name.text)
       : { kind: "param", name: t.name.text };
     const scale = t.scale === undefined ? undefined : resolveScale(cx, t, dtype, []);
     return scale === "error" ? undefined : { dtype, scale };
   }
-  if (t.kind === "type" && t.axes === undefined && !isDType(t.name.text)) resolveNamed(cx, t);
+  if (t.kind === "type" && t.axes === undefined && !isFormat(t.name.text)) resolveNamed(cx, t);
   else
     cx.scope.report.add(
       typeMismatch(placeOf(cx.scope, t.span), { found: "not a dtype", wanted: "a dtype such as bf16" }),
@@ -343,9 +345,8 @@ export function satisfies(
     const own = cx.bounds.get(dtype.name);
     return own === bound || (bound === "weight" && own === "float");
   }
-  const kind = dtypes[dtype.dtype].kind;
-  if (bound === "int") return kind === "int";
-  return kind === "float" && (bound === "weight" || scale === undefined);
+  if (bound === "int") return !isFloat(dtype.dtype) && dtype.dtype !== "bool";
+  return isFloat(dtype.dtype) && (bound === "weight" || scale === undefined);
 }
 
 /** A capital name that a type position reads as a size. */

@@ -1,8 +1,8 @@
 /** What stands in an argument: `FILE:Module.fn`, `B=2,S=128,W=bf16`. */
-import type { DType } from "../types/dtype.ts";
+import type { Format } from "../types/dtype.ts";
 import type { PackAxes } from "../lower/entry-pack.ts";
 import type { ScaledType } from "../lower/lower.ts";
-import { dtypes, isDType } from "../types/dtype.ts";
+import { dtypes, isFormat } from "../types/dtype.ts";
 import { usageError } from "./exit-code.ts";
 
 export interface ProgramArgument {
@@ -19,7 +19,7 @@ export function parseProgram(text: string): ProgramArgument {
 
 export interface DimArguments {
   readonly dims: ReadonlyMap<string, number>;
-  readonly dtypes: ReadonlyMap<string, DType | ScaledType>;
+  readonly dtypes: ReadonlyMap<string, Format | ScaledType>;
   /** What `...` stands for; undefined where nothing says it. */
   readonly pack: PackAxes | undefined;
 }
@@ -27,7 +27,7 @@ export interface DimArguments {
 /** `--dims B=2,S=128,W=bf16,V=e4m3@128x128,...=BxS`, given once or more. Throws a usage error. */
 export function parseDims(texts: readonly string[]): DimArguments {
   const dims = new Map<string, number>();
-  const bound = new Map<string, DType | ScaledType>();
+  const bound = new Map<string, Format | ScaledType>();
   let pack: PackAxes | undefined;
   for (const part of texts.flatMap((text) => text.split(",")).map((piece) => piece.trim())) {
     if (part === "") continue;
@@ -59,11 +59,11 @@ function parsePack(text: string): PackAxes {
 }
 
 /** `bf16`, or block-scaled as `e4m3@128x128` and `e4m3@1x128:ue8m0`. */
-function parseDType(value: string): DType | ScaledType | undefined {
-  if (isDType(value)) return value;
+function parseDType(value: string): Format | ScaledType | undefined {
+  if (isFormat(value)) return value;
   const [, dtype = "", blocks = "", format = "f32"] =
     /^([a-z0-9]+)@([0-9]+(?:x[0-9]+)*)(?::(f32|ue8m0))?$/.exec(value) ?? [];
-  if (!isDType(dtype) || (format !== "f32" && format !== "ue8m0")) return undefined;
+  if (!isFormat(dtype) || (format !== "f32" && format !== "ue8m0")) return undefined;
   return { dtype, scale: { block: blocks.split("x").map(Number), format } };
 }
 

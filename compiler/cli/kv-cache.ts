@@ -7,7 +7,7 @@
  */
 import type { Bindings, DTypeRef, PagedPart, Type, TypedModule } from "../check/typed.ts";
 import { add, ceildiv, constant, mul, substitute, symbol, type Dim } from "../types/dim.ts";
-import { dtypes } from "../types/dtype.ts";
+import { dtypes, storedAs } from "../types/dtype.ts";
 
 export interface CacheState {
   /** `attn.kv`: from the module that holds it. */
@@ -59,7 +59,7 @@ function stateOf(type: Type, { dims, dtypes: bound }: Names, path: string): read
 function bytesOf({ dtype, scale }: PagedPart, width: Dim, bound: ReadonlyMap<string, DTypeRef>): Dim {
   const stored = dtype.kind === "param" ? (bound.get(dtype.name) ?? dtype) : dtype;
   const each =
-    stored.kind === "dtype" ? constant(dtypes[stored.dtype].bytes) : symbol(`${stored.name}_bytes`);
+    stored.kind === "dtype" ? constant(dtypes[storedAs(stored.dtype)].bytes) : symbol(`${stored.name}_bytes`);
   const scales =
     scale === undefined
       ? constant(0)

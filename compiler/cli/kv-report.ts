@@ -7,7 +7,7 @@
 import type { TypedModule, TypedProgram } from "../check/typed.ts";
 import { printDim } from "../types/dim-text.ts";
 import { evaluate, symbols, type Dim } from "../types/dim.ts";
-import { dtypes } from "../types/dtype.ts";
+import { dtypes, storedAs } from "../types/dtype.ts";
 import { parseDims, type DimArguments } from "./arguments.ts";
 import { usageError } from "./exit-code.ts";
 import { cacheStates, sumOf, type CacheState } from "./kv-cache.ts";
@@ -93,7 +93,7 @@ function rowOf(program: TypedProgram, formulas: readonly CacheFormula[], one: Co
   }
   const values = new Map(sizes.dims);
   for (const [param, type] of sizes.dtypes)
-    values.set(`${param}_bytes`, dtypes[typeof type === "string" ? type : type.dtype].bytes);
+    values.set(`${param}_bytes`, dtypes[storedAs(typeof type === "string" ? type : type.dtype)].bytes);
   const asked = bits === undefined ? formula.bytes : formula.numbers;
   const open = [...symbols(asked)].filter((size) => !values.has(size));
   if (open.length > 0) throw usageError(`${name}: no size is given for ${open.join(", ")}`);

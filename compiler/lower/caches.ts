@@ -5,7 +5,7 @@
 import type { TypedStatement } from "../check/typed.ts";
 import { invariant } from "../diagnostics/diagnostic.ts";
 import { ceildiv, constant, mul } from "../types/dim.ts";
-import type { DType } from "../types/dtype.ts";
+import type { Format } from "../types/dtype.ts";
 import type { Scalar } from "../tensor/ir.ts";
 import { claim } from "./claims.ts";
 import type { Frame, Lowering } from "./frame.ts";
@@ -179,7 +179,7 @@ function scatterRows(
   cx: Lowering,
   { cache, countOf, isWhole, place }: Appended,
   pages: CachePages,
-  { rows: x, dtype }: { readonly rows: TensorValue; readonly dtype: DType },
+  { rows: x, dtype }: { readonly rows: TensorValue; readonly dtype: Format },
 ): void {
   const { arena, terms } = cx;
   const rows = bindAxes(

@@ -10,7 +10,7 @@ import type {
   Variable,
 } from "../check/typed.ts";
 import type { BlockScaled, ScaledFactors } from "../tensor/block-scales.ts";
-import { isDType } from "../types/dtype.ts";
+import { isFormat } from "../types/dtype.ts";
 import { orderedKey, type Dim } from "../types/dim.ts";
 import { appendRows } from "./caches.ts";
 import { claimIn } from "./claims.ts";
@@ -180,7 +180,7 @@ export function scaledOf(program: TypedProgram, fn: TypedFn): ScaledFactors | un
   const found = clauseOf(program, fn, "contract");
   if (found === undefined) return undefined;
   const [left, right] = [found.left, found.right].map(({ dtype, scale }): BlockScaled | undefined =>
-    scale === undefined || !isDType(dtype) ? undefined : { dtype, ...scale },
+    scale === undefined || !isFormat(dtype) ? undefined : { dtype, ...scale },
   );
   if (left === undefined || right === undefined) return undefined;
   return { left, right, bound: clauseOf(program, fn, "bound")?.value };

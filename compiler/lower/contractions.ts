@@ -6,7 +6,7 @@
  * and the scale stays outside the rounding. Where `numerics` names the factors' types, both round to these.
  */
 import type { TypedExpr } from "../check/typed.ts";
-import { isFloat, type DType, type Rounding } from "../types/dtype.ts";
+import { isFloat, storedAs, type DType, type Rounding } from "../types/dtype.ts";
 import type { ContractionRule, Frame, Lowering } from "./frame.ts";
 import { factorType } from "./rounding.ts";
 import { tensorAt } from "./scopes.ts";
@@ -74,7 +74,7 @@ function leaf(terms: Terms, tensor: TensorValue, over: readonly LoopVariable[]):
   const float = element.term.type === "f32";
   return {
     varies: terms.dependsOn(element.term, over),
-    written: tensor.written && isFloat(tensor.dtype) ? tensor.dtype : undefined,
+    written: tensor.written && isFloat(tensor.dtype) ? storedAs(tensor.dtype) : undefined,
     value: (to) =>
       to === undefined || !float
         ? tensor

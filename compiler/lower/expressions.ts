@@ -1,6 +1,7 @@
 /** Expressions to values: one function for each kind of the typed tree, or the file that has it. */
 import { InternalError, invariant, unreachable } from "../diagnostics/diagnostic.ts";
 import type { IndexVariable, TypedExpr } from "../check/typed.ts";
+import { storedAs } from "../types/dtype.ts";
 import type { Scalar } from "../tensor/ir.ts";
 import { scalarTypeOf } from "../tensor/scalar-types.ts";
 import { raggedInLoop } from "../diagnostics/lower.ts";
@@ -93,7 +94,7 @@ function constantOf(
   make: (type: Scalar["type"]) => Scalar,
 ): TensorValue {
   const dtype = type.kind === "tensor" ? elementType(frame, type.dtype).dtype : "i32";
-  return scalarValue({ term: make(scalarTypeOf(dtype)), keep: undefined }, dtype, false);
+  return scalarValue({ term: make(scalarTypeOf(storedAs(dtype))), keep: undefined }, dtype, false);
 }
 
 function fieldOf(cx: Lowering, value: Value, field: string): Value {

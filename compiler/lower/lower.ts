@@ -19,7 +19,7 @@ import {
   tooManyAxes,
 } from "../diagnostics/lower.ts";
 import { constant, DimError, substitute, symbols, type Dim } from "../types/dim.ts";
-import { dtypes, type DType } from "../types/dtype.ts";
+import { isFloat, takesScales, type Format } from "../types/dtype.ts";
 import type { Arena } from "../tensor/arena.ts";
 import type { ScaledFactors } from "../tensor/block-scales.ts";
 import { namesOfSizes, topological } from "../tensor/graphs.ts";
@@ -40,7 +40,7 @@ export interface LowerOptions {
   /** Sizes that are known; others stay symbolic. */
   readonly dims: ReadonlyMap<string, number>;
   /** What the dtype parameters of the function and its module stand for. */
-  readonly dtypes: ReadonlyMap<string, DType | ScaledType>;
+  readonly dtypes: ReadonlyMap<string, Format | ScaledType>;
   /** The axes that `...` in the signature stands for. */
   readonly pack?: PackAxes | undefined;
   readonly arena: Arena;
@@ -58,7 +58,7 @@ export interface LowerOptions {
 }
 
 export interface ScaledType {
-  readonly dtype: DType;
+  readonly dtype: Format;
   readonly scale: BlockScaling;
 }
 
@@ -180,8 +180,8 @@ function entryTypes(fn: TypedFn, options: LowerOptions): ReadonlyMap<string, Ele
     const [dtype, scale] = typeof given === "string" ? [given, undefined] : [given.dtype, given.scale];
     const fits =
       bound === "int"
-        ? dtypes[dtype].kind === "int"
-        : dtypes[dtype].kind === "float" && (scale === undefined || bound === "weight");
+        ? !isFloat(dtype) && dtype !== "bool"
+        : isFloat(dtype) && (scale === undefined || (bound === "weight" && takesScales(dtype)));
     if (!fits)
       options.report.add(
         wrongType(

@@ -3,7 +3,7 @@ import { InternalError, invariant } from "../diagnostics/diagnostic.ts";
 import { pagesName } from "../check/paged-names.ts";
 import type { BlockScaling, PagedType, TensorType, Type } from "../check/typed.ts";
 import { ceildiv, constant, symbol, type Dim } from "../types/dim.ts";
-import type { DType } from "../types/dtype.ts";
+import { storedAs, type DType, type Format } from "../types/dtype.ts";
 import type { InputNode, Ref, Scalar } from "../tensor/ir.ts";
 import { boundScope } from "./bindings.ts";
 import { axesIn, elementType, extentOf, nameOf, type Lowering, type Scope } from "./frame.ts";
@@ -86,7 +86,7 @@ function tensorInput(
     cx,
     path,
     role,
-    element.dtype,
+    storedAs(element.dtype),
     axes.map((axis) => axis.extent),
   );
   if (scaling === undefined) return tensorOf(cx.terms, codes, axes, element.dtype, true);
@@ -124,7 +124,7 @@ export function scaledTensor(
   scales: Stored,
   scaling: BlockScaling,
   axes: readonly AxisValue[],
-  dtype: DType,
+  dtype: Format,
 ): TensorValue {
   const variables = variablesFor(terms, axes);
   const index = variables.map((v) => v.term);
@@ -168,7 +168,7 @@ function cacheInput(cx: Lowering, scope: Scope, type: PagedType, path: string): 
     const name = pagesName(k, type.parts.length);
     const { dtype } = elementType(scope, part.dtype);
     const [width, scaling] = [size(part.width), part.scale];
-    const codes = stored(name, dtype, width);
+    const codes = stored(name, storedAs(dtype), width);
     if (scaling === undefined) return { dtype, scaling, pages: codes, scales: undefined };
     const blocks = ceildiv(width, constant(scaling.block[0] ?? 1));
     return { dtype, scaling, pages: codes, scales: stored(`${name}.scale`, "f32", blocks) };

@@ -6,7 +6,7 @@
 import { invariant, type Place } from "../diagnostics/diagnostic.ts";
 import { raggedInLoop } from "../diagnostics/lower.ts";
 import type { BlockScaling, TypedExpr } from "../check/typed.ts";
-import type { DType } from "../types/dtype.ts";
+import { storedAs, type Format } from "../types/dtype.ts";
 import { codeOf, scaleOf } from "../tensor/block-scales.ts";
 import { ceildiv, constant, mod, sub } from "../types/dim.ts";
 import type { Scalar } from "../tensor/ir.ts";
@@ -34,7 +34,7 @@ export function quantize(cx: Lowering, expr: TypedExpr, value: TensorValue, fram
 export function quantizeTo(
   cx: Lowering,
   x: TensorValue,
-  { dtype, scale: scaling }: { readonly dtype: DType; readonly scale: BlockScaling },
+  { dtype, scale: scaling }: { readonly dtype: Format; readonly scale: BlockScaling },
   place: Place,
 ): { readonly codes: Stored; readonly scales: Stored } {
   const scales = storeScales(cx, x, scaling, dtype, place);
@@ -49,7 +49,7 @@ export function quantizeTo(
   ];
   const element = keptElement(cx, x, bound.indices);
   const code = codeOf(terms, element, terms.read(scales.ref, at), dtype);
-  return { codes: storeElement(cx, bound, code, dtype, "codes", place), scales };
+  return { codes: storeElement(cx, bound, code, storedAs(dtype), "codes", place), scales };
 }
 
 /** A masked element counts 0. */
@@ -62,7 +62,7 @@ function storeScales(
   cx: Lowering,
   x: TensorValue,
   scaling: BlockScaling,
-  dtype: DType,
+  dtype: Format,
   place: Place,
 ): Stored {
   const { terms } = cx;

@@ -7,7 +7,7 @@
  */
 import { invariant, type Place } from "../diagnostics/diagnostic.ts";
 import type { Axis, TensorType, Type, TypedFn } from "../check/typed.ts";
-import type { DType } from "../types/dtype.ts";
+import { storedAs, type DType, type Format } from "../types/dtype.ts";
 import { constant, dimEquals, floordiv, mul, symbol, type Dim } from "../types/dim.ts";
 import { dispatchRows as capacity } from "../tensor/arena.ts";
 import type { Ref, Scalar } from "../tensor/ir.ts";
@@ -184,7 +184,7 @@ export function raggedInput(
   cx: Lowering,
   axes: readonly AxisValue[],
   name: string,
-  dtype: DType,
+  dtype: Format,
   input: MakeInput,
 ): TensorValue {
   const { terms } = cx;
@@ -192,7 +192,7 @@ export function raggedInput(
   const rows = axes[at]?.ragged;
   invariant(rows !== undefined && at > 0, "ragged rows behind their experts");
   const shape = axes.flatMap((axis, k) => (k === at - 1 ? [] : [k === at ? rows.most : axis.extent]));
-  const ref = input(name, dtype, shape);
+  const ref = input(name, storedAs(dtype), shape);
   const ends = prefixSums(cx, `${name}_ends`, rows.experts, (e) => terms.read(rows.count, [e]));
   const bound = bindAxes(
     cx,
@@ -203,7 +203,7 @@ export function raggedInput(
   const row = terms.select(bound.valid, terms.add(firstOf(cx, ends, rows, e), t), terms.i32(0));
   const term = terms.read(ref, [...bound.indices.slice(0, at - 1), row, ...bound.indices.slice(at + 1)]);
   const value = terms.select(bound.valid, term, terms.constant(term.type, 0));
-  const held = storeElement(cx, bound, value, dtype, `${name}_rows`, undefined);
+  const held = storeElement(cx, bound, value, storedAs(dtype), `${name}_rows`, undefined);
   return readBack(cx, { dtype, written: true, scaling: undefined }, held, axes, undefined, []);
 }
 

@@ -1,5 +1,14 @@
 /** Conversion to a written type: where a value is rounded, and what was masked becomes 0. */
-import { dtypes, holdsFloat, isFloat, type DType } from "../types/dtype.ts";
+import {
+  dtypes,
+  holdsFloat,
+  isCustomFloat,
+  isFloat,
+  mantissaOf,
+  maxOf,
+  type DType,
+  type Format,
+} from "../types/dtype.ts";
 import type { Scalar } from "../tensor/ir.ts";
 import type { Terms } from "./terms.ts";
 import type { Element, ElementType, TensorValue } from "./value.ts";
@@ -47,20 +56,20 @@ export function filledElement(terms: Terms, element: Element): Element {
 }
 
 /** `from` is the dtype whose values the term is known to have, if any. */
-function convert(terms: Terms, term: Scalar, from: DType | undefined, to: DType, written: boolean): Scalar {
-  if (!isFloat(to)) return from === to ? term : terms.cast(to, term);
+function convert(terms: Terms, term: Scalar, from: Format | undefined, to: Format, written: boolean): Scalar {
+  if (!isCustomFloat(to) && !isFloat(to)) return from === to ? term : terms.cast(to, term);
   const float = terms.cast("f32", term);
   if (!written || holds(to, from)) return float;
   return terms.round(to, float);
 }
 
 /** True where every value of `from` is one of `to`. */
-function holds(to: DType, from: DType | undefined): boolean {
+function holds(to: Format, from: Format | undefined): boolean {
   if (from === undefined) return false;
   if (from === to || from === "bool") return true;
-  const narrow = dtypes[from];
-  if (narrow.kind === "float") return holdsFloat(to, from);
-  return narrow.kind === "int" && narrow.bytes === 1 && to !== "e4m3" && to !== "e5m2";
+  if (isCustomFloat(from) || isFloat(from)) return holdsFloat(to, from);
+  // 256 whole numbers need 8 bits, one of which is not stored.
+  return dtypes[from].bytes === 1 && mantissaOf(to) >= 7 && maxOf(to) >= 255;
 }
 
 /** The type that a stored float gives to a contraction's other factor. */

@@ -1,6 +1,6 @@
 /** Views made into nodes: where a name is given to a tensor, a structured node reads it, or an entry returns it. */
 import { invariant, type Place } from "../diagnostics/diagnostic.ts";
-import type { DType } from "../types/dtype.ts";
+import { storedAs, type DType } from "../types/dtype.ts";
 import { dimEquals, type Dim } from "../types/dim.ts";
 import type { Ref, Scalar } from "../tensor/ir.ts";
 import { scalarTypeOf } from "../tensor/scalar-types.ts";
@@ -18,7 +18,8 @@ import {
 
 /** The dtype that elements are stored as: what was written, or what a body carries. */
 export function storageOf(tensor: Pick<TensorValue, "dtype" | "written" | "scaling">): DType {
-  return tensor.scaling === undefined && tensor.written ? tensor.dtype : scalarTypeOf(tensor.dtype);
+  const stored = storedAs(tensor.dtype);
+  return tensor.scaling === undefined && tensor.written ? stored : scalarTypeOf(stored);
 }
 
 /** A node that holds a tensor: the variables outside that it depends on come first, then the tensor's axes. */

@@ -7,7 +7,7 @@
  * given to it (`settle` in tensors.ts).
  */
 import { orderedKey, type Dim } from "../types/dim.ts";
-import type { DType } from "../types/dtype.ts";
+import type { Format } from "../types/dtype.ts";
 import type { Ref, Scalar } from "../tensor/ir.ts";
 import type { BlockScaling, TypedModule } from "../check/typed.ts";
 import type { LoopVariable, Terms } from "./terms.ts";
@@ -21,7 +21,7 @@ export interface TensorValue {
   readonly variables: readonly LoopVariable[];
   readonly element: Element;
   /** The dtype that was written for it, or that of the codes of a block-scaled tensor; f32 where none was. */
-  readonly dtype: DType;
+  readonly dtype: Format;
   /** False for a float that no type was written for. */
   readonly written: boolean;
   /** True where reading an element again repeats no arithmetic: a node, or index arithmetic over nodes. */
@@ -93,7 +93,7 @@ export interface CacheValue {
 
 /** A part of a cache's rows: codes and their scales where it is scaled by blocks. */
 export interface CachePart {
-  readonly dtype: DType;
+  readonly dtype: Format;
   readonly scaling: BlockScaling | undefined;
   readonly pages: CachePages;
   readonly scales: CachePages | undefined;
@@ -133,7 +133,7 @@ export interface Scope {
 
 /** What a dtype parameter stands for. */
 export interface ElementType {
-  readonly dtype: DType;
+  readonly dtype: Format;
   readonly scale: BlockScaling | undefined;
   readonly written: boolean;
 }
@@ -146,7 +146,7 @@ export function raggedAxis(rows: RaggedRows): AxisValue {
   return { key: `ragged ${rows.id}`, dim: rows.most, extent: rows.most, ragged: rows };
 }
 
-export function scalarValue(element: Element, dtype: DType, written: boolean): TensorValue {
+export function scalarValue(element: Element, dtype: Format, written: boolean): TensorValue {
   return {
     kind: "tensor",
     axes: [],
@@ -205,7 +205,7 @@ export function tensorOf(
   terms: Terms,
   ref: Ref,
   axes: readonly AxisValue[],
-  dtype: DType,
+  dtype: Format,
   written: boolean,
 ): TensorValue {
   const variables = variablesFor(terms, axes);

@@ -7,7 +7,7 @@
  * The same values reach every reader: rounding once is rounding twice. It halves what is written and read between
  * two loops that fusion left apart, and lets matrix units take the tensor as it is. Results of the graph stay.
  */
-import { dtypes, storedAs, type DType } from "../types/dtype.ts";
+import { dtypes, isDType, type DType } from "../types/dtype.ts";
 import type { Arena } from "../tensor/arena.ts";
 import { outputsOf, rewriteGraph, topological } from "../tensor/graphs.ts";
 import type { Graph, LoopNode, Node, Ref } from "../tensor/ir.ts";
@@ -65,7 +65,8 @@ function noteReads(node: Node, note: (ref: Ref, to: DType | "no") => void): void
   for (const root of roots) if (root.kind === "read") use(root.id, "no");
   for (const scalar of all) {
     for (const operand of operandsOf(scalar))
-      if (operand.kind === "read") use(operand.id, scalar.kind === "round" ? storedAs(scalar.to) : "no");
+      if (operand.kind === "read")
+        use(operand.id, scalar.kind === "round" && isDType(scalar.to) ? scalar.to : "no");
   }
   for (const scalar of all) {
     if (scalar.kind !== "read") continue;

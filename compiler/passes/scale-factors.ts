@@ -21,7 +21,7 @@ import type { Graph, LoopNode, Node, Scalar, ScalarRead } from "../tensor/ir.ts"
 import { usualRun } from "../tensor/narrow-sums.ts";
 import { typeOf } from "../tensor/refs.ts";
 import { constant, mod } from "../types/dim.ts";
-import { dtypes } from "../types/dtype.ts";
+import { dtypes, mantissaOf, storedAs } from "../types/dtype.ts";
 import { FactorCriteria } from "./factor-criteria.ts";
 import { axesOf, isContraction } from "./loops.ts";
 import { scaled, type Factor } from "./scaled-loop.ts";
@@ -170,7 +170,7 @@ function widthsOf(
 ): readonly number[] | string {
   const ref = node.inputs[read.input];
   const stored = ref === undefined ? undefined : typeOf(ref).dtype;
-  if (stored === undefined || dtypes[stored].bytes <= dtypes[dtype].bytes)
+  if (stored === undefined || dtypes[stored].bytes <= dtypes[storedAs(dtype)].bytes)
     return "a factor is that narrow already";
   const [across, along] = block.length === 1 ? [1, block[0] ?? 1] : [block[0] ?? 1, block[1] ?? 1];
   const last = node.axes.length + node.over.length - 1;
@@ -232,7 +232,7 @@ const atOnce = 32;
  */
 export function errorOf({ factors, run, terms }: Plan): number {
   const squares = factors.reduce((sum, { type }) => {
-    const step = 2 ** -dtypes[type.dtype].mantissa;
+    const step = 2 ** -mantissaOf(type.dtype);
     return sum + step ** 2 / 12;
   }, 0);
   const rounding = deviations * Math.sqrt(squares / Math.max(1, terms));

@@ -1,4 +1,5 @@
 /** Codes and scales of a contraction's factors, as nodes of the graph, and the contraction on them. */
+import { storedAs } from "../types/dtype.ts";
 import type { Arena } from "../tensor/arena.ts";
 import { codeOf, scaleOf, type BlockScaled } from "../tensor/block-scales.ts";
 import type { LoopNode, Ref, Scalar, ScalarRead } from "../tensor/ir.ts";
@@ -117,7 +118,11 @@ function quantised(
   const codes = arena.loop({
     axes: shape.map((extent, k) => ({ name: names[k] ?? "i", extent })),
     results: [
-      { value: codeOf(arena, element, scale, type.dtype), dtype: type.dtype, axes: shape.map((_, k) => k) },
+      {
+        value: codeOf(arena, element, scale, type.dtype),
+        dtype: storedAs(type.dtype),
+        axes: shape.map((_, k) => k),
+      },
     ],
     inputs: reads,
   });

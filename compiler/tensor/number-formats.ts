@@ -2,11 +2,11 @@
  * The storage formats, for the oracle: rounding to a dtype's values, and elements as bytes and back. Written from
  * the formats' definitions and shared with nothing else, since it is what other conversions are checked against.
  *
- * To a narrower float: nearest, ties to even. e4m3 and e5m2 saturate, infinities too; f16, bf16 and f32 overflow to
+ * To a narrower float: nearest, ties to even. e4m3, e5m2 and custom floats saturate, infinities too; f16, bf16 and f32 overflow to
  * infinity. NaN stays NaN. An integer stored as i8 or u8 saturates.
  */
 import { InternalError } from "../diagnostics/diagnostic.ts";
-import { dtypes, type DType, type Rounding } from "../types/dtype.ts";
+import { dtypes, isCustomFloat, type CustomFloat, type DType, type Rounding } from "../types/dtype.ts";
 import { roundEven } from "./scalar-functions.ts";
 
 interface FloatFormat {
@@ -26,6 +26,14 @@ const formats: Readonly<Partial<Record<Rounding, FloatFormat>>> = {
   e5m2: { mantissa: 2, least: -14, bias: 15, max: 57344, overflow: "saturate" },
 };
 
+/** By the definition: the bits of the name, IEEE's bias, no infinity made. */
+function customFormat(name: CustomFloat): FloatFormat {
+  const [exponent = 0, mantissa = 0] = name.slice(1).split("m").map(Number);
+  const bias = 2 ** (exponent - 1) - 1;
+  const max = 2 ** bias * (2 - 2 ** -mantissa);
+  return { mantissa, least: 1 - bias, bias, max, overflow: "saturate" };
+}
+
 const scratch = (): { readonly value: Float64Array; readonly words: Uint32Array } => {
   const value = new Float64Array(1);
   return { value, words: new Uint32Array(value.buffer) };
@@ -40,7 +48,7 @@ function exponentOf(x: number, s: { readonly value: Float64Array; readonly words
 /** The function that rounds an f64 to the nearest value of a float dtype, or of tf32. */
 export function rounderTo(dtype: Rounding): (x: number) => number {
   if (dtype === "f32") return Math.fround;
-  const format = formats[dtype];
+  const format = isCustomFloat(dtype) ? customFormat(dtype) : formats[dtype];
   if (format === undefined) throw new InternalError(`${dtype} is no float`);
   const { mantissa, least, max, overflow } = format;
   const s = scratch();

@@ -296,7 +296,7 @@ class BodyReader {
     const factor = /^scaled_(\w+)$/.exec(word)?.[1];
     if (factor !== undefined && isRounding(factor) && arg !== undefined)
       return arena.round(factor, arg, true);
-    if (word === "tf32" && arg !== undefined) return arena.round(word, arg);
+    if (!isDType(word) && isRounding(word) && arg !== undefined) return arena.round(word, arg);
     if (!isDType(word)) return arena.apply(word, ...args);
     if (arg === undefined || args.length > 1) r.fail(`'${word}' takes one operand`);
     return arg.type === "f32" && (word === "f32" || scalarIsFloat(word))

@@ -187,8 +187,9 @@ export class ScalarArena {
   round(to: Rounding, arg: Scalar, scaled = false): Scalar {
     invariant(isRounding(to) && arg.type === "f32", `round to ${to} of ${arg.type}`);
     if (arg.kind === "round" && arg.to === to && (scaled || !arg.scaled)) return arg;
+    const rounding = this.nameId(to);
     const t = this.#begin("round");
-    t.word(to === "tf32" ? dtypeNames.length : dtypeNames.indexOf(to));
+    t.word(rounding);
     t.word(scaled ? 1 : 0);
     t.word(arg.id);
     const id = t.id();

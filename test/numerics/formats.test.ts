@@ -1,7 +1,8 @@
 /**
  * Programs that round to 8-bit floats give one and the same code everywhere: as JavaScript, as WGSL on Dawn and on wgpu,
  * and as PTX on the simulator, whose `cvt` was held against an H200's. The codes are those of a table that is made here by
- * the formats' definition: every code, every f16 and bf16, and of f32 every value, every tie, and their neighbours.
+ * the formats' definition: every code, every f16 and bf16, and of f32 every value, every tie, and their neighbours. So do
+ * those that round to floats of other bits, kept as the f16 or bf16 of the same value.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { compile } from "../../compiler/index.ts";
@@ -12,6 +13,15 @@ import { deviceOf } from "../device/gpu-device.ts";
 import { openDawn, openWgpu } from "../targets/wgsl/gpu.ts";
 
 type Small = "e4m3" | "e5m2";
+type Custom = keyof typeof custom;
+
+/** The f16 or bf16 that the values are kept as; the largest code is the one below that of infinity. */
+const custom = {
+  e5m6: { exponent: 5, mantissa: 6, largest: 31 * 64 - 1, kept: "f16" },
+  e4m5: { exponent: 4, mantissa: 5, largest: 15 * 32 - 1, kept: "f16" },
+  e6m7: { exponent: 6, mantissa: 7, largest: 63 * 128 - 1, kept: "bf16" },
+  e8m3: { exponent: 8, mantissa: 3, largest: 255 * 8 - 1, kept: "bf16" },
+} as const;
 
 const formats = {
   e4m3: { exponent: 4, mantissa: 3, largest: 0x7e, nan: 0x7f },
@@ -21,8 +31,8 @@ const formats = {
 } as const;
 
 /** Finite values that are not negative, by code: significands of each binade, from the smallest on. */
-function valuesOf(format: keyof typeof formats): readonly number[] {
-  const { exponent, mantissa, largest } = formats[format];
+function valuesOf(format: keyof typeof formats | Custom): readonly number[] {
+  const { exponent, mantissa, largest } = { ...formats, ...custom }[format];
   const steps = 2 ** mantissa;
   const bias = 2 ** (exponent - 1) - 1;
   return Array.from({ length: largest + 1 }, (_, code) => {
@@ -38,19 +48,20 @@ const tables = { e4m3: valuesOf("e4m3"), e5m2: valuesOf("e5m2") };
 
 /** The nearest value's code, the even one of two; the largest for what is beyond it. */
 function codeOf(format: Small, x: number): number {
-  const values = tables[format];
   if (Number.isNaN(x)) return formats[format].nan;
-  const sign = x < 0 || Object.is(x, -0) ? 128 : 0;
-  const size = Math.abs(x);
+  return nearest(tables[format], Math.abs(x)) + (x < 0 || Object.is(x, -0) ? 128 : 0);
+}
+
+function nearest(values: readonly number[], size: number): number {
   let [low, high] = [0, values.length - 1];
-  if (size >= (values[high] ?? 0)) return sign + high;
+  if (size >= (values[high] ?? 0)) return high;
   while (high - low > 1) {
     const middle = (low + high) >> 1;
     if ((values[middle] ?? 0) <= size) low = middle;
     else high = middle;
   }
   const [down, up] = [size - (values[low] ?? 0), (values[high] ?? 0) - size];
-  return sign + (down < up || (down === up && low % 2 === 0) ? low : high);
+  return down < up || (down === up && low % 2 === 0) ? low : high;
 }
 
 /** What an f16 or bf16 of these bits is. */
@@ -65,6 +76,18 @@ const halves = { f16: valuesOf("f16"), bf16: valuesOf("bf16") };
 
 const text = `
 fn round<A: float, B: float>(x: A[N]) -> B[N] { for n: x[n] }
+${Object.keys(custom)
+  .map(
+    (format) => `fn round_${format}(x: f32[N]) -> ${format}[N] { for n: x[n] }
+fn read_${format}(x: ${format}[N]) -> (same: ${format}[N], f: f32[N]) { (same: ${format}(f32(x)), f: for n: x[n]) }`,
+  )
+  .join("\n")}
+${["e5m6", "e4m5", "e6m7"]
+  .map(
+    (format) =>
+      `fn powers_${format}(x: f32[N, 2]) -> ${format}[N, 2] @ (1, 2) ue8m0 { quantize<${format} @ (1, 2) ue8m0>(x) }`,
+  )
+  .join("\n")}
 fn blocks(x: bf16[N, 2]) -> e4m3[N, 2] @ (1, 2) { quantize<e4m3 @ (1, 2)>(x) }
 fn powers(x: f32[N, 2]) -> e4m3[N, 2] @ (1, 2) ue8m0 { quantize<e4m3 @ (1, 2) ue8m0>(x) }
 `;
@@ -79,6 +102,10 @@ const opening: Readonly<Record<string, () => Promise<Device>>> = {
 function floats(numbers: readonly number[]): HostTensor {
   const bytes = new Uint8Array(Float32Array.from(numbers).buffer);
   return { dtype: "f32", shape: [numbers.length], bytes };
+}
+
+function bits16(bytes: Uint8Array | undefined): Uint16Array {
+  return new Uint16Array((bytes ?? new Uint8Array()).slice().buffer);
 }
 
 /** A value and what is next to it in f32, with both signs. */
@@ -184,6 +211,70 @@ for (const [name, open] of Object.entries(opening)) {
             );
           }
         });
+      }
+
+      for (const [format, { kept }] of Object.entries(custom) as [Custom, (typeof custom)[Custom]][]) {
+        const values = valuesOf(format);
+        const bitsOf = new Map(halves[kept].map((value, code) => [value, code]));
+        /** The code of the f16 or bf16 that is the nearest value. */
+        const keptOf = (x: number): number => {
+          const code = bitsOf.get(values[nearest(values, Math.abs(x))] ?? NaN);
+          return code === undefined || Number.isNaN(x) ? NaN : code + (x < 0 || Object.is(x, -0) ? 32768 : 0);
+        };
+        const isRight = (found: number | undefined, x: number): boolean =>
+          Number.isNaN(x) ? Number.isNaN(wide(kept, found ?? 0)) : found === keptOf(x);
+
+        test(`every value of ${format}, every tie and their neighbours in f32, and what is beyond, to ${format}`, async () => {
+          const numbers = values.flatMap((value, code) => {
+            const next = values[code + 1] ?? 2 * value - (values[code - 1] ?? 0);
+            return [...around(value), ...around((value + next) / 2)];
+          });
+          const ends = [2 ** -149, 2 ** -127, 2 ** -126, 1e-20, 1e5, 1e30, 3.4028234663852886e38, Infinity];
+          const all = [...numbers, ...ends.flatMap((x) => [x, -x]), NaN].map(Math.fround);
+          const found = bits16((await run(`round_${format}`, floats(all), {})).get("out"));
+          expect(found.length).toBe(all.length);
+          const wrong = all.flatMap((x, i) =>
+            isRight(found[i], x) ? [] : [{ x, found: found[i], wanted: keptOf(x) }],
+          );
+          expect([wrong.length, wrong.slice(0, 5)]).toEqual([0, []]);
+        });
+
+        test(`every code of ${format}: what it is in f32, and itself again`, async () => {
+          const codes = values.flatMap((value) => [keptOf(value), keptOf(-value)]);
+          const bytes = new Uint8Array(Uint16Array.from(codes).buffer);
+          const out = await run(`read_${format}`, { dtype: kept, shape: [codes.length], bytes }, {});
+          expect(Array.from(bits16(out.get("same")))).toEqual(codes);
+          const f = new Float32Array((out.get("f") ?? new Uint8Array()).slice().buffer);
+          expect(Array.from(f)).toEqual(codes.map((code) => wide(kept, code)));
+        });
+
+        // With the exponents of f32 there is nothing to scale.
+        if (format !== "e8m3")
+          test(`blocks of ${format} scaled by powers of two`, async () => {
+            const most = values.at(-1) ?? 0;
+            const tops = Array.from({ length: 60 }, (_, k) => most * 2 ** (k - 40)).flatMap((x) =>
+              around(Math.fround(x)),
+            );
+            const numbers = [...tops.filter(Number.isFinite), 0, -0, 1e-5, 3e38]
+              .flatMap((x) => [x, x / 3])
+              .map(Math.fround);
+            const shape = [numbers.length / 2, 2];
+            const found = await run(`powers_${format}`, { ...floats(numbers), shape }, {});
+            const codes = bits16(found.get("out"));
+            const scales = new Float32Array((found.get("out.scale") ?? new Uint8Array()).slice().buffer);
+            const wrong: unknown[] = [];
+            for (let n = 0; n < numbers.length / 2; n++) {
+              const [a, b] = [numbers[2 * n] ?? 0, numbers[2 * n + 1] ?? 0];
+              const least = Math.fround(Math.max(Math.fround(1e-4), Math.abs(a), Math.abs(b)) / most);
+              let scale = 1;
+              while (scale < least) scale *= 2;
+              while (scale / 2 >= least) scale /= 2;
+              const isWrong = [a, b].some((v, k) => !isRight(codes[2 * n + k], Math.fround(v / scale)));
+              if (scales[n] !== scale || isWrong)
+                wrong.push({ a, b, scale, found: scales[n], codes: [codes[2 * n], codes[2 * n + 1]] });
+            }
+            expect([wrong.length, wrong.slice(0, 5)]).toEqual([0, []]);
+          });
       }
 
       test("blocks whose largest is any bf16: their scales in f32, and the codes", async () => {

@@ -1,7 +1,16 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decode, encode, rounderTo, storerOf } from "../../compiler/tensor/number-formats.ts";
-import type { DType } from "../../compiler/types/dtype.ts";
+import {
+  customFloats,
+  holdsFloat,
+  isCustomFloat,
+  isDType,
+  type CustomFloat,
+  type DType,
+  type Rounding,
+} from "../../compiler/types/dtype.ts";
+import { customFloats as customWords } from "../../grammar/tokens.ts";
 
 /**
  * Every value of an 8-bit format from its definition in the OCP paper: sign, exponent field of `e` bits with its
@@ -195,5 +204,69 @@ describe("integers", () => {
       expect([...decode(dtype, encode(dtype, Float64Array.from(values)))]).toEqual(values);
     const big = BigInt64Array.from([-(2n ** 63n), 2n ** 63n - 1n]);
     expect(decode("i64", encode("i64", big))).toEqual(big);
+  });
+});
+
+/** Finite values that are not negative of a float by its bits, by definition. */
+function valuesOf(exponent: number, mantissa: number): readonly number[] {
+  const bias = 2 ** (exponent - 1) - 1;
+  return Array.from({ length: (2 ** exponent - 1) * 2 ** mantissa }, (_, code) => {
+    const [field, rest] = [Math.floor(code / 2 ** mantissa), code % 2 ** mantissa];
+    return field === 0
+      ? rest * 2 ** (1 - bias - mantissa)
+      : (2 ** mantissa + rest) * 2 ** (field - bias - mantissa);
+  });
+}
+
+describe("floats by their bits", () => {
+  it("are as many in the types as in the grammar", () => {
+    expect(customFloats).toEqual(customWords);
+    expect(customFloats.every((name) => isCustomFloat(name) && !isDType(name))).toBe(true);
+  });
+
+  it.each([
+    [4, 5],
+    [5, 6],
+    [6, 7],
+    [8, 3],
+  ])("e%im%i: every value, every tie to the even one, and saturation", (exponent, mantissa) => {
+    const round = rounderTo(`e${exponent}m${mantissa}` as CustomFloat);
+    const values = valuesOf(exponent, mantissa);
+    const wrong = values.filter((value, code) => {
+      const next = values[code + 1];
+      if (round(value) !== value || round(-value) !== -value) return true;
+      if (next === undefined) return false;
+      const middle = (value + next) / 2;
+      const even = code % 2 === 0 ? value : next;
+      const [below, above] = [middle - (next - value) / 64, middle + (next - value) / 64];
+      return round(middle) !== even || round(below) !== value || round(above) !== next;
+    });
+    expect(wrong).toEqual([]);
+    const most = values.at(-1) ?? 0;
+    expect([round(most * 1.5), round(-Infinity), round(NaN)]).toEqual([most, -most, NaN]);
+  });
+
+  it("hold one another where each value of one is one of the other", () => {
+    const names = [...customFloats.filter(isCustomFloat), "e4m3", "e5m2", "f16", "bf16", "tf32"] as const;
+    /** The least, the widest of the small ones, the finest and the largest. */
+    const ends = (name: Rounding): readonly number[] => {
+      const [exponent = 8, mantissa = 10] = /^e(\d)m(\d+)$/.exec(name)?.slice(1).map(Number) ??
+        {
+          f16: [5, 10],
+          bf16: [8, 7],
+        }[name as string] ?? [8, 10];
+      const least = 2 - 2 ** (exponent - 1);
+      const most = name === "e4m3" ? 448 : (2 - 2 ** -mantissa) * 2 ** (1 - least);
+      return [2 ** (least - mantissa), 2 ** least * (1 - 2 ** -mantissa), 1 + 2 ** -mantissa, most];
+    };
+    const wrong = names.flatMap((to) =>
+      names
+        .filter((from) => {
+          const holds = ends(from).every((value) => rounderTo(to)(value) === value);
+          return holdsFloat(to, from) !== holds;
+        })
+        .map((from) => `${from} in ${to}`),
+    );
+    expect(wrong).toEqual([]);
   });
 });

@@ -89,7 +89,8 @@ first in 'for ..., d:' and in 'x[..., d]' inside such a 'for'.`,
   WF2036: {
     title: "block scale",
     page: `Block scales are part of a float type, over its last axes: 'e4m3[N, K] @ (128, 128)' has one f32 scale for
-each block of 128 x 128, 'ue8m0' after it makes the scales powers of two.`,
+each block of 128 x 128, 'ue8m0' after it makes the scales powers of two. A float with the exponents of f32, such as bf16,
+has none.`,
   },
   WF2037: {
     title: "ragged axis",

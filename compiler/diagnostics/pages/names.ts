@@ -23,7 +23,7 @@ Add it: 'dim N, D, E'.`,
   },
   WF2003: {
     title: "unknown type",
-    page: `A type is a dtype (f32 f16 bf16 e4m3 e5m2 i64 i32 u32 i8 u8 bool), a type parameter, a module, or one of
+    page: `A type is a dtype (f32 f16 bf16 e4m3 e5m2 i64 i32 u32 i8 u8 bool, or e5m6 and its like), a type parameter, a module, or one of
 the built-in Paged and Plan. A type parameter is declared where it is used: 'fn f<A: float>(x: A[N])'.`,
   },
   WF2004: {

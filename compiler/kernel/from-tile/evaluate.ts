@@ -5,8 +5,9 @@
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { GlobalBuffer, SharedTile, Tile, TileExpr } from "../../tile/ir.ts";
 import type { ScalarType } from "../../tensor/ir.ts";
-import { dtypes, type DType, type Rounding } from "../../types/dtype.ts";
+import { customFloat, dtypes, isCustomFloat, type DType, type Rounding } from "../../types/dtype.ts";
 import type { Buffer, Value, ValueType } from "../ir.ts";
+import { roundToCustom } from "./custom-floats.ts";
 import {
   addPoly,
   atomPoly,
@@ -581,6 +582,7 @@ export function uncarry(cx: Context, value: Value, storage: DType): Value {
 export function roundTo(cx: Context, value: Value, to: Rounding): Value {
   if (to === "f32") return value;
   if (to === "tf32") return cx.b.unary("round-tf32", value);
+  if (isCustomFloat(to)) return roundToCustom(cx.b, value, customFloat(to));
   return carry(cx, uncarry(cx, value, to), to, "f32");
 }
 

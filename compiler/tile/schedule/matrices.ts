@@ -8,7 +8,7 @@
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { LoopAxis, LoopNode, Scalar } from "../../tensor/ir.ts";
 import type { Dim } from "../../types/dim.ts";
-import { dtypes, storedAs, type DType, type Rounding } from "../../types/dtype.ts";
+import { dtypes, isCustomFloat, storedAs, type DType, type Rounding } from "../../types/dtype.ts";
 import * as t from "../build.ts";
 import type { TileExpr } from "../ir.ts";
 import { axesOf, constantOf, factorsOf, sweepsOf, volume } from "./analysis.ts";
@@ -81,7 +81,7 @@ export function factorDType(loop: LoopNode, factor: Scalar): DType {
 
 /** The narrowest format that is known to have every value of a factor. */
 export function factorFormat(loop: LoopNode, factor: Scalar): Rounding {
-  if (factor.kind === "round") return factor.to;
+  if (factor.kind === "round") return isCustomFloat(factor.to) ? storedAs(factor.to) : factor.to;
   if (factor.kind === "read") {
     const ref = loop.inputs[factor.input];
     const dtype = ref?.node.types[ref.output]?.dtype;
