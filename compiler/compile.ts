@@ -23,6 +23,7 @@ import { KernelNames } from "./names.ts";
 import { costOf } from "./passes/cost.ts";
 import { blocks } from "./passes/blocks.ts";
 import { cascade } from "./passes/cascade.ts";
+import { evenRounds } from "./passes/even-rounds.ts";
 import { expand } from "./passes/expand.ts";
 import { Explanation, type FusionReport } from "./passes/explain.ts";
 import { forms } from "./passes/forms.ts";
@@ -212,6 +213,7 @@ export function compile(request: CompileRequest): Compiled {
             cascade(streamsOn(target.caps)),
             visits(target.caps),
             split(target.caps, scheduling?.splitOptions(), streamsOn(target.caps)),
+            evenRounds(target.caps, streamsOn(target.caps)),
           ]),
       narrow,
       lowerFunctions,

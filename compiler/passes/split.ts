@@ -158,6 +158,21 @@ function partsOfStream(loop: LoopNode, device: Device): number | undefined {
   const points = volume(loop.axes);
   if (extent === undefined || points === undefined || rest.length > 0 || loop.inner.length === 0)
     return undefined;
+  const { tiles, n } = tilesOfStream(loop) ?? { tiles: device.units, n: 1 };
+  if (tiles * 2 > device.units) return undefined;
+  const bytes = 2 * extent * ((volume(loop.inner) ?? n) + n);
+  const wanted = Math.min(Math.floor(device.units / tiles), Math.floor(extent / leastStreamed));
+  for (let parts = wanted; parts >= 2; parts -= 1) {
+    if (extent % (parts * stepDepth) !== 0) continue;
+    const seconds = (bytes * device.units) / device.bandwidth;
+    const partial = (8 * parts * points) / device.bandwidth;
+    return seconds / parts + partial + launchSeconds < gain * seconds ? parts : undefined;
+  }
+  return undefined;
+}
+
+/** Tiles of rows of a loop that streams products into products, about, and its columns; undefined: it does not. */
+export function tilesOfStream(loop: LoopNode): { readonly tiles: number; readonly n: number } | undefined {
   const sum = loop.carriers.findLast(({ lift }) => factorsOf(lift).length === 2);
   const factors = sum === undefined ? [] : factorsOf(sum.lift);
   // Rows are where what is made in the loop moves.
@@ -175,16 +190,7 @@ function partsOfStream(loop: LoopNode, device: Device): number | undefined {
     else n *= size;
   }
   const tiles = batch * Math.ceil(m / tileSide);
-  if (tiles * 2 > device.units) return undefined;
-  const bytes = 2 * extent * ((volume(loop.inner) ?? n) + n);
-  const wanted = Math.min(Math.floor(device.units / tiles), Math.floor(extent / leastStreamed));
-  for (let parts = wanted; parts >= 2; parts -= 1) {
-    if (extent % (parts * stepDepth) !== 0) continue;
-    const seconds = (bytes * device.units) / device.bandwidth;
-    const partial = (8 * parts * points) / device.bandwidth;
-    return seconds / parts + partial + launchSeconds < gain * seconds ? parts : undefined;
-  }
-  return undefined;
+  return { tiles, n };
 }
 
 /** A row that linked reductions sweep is cut in parts that a block can hold; undefined: it holds it, or reads it once. */
