@@ -73,11 +73,11 @@ const rows = (entry, N, D) => ({
   dims: { N, D },
 });
 
-const decode = ([B, S, T, H, varied = false]) => ({
+const decode = ([B, S, T, H, varied = false], entry = "latent") => ({
   group: "decode",
-  name: `latent-${B}x${S}x${T}x${H}${varied ? "-varied" : ""}`,
+  name: `${entry}-${B}x${S}x${T}x${H}${varied ? "-varied" : ""}`,
   program: "decode.dsl",
-  entry: "latent",
+  entry,
   dims: { B, S, T, H, Ck: 512, Dr: 64 },
   varied,
 });
@@ -119,7 +119,8 @@ export const cases = [
     attention("attention", "full", shape),
   ]),
   ...["sliding", "document", "capped"].map((entry) => attention("masks", entry, heads[1])),
-  ...latent.map(decode),
+  ...latent.map((shape) => decode(shape)),
+  ...[16, 64].map((H) => decode([128, 1, 16384, H], "coded")),
   {
     group: "decode",
     name: "grouped-64x1x8192x8x8",

@@ -20,6 +20,22 @@ fn latent(
   for b, s, h, l: sum[t](p[b, s, h, t] * c[b, t, l])
 }
 
+/// The same with a latent of 8 bits, scaled by 128 numbers, beside positions in bf16.
+fn coded(
+  q: bf16[B, S, H, Ck + Dr],
+  pos: i32[B, S],
+  mut kv: Paged<e4m3 @ (128), bf16, 64>[B, T, Ck, Dr],
+) -> bf16[B, S, H, Ck] {
+  let (codes, r) = kv.read()
+  let c = bf16(dequantize(codes))
+  let (qc, qr) = split[Ck | Dr](q)
+  let keep = kv.visible(pos)
+  let score = for b, s, h, t:
+    rsqrt(Ck + Dr) * (sum[l](qc[b, s, h, l] * c[b, t, l]) + sum[e](qr[b, s, h, e] * r[b, t, e]))
+  let p = softmax[T](score where keep)
+  for b, s, h, l: sum[t](p[b, s, h, t] * c[b, t, l])
+}
+
 /// G heads of keys and values, R of queries to each.
 fn grouped(
   q: bf16[B, S, G, R, D],
