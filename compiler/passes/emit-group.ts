@@ -43,7 +43,7 @@ function emitLoop(
   for (const { node, map } of group.members) {
     words.push(node.form.id, ...map);
     for (const ref of node.inputs) {
-      const maker = group.ids.has(ref.node.id) ? group.members.findIndex((m) => m.node === ref.node) : -1;
+      const maker = group.members.findIndex((m) => m.node === ref.node);
       words.push(maker, ref.output);
       if (maker < 0) pool.push(now.get(ref) ?? ref);
     }

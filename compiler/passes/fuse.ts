@@ -40,12 +40,17 @@ export type { Apart, FuseOptions, Fusion, FusionDecision } from "./fusing.ts";
 
 export const fuseDefaults: FuseOptions = { maxBuffers: 8, maxScalars: 512 };
 
-/** What is decided is added to `decisions`. */
-export function fuse(options: FuseOptions = fuseDefaults, decisions: FusionDecision[] = []): Pass<Graph> {
+/** What is decided is added to `decisions`, where there are some. */
+export function fuse(options: FuseOptions = fuseDefaults, decisions?: FusionDecision[]): Pass<Graph> {
   return { name: "fuse", run: (graph, { arena }) => fuseGraph(arena, graph, options, decisions) };
 }
 
-function fuseGraph(arena: Arena, graph: Graph, options: FuseOptions, decisions: FusionDecision[]): Graph {
+function fuseGraph(
+  arena: Arena,
+  graph: Graph,
+  options: FuseOptions,
+  decisions: FusionDecision[] | undefined,
+): Graph {
   const cx: Fusing = { arena, options, sizes: new Sizes(), decisions };
   const templates = new Templates(arena);
   const cheap = inlineProducers(arena, templates, graph, cheapProducers(cx));
@@ -105,6 +110,7 @@ function note(
   outcome: Fusion | Apart,
   taken: readonly Use[],
 ): readonly Use[] {
+  if (cx.decisions === undefined) return taken;
   const right = new Set(uses.flatMap(({ consumer }) => (consumer === undefined ? [] : [consumer.id])));
   cx.decisions.push({ left: new Set([producer.id]), right, outcome });
   return taken;

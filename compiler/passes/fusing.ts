@@ -71,5 +71,6 @@ export interface Fusing {
   readonly arena: Arena;
   readonly options: FuseOptions;
   readonly sizes: Sizes;
-  readonly decisions: FusionDecision[];
+  /** Where decisions go, if anyone wants to know. */
+  readonly decisions: FusionDecision[] | undefined;
 }

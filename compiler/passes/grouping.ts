@@ -7,7 +7,7 @@
  */
 import type { Arena } from "../tensor/arena.ts";
 import { outputsOf, replaceOutputs, tableFor, topological } from "../tensor/graphs.ts";
-import type { Graph, Node, Ref } from "../tensor/ir.ts";
+import type { Graph, Node, NodeId, Ref } from "../tensor/ir.ts";
 import { emitGroup } from "./emit-group.ts";
 import type { Apart, Fusing, Fusion } from "./fusing.ts";
 import { meet, merged, singleton, type Group, type Meeting } from "./groups.ts";
@@ -52,12 +52,16 @@ class Grouping {
     for (let rounds = 0; rounds < maxRounds; rounds++) {
       const best = this.#best(group, node);
       if (best === undefined) return;
-      group = merged(this.#next++, best.meeting);
+      group = merged(this.#next++, best.meeting, this.#groupOf);
       this.#keep(group);
       this.changed = true;
       const { base, joined } = best.meeting;
-      this.#cx.decisions.push({ left: base.ids, right: joined.ids, outcome: best.outcome });
+      this.#cx.decisions?.push({ left: idsOf(base), right: idsOf(joined), outcome: best.outcome });
     }
+  }
+
+  #isIn(group: Group, node: Node): boolean {
+    return this.#groupOf[node.id] === group;
   }
 
   #keep(group: Group): void {
@@ -92,7 +96,7 @@ class Grouping {
   }
 
   #judge(a: Group, b: Group): Candidate | undefined {
-    const meeting = meet(a, b);
+    const meeting = meet(a, b, this.#groupOf);
     if ("kind" in meeting)
       return this.#refuse(a, b, a.contracts || b.contracts ? { kind: "contraction" } : meeting);
     const saved = this.#saved(meeting);
@@ -161,7 +165,7 @@ class Grouping {
   #isNeeded(node: Node, a: Group, b: Group): boolean {
     if (this.#outputs.has(node)) return true;
     for (const reader of this.#readers[node.id] ?? [])
-      if (!a.ids.has(reader.id) && !b.ids.has(reader.id)) return true;
+      if (!this.#isIn(a, reader) && !this.#isIn(b, reader)) return true;
     return false;
   }
 
@@ -171,9 +175,9 @@ class Grouping {
       for (const { node } of group.members)
         if (this.#isNeeded(node, base, joined)) buffers += node.types.length;
     }
-    for (const ref of base.externals) if (!joined.ids.has(ref.node.id)) buffers += 1;
+    for (const ref of base.externals) if (!this.#isIn(joined, ref.node)) buffers += 1;
     for (const ref of joined.externals)
-      if (!base.ids.has(ref.node.id) && !base.externals.has(ref)) buffers += 1;
+      if (!this.#isIn(base, ref.node) && !base.externals.includes(ref)) buffers += 1;
     return buffers;
   }
 
@@ -182,24 +186,25 @@ class Grouping {
     let saved = 0;
     for (const ref of flow) saved += sizes.ref(ref) * (this.#isNeeded(ref.node, base, joined) ? 1 : 2);
     for (const ref of shared)
-      if (!base.ids.has(ref.node.id) && !joined.ids.has(ref.node.id)) saved += sizes.ref(ref);
+      if (!this.#isIn(base, ref.node) && !this.#isIn(joined, ref.node)) saved += sizes.ref(ref);
     return saved;
   }
 
   /** Whether `from` reaches `to` through a node of neither: then they cannot be one loop. */
   #crosses(from: Group, to: Group): boolean {
     const least = from.members[0]?.node.id ?? 0;
-    const seen = new Set<Node>();
     const stack: Node[] = [];
     for (const { node } of to.externals)
-      if (!from.ids.has(node.id) && this.#latest(node) >= least) stack.push(node);
+      if (!this.#isIn(from, node) && this.#latest(node) >= least) stack.push(node);
+    if (stack.length === 0) return false;
+    const seen = new Set<Node>();
     for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
       if (seen.has(node)) continue;
       seen.add(node);
       if (seen.size > maxVisits) return true;
       // A group is one loop: what any member reads comes before all of them.
       for (const { node: maker } of this.#groupOf[node.id]?.externals ?? node.inputs) {
-        if (from.ids.has(maker.id)) return true;
+        if (this.#isIn(from, maker)) return true;
         if (this.#latest(maker) >= least && !seen.has(maker)) stack.push(maker);
       }
     }
@@ -212,7 +217,7 @@ class Grouping {
   }
 
   #refuse(a: Group, b: Group, reason: Apart): undefined {
-    this.#cx.decisions.push({ left: a.ids, right: b.ids, outcome: reason });
+    this.#cx.decisions?.push({ left: idsOf(a), right: idsOf(b), outcome: reason });
     return undefined;
   }
 }
@@ -226,6 +231,10 @@ function isForEnds({ base, joined, flow }: Meeting): boolean {
   return [...base.members, ...joined.members].every(
     ({ node }) => node.over.length === 0 || !flow.some((ref) => node.inputs.includes(ref)),
   );
+}
+
+function idsOf(group: Group): ReadonlySet<NodeId> {
+  return new Set(group.members.map(({ node }) => node.id));
 }
 
 interface Candidate {
@@ -313,11 +322,15 @@ function emitUnit(
   outputs: ReadonlySet<Ref>,
   readers: Readers,
 ): ReadonlyMap<Ref, Ref> {
-  const members = unit.kind === "group" ? unit.group.members : [];
-  const own = new Set<Node>(members.map((m) => m.node));
-  const needed = (ref: Ref): boolean =>
-    outputs.has(ref) ||
-    (readers[ref.node.id] ?? []).some((reader) => !own.has(reader) && reader.inputs.includes(ref));
+  // Asked of a group's values alone, of which a node on its own has none.
+  let own: ReadonlySet<Node> | undefined;
+  const needed = (ref: Ref): boolean => {
+    const inside = (own ??= new Set(unit.kind === "group" ? unit.group.members.map((m) => m.node) : []));
+    return (
+      outputs.has(ref) ||
+      (readers[ref.node.id] ?? []).some((reader) => !inside.has(reader) && reader.inputs.includes(ref))
+    );
+  };
   const made = emitGroup(arena, templates, unit, now, needed);
   for (const [old, ref] of made) {
     if (ref.node === old.node) continue;

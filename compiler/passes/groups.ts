@@ -33,12 +33,13 @@ export interface Group {
   readonly contracts: boolean;
   /** Scalars of all bodies, shared ones counted for each member. */
   readonly scalars: number;
-  /** Ids of the members. */
-  readonly ids: ReadonlySet<number>;
-  /** What the members read of others. */
-  readonly externals: ReadonlySet<Ref>;
+  /** What the members read of others, each once. */
+  readonly externals: readonly Ref[];
   readonly access: readonly Access[];
 }
+
+/** The group that each loop is in now, by the loop's id. */
+export type Homes = readonly (Group | undefined)[];
 
 /** A read of a member: at the group's axes, or undefined where its indices are no plain axes. */
 interface Access {
@@ -90,8 +91,7 @@ export function singleton(id: number, node: LoopNode): Group {
     inner: node.inner,
     contracts: isContraction(node),
     scalars: scalars.length,
-    ids: new Set([node.id]),
-    externals: new Set(node.inputs),
+    externals: node.inputs,
     access,
   };
 }
@@ -110,17 +110,17 @@ function upTo(end: number): readonly number[] {
   return (counts[end] ??= Array.from({ length: end }, (_, i) => i));
 }
 
-export function merged(id: number, meeting: Meeting): Group {
+export function merged(id: number, meeting: Meeting, homes: Homes): Group {
   const { base, joined, map } = meeting;
   const place = (k: number): number => map[k] ?? k;
   const members = [...base.members];
   for (const { node, map: inner } of joined.members) members.push({ node, map: inner.map(place) });
   members.sort((a, b) => a.node.id - b.node.id);
-  const ids = new Set(base.ids);
-  for (const id of joined.ids) ids.add(id);
-  const externals = new Set<Ref>();
-  for (const ref of base.externals) if (!ids.has(ref.node.id)) externals.add(ref);
-  for (const ref of joined.externals) if (!ids.has(ref.node.id)) externals.add(ref);
+  // A loop reads few tensors, or no target binds them: a list is searched faster than a set is made.
+  const externals: Ref[] = [];
+  for (const ref of base.externals) if (homes[ref.node.id] !== joined) externals.push(ref);
+  for (const ref of joined.externals)
+    if (homes[ref.node.id] !== base && !externals.includes(ref)) externals.push(ref);
   const access = [...base.access];
   for (const { ref, axes, places } of joined.access)
     access.push({
@@ -139,7 +139,6 @@ export function merged(id: number, meeting: Meeting): Group {
     inner: [...base.inner, ...joined.inner],
     contracts: base.contracts || joined.contracts,
     scalars: base.scalars + joined.scalars,
-    ids,
     externals,
     access,
   };
@@ -149,27 +148,27 @@ export function merged(id: number, meeting: Meeting): Group {
  * How `a` and `b` can share one space, or why they cannot. Axes are matched by what one reads of the other, then by
  * what both read, then by equal extents.
  */
-export function meet(a: Group, b: Group): Meeting | Apart {
+export function meet(a: Group, b: Group, homes: Homes): Meeting | Apart {
   const [base, joined] = b.over.length > 0 && a.over.length === 0 ? [b, a] : [a, b];
-  const meeting = meetAlong(base, joined);
+  const meeting = meetAlong(base, joined, homes);
   if (!("kind" in meeting) || base.inner.length === 0) return meeting;
-  return meetInside(base, joined) ?? meeting;
+  return meetInside(base, joined, homes) ?? meeting;
 }
 
-function meetAlong(base: Group, joined: Group): Meeting | Apart {
-  const allowed = allowedAxes(base, joined);
-  if (allowed === undefined) return { kind: "axes" };
+function meetAlong(base: Group, joined: Group, homes: Homes): Meeting | Apart {
+  const split = splitOf(base, joined);
+  if (split === undefined) return { kind: "axes" };
   const map = unmatched(base, joined);
   const flow: Ref[] = [];
   const elsewhere: Elsewhere[] = [];
   if (
-    !matchFlow(base, joined.access, map, flow, "joined", elsewhere) ||
-    !matchFlow(joined, base.access, map, flow, "base", elsewhere)
+    !matchFlow(base, joined.access, homes, map, flow, "joined", elsewhere) ||
+    !matchFlow(joined, base.access, homes, map, flow, "base", elsewhere)
   ) {
     return { kind: "points" };
   }
   matchShared(base.access, joined.access, map);
-  if (!matchExtents(base, joined, map, allowed)) return { kind: "sizes" };
+  if (!matchExtents(base, joined, map, split)) return { kind: "sizes" };
   if (!elsewhere.every((one) => isOnceARow(base, one, map))) return { kind: "points" };
   return { base, joined, map, flow, shared: sharedReads(base.access, joined.access, map) };
 }
@@ -184,13 +183,13 @@ function unmatched(base: Group, joined: Group): number[] {
  * The joined group runs over the base's rows and axes of its `inner`: what it reads of the base says which. Undefined
  * where it does not.
  */
-function meetInside(base: Group, joined: Group): Meeting | undefined {
+function meetInside(base: Group, joined: Group, homes: Homes): Meeting | undefined {
   const map = unmatched(base, joined);
   const flow: Ref[] = [];
   const elsewhere: Elsewhere[] = [];
   if (joined.inner.length > 0 || joined.contracts) return undefined;
-  if (base.access.some(({ ref }) => joined.ids.has(ref.node.id))) return undefined;
-  if (!matchFlow(base, joined.access, map, flow, "joined", elsewhere)) return undefined;
+  if (base.access.some(({ ref }) => homes[ref.node.id] === joined)) return undefined;
+  if (!matchFlow(base, joined.access, homes, map, flow, "joined", elsewhere)) return undefined;
   matchShared(base.access, joined.access, map);
   const rows = base.axes.length;
   const inside = rows + base.over.length;
@@ -204,28 +203,19 @@ function meetInside(base: Group, joined: Group): Meeting | undefined {
   return { base, joined, map, flow, shared: sharedReads(base.access, joined.access, map) };
 }
 
-/** The axes of `base` that those of `joined` may become: of its first ones below `split`, and of the others. */
-interface Allowed {
-  readonly split: number;
-  readonly first: readonly [number, number];
-  readonly others: readonly [number, number];
-}
-
-function allowedAxes(base: Group, joined: Group): Allowed | undefined {
+/** Axes of `joined` below it become axes of `base` below it, and others become others; undefined where none can. */
+function splitOf(base: Group, joined: Group): number | undefined {
   const own = base.axes.length;
   const all = own + base.over.length;
-  const any = (to: number): Allowed => ({ split: all, first: [0, to], others: [0, to] });
-  if (joined.over.length > 0) {
-    if (joined.axes.length !== own || joined.over.length !== base.over.length) return undefined;
-    return { split: own, first: [0, own], others: [own, all] };
-  }
-  if (joined.axes.length === own) return any(own);
-  return joined.axes.length === all ? any(all) : undefined;
+  if (joined.axes.length === own && (joined.over.length === 0 || joined.over.length === base.over.length))
+    return own;
+  return joined.over.length === 0 && joined.axes.length === all ? all : undefined;
 }
 
 function matchFlow(
   makers: Group,
   access: readonly Access[],
+  homes: Homes,
   map: number[],
   flow: Ref[],
   by: Elsewhere["by"],
@@ -233,7 +223,7 @@ function matchFlow(
 ): boolean {
   for (let i = 0; i < access.length; i++) {
     const ref = access[i]?.ref;
-    if (ref === undefined || !makers.ids.has(ref.node.id)) continue;
+    if (ref === undefined || homes[ref.node.id] !== makers) continue;
     const maker = makers.members.find((m) => m.node === ref.node);
     if (maker === undefined) continue;
     if (!flow.includes(ref)) flow.push(ref);
@@ -287,10 +277,12 @@ function matchShared(base: readonly Access[], joined: readonly Access[], map: nu
   }
 }
 
-function matchExtents(base: Group, joined: Group, map: number[], { split, first, others }: Allowed): boolean {
+function matchExtents(base: Group, joined: Group, map: number[], split: number): boolean {
+  const all = base.axes.length + base.over.length;
   for (let from = 0; from < joined.axes.length + joined.over.length; from++) {
     const extent = extentOf(joined, from);
-    const [low, high] = from < split ? first : others;
+    const low = from < split ? 0 : split;
+    const high = from < split ? split : all;
     if (map[from] === -1) {
       for (let to = low; to < high; to++) {
         if (!map.includes(to) && equalExtents(extent, extentOf(base, to))) {

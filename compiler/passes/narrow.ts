@@ -30,32 +30,40 @@ export const narrow: Pass<Graph> = {
   },
 };
 
-type Targets = ReadonlyMap<string, DType>;
-
-function keyOf(ref: Ref): string {
-  return `${ref.node.id}.${ref.output}`;
-}
+/** By the arena's own refs. */
+type Targets = ReadonlyMap<Ref, DType>;
 
 /** For each f32 output of a loop whose readers all round to one dtype, that dtype. */
 function narrowTargets(graph: Graph): Targets {
-  const found = new Map<string, DType | "no">();
+  const found = new Map<Ref, DType | "no">();
   const note = (ref: Ref, to: DType | "no"): void => {
     if (ref.node.kind !== "loop" || ref.node.types[ref.output]?.dtype !== "f32") return;
-    const before = found.get(keyOf(ref));
-    found.set(keyOf(ref), before === undefined || before === to ? to : "no");
+    const before = found.get(ref);
+    found.set(ref, before === undefined || before === to ? to : "no");
   };
   for (const ref of outputsOf(graph)) note(ref, "no");
-  for (const node of topological(graph)) noteReads(node, note);
-  const targets = new Map<string, DType>();
-  for (const [key, to] of found) if (to !== "no" && dtypes[to].bytes < 4) targets.set(key, to);
+  const forms: (readonly Rounding[] | undefined)[] = [];
+  for (const node of topological(graph)) {
+    if (node.kind !== "loop") for (const ref of node.inputs) note(ref, "no");
+    else
+      for (const { input, to } of (forms[node.form.id] ??= roundingsOf(node))) {
+        const ref = node.inputs[input];
+        if (ref !== undefined) note(ref, to);
+      }
+  }
+  const targets = new Map<Ref, DType>();
+  for (const [ref, to] of found) if (to !== "no" && dtypes[to].bytes < 4) targets.set(ref, to);
   return targets;
 }
 
-function noteReads(node: Node, note: (ref: Ref, to: DType | "no") => void): void {
-  if (node.kind !== "loop") {
-    for (const ref of node.inputs) note(ref, "no");
-    return;
-  }
+/** What a read of an input is rounded to. */
+interface Rounding {
+  readonly input: number;
+  readonly to: DType | "no";
+}
+
+/** The same for every node of a form: each read of an f32. */
+function roundingsOf(node: LoopNode): readonly Rounding[] {
   const { roots, scalars: all } = bodyOf(node);
   const rounded = new Map<number, DType | "no">();
   const use = (id: number, to: DType | "no"): void => {
@@ -68,13 +76,18 @@ function noteReads(node: Node, note: (ref: Ref, to: DType | "no") => void): void
       if (operand.kind === "read")
         use(operand.id, scalar.kind === "round" && isDType(scalar.to) ? scalar.to : "no");
   }
+  const found: Rounding[] = [];
   for (const scalar of all) {
     if (scalar.kind !== "read") continue;
     const ref = node.inputs[scalar.input];
+    if (ref?.node.types[ref.output]?.dtype !== "f32") continue;
     // What a read outside gives would have to be rounded too.
-    if (ref?.node.kind === "loop" && ref.node.types[ref.output]?.dtype === "f32")
-      note(ref, scalar.bounds === "else" ? "no" : (rounded.get(scalar.id) ?? "no"));
+    found.push({
+      input: scalar.input,
+      to: scalar.bounds === "else" ? "no" : (rounded.get(scalar.id) ?? "no"),
+    });
   }
+  return found;
 }
 
 /** The loop with the outputs narrowed that are targets in the graph as it was, where it was `original`. */
@@ -85,7 +98,7 @@ function narrowed(
   targets: Targets,
 ): readonly Ref[] | undefined {
   const to = node.results.map((result, output) =>
-    result.dtype === "f32" ? targets.get(keyOf({ node: original, output })) : undefined,
+    result.dtype === "f32" ? targets.get(arena.ref(original, output)) : undefined,
   );
   if (to.every((dtype) => dtype === undefined)) return undefined;
   const results = node.results.map((result, output) => {

@@ -201,9 +201,9 @@ export class Arena extends ScalarArena {
     }));
   }
 
-  /** The same loop or scatter over other inputs, one for each. */
+  /** The same loop or scatter over other inputs, one for each; the list becomes the node's. */
   relink(node: LoopNode | ScatterNode, refs: readonly Ref[]): LoopNode | ScatterNode {
-    const inputs = this.#own(refs);
+    const inputs = this.#areOwn(refs) ? refs : this.#own(refs);
     // Other types make another form; and where two inputs are one the node has fewer.
     if (!sameTypes(inputs, node.inputs) || hasTwins(inputs))
       return node.kind === "loop" ? this.loop({ ...node, inputs }) : this.scatter({ ...node, inputs });
@@ -343,6 +343,14 @@ export class Arena extends ScalarArena {
       if (ref !== undefined) own.push(this.ref(ref.node, ref.output));
     }
     return own;
+  }
+
+  #areOwn(refs: readonly Ref[]): boolean {
+    for (let i = 0; i < refs.length; i++) {
+      const ref = refs[i];
+      if (ref === undefined || this.ref(ref.node, ref.output) !== ref) return false;
+    }
+    return true;
   }
 
   #beginForm(kind: keyof typeof nodeKinds): Interner {
