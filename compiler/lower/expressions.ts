@@ -176,7 +176,7 @@ interface Written {
 function lowerFor(cx: Lowering, expr: Kind<"for">, frame: Frame, to: Written | undefined): TensorValue {
   const outerPack = frame.packIndex;
   const nest = flattened(expr);
-  const bound = enter(cx, frame, nest.variables);
+  const bound = enter(cx, frame, nest.variables, "rows");
   if (!heldInBlocks(bound.axes)) throw new Refusal(raggedInLoop(expr.place));
   const body = tensorAt(cx, nest.body, frame);
   frame.packIndex = outerPack;
@@ -226,6 +226,7 @@ function nestedTensor(
     variables: [...bound.variables, ...inner.variables],
     indices: [...bound.indices, ...inner.indices],
     valid: cx.terms.both(bound.valid, inner.valid),
+    byBlocks: [],
   };
   return finish(cx, both, body, elementAt(cx.terms, body, inner.indices), to, expr);
 }

@@ -93,6 +93,8 @@ export interface Lowering {
   readonly caches: CacheValue[];
   /** Nodes that no `let` names in the end get these names. */
   readonly unnamed: { readonly ref: Ref; readonly name: string }[];
+  /** Tensors of ragged rows by what has the same, but 0 in the rows of padding. */
+  readonly zeroPadded: Map<Ref, Ref>;
   /** Symbols made for renames and ragged rows: names that nobody can write. */
   fresh: number;
   /** Told of each sum whose factors may be scaled by block. */

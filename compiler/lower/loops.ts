@@ -18,22 +18,41 @@ export interface LoopAxisRequest {
   readonly axis: AxisValue;
   /** For a ragged axis: the expert, where its axis is not among those that are bound with it. */
   readonly expert: Scalar | undefined;
+  /**
+   * How the rows of a ragged axis are counted whose experts' axis is not bound with it: one by one, as they are where
+   * nothing is said, or by the blocks that have them.
+   */
+  readonly by?: "rows" | "blocks";
+}
+
+/** The rows of one expert, counted by blocks. */
+export interface ExpertRows {
+  readonly rows: RaggedRows;
+  readonly block: LoopVariable;
+  readonly row: LoopVariable;
+  /** True for the blocks of the expert; what else makes a row valid is that it is no padding. */
+  readonly isExperts: Scalar;
 }
 
 export interface BoundAxes {
-  /** What the loop ranges over, one for each axis asked for. */
+  /** What the loop ranges over, one for each axis asked for, and two for rows that are counted by blocks. */
   readonly variables: readonly LoopVariable[];
   /** Value of each index variable. */
   readonly indices: readonly Scalar[];
   /** False on padding; undefined where there is none. */
   readonly valid: Scalar | undefined;
+  readonly byBlocks: readonly ExpertRows[];
 }
 
 export function bindAxes(cx: Lowering, requests: readonly LoopAxisRequest[]): BoundAxes {
   const { terms } = cx;
   const partner = partners(requests);
-  const variables = requests.map(({ name, axis }, k) => {
+  const isByBlocks = ({ axis, expert, by }: LoopAxisRequest, k: number): boolean =>
+    by === "blocks" && axis.ragged !== undefined && expert !== undefined && partner[k] === undefined;
+  const variables = requests.map((request, k) => {
+    const { name, axis } = request;
     const rows = axis.ragged;
+    if (rows !== undefined && isByBlocks(request, k)) return terms.variable("block", rows.blocks);
     if (rows !== undefined)
       return terms.variable(name ?? axisName(axis), partner[k] === undefined ? rows.most : rows.align);
     const pair = requests.find((other, i) => other.axis.ragged !== undefined && partner[i] === k);
@@ -43,13 +62,25 @@ export function bindAxes(cx: Lowering, requests: readonly LoopAxisRequest[]): Bo
   });
   const indices: Scalar[] = [];
   let valid: Scalar | undefined;
-  requests.forEach(({ axis, expert }, k) => {
+  const byBlocks = new Map<number, ExpertRows>();
+  requests.forEach((request, k) => {
+    const { name, axis, expert } = request;
     const variable = variables[k];
     invariant(variable !== undefined, "an axis without a loop variable");
     const pair = requests.findIndex((other, i) => other.axis.ragged !== undefined && partner[i] === k);
     const rows = requests[pair]?.axis.ragged;
     if (rows !== undefined) {
       indices.push(expertOf(terms, rows, variable.term));
+    } else if (axis.ragged !== undefined && expert !== undefined && isByBlocks(request, k)) {
+      const own = expertRows(terms, axis.ragged, expert, {
+        block: variable,
+        row: terms.variable(name ?? axisName(axis), axis.ragged.align),
+      });
+      const t = rowInExpert(terms, axis.ragged, expert, variable.term, own.row.term);
+      const isRow = terms.apply("lt", t, terms.read(axis.ragged.count, [expert]));
+      byBlocks.set(k, own);
+      indices.push(t);
+      valid = terms.both(valid, terms.apply("and", own.isExperts, isRow));
     } else if (axis.ragged !== undefined) {
       const block = variables[partner[k] ?? -1];
       const named = indices[requests.findIndex((other) => other.axis.key === axis.ragged?.by)];
@@ -69,7 +100,29 @@ export function bindAxes(cx: Lowering, requests: readonly LoopAxisRequest[]): Bo
       indices.push(variable.term);
     }
   });
-  return { variables, indices, valid };
+  const all = variables.flatMap((variable, k) => {
+    const own = byBlocks.get(k);
+    return own === undefined ? [variable] : [variable, own.row];
+  });
+  return { variables: all, indices, valid, byBlocks: [...byBlocks.values()] };
+}
+
+function expertRows(
+  terms: Terms,
+  rows: RaggedRows,
+  expert: Scalar,
+  { block, row }: Pick<ExpertRows, "block" | "row">,
+): ExpertRows {
+  const align = terms.dim(rows.align);
+  const start = terms.read(rows.start, [expert]);
+  const end = terms.add(start, terms.read(rows.count, [expert]));
+  const below = terms.floordiv(terms.add(end, terms.dim(sub(rows.align, constant(1)))), align);
+  const isExperts = terms.apply(
+    "and",
+    terms.apply("le", terms.floordiv(start, align), block.term),
+    terms.apply("lt", block.term, below),
+  );
+  return { rows, block, row, isExperts };
 }
 
 /**
@@ -92,7 +145,13 @@ export function expertOf(terms: Terms, rows: RaggedRows, block: Scalar): Scalar 
   return terms.apply("min", terms.read(rows.expert, [block]), terms.dim(sub(rows.experts, constant(1))));
 }
 
-function rowInExpert(terms: Terms, rows: RaggedRows, expert: Scalar, block: Scalar, row: Scalar): Scalar {
+export function rowInExpert(
+  terms: Terms,
+  rows: RaggedRows,
+  expert: Scalar,
+  block: Scalar,
+  row: Scalar,
+): Scalar {
   const flat = terms.add(terms.mul(block, terms.dim(rows.align)), row);
   return terms.sub(flat, terms.read(rows.start, [expert]));
 }

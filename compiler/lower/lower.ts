@@ -95,6 +95,7 @@ function lowerEntry(program: TypedProgram, fn: TypedFn, options: LowerOptions): 
     inputs: new Set(),
     caches: [],
     unnamed: [],
+    zeroPadded: new Map(),
     fresh: 0,
     locate: options.locate ?? ((place) => place.file),
     onScaled: options.onScaled,

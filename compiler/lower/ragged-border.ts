@@ -204,6 +204,7 @@ export function raggedInput(
   const term = terms.read(ref, [...bound.indices.slice(0, at - 1), row, ...bound.indices.slice(at + 1)]);
   const value = terms.select(bound.valid, term, terms.constant(term.type, 0));
   const held = storeElement(cx, bound, value, storedAs(dtype), `${name}_rows`, undefined);
+  cx.zeroPadded.set(held.ref, held.ref);
   return readBack(cx, { dtype, written: true, scaling: undefined }, held, axes, undefined, []);
 }
 

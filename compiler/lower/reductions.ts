@@ -10,6 +10,7 @@ import { monoidOf } from "../tensor/monoids.ts";
 import { lowerSummand } from "./contractions.ts";
 import type { Frame, Lowering } from "./frame.ts";
 import { bindAxes, emitLoop } from "./loops.ts";
+import { summedBlocks } from "./summed-blocks.ts";
 import { enter, tensorAt, type BoundVariables } from "./scopes.ts";
 import type { LoopVariable } from "./terms.ts";
 import { elementAt, scalarValue, type Element, type TensorValue } from "./value.ts";
@@ -20,7 +21,7 @@ type Reduce = Extract<TypedExpr, { kind: "reduce" }>;
 export function lowerReduction(cx: Lowering, expr: Reduce, frame: Frame): TensorValue {
   const { terms } = cx;
   const outerPack = frame.packIndex;
-  const bound = enter(cx, frame, expr.variables);
+  const bound = enter(cx, frame, expr.variables, "blocks");
   const body =
     expr.op === "sum" ? lowerSummand(cx, expr.body, frame, bound.variables) : tensorAt(cx, expr.body, frame);
   frame.packIndex = outerPack;
@@ -29,7 +30,10 @@ export function lowerReduction(cx: Lowering, expr: Reduce, frame: Frame): Tensor
     body.axes.map((axis) => ({ name: undefined, axis, expert: undefined })),
   );
   const element = body.axes.length === 0 ? body.element : elementAt(terms, body, inner.indices);
-  const kept = { term: element.term, keep: terms.both(element.keep, bound.valid) };
+  const kept = (expr.op === "sum" ? summedBlocks(cx, bound, element) : undefined) ?? {
+    term: element.term,
+    keep: terms.both(element.keep, bound.valid),
+  };
   const result = reduceElement(cx, expr, bound, kept, frame);
   if (body.axes.length === 0) return scalarValue({ term: result, keep: undefined }, result.type, false);
   const outer = terms.freeVariables([result]).filter((v) => !inner.variables.includes(v));

@@ -72,6 +72,7 @@ export function dispatchRows(
   const zero = terms.constant(element.term.type, 0);
   const value = terms.select(terms.both(used, element.keep) ?? used, element.term, zero);
   const gathered = storeElement(cx, bound, value, storageOf(x), "rows", expr.place);
+  cx.zeroPadded.set(gathered.ref, gathered.ref);
   return {
     kind: "record",
     fields: [

@@ -16,12 +16,17 @@ export interface BoundVariables extends BoundAxes {
   readonly axes: readonly AxisValue[];
 }
 
-/** Binds the variables of a `for` or a reduction in the frame; the caller restores `packIndex`. */
-export function enter(cx: Lowering, frame: Frame, variables: readonly IndexVariable[]): BoundVariables {
+/** Binds the variables of a `for` or a reduction in the frame; the caller restores `packIndex`. `by`: how rows of one expert are counted. */
+export function enter(
+  cx: Lowering,
+  frame: Frame,
+  variables: readonly IndexVariable[],
+  by: "rows" | "blocks",
+): BoundVariables {
   const requests = variables.flatMap((variable): LoopAxisRequest[] => {
     const expert = variable.by === undefined ? undefined : frame.indices.get(variable.by);
     const named = variable.axis.kind === "pack" ? undefined : variable.name;
-    return axesIn(cx, frame, [variable.axis]).map((axis) => ({ name: named, axis, expert }));
+    return axesIn(cx, frame, [variable.axis]).map((axis) => ({ name: named, axis, expert, by }));
   });
   const bound = bindAxes(cx, requests);
   let at = 0;

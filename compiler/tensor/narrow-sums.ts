@@ -38,11 +38,21 @@ export function factorsOf(
       stack.push(...s.args);
       continue;
     }
+    // Of what is not counted the product is 0.
+    const counted = s.kind === "apply" && s.fn === "select" && isZero(s.args[2]) ? s.args[1] : undefined;
+    if (counted?.kind === "apply" && (counted.fn === "mul" || counted.fn === "select")) {
+      stack.push(counted);
+      continue;
+    }
     const dtype = dtypeOf(s, stored, bytes);
     if (dtype !== undefined) found.push({ factor: s, dtype });
   }
   const [a, b, other] = found;
   return a === undefined || b === undefined || other !== undefined ? undefined : [a, b];
+}
+
+function isZero(s: Scalar | undefined): boolean {
+  return s?.kind === "const" && s.value === 0;
 }
 
 /** The float of so many bytes that all of a scalar's values are of. */

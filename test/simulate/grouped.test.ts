@@ -1,6 +1,7 @@
 /**
- * Products over ragged rows, on the simulator: the rows of each expert times its own weight, on matrix units. Counts lie in
- * the device's memory alone, so that one loaded plan takes any. All values are such that every sum is exact.
+ * Products over ragged rows, on the simulator: the rows of each expert times its own weight, and sums over the rows of each
+ * expert, on matrix units. Counts lie in the device's memory alone, so that one loaded plan takes any. All values are such
+ * that every sum is exact.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { compile } from "../../compiler/compile.ts";
@@ -14,17 +15,31 @@ fn plain(x: bf16[E, R[E], D], w: bf16[E, F, D]) -> f32[E, R[E], F] { for e, r, f
 fn scaled(x: bf16[E, R[E], D], w: e4m3[E, F, D] @ (128, 128)) -> f32[E, R[E], F] {
   let q = quantize<e4m3 @ (1, 128)>(x)
   for e, r, f: sum[d](q[e, r, d] * w[e, f, d])
+}
+fn weights(x: bf16[E, R[E], D], y: bf16[E, R[E], F]) -> f32[E, D, F] { for e, d, f: sum[r](x[e, r, d] * y[e, r, f]) }
+fn made(x: bf16[E, R[E], D], y: bf16[E, R[E], F]) -> f32[E, D, F] {
+  let h: bf16[E, R[E], D] = for e, r, d: x[e, r, d] + 4.0
+  for e, d, f: sum[r](h[e, r, d] * y[e, r, f])
+}
+fn turned(x: e4m3[D, B, 128] @ (1, 1, 128), y: e4m3[F, B, 128] @ (1, 1, 128), first: i32[E], below: i32[E]) -> f32[E, F, D] {
+  for e, f, d: sum[b, r](select(first[e] <= b and b < below[e], y[f, b, r] * x[d, b, r], 0.0))
+}
+fn masked(x: bf16[E, T, D], count: i32[E], w: bf16[E, F, D]) -> f32[E, T, F] {
+  for e, t, f: select(t < count[e], sum[d](x[e, t, d] * w[e, f, d]), 0.0)
+}
+fn rows(y: bf16[E, R[E], F], keep: f32[F]) -> (all: f32[E, F], most: f32[E, F]) {
+  (all: for e, f: sum[r](y[e, r, f] * y[e, r, f] - keep[f]), most: for e, f: max[r](y[e, r, f] * keep[f]))
 }`;
 
 const [E, D, F, rows] = [4, 128, 64, 70];
 
-function compiled(entry: string): Artifact {
+function compiled(entry: string, more: Readonly<Record<string, number>> = {}): Artifact {
   const { artifact, diagnostics } = compile({
     source: { file: "grouped.dsl", text },
     host: testHost(),
     entry,
     target: "ptx",
-    dims: new Map(Object.entries({ E, D, F, R_rows: rows })),
+    dims: new Map(Object.entries({ E, D, F, R_rows: rows, ...more })),
     dtypes: new Map(),
   });
   if (artifact === undefined) throw new Error(diagnostics.map(({ message }) => message).join());
@@ -81,4 +96,147 @@ describe("grouped products on the simulator", () => {
       loaded.free();
     },
   );
+
+  /** Of each expert the sum over its rows of x[d] + more times y[f]. */
+  const y = Array.from({ length: rows * F }, (_, k) => ((k * 11 + Math.floor(k / F)) % 5) - 2);
+  function gradients(counts: readonly number[], more: number): readonly number[] {
+    const out = Array<number>(E * D * F).fill(0);
+    let row = 0;
+    counts.forEach((count, e) => {
+      for (const end = row + count; row < end; row += 1)
+        for (let d = 0; d < D; d += 1) {
+          const left = (x[row * D + d] ?? 0) + more;
+          for (let f = 0; f < F; f += 1) out[(e * D + d) * F + f]! += left * (y[row * F + f] ?? 0);
+        }
+    });
+    return out;
+  }
+
+  it.each([
+    ["weights", 0],
+    ["made", 4],
+  ] as const)(
+    "%s: sums over the rows of experts that have none, one, and more than a step",
+    async (entry, more) => {
+      const artifact = compiled(entry);
+      const unit = /wgmma\.mma_async\S*bf16\.bf16/;
+      expect([...artifact.files.values()].filter((file) => unit.test(file))).toHaveLength(1);
+      const loaded = await device.load(artifact);
+      for (const counts of [
+        [0, 65, 1, 4],
+        [70, 0, 0, 0],
+        [2, 3, 64, 0],
+      ]) {
+        const { outputs } = await loaded.run(
+          new Map<string, HostTensor>([
+            ["x", fromNumbers("bf16", [rows, D], x)],
+            ["y", fromNumbers("bf16", [rows, F], y)],
+            ["R", fromNumbers("i32", [E], counts)],
+          ]),
+          { keep: false, time: false },
+        );
+        expect(Array.from(toNumbers(outputs.get("out") as HostTensor))).toEqual(gradients(counts, more));
+      }
+      loaded.free();
+    },
+  );
+
+  it("what is no product, or no sum, asks each row", async () => {
+    const loaded = await device.load(compiled("rows"));
+    const counts = [0, 65, 1, 4];
+    const keep = Array.from({ length: F }, (_, f) => (f % 3) - 1);
+    const { outputs } = await loaded.run(
+      new Map<string, HostTensor>([
+        ["y", fromNumbers("bf16", [rows, F], y)],
+        ["keep", fromNumbers("f32", [F], keep)],
+        ["R", fromNumbers("i32", [E], counts)],
+      ]),
+      { keep: false, time: false },
+    );
+    loaded.free();
+    const of = (e: number, f: number): readonly number[] => {
+      const first = counts.slice(0, e).reduce((a, b) => a + b, 0);
+      return Array.from({ length: counts[e] ?? 0 }, (_, r) => y[(first + r) * F + f] ?? 0);
+    };
+    const places = Array.from({ length: E * F }, (_, k) => [Math.floor(k / F), k % F] as const);
+    expect(Array.from(toNumbers(outputs.get("all") as HostTensor))).toEqual(
+      places.map(([e, f]) => of(e, f).reduce((sum, value) => sum + value * value - (keep[f] ?? 0), 0)),
+    );
+    expect(Array.from(toNumbers(outputs.get("most") as HostTensor), (value) => value + 0)).toEqual(
+      places.map(([e, f]) => Math.max(...of(e, f).map((value) => value * (keep[f] ?? 0) + 0))),
+    );
+  });
+
+  it("blocks of rows that experts have, as 8-bit floats scaled along the rows, and experts without blocks", async () => {
+    const B = 3;
+    const artifact = compiled("turned", { B });
+    const unit = /wgmma\.mma_async\S*e4m3\.e4m3/;
+    expect([...artifact.files.values()].filter((file) => unit.test(file))).toHaveLength(1);
+    const codes = (count: number, by: number): readonly number[] =>
+      Array.from({ length: count * B * 128 }, (_, k) => ((k * by + Math.floor(k / 128)) % 9) - 4);
+    const [left, right] = [codes(D, 5), codes(F, 7)];
+    const [leftScales, rightScales] = [D, F].map((count) =>
+      Array.from({ length: count * B }, (_, k) => 2 ** ((k % 3) - 1)),
+    );
+    const [first, below] = [
+      [0, 2, 2, 3],
+      [2, 2, 3, 3],
+    ];
+    const loaded = await device.load(artifact);
+    const { outputs } = await loaded.run(
+      new Map<string, HostTensor>([
+        ["x", fromNumbers("e4m3", [D, B, 128], left)],
+        ["x.scale", fromNumbers("f32", [D, B, 1], leftScales ?? [])],
+        ["y", fromNumbers("e4m3", [F, B, 128], right)],
+        ["y.scale", fromNumbers("f32", [F, B, 1], rightScales ?? [])],
+        ["first", fromNumbers("i32", [E], first)],
+        ["below", fromNumbers("i32", [E], below)],
+      ]),
+      { keep: false, time: false },
+    );
+    loaded.free();
+    const wanted = Array.from({ length: E * F * D }, (_, k) => {
+      const [e, f, d] = [Math.floor(k / (F * D)), Math.floor(k / D) % F, k % D];
+      let sum = 0;
+      for (let b = first[e] ?? 0; b < (below[e] ?? 0); b += 1)
+        for (let r = 0; r < 128; r += 1)
+          sum +=
+            (left[(d * B + b) * 128 + r] ?? 0) *
+            (leftScales?.[d * B + b] ?? 0) *
+            (right[(f * B + b) * 128 + r] ?? 0) *
+            (rightScales?.[f * B + b] ?? 0);
+      return sum;
+    });
+    expect(Array.from(toNumbers(outputs.get("out") as HostTensor))).toEqual(wanted);
+  });
+
+  it("rows up to a count: tiles without any are not multiplied, and what lies in them is not seen", async () => {
+    const T = 256;
+    const artifact = compiled("masked", { T });
+    expect([...artifact.files.values()].filter((file) => /wgmma\.mma_async/.test(file))).toHaveLength(1);
+    const counts = [0, 256, 65, 1];
+    const values = Array.from({ length: E * T * D }, (_, k) => {
+      const [e, t] = [Math.floor(k / (T * D)), Math.floor(k / D) % T];
+      return t < (counts[e] ?? 0) ? ((k * 7) % 9) - 4 : NaN;
+    });
+    const loaded = await device.load(artifact);
+    const { outputs } = await loaded.run(
+      new Map<string, HostTensor>([
+        ["x", fromNumbers("bf16", [E, T, D], values)],
+        ["count", fromNumbers("i32", [E], counts)],
+        ["w", fromNumbers("bf16", [E, F, D], w)],
+      ]),
+      { keep: false, time: false },
+    );
+    loaded.free();
+    const wanted = Array.from({ length: E * T * F }, (_, k) => {
+      const [e, t, f] = [Math.floor(k / (T * F)), Math.floor(k / F) % T, k % F];
+      if (t >= (counts[e] ?? 0)) return 0;
+      let sum = 0;
+      for (let d = 0; d < D; d += 1)
+        sum += (values[(e * T + t) * D + d] ?? 0) * (w[(e * F + f) * D + d] ?? 0);
+      return sum;
+    });
+    expect(Array.from(toNumbers(outputs.get("out") as HostTensor))).toEqual(wanted);
+  });
 });

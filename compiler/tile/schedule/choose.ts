@@ -12,6 +12,7 @@ import type { KernelSource } from "./source.ts";
 import { streamedSchedule } from "./streamed-choice.ts";
 import { subgroupSchedule } from "./subgroup-matrices.ts";
 import { sweepSchedule } from "./sweep-choice.ts";
+import { visitedSum } from "./visited-sums.ts";
 import { tiledCascadeSchedule } from "./tiled-cascade-choice.ts";
 import { clausesOf, distance, fixedBy, sideText, type Wish } from "./wish.ts";
 
@@ -21,7 +22,13 @@ export function schedulesOf(source: KernelSource, caps: Caps): readonly Schedule
     const cascade = cascadeSchedule(source, caps) ?? tiledCascadeSchedule(source, caps);
     if (cascade !== undefined) return [cascade];
     const contraction = asContraction(source.node);
-    const streamed = contraction === undefined ? undefined : streamedSchedule(source, contraction, caps);
+    const visited = visitedSum(source);
+    const ofPart =
+      visited === undefined
+        ? undefined
+        : streamedSchedule(visited.source, visited.contraction, caps, visited.part);
+    const streamed =
+      ofPart ?? (contraction === undefined ? undefined : streamedSchedule(source, contraction, caps));
     const subgroups = contraction === undefined ? undefined : subgroupSchedule(source, contraction, caps);
     const tiled = contraction === undefined ? undefined : contractionSchedule(source, contraction, caps);
     return [streamed, subgroups, tiled, sweepSchedule(source, caps)].filter((one) => one !== undefined);

@@ -25,6 +25,7 @@ import {
   type StreamedShape,
 } from "./streamed.ts";
 import { panelBytes } from "./transfers.ts";
+import type { VisitedPart } from "./visited-sums.ts";
 
 /** Rows and columns of a tile, and warpgroups that multiply, in the order in which equals are taken. */
 const tileShapes = [
@@ -55,10 +56,12 @@ export function streamedSchedule(
   source: KernelSource<LoopNode>,
   contraction: Contraction,
   caps: Caps,
+  visited?: VisitedPart,
 ): Schedule | undefined {
   const loop = source.node;
   const plan = planStreamed(loop, contraction);
   if (plan === undefined || !hasInstructions(plan, caps)) return undefined;
+  if (visited !== undefined && !canVisit(plan, visited)) return undefined;
   const matrices = matricesOf(loop, contraction);
   const size = (dim: Dim): number => constantOf(dim) ?? usualSize;
   const { bytes } = plan;
@@ -67,7 +70,8 @@ export function streamedSchedule(
     batch: size(matrices.batchCount),
     m,
     n,
-    k,
+    // What the batches have of the sum they have together.
+    k: visited === undefined ? k : Math.ceil(k / size(matrices.batchCount)),
     sums: loop.carriers.length,
     bytes,
     panelBytes,
@@ -81,9 +85,12 @@ export function streamedSchedule(
     plan,
     caps,
     work,
-    isShareable: [matrices.batchCount, matrices.mCount, matrices.nCount, matrices.kCount].every(
-      (dim) => constantOf(dim) !== undefined,
-    ),
+    isShareable:
+      visited === undefined &&
+      plan.rows === undefined &&
+      [matrices.batchCount, matrices.mCount, matrices.nCount, matrices.kCount].every(
+        (dim) => constantOf(dim) !== undefined,
+      ),
     isKnown: [matrices.mCount, matrices.nCount, matrices.kCount].every(
       (dim) => constantOf(dim) !== undefined,
     ),
@@ -112,8 +119,13 @@ export function streamedSchedule(
       );
     },
     program: (choice) =>
-      streamedProgram(source, contraction, plan, shapeOf(choice, dealOf(fit, choice)), caps),
+      streamedProgram(source, contraction, plan, shapeOf(choice, dealOf(fit, choice)), caps, visited),
   };
+}
+
+/** Steps are whole parts of a place. */
+function canVisit({ run, bytes }: StreamedPlan, { size }: VisitedPart): boolean {
+  return size % (run ?? panelBytes / bytes) === 0;
 }
 
 function shapeOf(

@@ -23,15 +23,25 @@ export interface Steps {
   readonly number: TileExpr;
   /** How many steps are made, where not all are. */
   readonly below: TileExpr | undefined;
+  /** There may be none. */
+  readonly isOptional: boolean;
 }
 
-/** `part`: the steps that a block has, runs where there are any and panels else; undefined: all. */
+/** Steps that are made: runs where there are any and panels else. */
+export interface StepsMade {
+  readonly first: TileExpr;
+  readonly steps: TileExpr;
+  /** At least one, unless it says otherwise. */
+  readonly isOptional?: boolean;
+}
+
+/** `part`: those that a block makes; undefined: all. */
 export function stepsAlongK(
   b: t.TileBuilder,
   count: Dim,
   panel: number,
   run: number | undefined,
-  part: { readonly first: TileExpr; readonly steps: TileExpr } | undefined,
+  part: StepsMade | undefined,
 ): Steps {
   const panels = ceildiv(count, constant(panel));
   const perRun = run === undefined ? undefined : run / panel;
@@ -46,7 +56,16 @@ export function stepsAlongK(
       ? t.times(t.plus(first, t.at(block)), t.int(panel))
       : t.plus(runBase(t.at(runs)), inRunBase);
   const number = t.plus(first, t.at(runs));
-  return { block, run: runs, perRun, base, runBase, number, below: part?.steps };
+  return {
+    block,
+    run: runs,
+    perRun,
+    base,
+    runBase,
+    number,
+    below: part?.steps,
+    isOptional: part?.isOptional === true,
+  };
 }
 
 /** A sum of products, and the rows of the tile that it is of, from the first. */
@@ -78,7 +97,10 @@ export function sumOps(
   const declared = (tiles: readonly Tile[], init: TileExpr | undefined): TileOp[] =>
     tiles.map((tile) => ({ kind: "var", tile, init }));
   const results = sums.map(({ tile }) => tile);
-  const hasMore = t.less(t.int(0), t.at(block));
+  // Where there may be no product to begin with, all are added to 0.
+  const zero: TileExpr = { kind: "const", type: "f32", value: 0 };
+  const isAdded = steps.isOptional && perRun === undefined;
+  const hasMore = isAdded ? t.bool(true) : t.less(t.int(0), t.at(block));
   const inPlace = (parts: readonly Tile[]): TileOp => ({
     kind: "for",
     counter: block,
@@ -93,7 +115,7 @@ export function sumOps(
       release,
     ],
   });
-  if (perRun === undefined) return [...declared(results, undefined), inPlace(results)];
+  if (perRun === undefined) return [...declared(results, isAdded ? zero : undefined), inPlace(results)];
 
   // Where a run is one step, one sum is done with before the next is begun, and they share the run's registers.
   const own = perRun === 1 ? sums.slice(0, 1) : sums;
@@ -124,7 +146,7 @@ export function sumOps(
       ? [fill, ...loads, take, ...scales.flatMap(({ taken }) => taken), ...oneStep(), ...moves]
       : [...loads, inPlace(parts), ...sums.flatMap((sum, i) => promote(sum, i)), ...moves];
   return [
-    ...declared(results, { kind: "const", type: "f32", value: 0 }),
+    ...declared(results, zero),
     ...declared(parts, undefined),
     ...before,
     { kind: "for", counter: run, from: undefined, below: steps.below, unroll: false, body },
@@ -137,7 +159,7 @@ export function sumOps(
  */
 function scalesAhead(
   b: t.TileBuilder,
-  { run, runBase, below }: Steps,
+  { run, runBase, below, isOptional }: Steps,
   scales: readonly ScaleTile[],
 ): Readonly<Record<"before" | "loads" | "moves", readonly TileOp[]>> {
   const next = t.plus(t.at(run), t.int(1));
@@ -149,7 +171,8 @@ function scalesAhead(
       guard === undefined ? undefined : { kind: "const", type: "f32", value: 0 };
     return { kind: "let", tile: loaded, expr: at(runBase(number)), where: guard, otherwise } as const;
   };
-  const firsts = scales.map((scale) => load(scale, "first", t.int(0)));
+  const hasFirst = isOptional && below !== undefined ? t.less(t.int(0), below) : undefined;
+  const firsts = scales.map((scale) => load(scale, "first", t.int(0), hasFirst));
   const nexts = scales.map((scale) => load(scale, "next", next, hasNext));
   return {
     before: [

@@ -7,6 +7,7 @@
  * Each block works on many tiles of the result, dealt in an order that keeps rows and columns in the L2 cache.
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
+import type { Bound } from "../../tensor/conditions.ts";
 import type { LoopNode, Scalar } from "../../tensor/ir.ts";
 import type { Caps } from "../../types/caps.ts";
 import { ceildiv, constant, min, mul, type Dim } from "../../types/dim.ts";
@@ -27,6 +28,7 @@ import { liesAlongK, mostLoaded, panelIndex, stageFactor } from "./staging.ts";
 import { accumulatorsOf, rowsAtOnce, stepsAlongK, sumOps, type Sum } from "./streamed-sums.ts";
 import { operandCopies, panelBytes, resultOps, type Copied, type CopyPlace } from "./transfers.ts";
 import { translator } from "./translate.ts";
+import { isAnyVisited, stepsOfPart, visitedRows, wholeSum, type VisitedPart } from "./visited-sums.ts";
 
 /** Rows of one instruction. */
 export const instructionRows = 64;
@@ -82,6 +84,8 @@ export interface StreamedPlan {
   readonly factors: readonly StreamedFactor[];
   /** Scales of rows that the engine brings with the factors of their run. */
   readonly rowScales: ReadonlyMap<Scalar, Copied>;
+  /** Rows whose results are anything but 0; undefined: all of them, or rows of which nothing is known. */
+  readonly rows: readonly Bound[] | undefined;
   /** Of each result; undefined where its elements are stored one by one. */
   readonly results: readonly (View | undefined)[];
 }
@@ -118,7 +122,8 @@ export function planStreamed(loop: LoopNode, contraction: Contraction): Streamed
       if (loop.inputs[scale.input]?.node.types[loop.inputs[scale.input]?.output ?? 0]?.dtype === "f32")
         rowScales.set(scale, { input: scale.input, view });
     }
-  return { bytes, products, run, factors: [...factors.values()], rowScales, results };
+  const rows = constantOf(volume(loop.over)) === undefined ? undefined : visitedRows(loop, contraction);
+  return { bytes, products, run, factors: [...factors.values()], rowScales, rows, results };
 }
 
 function streamedFactor(
@@ -148,6 +153,7 @@ export function streamedProgram(
   plan: StreamedPlan,
   shape: StreamedShape,
   caps: Caps,
+  visited?: VisitedPart,
 ): TileProgram {
   const loop = source.node;
   const b = new t.TileBuilder();
@@ -170,8 +176,15 @@ export function streamedProgram(
   const mBase = t.times(order.m, t.int(shape.m));
   const nBase = t.times(order.n, t.int(shape.n));
   const axesAt = matrices.axesAt(t.at(batch));
-
-  const steps = stepsAlongK(b, matrices.kCount, panel, plan.run, dealt?.part);
+  const ofBatch = (scalar: Scalar): TileExpr =>
+    translator({ axes: axesAt(t.int(0), t.int(0), t.int(0)), carriers: [], inputs: buffers.inputs })(scalar);
+  const isAny =
+    plan.rows === undefined ? undefined : isAnyVisited(plan.rows, { base: mBase, count: shape.m }, ofBatch);
+  const step = plan.run ?? panel;
+  const sum = visited ?? (isAny === undefined ? undefined : wholeSum(matrices.kCount, step));
+  const part = sum === undefined ? undefined : stepsOfPart(b, sum, { step, isAny }, ofBatch);
+  const made = part === undefined ? dealt?.part : { ...part, isOptional: true };
+  const steps = stepsAlongK(b, matrices.kCount, panel, plan.run, made);
   const kBase = steps.base;
   const place: CopyPlace = {
     axes: axesAt(mBase, nBase, kBase),
@@ -310,6 +323,7 @@ export function streamedProgram(
   const accs = sums.map((sum) => sum.tile);
   const body: TileOp[] = [
     ...order.ops,
+    ...(part?.ops ?? []),
     ...sumOps(b, { steps, layout, sums, slot, multiply, scaling }),
     ...(dealt === undefined ? results : partOps(b, dealt, accs, results)),
   ];
