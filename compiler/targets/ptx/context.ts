@@ -49,6 +49,10 @@ export class Context {
   /** Registers of what was computed in the enclosing bodies, by what it is; innermost last. */
   readonly #known: Map<string, string>[] = [new Map()];
 
+  /** Bytes of loaded words that nothing but conversions from 8-bit floats uses, of which there may be as many. */
+  readonly #inWords = new Map<Value, { readonly word: string; readonly at: number }>();
+  readonly #conversions = new Map<Value, number>();
+
   #range: ThreadRange;
 
   /** `files` are the module's, of which the kernel's are some. */
@@ -63,6 +67,8 @@ export class Context {
         this.#definitions.set(op.dst, op);
     });
     visitOps(kernel.body, (op) => {
+      if (op.kind === "convert" && (op.storage === "e4m3" || op.storage === "e5m2") && op.dst.type === "f32")
+        this.#conversions.set(op.a, (this.#conversions.get(op.a) ?? 0) + 1);
       for (const value of partsOf(op).operands)
         this.#otherUses.set(value, (this.#otherUses.get(value) ?? 0) + 1);
       for (const { buffer, index, unit } of accessesOf(op)) {
@@ -106,6 +112,17 @@ export class Context {
       variable === undefined ? this.temporary(classOf(value.type), value.hint) : this.variable(variable);
     this.#values.set(value, register);
     return register;
+  }
+
+  /** Leaves a byte in the word that it was loaded in, if conversions from it are all that is asked for. */
+  leaveInWord(value: Value, word: string, at: number): boolean {
+    if (this.#inPlace.has(value) || this.#conversions.get(value) !== this.#otherUses.get(value)) return false;
+    this.#inWords.set(value, { word, at });
+    return true;
+  }
+
+  placeInWord(value: Value): { readonly word: string; readonly at: number } | undefined {
+    return this.#inWords.get(value);
   }
 
   /** The value is what a register of the kernel's own holds throughout. */

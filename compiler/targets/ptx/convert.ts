@@ -42,13 +42,34 @@ function toFp8(format: "e4m3" | "e5m2"): Spelling {
 function fromFp8(format: "e4m3" | "e5m2"): Spelling {
   return (cx, dst, a) => {
     const pair = cx.temporary("b16", "pair");
-    const halves = cx.temporary("b32", "halves");
-    const low = cx.temporary("b16", "low");
     cx.instruction(`cvt.u16.u32 ${pair}, ${a}`);
-    cx.instruction(`cvt.rn.f16x2.${format}x2 ${halves}, ${pair}`);
-    cx.instruction(`cvt.u16.u32 ${low}, ${halves}`);
-    cx.instruction(`cvt.f32.f16 ${dst}, ${low}`);
+    cx.instruction(`cvt.f32.f16 ${dst}, ${halvesOf(cx, format, pair)[0]}`);
   };
+}
+
+function halvesOf(cx: Context, format: "e4m3" | "e5m2", pair: string): readonly [string, string] {
+  const halves = cx.temporary("b32", "halves");
+  const [low, high] = [cx.temporary("b16", "low"), cx.temporary("b16", "high")];
+  cx.instruction(`cvt.rn.f16x2.${format}x2 ${halves}, ${pair}`);
+  cx.instruction(`mov.b32 {${low}, ${high}}, ${halves}`);
+  return [low, high];
+}
+
+/** A byte of a word that was loaded: its neighbour is converted along with it, once. */
+function fromFp8InWord(
+  cx: Context,
+  format: "e4m3" | "e5m2",
+  dst: string,
+  { word, at }: { readonly word: string; readonly at: number },
+): void {
+  const pairs = cx.once(`pairs of ${word}`, () => {
+    const parts = [cx.temporary("b16", "pair"), cx.temporary("b16", "pair")];
+    cx.instruction(`mov.b32 {${parts.join(", ")}}, ${word}`);
+    return parts.join(" ");
+  });
+  const pair = pairs.split(" ")[at >> 1] ?? "";
+  const halves = cx.once(`${format} of ${pair}`, () => halvesOf(cx, format, pair).join(" "));
+  cx.instruction(`cvt.f32.f16 ${dst}, ${halves.split(" ")[at & 1] ?? ""}`);
 }
 
 /** PTX gives the smallest i64 for a NaN. */
@@ -128,6 +149,11 @@ export function emitConvert(op: Op<"convert">, cx: Context): void {
     isConversion(name) && cx.caps.converts.includes(name),
     `${cx.caps.target} has no conversion ${name}`,
   );
+  const place = cx.placeInWord(op.a);
+  if (place !== undefined && (op.storage === "e4m3" || op.storage === "e5m2") && op.dst.type === "f32") {
+    fromFp8InWord(cx, op.storage, cx.define(op.dst), place);
+    return;
+  }
   const a = cx.register(op.a);
   table[name](cx, cx.define(op.dst), a);
 }

@@ -88,6 +88,7 @@ function takeApart(dst: readonly Value[], access: Access, words: readonly string
   for (const [i, word] of words.entries()) {
     const elements = dst.slice(i * access.parts, (i + 1) * access.parts);
     const isBool = elements[0]?.type === "bool";
+    if (access.parts === 4 && elements.every((element, at) => cx.leaveInWord(element, word, at))) continue;
     const parts = elements.map((element) => (isBool ? cx.temporary("b32", "byte") : cx.define(element)));
     const bytes = access.parts === 1 ? [word] : parts;
     if (access.parts > 1)

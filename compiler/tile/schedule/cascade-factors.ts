@@ -13,7 +13,7 @@ import type { BroughtFactor } from "./cascade-plan.ts";
 import type { Matrices } from "./matrices.ts";
 import type { Ends } from "./ranges.ts";
 import type { DeclaredBuffers } from "./source.ts";
-import { mostLoaded, stageFactor } from "./staging.ts";
+import { mostLoaded, narrowRead, stageFactor } from "./staging.ts";
 import { heldEnds } from "./swept-blocks.ts";
 import { operandCopies, panelBytes, type CopyPlace } from "./transfers.ts";
 import { translator } from "./translate.ts";
@@ -44,6 +44,9 @@ export interface FactorPlace {
   /** Whether a block is within ends of the swept axis, and no longer than what is left of it. */
   readonly isWhole: (block: TileExpr, ends: Ends) => TileExpr | true;
 }
+
+/** Bytes that a thread loads before it makes factors of them, at most. */
+const mostAhead = 128;
 
 export class CascadeFactors {
   readonly #loop: LoopNode;
@@ -156,7 +159,10 @@ export class CascadeFactors {
         translator({ axes: at(row, place), carriers: [], inputs: this.#at.buffers.inputs })(factor),
     });
     const body = staged.flatMap(({ loads, puts }) => [...loads, ...puts]);
-    return [{ kind: "for", counter: panel, from: undefined, below: undefined, unroll: false, body }];
+    // Loads wait for memory together where what they bring has room in registers as it is.
+    const bytes = narrowRead(loop, factor) * operand.tile.shape.reduce((a, b) => a * b, 1);
+    const unroll = bytes <= mostAhead * this.#at.threads;
+    return [{ kind: "for", counter: panel, from: undefined, below: undefined, unroll, body }];
   }
 
   #innerAxis(axis: number): LoopAxis | undefined {

@@ -158,7 +158,8 @@ function underCondition(
   return value === undefined || !isZero ? { expr, asked: undefined } : { expr: value, asked };
 }
 
-function narrowRead(loop: LoopNode, factor: Scalar): number {
+/** Bytes of an element of the narrowest tensor that a factor reads. */
+export function narrowRead(loop: LoopNode, factor: Scalar): number {
   let bytes = 4;
   for (const read of readsOf([factor])) {
     const ref = loop.inputs[read.input];
