@@ -15,6 +15,27 @@ const products = [
 
 const cube = [4096, 4096, 4096];
 
+/** M, N, K of weights' gradients: K counts tokens. */
+const gradients = [8192, 4096, 2048].flatMap((tokens) => [
+  [4096, 7168, tokens],
+  [7168, 2048, tokens],
+]);
+
+/** Rows of all experts, N, K; and of as many rows on average as `masked` has. */
+const contiguous = [
+  [35456, 6144, 7168],
+  [36096, 7168, 3072],
+  [31104, 4096, 4096],
+  [32896, 4096, 2048],
+];
+const masked = [
+  [256, 6144, 7168],
+  [256, 7168, 3072],
+  [256, 4096, 4096],
+  [256, 4096, 2048],
+  [4096, 4096, 2048],
+];
+
 /** Sizes that no tile divides; where K or N is no multiple of 8, rows are not aligned to 16 bytes. */
 const oddRows = [1, 17, 333, 1000];
 const oddWeights = [
@@ -58,6 +79,13 @@ const throughWebGpu = (entry, shape, target) => {
   const one = gemm("webgpu", entry, shape);
   return { ...one, name: `${one.name}-${target.replace(":", "-")}`, target };
 };
+const grouped = (entry, E, rows, [size, N, K]) => ({
+  group: "grouped",
+  name: `${entry}-${E}x${size}x${N}x${K}`,
+  program: "grouped.dsl",
+  entry,
+  dims: { E, ...(rows === "T" ? { T: size } : { B: size / 128 }), N, K },
+});
 const attention = (group, entry, [B, H, S, D, Dv]) => ({
   group,
   name: `${entry}-${B}x${H}x${S}x${D}x${Dv}`,
@@ -111,6 +139,20 @@ export const cases = [
   ...["rows_e4m3", "promoted_e4m3", "scaled_e4m3"].flatMap((entry) =>
     products.map((shape) => gemm("e4m3", entry, shape)),
   ),
+  ...gradients.flatMap((shape) => [
+    gemm("gradient", "gradient_e4m3", shape),
+    // What the gradient is measured by, where it is not among the products.
+    ...(products.some((other) => `${other}` === `${shape}`)
+      ? []
+      : [gemm("gradient-peer", "scaled_e4m3", shape)]),
+  ]),
+  ...contiguous.flatMap((shape) => [
+    grouped("contiguous", 4, "B", shape),
+    grouped("contiguous_bf16", 4, "B", shape),
+  ]),
+  ...masked.map((shape) => grouped("masked", 32, "T", shape)),
+  grouped("gradients", 4, "B", [32768, 4096, 7168]),
+  grouped("gradients_bf16", 4, "B", [32768, 4096, 7168]),
   ...oddRows.flatMap((M) =>
     oddWeights.flatMap(([N, K]) => [gemm("odd", "rows", [M, N, K]), gemm("odd", "columns", [M, N, K])]),
   ),
@@ -145,4 +187,7 @@ export const cases = [
   rows("softmax", 16384, 7168),
   rows("swiglu", 16384, 7168),
   rows("cross_entropy", 4096, 129280),
+  rows("quantised", 16384, 7168),
+  rows("rmsnorm_quantised", 16384, 7168),
+  rows("swiglu_quantised", 16384, 7168),
 ];

@@ -211,14 +211,14 @@ class Bench:
     def compare(work, inputs, bound):
         """The largest error over its bound, and whether a second run gives the same bits."""
         for tensor in bound.outputs.values():
-            tensor.fill_(math.nan)
+            spoil(tensor)
         bound()
         once = {name: tensor.clone() for name, tensor in bound.outputs.items()}
         bound()
         torch.cuda.synchronize()
         same = all(torch.equal(once[name].view(torch.uint8), tensor.view(torch.uint8)) for name, tensor in bound.outputs.items())
         del once
-        worst = 0.0 if all(bool(torch.isfinite(tensor).all()) for tensor in bound.outputs.values()) else math.inf
+        worst = 0.0 if all(bool(torch.isfinite(readable(tensor)).all()) for tensor in bound.outputs.values()) else math.inf
         for actual, expected, allowed in work.check(inputs, bound.outputs):
             ratio = ((actual.double() - expected).abs() / allowed).nan_to_num(nan=math.inf).max()
             worst = max(worst, float(ratio))
@@ -231,6 +231,18 @@ class Bench:
 def unit(dtype):
     """Half the distance from 1 to the next number: what a rounding to nearest may be off by, relatively."""
     return torch.finfo(dtype).eps / 2
+
+
+def spoil(tensor):
+    """Fills with NaN; of 8-bit floats, for which PyTorch has little, all bits but the sign's are set."""
+    if tensor.element_size() == 1:
+        tensor.view(torch.uint8).fill_(0x7F)
+    else:
+        tensor.fill_(math.nan)
+
+
+def readable(tensor):
+    return tensor.float() if tensor.element_size() == 1 else tensor
 
 
 def rows_in_parts(count, at_most):

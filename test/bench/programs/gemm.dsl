@@ -28,6 +28,11 @@ fn scaled_e4m3(x: e4m3[M, K] @ (1, 128), w: e4m3[N, K] @ (128, 128)) -> bf16[M, 
   for m, n: sum[k](x[m, k] * w[n, k])
 }
 
+/// A weight's gradient: e4m3 with a scale for each 128 of a row of both, added to what there is in f32.
+fn gradient_e4m3(x: e4m3[M, K] @ (1, 128), w: e4m3[N, K] @ (1, 128), c: f32[M, N]) -> f32[M, N] {
+  for m, n: c[m, n] + sum[k](x[m, k] * w[n, k])
+}
+
 /// f16, with sums in f32.
 fn rows_f16(x: f16[M, K], w: f16[N, K]) -> f16[M, N] {
   for m, n: sum[k](x[m, k] * w[n, k])
