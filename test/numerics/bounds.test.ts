@@ -132,14 +132,14 @@ describe("the worst case is reached to a tenth and more", () => {
     expect(measured.ofWorst).toBeGreaterThan(0.1);
     expect(measured.ofWorst).toBeLessThanOrEqual(1);
   }, 60_000);
-  for (const entry of ["promoted", "unpromoted"])
+  for (const entry of ["promoted", "unpromoted", "scaled"])
     test(`${entry} sums of 8-bit products, each just below the bits that stay`, async () => {
       // 16 * 16, and products of 0.88 of a 2^13-th of it: all that they have is dropped.
       const asked = products(
         entry,
         "simulate",
-        (_, k) => (k % 128 === 0 && (entry === "promoted" || k === 0) ? 16 : 0.1171875),
-        (_, k) => (k % 128 === 0 && (entry === "promoted" || k === 0) ? 16 : 0.234375),
+        (_, k) => (k % 128 === 0 && (entry !== "unpromoted" || k === 0) ? 16 : 0.1171875),
+        (_, k) => (k % 128 === 0 && (entry !== "unpromoted" || k === 0) ? 16 : 0.234375),
       );
       const { measured } = await outputOn(asked);
       expect(measured.ofWorst).toBeGreaterThan(0.1);
@@ -177,8 +177,8 @@ describe("the probable bound holds as often as it says, and is reached to a tent
     expect(beyond).toBeLessThanOrEqual(draws / 100);
     expect(reached).toBeGreaterThan(0.1);
   }, 120_000);
-  for (const entry of ["promoted", "unpromoted"])
-    test(`${entry} sums of 8-bit products`, async () => {
+  for (const entry of ["promoted", "unpromoted", "scaled", "linear"])
+    test(`${entry}: sums of products of a matrix unit`, async () => {
       let [beyond, reached] = [0, 0];
       for (let seed = 1; seed <= 4; seed++) {
         const { measured } = await outputOn(
