@@ -112,23 +112,20 @@ function upTo(end: number): readonly number[] {
 
 export function merged(id: number, meeting: Meeting, homes: Homes): Group {
   const { base, joined, map } = meeting;
-  const place = (k: number): number => map[k] ?? k;
-  const members = [...base.members];
-  for (const { node, map: inner } of joined.members) members.push({ node, map: inner.map(place) });
-  members.sort((a, b) => a.node.id - b.node.id);
+  const members = inOrder(base.members, joined.members, map);
   // A loop reads few tensors, or no target binds them: a list is searched faster than a set is made.
   const externals: Ref[] = [];
   for (const ref of base.externals) if (homes[ref.node.id] !== joined) externals.push(ref);
   for (const ref of joined.externals)
     if (homes[ref.node.id] !== base && !externals.includes(ref)) externals.push(ref);
-  const access = [...base.access];
+  const access = base.access.slice();
   for (const { ref, axes, places } of joined.access)
     access.push({
       ref,
-      axes: axes?.map(place),
+      axes: axes && placed(axes, map),
       places: places && {
-        axes: places.axes.map((axis) => (axis === undefined ? undefined : place(axis))),
-        moves: places.moves.map(place),
+        axes: places.axes.map((axis) => (axis === undefined ? undefined : (map[axis] ?? axis))),
+        moves: placed(places.moves, map),
       },
     });
   return {
@@ -136,12 +133,34 @@ export function merged(id: number, meeting: Meeting, homes: Homes): Group {
     members,
     axes: base.axes,
     over: base.over,
-    inner: [...base.inner, ...joined.inner],
+    inner: joined.inner.length === 0 ? base.inner : [...base.inner, ...joined.inner],
     contracts: base.contracts || joined.contracts,
     scalars: base.scalars + joined.scalars,
     externals,
     access,
   };
+}
+
+/** The members of both in ascending order of node ids, the second ones' axes placed by `map`. */
+function inOrder(first: readonly Member[], second: readonly Member[], map: readonly number[]): Member[] {
+  const members: Member[] = [];
+  let i = 0;
+  for (const { node, map: own } of second) {
+    for (let next = first[i]; next !== undefined && next.node.id < node.id; next = first[++i])
+      members.push(next);
+    members.push({ node, map: placed(own, map) });
+  }
+  for (let next = first[i]; next !== undefined; next = first[++i]) members.push(next);
+  return members;
+}
+
+function placed(axes: readonly number[], map: readonly number[]): readonly number[] {
+  const places: number[] = [];
+  for (let k = 0; k < axes.length; k++) {
+    const axis = axes[k] ?? 0;
+    places.push(map[axis] ?? axis);
+  }
+  return places;
 }
 
 /**
@@ -175,8 +194,11 @@ function meetAlong(base: Group, joined: Group, homes: Homes): Meeting | Apart {
 
 /** Nothing is known of the joined group's axes but that its inner ones come after the base's. */
 function unmatched(base: Group, joined: Group): number[] {
+  const map: number[] = [];
+  for (let k = joined.axes.length + joined.over.length; k > 0; k--) map.push(-1);
   const first = base.axes.length + base.over.length + base.inner.length;
-  return [...[...joined.axes, ...joined.over].map(() => -1), ...joined.inner.map((_, k) => first + k)];
+  for (let k = 0; k < joined.inner.length; k++) map.push(first + k);
+  return map;
 }
 
 /**
@@ -298,7 +320,9 @@ function matchExtents(base: Group, joined: Group, map: number[], split: number):
 }
 
 function extentOf({ axes, over, inner }: Group, axis: number): Dim | undefined {
-  return [...axes, ...over, ...inner][axis]?.extent;
+  if (axis < axes.length) return axes[axis]?.extent;
+  const later = axis - axes.length;
+  return (later < over.length ? over[later] : inner[later - over.length])?.extent;
 }
 
 function equalExtents(a: Dim | undefined, b: Dim | undefined): boolean {
