@@ -46,8 +46,10 @@ export function checkProgram({ file, text, host, report }: ProgramSource): Typed
   const headers: Headers = { facts: new Map(), busy: new Set() };
   const checker: Checker = { headers, modules: new Map() };
   for (const scope of scopes.values()) checkHeaders(checker, scope);
-  for (const entity of callOrder([...scopes.values()]))
+  for (const entity of callOrder([...scopes.values()])) {
+    if (report.isFull) return undefined;
     if (!entity.recursive) sized(entity.scope, entity, () => checkFn(checker, entity));
+  }
   const scope = scopes.get(main.file);
   if (scope === undefined) return undefined;
   for (const each of scopes.values()) checkKernels(each);

@@ -43,6 +43,8 @@ export interface Report {
   readonly diagnostics: readonly Diagnostic[];
   /** True once an error (not a warning) was added. */
   readonly failed: boolean;
+  /** True once it keeps no more: what would only be reported need not be looked for. */
+  readonly isFull: boolean;
 }
 
 /** After this many errors a report keeps no more: the rest are nearly always echoes. */
@@ -61,6 +63,9 @@ export function createReport(): Report {
     diagnostics,
     get failed(): boolean {
       return errors > 0;
+    },
+    get isFull(): boolean {
+      return errors >= maxErrors;
     },
   };
 }
