@@ -201,12 +201,26 @@ def arguments_of(driver, kernel, launch, address, dims):
         yield tensor_map(driver, kernel, spec, [count(text, dims) for text in texts], address[launch["buffers"][spec["buffer"]]])
 
 
+def read(folder, name):
+    """The bytes of a file of the build."""
+    path = os.path.join(folder, name)
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        hint = "" if os.path.isdir(folder) else "; a plan is a folder that `weft build .. --target ptx -o DIR` wrote"
+        raise WeftError(f"{path} cannot be read: {error.strerror}{hint}") from None
+
+
 class Plan:
     """A folder that `weft build` wrote, its kernels loaded on a GPU (PyTorch's current one, else the first)."""
 
     def __init__(self, folder, device=None):
-        with open(os.path.join(folder, "plan.json"), encoding="utf8") as file:
-            self.plan = plan = json.load(file)
+        try:
+            self.plan = plan = json.loads(read(folder, "plan.json"))
+        except ValueError as error:
+            raise WeftError(f"{os.path.join(folder, 'plan.json')} is no JSON: {error}") from None
+        need(isinstance(plan, dict), f"{os.path.join(folder, 'plan.json')} is no plan")
         need(plan.get("schema") == 4, f"plan.json has the schema {plan.get('schema')}, and this loader reads 4")
         torch = pytorch()
         self.ordinal = device if device is not None else torch.cuda.current_device() if torch else 0
@@ -221,8 +235,7 @@ class Plan:
 
     @staticmethod
     def text_of(folder, kernel):
-        with open(os.path.join(folder, kernel["file"]), "rb") as file:
-            text = file.read()
+        text = read(folder, kernel["file"])
         same = hashlib.sha256(text).hexdigest() == kernel["sha256"]
         need(same, blame(kernel, "not the file that plan.json was written with"))
         return text

@@ -411,6 +411,16 @@ describe.skipIf(!hasPython)("the Python loader", () => {
     );
   });
 
+  test("refuses a folder that is not there, and one whose plan is no JSON", () => {
+    const build = scale();
+    const request = { inputs: {}, results: {} };
+    expect(python(join(build, "none"), request).error).toMatch(
+      /none\/plan\.json cannot be read: No such file or directory; a plan is a folder that `weft build /,
+    );
+    writeFileSync(join(build, "plan.json"), "{");
+    expect(python(build, request).error).toContain("plan.json is no JSON: ");
+  });
+
   test("sizes have the values that the runtime gives them", async () => {
     const { parseSize } = await import("../../runtime/plan/size.ts");
     const sizes = [
