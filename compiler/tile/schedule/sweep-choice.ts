@@ -257,9 +257,16 @@ function usualColumns({ loop, caps, vector, rows, columns }: Fit, threads: numbe
   const most = Math.max(1, Math.min(threads / along, columns ?? threads));
   let split = 1;
   while (split * 2 <= most) split *= 2;
-  // As many bytes on their way as wide accesses would have, where rows do not lie for such.
-  const narrow = caps.vectorBytes / (vector * narrowestBytes(loop));
-  return { tile: [along * vector, split * 4 * Math.min(4, Math.max(1, narrow))], threads: along * split };
+  // As many bytes on their way as one tensor's wide accesses would have, where rows do not lie for such.
+  const narrow = caps.vectorBytes / (vector * narrowestBytes(loop) * Math.max(1, readsAlong(loop)));
+  const times = narrow >= 4 ? 4 : narrow >= 2 ? 2 : 1;
+  return { tile: [along * vector, split * 4 * times], threads: along * split };
+}
+
+/** Reads that a thread makes again for each element that is reduced. */
+function readsAlong({ axes, over, carriers }: LoopNode): number {
+  const isAlong = (k: number): boolean => k >= axes.length && k < axes.length + over.length;
+  return readsOf(carriers.map(({ lift }) => lift)).filter((read) => [...axesOf(read)].some(isAlong)).length;
 }
 
 // ---------------------------------------------------------------- what fits
