@@ -32,9 +32,10 @@ export function findDivergence(kernel: Kernel): readonly Violation[] {
         const what = op.kind === "instruction" ? op.name : op.kind;
         found.push({ op, message: `${what}: not all threads arrive here` });
       }
-      const inner =
-        op.kind === "roles" ? uniform : worst(flow, ...parted(op).map((value) => levels.of(value)));
-      for (const body of partsOf(op).bodies) walk(body, inner, isInRole || op.kind === "roles");
+      const { bodies } = partsOf(op);
+      if (bodies.length === 0) continue;
+      const inner = op.kind === "roles" ? uniform : worst(flow, levels.worstOf(parted(op)));
+      for (const body of bodies) walk(body, inner, isInRole || op.kind === "roles");
     }
   };
   walk(kernel.body, uniform, false);
@@ -61,8 +62,8 @@ function parted(op: Op): readonly Value[] {
   return op.kind === "for" ? [op.from, op.to] : op.kind === "if" ? [op.condition] : [];
 }
 
-function worst(...levels: readonly Level[]): Level {
-  return levels.reduce<Level>((all, level) => (level > all ? level : all), uniform);
+function worst(a: Level, b: Level): Level {
+  return a > b ? a : b;
 }
 
 /** What is not uniform; levels only grow. */
@@ -73,6 +74,12 @@ class Levels {
 
   of(part: Value | Register): Level {
     return this.#levels.get(part) ?? uniform;
+  }
+
+  worstOf(parts: readonly (Value | Register)[]): Level {
+    let level: Level = uniform;
+    for (const part of parts) level = worst(level, this.of(part));
+    return level;
   }
 
   raise(parts: readonly (Value | Register)[], level: Level): void {
@@ -91,10 +98,8 @@ function levelsOf(kernel: Kernel): Levels {
   const walk = (ops: readonly Op[], flow: Level, isInRole: boolean): void => {
     for (const op of ops) {
       const parts = partsOf(op);
-      const reads: readonly (Value | Register)[] = op.kind === "get" ? [op.register] : parts.operands;
-      const made = dividesByWarpgroups(op, numbers)
-        ? byWarpgroup
-        : worst(sourceOf(op, levels), ...reads.map((part) => levels.of(part)));
+      const read = op.kind === "get" ? levels.of(op.register) : levels.worstOf(parts.operands);
+      const made = dividesByWarpgroups(op, numbers) ? byWarpgroup : worst(sourceOf(op, levels), read);
       levels.raise(parts.results, made);
       // Values set in divergent flow differ between those who went there and those who did not.
       if (op.kind === "set") levels.raise([op.register], worst(made, flow));
@@ -104,7 +109,8 @@ function levelsOf(kernel: Kernel): Levels {
       if (op.kind === "var") levels.raise([op.register], made);
       if (op.kind === "instruction") levels.raise(op.dst.filter(isRegister), divergent);
       if (op.kind === "for") levels.raise([op.index], made);
-      const inner = worst(flow, ...parted(op).map((value) => levels.of(value)));
+      if (parts.bodies.length === 0) continue;
+      const inner = worst(flow, levels.worstOf(parted(op)));
       for (const body of parts.bodies) walk(body, inner, isInRole || op.kind === "roles");
     }
   };
@@ -164,7 +170,7 @@ function sourceOf(op: Op, levels: Levels): Level {
     case "shuffle-xor":
       return worst(byWarpgroup, levels.of(op.value));
     case "shuffle-index":
-      return worst(byWarpgroup, levels.of(op.value), levels.of(op.lane));
+      return worst(byWarpgroup, worst(levels.of(op.value), levels.of(op.lane)));
     case "load":
       return op.buffer.space === "shared" || op.buffer.access !== "read" ? divergent : uniform;
     default:

@@ -95,13 +95,16 @@ export function isMatrix(operand: Operand): operand is MatrixPlace {
   return "matrix" in operand;
 }
 
+const none: readonly never[] = [];
+
 /** Ops never change, and every pass asks: the answer is kept with the op. */
 const known = new WeakMap<Op, Parts>();
 
 export function partsOf(op: Op): Parts {
   let parts = known.get(op);
   if (parts === undefined) {
-    parts = { operands: [], results: [], registers: [], buffers: [], bodies: [], ...row(op) };
+    const { operands = none, results = none, registers = none, buffers = none, bodies = none } = row(op);
+    parts = { operands, results, registers, buffers, bodies };
     known.set(op, parts);
   }
   return parts;
