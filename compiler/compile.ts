@@ -27,6 +27,8 @@ import { evenRounds } from "./passes/even-rounds.ts";
 import { expand } from "./passes/expand.ts";
 import { Explanation, type FusionReport } from "./passes/explain.ts";
 import { forms } from "./passes/forms.ts";
+import { scaleLayout } from "./passes/scale-layout.ts";
+import { streamsNarrow } from "./tile/schedule/streamed-choice.ts";
 import { fuse, fuseDefaults } from "./passes/fuse.ts";
 import { lowerFunctions } from "./passes/lower-functions.ts";
 import { narrow } from "./passes/narrow.ts";
@@ -216,6 +218,7 @@ export function compile(request: CompileRequest): Compiled {
             evenRounds(target.caps, streamsOn(target.caps)),
           ]),
       narrow,
+      scaleLayout(target !== undefined && streamsNarrow(target.caps)),
       lowerFunctions,
     ],
     plain,

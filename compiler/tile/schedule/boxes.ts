@@ -63,18 +63,10 @@ export function viewOfRead(loop: LoopNode, sides: Sides, read: ScalarRead, rows?
 export function viewOfRuns(loop: LoopNode, sides: Sides, read: ScalarRead, run: number): View | undefined {
   const ref = loop.inputs[read.input];
   const type = ref?.node.types[ref.output];
-  const [k, other] = sides.k;
   const last = read.index.at(-1);
-  const isRun =
-    last?.kind === "apply" &&
-    last.fn === "floordiv" &&
-    last.args[0]?.kind === "axis" &&
-    last.args[0].axis === k &&
-    last.args[1]?.kind === "const" &&
-    Number(last.args[1].value) === run;
   const runs = type?.shape.at(-1);
-  if (type === undefined || runs === undefined || read.bounds !== "proved" || !isRun || other !== undefined)
-    return undefined;
+  if (type === undefined || runs === undefined || last === undefined) return undefined;
+  if (read.bounds !== "proved" || !isRun(sides, last, run)) return undefined;
   const row = constantOf(runs);
   if (row === undefined || (row * dtypes[type.dtype].bytes) % strideBytes !== 0) return undefined;
   const rows = type.shape.slice(0, -1).flatMap((extent, i): Indexed[] => {
@@ -84,6 +76,44 @@ export function viewOfRuns(loop: LoopNode, sides: Sides, read: ScalarRead, run: 
   // What is before the runs is a view whose rows are as long as the runs.
   const view = axesOfView(loop, { ...sides, k: [] }, rows, type.dtype);
   return view === undefined || view.length >= mostAxes ? undefined : [...view, { extent: runs, along: "k" }];
+}
+
+/** The same with the runs before the rows, which are all of m and lie side by side. */
+export function viewOfRunsAcross(
+  loop: LoopNode,
+  sides: Sides,
+  read: ScalarRead,
+  run: number,
+): View | undefined {
+  const ref = loop.inputs[read.input];
+  const type = ref?.node.types[ref.output];
+  const [of, row] = read.index.slice(-2);
+  const [runs, rows] = type?.shape.slice(-2) ?? [];
+  const [m, ...others] = sides.m;
+  if (type === undefined || runs === undefined || rows === undefined || of === undefined) return undefined;
+  if (read.bounds !== "proved" || row?.kind !== "axis" || row.axis !== m || others.length > 0)
+    return undefined;
+  const bytes = (constantOf(rows) ?? 1) * dtypes[type.dtype].bytes;
+  if (
+    !isRun(sides, of, run) ||
+    !dimEquals(rows, extentOf(loop, m) ?? constant(0)) ||
+    bytes % strideBytes !== 0
+  )
+    return undefined;
+  const outer = type.shape.slice(0, -2).flatMap((extent, i): Indexed[] => {
+    const index = read.index[i];
+    return index === undefined ? [] : [{ extent, index }];
+  });
+  const view = axesOfView(loop, { ...sides, m: [], k: [] }, outer, type.dtype);
+  if (view === undefined || view.length + 2 > mostAxes) return undefined;
+  return [...view, { extent: runs, along: "k" }, { extent: rows, along: "m" }];
+}
+
+/** The quotient of the one axis of k by the length of a run. */
+function isRun({ k: [axis, other] }: Sides, index: Scalar, run: number): boolean {
+  if (other !== undefined || index.kind !== "apply" || index.fn !== "floordiv") return false;
+  const [of, by] = index.args;
+  return of?.kind === "axis" && of.axis === axis && by?.kind === "const" && Number(by.value) === run;
 }
 
 /** `rows` as for reads. */

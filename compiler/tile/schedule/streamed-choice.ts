@@ -15,6 +15,7 @@ import {
   addressRegisters,
   instructionName,
   instructionRows,
+  isAcross,
   planStreamed,
   registerShares,
   scaleBytes,
@@ -185,6 +186,12 @@ function perRunOf({ run, bytes }: StreamedPlan): number | undefined {
   return run === undefined ? undefined : run / (panelBytes / bytes);
 }
 
+/** Whether a target streams products of 8-bit floats, whose scales come with them. */
+export function streamsNarrow({ instructions }: Pick<Caps, "instructions">): boolean {
+  const narrow = { dtype: "e4m3", order: "k" } as const;
+  return instructions.includes(instructionName(columnStep, narrow, narrow));
+}
+
 function hasInstructions(plan: StreamedPlan, { instructions }: Caps): boolean {
   return instructionsOf(plan, columnStep).every((name) => instructions.includes(name));
 }
@@ -265,7 +272,10 @@ function sharedNeeds(
 ): { readonly slot: number; readonly staged: number } {
   const slot =
     plan.factors.reduce((sum, { side }) => sum + (side === "m" ? rows : columns), 0) * panelBytes +
-    plan.rowScales.size * rows * scaleBytes;
+    [...plan.rowScales.values()].reduce(
+      (sum, copied) => sum + rows * (isAcross(copied) ? dtypes.f32.bytes : scaleBytes),
+      0,
+    );
   const staged = loop.results.reduce(
     (sum, result, i) =>
       plan.results[i] === undefined ? sum : sum + rows * columns * dtypes[result.dtype].bytes,

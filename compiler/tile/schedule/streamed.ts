@@ -18,7 +18,15 @@ import { overlap } from "../overlap.ts";
 import { partition } from "../partition.ts";
 import { constantOf, volume } from "./analysis.ts";
 import { collect, contribute, dealRounds, declareHandover, type Deal, type Part } from "./deal.ts";
-import { hasSides, viewOfRead, viewOfResult, viewOfRuns, type Sides, type View } from "./boxes.ts";
+import {
+  hasSides,
+  viewOfRead,
+  viewOfResult,
+  viewOfRuns,
+  viewOfRunsAcross,
+  type Sides,
+  type View,
+} from "./boxes.ts";
 import { warpgroupFragment } from "./fragments.ts";
 import { factorDType, guard, matricesOf, type Contraction } from "./matrices.ts";
 import { scalingOf, type Scaling } from "./promotion.ts";
@@ -117,13 +125,21 @@ export function planStreamed(loop: LoopNode, contraction: Contraction): Streamed
   // A slot has the factors of a panel, so that runs of one panel alone have their scales in it.
   if (run === panelBytes / bytes)
     for (const scale of products.flatMap(({ scales }) => scales)) {
-      const view = scale.kind === "read" ? viewOfRuns(loop, sides, scale, run) : undefined;
+      const view =
+        scale.kind === "read"
+          ? (viewOfRuns(loop, sides, scale, run) ?? viewOfRunsAcross(loop, sides, scale, run))
+          : undefined;
       if (scale.kind !== "read" || view === undefined || !hasSides(view, "m", "k")) continue;
       if (loop.inputs[scale.input]?.node.types[loop.inputs[scale.input]?.output ?? 0]?.dtype === "f32")
         rowScales.set(scale, { input: scale.input, view });
     }
   const rows = constantOf(volume(loop.over)) === undefined ? undefined : visitedRows(loop, contraction);
   return { bytes, products, run, factors: [...factors.values()], rowScales, rows, results };
+}
+
+/** Scales whose rows lie side by side, so that a run's are one piece. */
+export function isAcross({ view }: Copied): boolean {
+  return view.at(-1)?.along === "m";
 }
 
 function streamedFactor(
@@ -202,9 +218,9 @@ export function streamedProgram(
   // The engine copies 16 bytes at least, from whole 16 bytes: a row's scales of this run and of those beside it.
   const together = scaleBytes / dtypes.f32.bytes;
   const scaleTiles = new Map(
-    [...plan.rowScales.keys()].map((scale) => [
+    [...plan.rowScales].map(([scale, copied]) => [
       scale,
-      b.slotTile("scale_tile", "f32", [1, shape.m, together]),
+      b.slotTile("scale_tile", "f32", isAcross(copied) ? [1, 1, shape.m] : [1, shape.m, together]),
     ]),
   );
   const channel = b.channel("factors", shape.depth, [
@@ -212,7 +228,7 @@ export function streamedProgram(
     ...scaleTiles.values(),
   ]);
   const firstOfRuns = t.times(t.over(steps.number, t.int(together)), t.int(together));
-  const runPlace: CopyPlace = { ...place, start: { ...place.start, k: firstOfRuns } };
+  const runsFrom = (k: TileExpr): CopyPlace => ({ ...place, start: { ...place.start, k } });
   const copies = [
     ...plan.factors.flatMap((one) =>
       one.copied === undefined
@@ -224,9 +240,10 @@ export function streamedProgram(
     ),
     ...[...scaleTiles].flatMap(([scale, slotTile]) => {
       const copied = plan.rowScales.get(scale);
-      return copied === undefined
-        ? []
-        : operandCopies({ tile: slotTile, order: "k" }, copied, "m", together, runPlace);
+      if (copied === undefined) return [];
+      return isAcross(copied)
+        ? operandCopies({ tile: slotTile, order: "mn" }, copied, "m", shape.m, runsFrom(steps.number))
+        : operandCopies({ tile: slotTile, order: "k" }, copied, "m", together, runsFrom(firstOfRuns));
     }),
   ];
   const computed = plan.factors.filter((one) => one.copied === undefined);
@@ -277,8 +294,11 @@ export function streamedProgram(
       columns: shape.n,
       inSlot: (scale) => {
         const slotTile = scaleTiles.get(scale);
+        const copied = plan.rowScales.get(scale);
+        const row = t.plus(layout.m.row, t.int(rows));
         const column = t.modulo(steps.number, t.int(together));
-        const index = [t.int(0), t.plus(layout.m.row, t.int(rows)), column];
+        const index =
+          copied !== undefined && isAcross(copied) ? [t.int(0), t.int(0), row] : [t.int(0), row, column];
         return slotTile === undefined ? undefined : { kind: "shared", type: "f32", tile: slotTile, index };
       },
       at: (m, n, k) => translator({ axes: axesAt(m, n, k), carriers: [], inputs: buffers.inputs }),

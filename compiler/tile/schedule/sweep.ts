@@ -359,8 +359,12 @@ function axisExtent(loop: LoopNode, k: number): Dim {
   return axis.extent;
 }
 
+/** The order in which the rows lie in the result with the most axes, the first of equals. */
 export function rowOrder(loop: LoopNode): number[] {
-  const first = loop.results[0];
-  const parallel = (first?.axes ?? []).filter((k) => k < loop.axes.length);
+  const axes = loop.results.reduce<readonly number[]>(
+    (most, result) => (result.axes.length > most.length ? result.axes : most),
+    [],
+  );
+  const parallel = axes.filter((k) => k < loop.axes.length);
   return parallel.length === loop.axes.length ? parallel : loop.axes.map((_, k) => k);
 }
