@@ -233,19 +233,20 @@ class Block {
   }
 
   /** A panel from or to a box, element by element; what lies outside of the view is zero, or dropped. */
-  #copy({ tile, panel, box }: PanelCopy, tiles: SharedMemory, way: "in" | "out"): void {
+  #copy({ tile, panel, row = 0, box }: PanelCopy, tiles: SharedMemory, way: "in" | "out"): void {
     const memory = this.#memory.get(box.buffer);
     invariant(memory !== undefined, `no memory for ${box.buffer.name}`);
     const view = box.view.map((extent) => evaluate(extent, this.#dims));
     const start = box.at.map((part) => Number(this.#value(part)));
     const contents = this.#contents(tile, tiles);
     const size = box.extent.reduce((a, b) => a * b, 1);
+    const [, rows = 0, width = 0] = tile.shape;
+    const first = (panel * rows + row) * width;
     for (let place = 0; place < size; place += 1) {
       const index = unflat(place, box.extent).map((i, k) => i + (start[k] ?? 0));
       const inside = index.every((i, k) => i >= 0 && i < (view[k] ?? 0));
-      if (way === "in")
-        contents[panel * size + place] = inside ? (memory[flat(index, view)] ?? Number.NaN) : 0;
-      else if (inside) memory[flat(index, view)] = contents[panel * size + place] ?? Number.NaN;
+      if (way === "in") contents[first + place] = inside ? (memory[flat(index, view)] ?? Number.NaN) : 0;
+      else if (inside) memory[flat(index, view)] = contents[first + place] ?? Number.NaN;
     }
   }
 

@@ -90,10 +90,15 @@ export interface Box {
   readonly extent: readonly number[];
 }
 
-/** What of a tile a box is copied to or from: the tile's part at `panel` of its first axis, which has three. */
+/**
+ * What of a tile a box is copied to or from: the tile's part at `panel` of its first axis, which has three, or some rows
+ * of that part, whole groups of eight from `row` on.
+ */
 export interface PanelCopy {
   readonly tile: SharedTile;
   readonly panel: number;
+  /** Undefined: from the first one. */
+  readonly row?: number;
   readonly box: Box;
   /** In a fill: the box is the same in all blocks of the cluster, which fill as often; each copies a part of it to all. */
   readonly common?: boolean;

@@ -416,6 +416,7 @@ class Reading {
       const tile = this.#find(this.#shared, r.name("%"), "shared tile");
       r.expect("panel");
       const panel = r.integer();
+      const row = r.accept("row") ? { row: r.integer() } : {};
       const buffer = this.#find(this.#buffers, r.name("@"), "buffer");
       r.expect("[");
       const view = r.list("]", () => parseSize(r.slice(",", "]")));
@@ -424,7 +425,7 @@ class Reading {
       r.expect("extent");
       r.expect("[");
       const box = { buffer, view, at, extent: r.list("]", () => r.integer()) };
-      copies.push({ tile, panel, box, ...(r.accept("common") ? { common: true } : {}) });
+      copies.push({ tile, panel, ...row, box, ...(r.accept("common") ? { common: true } : {}) });
     }
     return copies;
   }

@@ -295,10 +295,11 @@ class Printer {
 
   #copies(head: string, copies: readonly PanelCopy[]): void {
     this.line(`${head} {`);
-    for (const { tile, panel, box, common } of copies) {
+    for (const { tile, panel, row, box, common } of copies) {
       const view = box.view.map(sizeExpression).join(", ");
+      const from = row === undefined ? "" : ` row ${row}`;
       this.line(
-        `  %${this.name(tile)} panel ${panel} @${this.name(box.buffer)}[${view}] at ${this.#index(box.at)} extent [${box.extent.join(", ")}]${common === true ? " common" : ""}`,
+        `  %${this.name(tile)} panel ${panel}${from} @${this.name(box.buffer)}[${view}] at ${this.#index(box.at)} extent [${box.extent.join(", ")}]${common === true ? " common" : ""}`,
       );
     }
     this.line("}");

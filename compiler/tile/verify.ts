@@ -14,6 +14,7 @@
  */
 import type {
   Axis,
+  Box,
   Counter,
   PanelCopy,
   RegisterOperand,
@@ -193,19 +194,29 @@ class Verifier {
     if (isPut && op.where === undefined) return;
     if (op.where !== undefined && !isPut)
       this.#say(op, `${tile.name} is not filled where the copies are not made`);
-    const panels = tile.shape[0] ?? 0;
-    const written = new Set(op.copies.filter((copy) => copy.tile === tile).map((copy) => copy.panel));
-    if (written.size !== panels)
-      this.#say(op, `${written.size} of ${panels} panels of ${tile.name} are filled`);
+    const [panels = 0, rows = 0, width = 1] = tile.shape;
+    const written = new Set(
+      op.copies.flatMap(({ tile: filled, panel, row = 0, box }) =>
+        filled === tile ? Array.from({ length: rowsOf(box, width) }, (_, k) => panel * rows + row + k) : [],
+      ),
+    );
+    if (written.size !== panels * rows)
+      this.#say(op, `${written.size} of ${panels * rows} rows of ${tile.name} are filled`);
   }
 
   #copy(op: TileOp, copy: PanelCopy, axes: readonly Axis[], counters: ReadonlySet<Counter>): void {
-    const { tile, panel, box } = copy;
-    const elements = (extents: readonly number[]): number => extents.reduce((a, b) => a * b, 1);
+    const { tile, panel, row = 0, box } = copy;
+    const [, rows = 0, width = 1] = tile.shape;
+    const own = rowsOf(box, width);
     if (tile.shape.length !== 3 || tile.pad !== 0) this.#say(op, `${tile.name} is not made of panels`);
     if (panel < 0 || panel >= (tile.shape[0] ?? 0)) this.#say(op, `${tile.name} has no panel ${panel}`);
-    if (elements(box.extent) !== elements(tile.shape.slice(1)))
-      this.#say(op, `a box of ${box.extent.join(" x ")} is no panel of ${tile.name}`);
+    if (
+      !Number.isInteger(own) ||
+      row < 0 ||
+      row + own > rows ||
+      (own < rows && (row % 8 !== 0 || own % 8 !== 0))
+    )
+      this.#say(op, `a box of ${box.extent.join(" x ")} is no panel of ${tile.name} and no rows of one`);
     if (box.at.length !== box.view.length || box.extent.length !== box.view.length)
       this.#say(op, `${box.buffer.name} is viewed with ${box.view.length} axes`);
     if (box.buffer.dtype !== tile.dtype) this.#say(op, `${tile.name} and ${box.buffer.name} differ in dtype`);
@@ -315,4 +326,9 @@ class Verifier {
       },
     );
   }
+}
+
+/** Rows of a panel, so wide, that a box has the elements of. */
+function rowsOf({ extent }: Box, width: number): number {
+  return extent.reduce((a, b) => a * b, 1) / width;
 }

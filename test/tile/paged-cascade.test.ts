@@ -116,6 +116,12 @@ function cached(
 describe("one kernel, in the tile interpreter and in the simulator", () => {
   it.each<[string, string, Readonly<Record<string, number>>, readonly number[]]>([
     ["grouped heads, one sequence of nothing", grouped, { S: 1, G: 1, R: 3, D: 64, T: 100 }, [90, 0]],
+    [
+      "two pages at a time",
+      `${grouped}\nschedule f on sm_90a { tile R 64, D 64, T 128 }`,
+      { S: 1, G: 1, R: 3, D: 64, T: 190 },
+      [190, 64],
+    ],
     ["heads narrower than a panel", grouped, { S: 1, G: 2, R: 2, D: 24, T: 70 }, [70, 9]],
     ["two positions, two heads", grouped, { S: 2, G: 2, R: 1, D: 64, T: 65 }, [65]],
     ["keys that are values too", latent, { S: 1, H: 3, Ck: 64, Dr: 64, T: 140 }, [70]],

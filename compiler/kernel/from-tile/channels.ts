@@ -326,9 +326,9 @@ export class Channels {
   #panel(cx: Context, copy: PanelCopy, slot: Value): Value {
     const { b } = cx;
     const elements = elementsOf(copy.tile);
-    const panels = copy.tile.shape[0] ?? 1;
+    const [panels = 1, , width = 1] = copy.tile.shape;
     const start = this.#owners.has(copy.tile) ? b.mul(slot, b.i32(elements)) : this.#copyOf(cx, copy.tile);
-    return b.add(start, b.i32(copy.panel * (elements / panels)));
+    return b.add(start, b.i32(copy.panel * (elements / panels) + (copy.row ?? 0) * width));
   }
 
   #box(

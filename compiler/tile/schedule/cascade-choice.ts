@@ -29,8 +29,9 @@ const instructionRows = 64;
 const blocks = [128, 96, 64, 48, 32, 16];
 /** Columns of one instruction. */
 const mostColumns = 256;
-/** Of a thread that copies, and at most of one that multiplies; and what the latter needs beside its tiles. */
+/** Of a thread that asks the engine, of one that moves elements too, and at most of one that multiplies; and what this needs beside its tiles. */
 const engineRegisters = 24;
+const movingRegisters = 56;
 const mostRegisters = 240;
 const addressRegisters = 44;
 /** What a thread that only multiplies needs beside its sums. */
@@ -121,8 +122,8 @@ function copying({ products, sums }: CascadePlan): number {
     ...products.flatMap(({ left, right }) => [left, right]),
     ...sums.map(({ right }) => right),
   ];
-  const isPlain = factors.every(({ copied, conditions }) => copied !== undefined && conditions.size === 0);
-  return isPlain ? engineRegisters : copyRegisters.computed;
+  if (factors.some(({ copied }) => copied === undefined)) return copyRegisters.computed;
+  return factors.every(({ conditions }) => conditions.size === 0) ? engineRegisters : movingRegisters;
 }
 
 /** Places in the pages in which factors lie along the swept axis. */
@@ -141,7 +142,7 @@ function registersOf(plan: CascadePlan, choice: Choice): CascadeShape["registers
   // Of a thread of each warpgroup, all together: what the block begins with, evenly.
   const teams = choice.threads / warpgroup + 1;
   const all = steps(registerFile / warpgroup / teams) * teams - (beside ?? 0) * others * warpgroups;
-  const math = steps((all - copy) / warpgroups);
+  const math = Math.min(mostRegisters, steps((all - copy) / warpgroups));
   // What the math cannot have is of use to those who make factors.
   return { copy: copy === engineRegisters ? copy : steps(all - math * warpgroups), math, beside };
 }
@@ -258,7 +259,10 @@ function refusalsOf(loop: LoopNode, plan: CascadePlan, caps: Caps, choice: Choic
     `${block} places of the swept axis, which others are handed, are no whole panels of ${panel}`,
   );
   for (const page of pagesOf(plan))
-    refuse(page % block !== 0, `a page has ${page} places of the swept axis, no whole blocks of ${block}`);
+    refuse(
+      page % block !== 0 && block % page !== 0,
+      `a page has ${page} places of the swept axis, of which ${block} are no part and no multiple`,
+    );
   if (problems.length > 0) return problems;
   // A tensor that is read at each place of the block is held by each thread for its columns.
   const masks = sweptReads(loop) * (block / 4 + maskRegisters);

@@ -103,16 +103,21 @@ export class CascadeFactors {
 
   #copies({ operand, factor: { copied }, side, from = 0 }: Streaming, start: TileExpr): readonly PanelCopy[] {
     if (copied === undefined) return [];
-    return operandCopies(
-      operand,
-      copied,
-      side === "rows" ? "m" : "n",
-      this.#width,
-      side === "rows"
-        ? this.#place({ m: this.#at.mBase }, start)
-        : this.#place(side === "block" ? { n: start } : { k: start }, start),
-      from,
-    );
+    if (side === "rows")
+      return operandCopies(operand, copied, "m", {
+        panel: this.#width,
+        place: this.#place({ m: this.#at.mBase }, start),
+        from,
+      });
+    // A box lies in one page.
+    const { block } = this.#at;
+    const page = copied.view.flatMap((axis) => axis.page ?? [])[0] ?? block;
+    return Array.from({ length: Math.ceil(block / page) }, (_, k) => {
+      const at = t.plus(start, t.int(k * page));
+      const place = this.#place(side === "block" ? { n: at } : { k: at }, at);
+      const rows = block <= page ? undefined : { from: k * page, count: page };
+      return operandCopies(operand, copied, "n", { panel: this.#width, place, from, rows });
+    }).flat();
   }
 
   #puts(

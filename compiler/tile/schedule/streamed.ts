@@ -233,7 +233,7 @@ export function streamedProgram(
     ...plan.factors.flatMap((one) =>
       one.copied === undefined
         ? []
-        : operandCopies(operandOf(one.factor), one.copied, one.side, panel, place).map((copy) =>
+        : operandCopies(operandOf(one.factor), one.copied, one.side, { panel, place }).map((copy) =>
             // The blocks of a cluster have neighbouring tiles along m, and so the same columns.
             shape.cluster !== undefined && one.side === "n" ? { ...copy, common: true } : copy,
           ),
@@ -241,9 +241,10 @@ export function streamedProgram(
     ...[...scaleTiles].flatMap(([scale, slotTile]) => {
       const copied = plan.rowScales.get(scale);
       if (copied === undefined) return [];
-      return isAcross(copied)
-        ? operandCopies({ tile: slotTile, order: "mn" }, copied, "m", shape.m, runsFrom(steps.number))
-        : operandCopies({ tile: slotTile, order: "k" }, copied, "m", together, runsFrom(firstOfRuns));
+      const [order, width, from] = isAcross(copied)
+        ? (["mn", shape.m, steps.number] as const)
+        : (["k", together, firstOfRuns] as const);
+      return operandCopies({ tile: slotTile, order }, copied, "m", { panel: width, place: runsFrom(from) });
     }),
   ];
   const computed = plan.factors.filter((one) => one.copied === undefined);

@@ -29,22 +29,29 @@ export interface CopyPlace {
   readonly start: Readonly<Record<Side, TileExpr>>;
 }
 
-/** `from` places on along the tile's panels. */
+/** The panels of a tile, so wide, `from` places on along them; all rows of each or some. */
+export interface PanelParts {
+  readonly panel: number;
+  readonly place: CopyPlace;
+  readonly from?: number;
+  readonly rows?: { readonly from: number; readonly count: number } | undefined;
+}
+
 export function operandCopies(
   operand: MatrixOperand,
   copied: Copied,
   side: "m" | "n",
-  panel: number,
-  place: CopyPlace,
-  from = 0,
+  { panel, place, from = 0, rows: part }: PanelParts,
 ): PanelCopy[] {
-  const [panels = 0, rows = 0] = operand.tile.shape;
+  const [panels = 0, all = 0] = operand.tile.shape;
+  const rows = part?.count ?? all;
   const buffer = place.buffers.inputs[copied.input];
   invariant(buffer !== undefined, "each input has a buffer");
   const across: Side = operand.order === "k" ? side : "k";
   return Array.from({ length: panels }, (_, p) => ({
     tile: operand.tile,
     panel: p,
+    ...(part === undefined ? {} : { row: part.from }),
     box: boxAt(buffer, copied.view, place, { [across]: { shift: 0, extent: rows } }, from + p * panel, panel),
   }));
 }
