@@ -8,9 +8,11 @@
 import type { Arena } from "../tensor/arena.ts";
 import { outputsOf, replaceOutputs, tableFor, topological } from "../tensor/graphs.ts";
 import type { Graph, Node, NodeId, Ref } from "../tensor/ir.ts";
+import { typeOf } from "../tensor/refs.ts";
 import { emitGroup } from "./emit-group.ts";
-import type { Apart, Fusing, Fusion } from "./fusing.ts";
+import { cheapFactorFlops, type Apart, type Fusing, type Fusion } from "./fusing.ts";
 import { meet, merged, singleton, type Group, type Meeting } from "./groups.ts";
+import { bodyFlops } from "./loops.ts";
 import type { Templates } from "./templates.ts";
 
 class Grouping {
@@ -98,7 +100,7 @@ class Grouping {
   #judge(a: Group, b: Group): Candidate | undefined {
     const meeting = meet(a, b, this.#groupOf);
     if ("kind" in meeting)
-      return this.#refuse(a, b, a.contracts || b.contracts ? { kind: "contraction" } : meeting);
+      return this.#refuse(a, b, a.contracts || b.contracts ? ofContraction(a, b) : meeting);
     const saved = this.#saved(meeting);
     if (saved <= 0) return undefined;
     const { base, joined, flow } = meeting;
@@ -124,7 +126,7 @@ class Grouping {
         this.#flowsFrom(base, flow);
       // Side by side, or one of them for what the other's sums end in.
       const beside = contracts(meeting) && outcome !== "row";
-      if (!epilogue && !beside) return { kind: "contraction" };
+      if (!epilogue && !beside) return ofContraction(base, joined);
     }
     if (outcome === "sibling") {
       const bytes = this.#bytes(joined);
@@ -231,6 +233,20 @@ function isForEnds({ base, joined, flow }: Meeting): boolean {
   return [...base.members, ...joined.members].every(
     ({ node }) => node.over.length === 0 || !flow.some((ref) => node.inputs.includes(ref)),
   );
+}
+
+/** Why two groups stay apart, one of which contracts: what it would make of its factors again, or that alone. */
+function ofContraction(a: Group, b: Group): Apart {
+  const [maker, reader] = a.contracts ? [b, a] : [a, b];
+  const made = idsOf(maker);
+  const factors = maker.contracts ? [] : reader.externals.filter(({ node }) => made.has(node.id));
+  // Of a row's one value, the bodies run once for each place of the row: they do not say what a value takes.
+  const places = maker.axes.length + maker.over.length;
+  const isCounted = factors.length > 0 && factors.every((ref) => typeOf(ref).shape.length >= places);
+  const flops = isCounted ? maker.members.reduce((sum, { node }) => sum + bodyFlops(node), 0) : 0;
+  return flops > cheapFactorFlops
+    ? { kind: "costly-again", flops, most: cheapFactorFlops }
+    : { kind: "contraction" };
 }
 
 function idsOf(group: Group): ReadonlySet<NodeId> {
