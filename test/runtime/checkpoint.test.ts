@@ -9,7 +9,8 @@ import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { compile } from "../../compiler/index.ts";
 import { openSource } from "../../compiler/cli/source-host.ts";
-import type { DType } from "../../compiler/types/dtype.ts";
+import type { ScaledType } from "../../compiler/lower/lower.ts";
+import type { DType, Format } from "../../compiler/types/dtype.ts";
 import { attentionWeights, layerWeights, outerWeights } from "../../runtime/checkpoint/deepseek.ts";
 import { openCheckpoint } from "../../runtime/checkpoint/checkpoint.ts";
 import { deepseekConfig } from "../../runtime/checkpoint/deepseek-config.ts";
@@ -127,12 +128,15 @@ async function written(path: string, json: unknown, all: ReadonlyMap<string, Hos
   await writeFile(join(path, "config.json"), JSON.stringify(json));
 }
 
-/** Rows of a matrix, each element its code times its block's scale. */
+/** Rows of a matrix, each element its code times its block's scale where there are scales. */
 function dequantised(name: string): number[][] {
   const [codes, scales] = [tensors.get(`${name}.weight`), tensors.get(`${name}.weight_scale_inv`)];
-  if (codes === undefined || scales === undefined) throw new Error(name);
+  if (codes === undefined) throw new Error(name);
   const [rows = 0, columns = 0] = codes.shape;
-  const [values, by] = [toNumbers(codes), toNumbers(scales)];
+  const values = toNumbers(codes);
+  if (scales === undefined)
+    return Array.from({ length: rows }, (_, r) => [...values.subarray(r * columns, (r + 1) * columns)]);
+  const by = toNumbers(scales);
   const across = Math.ceil(columns / block);
   return Array.from({ length: rows }, (_, r) =>
     Array.from(
@@ -172,20 +176,26 @@ function turned(x: readonly number[], pos: number): number[] {
   });
 }
 
-function attention(x: readonly (readonly number[])[], layer: number): number[][] {
+/** Queries of a token, through a latent of their own or not. */
+function queries(at: string, token: readonly number[]): number[] {
+  if (!tensors.has(`${at}.q_a_proj.weight`)) return times(dequantised(`${at}.q_proj`), token);
+  const latent = times(dequantised(`${at}.q_a_proj`), token);
+  return times(dequantised(`${at}.q_b_proj`), normed(latent, `${at}.q_a_layernorm`));
+}
+
+function attention(x: readonly (readonly number[])[], layer: number, coefficient = 1): number[][] {
   const at = `model.layers.${layer}.self_attn`;
-  const [qa, qb, kva, kvb, o] = ["q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"].map(
-    (name) => dequantised(`${at}.${name}`),
+  const [kva, kvb, o] = ["kv_a_proj_with_mqa", "kv_b_proj", "o_proj"].map((name) =>
+    dequantised(`${at}.${name}`),
   );
-  if (qa === undefined || qb === undefined || kva === undefined || kvb === undefined || o === undefined)
-    throw new Error("five matrices");
-  const mscale = 0.1 * Math.log(40) + 1;
+  if (kva === undefined || kvb === undefined || o === undefined) throw new Error("three matrices");
+  const mscale = 0.1 * coefficient * Math.log(40) + 1;
   const keys = x.map((token, t) => {
     const z = times(kva, token);
     return { kv: times(kvb, normed(z.slice(0, Ck), `${at}.kv_a_layernorm`)), r: turned(z.slice(Ck), t) };
   });
   return x.map((token, s) => {
-    const q = times(qb, normed(times(qa, token), `${at}.q_a_layernorm`));
+    const q = queries(at, token);
     const heads = Array.from({ length: H }, (_, h) => {
       const own = q.slice(h * (Dn + Dr), (h + 1) * (Dn + Dr));
       const r = turned(own.slice(Dn), s);
@@ -254,6 +264,7 @@ function forward(
   entry: string,
   sizes: Readonly<Record<string, number>>,
   weights: ReadonlyMap<string, HostTensor>,
+  stored: Format | ScaledType = { dtype: "e4m3", scale: { block: [block, block], format: "f32" } },
 ): { readonly out: HostTensor | undefined; readonly x: number[][] } {
   const S = 5;
   const { source, host } = openSource(join(root, file), root);
@@ -263,7 +274,7 @@ function forward(
     entry,
     target: undefined,
     dims: new Map(Object.entries({ ...sizes, B: 1, S })),
-    dtypes: new Map([["W", { dtype: "e4m3", scale: { block: [block, block], format: "f32" } }]]),
+    dtypes: new Map([["W", stored]]),
   });
   expect(diagnostics).toEqual([]);
   if (graph === undefined) throw new Error("it compiles");
@@ -305,6 +316,41 @@ describe("a checkpoint of DeepSeek-V3's form", () => {
     const { out, x } = forward("stdlib/attention/mla.dsl", "Mla.forward", known.attention, weights);
     // At most ten values on the way are rounded to bf16, half a unit of 2^-8 each.
     expect(apart(out, attention(x, 1).flat())).toBeLessThan(10 / 512);
+    await checkpoint.close();
+  });
+
+  it("runs MlaDirect on matrices in bf16, all in one file, as DeepSeek-V2-Lite has them", async () => {
+    const lite = join(folder, "lite");
+    await mkdir(lite);
+    const own = new Map(
+      Object.entries({
+        "q_proj.weight": [H * (Dn + Dr), Dm],
+        "kv_a_proj_with_mqa.weight": [Ck + Dr, Dm],
+        "kv_a_layernorm.weight": [Ck],
+        "kv_b_proj.weight": [H * (Dn + Dv), Ck],
+        "o_proj.weight": [Dm, H * Dv],
+      }).map(([name, shape]) => [
+        `model.layers.2.self_attn.${name}`,
+        drawn("bf16", shape, name, 1 / Math.sqrt(shape[1] ?? 1)),
+      ]),
+    );
+    for (const [name, tensor] of own) tensors.set(name, tensor);
+    const half = { mscale: 0.707, mscale_all_dim: 0.707 };
+    const changes = { q_lora_rank: null, num_hidden_layers: 3, quantization_config: undefined };
+    const json = { ...config, ...changes, rope_scaling: { ...config.rope_scaling, ...half } };
+    await writeSafetensorsFile(join(lite, "model.safetensors"), own);
+    await writeFile(join(lite, "config.json"), JSON.stringify(json));
+    const checkpoint = await openCheckpoint(lite);
+    const known = deepseekConfig(checkpoint.config);
+    const weights = await attentionWeights(checkpoint, known, 2);
+    const { out, x } = forward(
+      "stdlib/attention/mla.dsl",
+      "MlaDirect.forward",
+      known.attention,
+      weights,
+      "bf16",
+    );
+    expect(apart(out, attention(x, 2, 0.707).flat())).toBeLessThan(10 / 512);
     await checkpoint.close();
   });
 
