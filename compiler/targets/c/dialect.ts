@@ -1,6 +1,7 @@
 /**
  * What differs between the C-like languages, as one record: how each scalar op, declaration and memory access is
- * spelled. `print.ts` holds what they share: structure, names, and which values stand inside of others.
+ * spelled. What they share is in `printer.ts` (names, and which values stand inside of others) and `op-table.ts`
+ * (structure).
  *
  * A spelling that needs a function of its own (`toInt`, `roundEven`) says so by `cx.use(name)`; the target writes
  * the functions that were used above the kernel.
@@ -9,7 +10,7 @@ import type { ScalarValue } from "../../kernel/scalar.ts";
 import type { BinaryFn, Buffer, Op, UnaryFn, Value, ValueType } from "../../kernel/ir.ts";
 import type { DType } from "../../types/dtype.ts";
 import type { Expr } from "./expression.ts";
-import type { Printer } from "./print.ts";
+import type { Printer } from "./printer.ts";
 
 export interface Dialect {
   literal(cx: Printer, type: ValueType, value: ScalarValue): Expr;

@@ -19,7 +19,7 @@ import {
 } from "../c/expression.ts";
 import { floatText } from "../c/float-text.ts";
 import { boolOperators, infixOperators } from "../c/infix.ts";
-import { type Printer, touchesMemory } from "../c/print.ts";
+import { type Printer, touchesMemory } from "../c/printer.ts";
 import { instructionFunction } from "./instruction-name.ts";
 import { typeName } from "./types.ts";
 

@@ -2,7 +2,8 @@
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { Op, Value } from "../../kernel/ir.ts";
 import { call, conditional, indexed, primary, type Expr } from "../c/expression.ts";
-import { opTable, type Printer, touchesMemory } from "../c/print.ts";
+import { opTable } from "../c/op-table.ts";
+import { touchesMemory, type Printer } from "../c/printer.ts";
 import { bytesOf, literal, partOf } from "./dialect.ts";
 
 interface Vector {

@@ -2,7 +2,8 @@
 import type { Op, Register, Swizzle } from "../../kernel/ir.ts";
 import { isRegister, partsOf } from "../../kernel/walk.ts";
 import { call, indexed, infix, primary, type Expr } from "../c/expression.ts";
-import { opTable, type Printer, touchesMemory } from "../c/print.ts";
+import { opTable } from "../c/op-table.ts";
+import { touchesMemory, type Printer } from "../c/printer.ts";
 
 export function printRoles({ roles }: Op<"roles">, cx: Printer): void {
   cx.flushFor(roles.map(({ body }) => body));

@@ -22,7 +22,7 @@ import {
   type Expr,
 } from "../c/expression.ts";
 import { infixOperators } from "../c/infix.ts";
-import type { Printer } from "../c/print.ts";
+import type { Printer } from "../c/printer.ts";
 
 /** `sizes` are the names of the size parameters. */
 export function jsDialect(sizes: readonly string[]): Dialect {

@@ -9,7 +9,8 @@
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { Buffer, Kernel } from "../../kernel/ir.ts";
 import type { DType } from "../../types/dtype.ts";
-import { opTable, Printer } from "../c/print.ts";
+import { opTable } from "../c/op-table.ts";
+import { Printer } from "../c/printer.ts";
 import { type Emitted, Names, oneLine, Writer } from "../writer.ts";
 import { isOneBlock, jsDialect } from "./dialect.ts";
 import { jsReserved } from "./keywords.ts";

@@ -7,7 +7,7 @@ import type { Dialect } from "../c/dialect.ts";
 import { call, indexed, infix, levels, prefix, primary, within, type Expr } from "../c/expression.ts";
 import { floatText } from "../c/float-text.ts";
 import { boolOperators, infixOperators } from "../c/infix.ts";
-import type { Printer } from "../c/print.ts";
+import type { Printer } from "../c/printer.ts";
 import { place, printInstruction } from "./memory.ts";
 import { typeName } from "./types.ts";
 

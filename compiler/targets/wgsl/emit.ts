@@ -7,7 +7,8 @@
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { Buffer, Kernel } from "../../kernel/ir.ts";
 import { collectOps, partsOf, visitOps } from "../../kernel/walk.ts";
-import { opTable, Printer } from "../c/print.ts";
+import { opTable } from "../c/op-table.ts";
+import { Printer } from "../c/printer.ts";
 import { type Emitted, Names, oneLine, Writer } from "../writer.ts";
 import { wgslDialect, type WgslNames } from "./dialect.ts";
 import { wgslReserved } from "./keywords.ts";

@@ -8,7 +8,8 @@ import type { Buffer, Op, Operand, Value } from "../../kernel/ir.ts";
 import { isAddress, isMap, isMatrix, isRegister } from "../../kernel/walk.ts";
 import { dtypes } from "../../types/dtype.ts";
 import { indexed, infix, primary, type Expr } from "../c/expression.ts";
-import { opTable, touchesMemory, type OpTable, type Printer } from "../c/print.ts";
+import { opTable } from "../c/op-table.ts";
+import { touchesMemory, type OpTable, type Printer } from "../c/printer.ts";
 import { typeName } from "./types.ts";
 
 const parts = ["x", "y", "z", "w"] as const;
