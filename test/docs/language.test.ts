@@ -12,7 +12,7 @@ import { blocksOf, root } from "./blocks.ts";
 const page = "docs/language.md";
 const { host } = openSource(join(root, "stdlib/nn.dsl"), root);
 
-for (const readme of [page, "README.md"])
+for (const readme of [page, "README.md", "docs/serving.md"])
   describe(readme, () => {
     for (const { words, text, line } of blocksOf(readme).filter(({ words: [kind] }) => kind === "dsl")) {
       const [, mark, entry, sizes] = words;

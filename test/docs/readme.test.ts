@@ -1,6 +1,6 @@
-/** What the README says of the library, the command line and the targets. Its example runs from the built package. */
+/** What the README says of the library, the command line and the targets. Examples run from the built package. */
 import { spawnSync } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { exitCode } from "../../compiler/cli/exit-code.ts";
@@ -20,6 +20,24 @@ it("README's example of the library", () => {
   );
   expect(stdout.replace(/\s/g, "")).toBe("[2,4,6]");
   expect(status).toBe(0);
+});
+
+it("docs/serving.md's program and what it prints", () => {
+  const blocks = blocksOf("docs/serving.md");
+  const block = (...marks: readonly string[]): string =>
+    blocks.find(({ words: [kind, mark] }) => kind === marks[0] && mark === marks[1])?.text ?? "";
+  const folder = mkdtempSync(join(root, "dist/serving-"));
+  try {
+    writeFileSync(join(folder, "decode.dsl"), block("dsl", "program"));
+    const { status, stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", block("js")], {
+      cwd: folder,
+      encoding: "utf8",
+    });
+    expect(stdout).toBe(block("text"));
+    expect(status).toBe(0);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 const page = readFileSync(join(root, "README.md"), "utf8");
