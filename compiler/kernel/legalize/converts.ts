@@ -9,12 +9,18 @@
 import { InternalError, invariant } from "../../diagnostics/diagnostic.ts";
 import type { DType } from "../../types/dtype.ts";
 import type { KernelBuilder } from "../builder.ts";
-import type { Caps, Kernel, Value, ValueType } from "../ir.ts";
+import type { Caps, Kernel, Op, Value, ValueType } from "../ir.ts";
 import { Rewriter } from "../rewrite.ts";
 import { storageFormat, type SmallFloat } from "../small-float.ts";
+import { collectOps } from "../walk.ts";
 
 export function expandConverts(kernel: Kernel, caps: Caps): Kernel {
   const has = new Set(caps.converts);
+  const isKnown = ({ a, dst, storage }: Op<"convert">): boolean => {
+    const [source, target] = [formatOf(a.type, storage), formatOf(dst.type, storage)];
+    return source === target || has.has(`${source}>${target}`);
+  };
+  if (collectOps(kernel.body, "convert").every(isKnown)) return kernel;
   return new Rewriter(kernel).run({
     convert: (op, cx) =>
       cx.define(op.dst, convertBy({ b: cx.b, has }, cx.value(op.a), op.dst.type, op.storage, op.dst.hint)),

@@ -20,6 +20,7 @@ export function packStorage(kernel: Kernel, caps: Caps): Kernel {
   const stored = new Set(caps.storage);
   const isPacked = (buffer: Buffer): boolean => !stored.has(buffer.dtype);
   const carried = carriedTypes(stored);
+  if (carried.size === 0 && !kernel.buffers.some(isPacked)) return kernel;
   const partial = partlyStored(kernel, isPacked);
   const rewriter = new Rewriter(kernel);
   return rewriter.run(

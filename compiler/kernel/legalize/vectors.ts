@@ -6,9 +6,14 @@ import { invariant } from "../../diagnostics/diagnostic.ts";
 import { dtypes } from "../../types/dtype.ts";
 import type { Buffer, Caps, Kernel, Op, Value } from "../ir.ts";
 import { Rewriter } from "../rewrite.ts";
+import { collectOps } from "../walk.ts";
 
 export function splitVectors(kernel: Kernel, caps: Caps): Kernel {
   const widthOf = (buffer: Buffer): number => Math.max(1, caps.vectorBytes / dtypes[buffer.dtype].bytes);
+  const fits =
+    collectOps(kernel.body, "load").every(({ dst, buffer }) => dst.length <= widthOf(buffer)) &&
+    collectOps(kernel.body, "store").every(({ values, buffer }) => values.length <= widthOf(buffer));
+  if (fits) return kernel;
   return new Rewriter(kernel).run({
     load: (op, cx) =>
       op.dst.length <= widthOf(op.buffer) ? cx.copy(op) : splitLoad(op, widthOf(op.buffer), cx),
