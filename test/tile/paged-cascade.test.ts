@@ -115,7 +115,7 @@ function cached(
 
 describe("one kernel, in the tile interpreter and in the simulator", () => {
   it.each<[string, string, Readonly<Record<string, number>>, readonly number[]]>([
-    ["grouped heads, one sequence of nothing", grouped, { S: 1, G: 1, R: 3, D: 64, T: 100 }, [90, 0]],
+    ["three heads of three, a sequence of nothing", grouped, { S: 1, G: 3, R: 3, D: 32, T: 80 }, [20, 0, 80]],
     [
       "two pages at a time",
       `${grouped}\nschedule f on sm_90a { tile R 64, D 64, T 128 }`,
