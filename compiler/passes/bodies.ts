@@ -24,7 +24,8 @@ export function withRoots(
   }
   const carriers = node.carriers.map((c, i) => ({ ...c, lift: roots[i] ?? c.lift }));
   const results = node.results.map((r, i) => ({ ...r, value: roots[carriers.length + i] ?? r.value }));
-  return arena.loop({ ...node, carriers, results, inputs });
+  const order = node.order && { ...node.order, place: roots.at(-1) ?? node.order.place };
+  return arena.loop({ ...node, carriers, results, order, inputs });
 }
 
 /**

@@ -5,8 +5,7 @@
  *  =>
  *     %place = loop b over j { rank = sum: select(length[j] > length[b], 1, 0);  yield [b]: place(rank) }
  *     %owner = loop i over b { owner = sum: select(%place[b] == i, b, 0) }
- *     %z = loop i, h over t within d { .. %length[%owner[i]] .. }
- *     %y = loop b, h { yield [b, h]: %z[%place[b], h] }
+ *     %y = loop b, h over t within d { order b: %owner[b];  z = sum: select(lt(%t, %length[b]), .., 0) .. }
  *
  * How far each of a batch is swept is known only as the program runs. Blocks take tiles in turn, one round after the
  * other: the longest first, and each round in the opposite order of the one before, so that who had the longest gets the
@@ -14,12 +13,11 @@
  */
 import type { Arena } from "../tensor/arena.ts";
 import { boundsOf, conditionsOf, type Linear } from "../tensor/conditions.ts";
-import { rewriteGraph } from "../tensor/graphs.ts";
+import { outputsOfNode, rewriteGraph } from "../tensor/graphs.ts";
 import type { Graph, LoopAxis, LoopNode, Ref, Scalar } from "../tensor/ir.ts";
 import { reachable } from "../tensor/scalars.ts";
 import type { Caps } from "../types/caps.ts";
 import { constant } from "../types/dim.ts";
-import { dtypes } from "../types/dtype.ts";
 import { costOf } from "./cost.ts";
 import { LoopWriter } from "./loop-writer.ts";
 import type { Pass } from "./pass.ts";
@@ -27,13 +25,13 @@ import { tilesOfStream } from "./split.ts";
 
 /** Sequences, each of which is compared with each. */
 const mostSequences = 1024;
-/** What the order costs has to be a small part of the loop's time. */
-const launchSeconds = 3e-6;
-const smallPart = 0.15;
+/** What the order costs, two kernels, has to be a small part of the loop's time. */
+const orderSeconds = 6e-6;
+const smallPart = 0.05;
 
 /** `streams`: whether the target has a schedule for a loop that streams products into products. */
 export function evenRounds(
-  device: Pick<Caps, "units" | "flops" | "bandwidth" | "maxBuffers">,
+  device: Pick<Caps, "units" | "flops" | "maxBuffers">,
   streams: (loop: LoopNode, arena: Arena) => boolean,
 ): Pass<Graph> {
   return {
@@ -59,14 +57,10 @@ function extentOf(axis: LoopAxis | undefined): number {
   return axis?.extent.kind === "const" ? axis.extent.value : 0;
 }
 
-function pays(loop: LoopNode, device: Pick<Caps, "flops" | "bandwidth">): boolean {
+function pays(loop: LoopNode, device: Pick<Caps, "flops">): boolean {
   const { flops } = costOf(loop);
   if (flops.kind !== "const") return true;
-  const moved = loop.results.reduce((sum, { axes, dtype }) => {
-    return axes.reduce((count, axis) => count * extentOf(loop.axes[axis]), sum + 2 * dtypes[dtype].bytes);
-  }, 0);
-  const seconds = flops.value / device.flops.matrix16;
-  return 3 * launchSeconds + moved / device.bandwidth < smallPart * seconds;
+  return orderSeconds < (smallPart * flops.value) / device.flops.matrix16;
 }
 
 /** The axis of which each place has an end of its own of the swept axis, which is read; and these ends. */
@@ -116,10 +110,11 @@ class Order {
     round: number,
     streams: (loop: LoopNode, arena: Arena) => boolean,
   ): readonly Ref[] | undefined {
-    const place = this.#places(count, round);
-    const made = this.#inOrder(this.#owners(place));
-    if (!streams(made, this.#arena)) return undefined;
-    return this.#loop.results.map((_, output) => this.#back(this.#arena.ref(made, output), output, place));
+    const arena = this.#arena;
+    const inputs = [...this.#loop.inputs];
+    const place = arena.read(inputs, this.#owners(this.#places(count, round)), [arena.axis(this.#of)]);
+    const made = arena.loop({ ...this.#loop, inputs, order: { axis: this.#of, place } });
+    return streams(made, arena) ? outputsOfNode(arena, made) : undefined;
   }
 
   /** Where each sequence is taken: by its length, the longest first, the rounds to and fro, the last one forth. */
@@ -177,41 +172,6 @@ class Order {
     w.carriers.push({ name: "owner", monoid: "sum", lift: arena.apply("select", isIt, own, arena.i32(0)) });
     w.results = [{ value: arena.carrier(0, "i32"), dtype: "i32", axes: [0] }];
     return this.#named(w.loop(), "owner");
-  }
-
-  /** The loop over places, each of which makes its owner's results. */
-  #inOrder(owner: Ref): LoopNode {
-    const arena = this.#arena;
-    const loop = this.#loop;
-    const w = new LoopWriter(arena, loop);
-    w.inner.push(...loop.inner);
-    w.inputs.push(...loop.inputs);
-    const own = arena.read(w.inputs, owner, [arena.axis(this.#of)]);
-    const axes = loop.axes.map((_, axis) => (axis === this.#of ? own : arena.axis(axis)));
-    const taken = w.take(
-      loop,
-      [...loop.carriers.map(({ lift }) => lift), ...loop.results.map(({ value }) => value)],
-      axes,
-      (_, s) => s,
-    );
-    loop.carriers.forEach((carrier, k) => w.carriers.push({ ...carrier, lift: taken[k] ?? carrier.lift }));
-    w.results = loop.results.map((result, k) => ({
-      ...result,
-      value: taken[loop.carriers.length + k] ?? result.value,
-    }));
-    return w.loop();
-  }
-
-  /** A result with its sequences where they were. */
-  #back(made: Ref, output: number, place: Ref): Ref {
-    const arena = this.#arena;
-    const { axes = [], dtype = "f32" } = this.#loop.results[output] ?? {};
-    const own = axes.map((axis) => this.#loop.axes[axis] ?? this.#axis);
-    const w = new LoopWriter(arena, { axes: own, over: [] });
-    const at = arena.read(w.inputs, place, [arena.axis(axes.indexOf(this.#of))]);
-    const index = axes.map((axis, k) => (axis === this.#of ? at : arena.axis(k)));
-    w.results = [{ value: arena.read(w.inputs, made, index), dtype, axes: axes.map((_, k) => k) }];
-    return arena.ref(w.loop());
   }
 
   #named(node: LoopNode, name: string): Ref {

@@ -18,6 +18,7 @@ import type {
   InputNode,
   LoopAxis,
   LoopNode,
+  LoopOrder,
   LoopResult,
   Node,
   Ref,
@@ -41,6 +42,7 @@ export interface LoopParts {
   readonly inner?: readonly LoopAxis[];
   readonly carriers?: readonly Carrier[];
   readonly results: readonly LoopResult[];
+  readonly order?: LoopOrder | undefined;
   /** May hold refs that no body reads, or one twice: the node has each that is read once, in order of first use. */
   readonly inputs: readonly Ref[];
 }
@@ -112,13 +114,18 @@ export class Arena extends ScalarArena {
 
   loop(parts: LoopParts): LoopNode {
     const { axes, over = [], inner = [], carriers = [] } = parts;
-    const roots = [...carriers.map((c) => c.lift), ...parts.results.map((r) => r.value)];
+    const roots = [
+      ...carriers.map((c) => c.lift),
+      ...parts.results.map((r) => r.value),
+      ...(parts.order === undefined ? [] : [parts.order.place]),
+    ];
     const { inputs, map } = canonicalInputs(this, this.#own(parts.inputs), roots, 0);
     const lifts = map === undefined ? carriers : carriers.map((c, i) => ({ ...c, lift: map[i] ?? c.lift }));
     const results =
       map === undefined
         ? parts.results
         : parts.results.map((r, i) => ({ ...r, value: map[carriers.length + i] ?? r.value }));
+    const order = parts.order && { ...parts.order, place: map?.at(-1) ?? parts.order.place };
     const all = [...axes, ...over];
     const extents = [...all, ...inner].map((axis) => this.dimId(axis.extent));
     const names = lifts.map((c) => this.nameId(c.monoid));
@@ -156,6 +163,8 @@ export class Arena extends ScalarArena {
         t.word(extent);
       }
     }
+    t.word(order?.axis ?? -1);
+    t.word(order?.place.id ?? -1);
     return this.#node<LoopNode>(inputs, (id, form) => ({
       kind: "loop",
       id,
@@ -167,6 +176,7 @@ export class Arena extends ScalarArena {
       inner,
       carriers: lifts,
       results,
+      order,
     }));
   }
 
@@ -215,7 +225,7 @@ export class Arena extends ScalarArena {
       const { target, value, keep } = node;
       return this.#add<ScatterNode>({ kind: "scatter", id, inputs, types, form, axes, target, value, keep });
     }
-    const { over, inner, carriers, results } = node;
+    const { over, inner, carriers, results, order } = node;
     return this.#add<LoopNode>({
       kind: "loop",
       id,
@@ -227,6 +237,7 @@ export class Arena extends ScalarArena {
       inner,
       carriers,
       results,
+      order,
     });
   }
 

@@ -104,6 +104,14 @@ export interface LoopNode extends Common {
   readonly inner: readonly LoopAxis[];
   readonly carriers: readonly Carrier[];
   readonly results: readonly LoopResult[];
+  /** In which order places of an axis are best taken. Only time depends on it. */
+  readonly order?: LoopOrder | undefined;
+}
+
+/** The i-th place to be taken of `axis`, one of the parallel ones, is `place`, an i32 in which i stands at that axis. */
+export interface LoopOrder {
+  readonly axis: number;
+  readonly place: Scalar;
 }
 
 /** A running reduction over the `over` axes. Its lift may use earlier carriers' final values. */

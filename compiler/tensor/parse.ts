@@ -9,6 +9,7 @@ import type {
   Graph,
   InputNode,
   LoopAxis,
+  LoopOrder,
   LoopResult,
   Node,
   Ref,
@@ -170,9 +171,18 @@ function parseLoop(cx: Reading): Node {
   );
   const carriers: Carrier[] = [];
   const results: LoopResult[] = [];
+  let order: LoopOrder | undefined;
   r.expect("{");
   while (!r.accept("}")) {
     if (body.acceptLet()) continue;
+    if (r.accept("order")) {
+      const name = r.word();
+      const axis = axes.findIndex((one) => one.name === name);
+      if (axis < 0) r.fail(`'${name}' is no parallel axis`);
+      r.expect(":");
+      order = { axis, place: body.scalar() };
+      continue;
+    }
     if (r.accept("yield")) {
       const dtype = parseDType(r);
       r.expect("[");
@@ -195,7 +205,7 @@ function parseLoop(cx: Reading): Node {
     body.names.set(name, cx.arena.carrier(carriers.length, lift.type));
     carriers.push({ name, monoid, lift, every });
   }
-  return cx.arena.loop({ axes, over, inner, carriers, results, inputs: body.inputs });
+  return cx.arena.loop({ axes, over, inner, carriers, results, order, inputs: body.inputs });
 }
 
 /** An axis of a result: one of the loop's, or several as `(block i in 7168)`. */

@@ -127,6 +127,7 @@ const reserved: readonly string[] = [
   "clamp",
   "let",
   "yield",
+  "order",
   "target",
   "value",
   "keep",
@@ -175,6 +176,7 @@ class Body {
       const runs = c.every === undefined ? "" : ` every ${c.every}`;
       line(`${this.#carriers[i] ?? ""} = ${c.monoid} ${c.lift.type}${runs}`, c.lift);
     });
+    if (node.order !== undefined) line(`order ${this.#axes[node.order.axis] ?? ""}`, node.order.place);
     for (const r of node.results) line(`yield ${r.dtype}[${this.#resultAxes(r)}]`, r.value);
     return this.#lines;
   }

@@ -135,7 +135,11 @@ function rebuiltScalar(arena: Arena, scalar: Scalar, result: ReadonlyMap<Scalar,
 export function rootsOf(node: Node): readonly Scalar[] {
   switch (node.kind) {
     case "loop":
-      return [...node.carriers.map((c) => c.lift), ...node.results.map((r) => r.value)];
+      return [
+        ...node.carriers.map((c) => c.lift),
+        ...node.results.map((r) => r.value),
+        ...(node.order === undefined ? [] : [node.order.place]),
+      ];
     case "scatter":
       return [...node.target, node.value, node.keep];
     case "input":

@@ -19,7 +19,7 @@ import { dimEquals, symbols } from "../types/dim.ts";
 import { isRounding } from "../types/dtype.ts";
 import { dispatchRows } from "./arena.ts";
 import { outputsOf, topological } from "./graphs.ts";
-import type { Graph, LoopNode, Node, Ref, Scalar, ScatterNode, TensorType } from "./ir.ts";
+import type { Graph, LoopNode, LoopOrder, Node, Ref, Scalar, ScatterNode, TensorType } from "./ir.ts";
 import { monoids } from "./monoids.ts";
 import { inferApply } from "./scalar-functions.ts";
 import { scalarTypeOf } from "./scalar-types.ts";
@@ -292,6 +292,15 @@ function verifyLoop(node: LoopNode, say: Say): void {
     )
       say(node, `the type of result ${i} is not what the loop makes`);
   });
+  if (node.order !== undefined) verifyOrder(node, node.order, say);
+}
+
+function verifyOrder(node: LoopNode, { axis, place }: LoopOrder, say: Say): void {
+  const { axesOfRoots, carriersOfRoots } = bodyOf(node);
+  if (node.axes[axis] === undefined) say(node, "the order of an axis that is not one of its own");
+  if (place.type !== "i32") say(node, `places of ${place.type}`);
+  if (((axesOfRoots.at(-1) ?? 0) & ~(1 << axis)) !== 0) say(node, "an order that varies along another axis");
+  if ((carriersOfRoots.at(-1) ?? 0) > 0) say(node, "an order by what the loop itself reduces");
 }
 
 /** Whether a result's value, or a carrier that it uses, varies along an axis of the loop that is not among these. */

@@ -56,7 +56,8 @@ describe("laws of scalar functions", () => {
           expect(close(a, b, 2 ** -44), `${a} and ${b}`).toBe(true);
         switch (law.law) {
           case "commutative":
-            expect(call(f, [x, y])).toBe(call(f, [y, x]));
+            // The sign of zero is not kept by min and max.
+            expect(call(f, [x, y]) + 0).toBe(call(f, [y, x]) + 0);
             break;
           case "associative":
             near(call(f, [call(f, [x, y]), z]), call(f, [x, call(f, [y, z])]));

@@ -39,10 +39,22 @@ result "sorted" = %6
 update "kv.pages" = %7
 `;
 
+const ordered = `graph rows
+%x = input argument "x": f32[4, 8]
+%next = input argument "next": i32[4]
+%z = loop n in 4 over d in 8 {
+  z = sum f32: %x[n, d]
+  order n: %next[n]
+  yield f32[n]: z
+}
+result "z" = %z
+`;
+
 describe("the text of a graph", () => {
   it.each([
     ["rmsnorm", rmsnorm],
     ["structured nodes", structured],
+    ["an order", ordered],
   ])("reads back to itself: %s", (_, text) => {
     const arena = new Arena();
     const graph = parse(arena, text);
@@ -114,6 +126,16 @@ describe("verify", () => {
       "a bool stored as f32",
       "%y = loop b in 2, d in 3 {\n yield f32[b, d]: lt(%x[b, d], 1.0)\n}",
       "result 0 stores bool as f32",
+    ],
+    [
+      "an order by another axis",
+      "%y = loop b in 2, d in 3 {\n order b: d\n yield f32[b, d]: %x[b, d]\n}",
+      "an order that varies along another axis",
+    ],
+    [
+      "an order by floats",
+      "%y = loop b in 2, d in 3 {\n order b: f32(b)\n yield f32[b, d]: %x[b, d]\n}",
+      "places of f32",
     ],
     ["an axis out of rank", "%y = sort %x axis 2", "there is no axis 2"],
   ];

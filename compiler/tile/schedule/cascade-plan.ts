@@ -66,6 +66,7 @@ export function planCascade(arena: Arena, loop: LoopNode): CascadePlan | undefin
   const parts = cascadeParts(loop);
   if (parts === undefined) return undefined;
   const { batch, m, n, rows } = parts;
+  if (loop.order !== undefined && !batch.includes(loop.order.axis)) return undefined;
   const columns = constantOf(volume(n.flatMap((axis) => loop.axes[axis] ?? [])));
   if (columns === undefined) return undefined;
   const t = loop.axes.length;

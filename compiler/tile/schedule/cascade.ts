@@ -25,6 +25,7 @@ import { matricesOf, type Matrices } from "./matrices.ts";
 import { declareBuffers, type DeclaredBuffers, type KernelSource } from "./source.ts";
 import { visitedBlocks } from "./swept-blocks.ts";
 import { resultOps } from "./transfers.ts";
+import { translator } from "./translate.ts";
 
 export interface CascadeShape {
   /** Rows of a block, a warpgroup's 64 times their number, and places of the swept axis that it takes at a time. */
@@ -200,7 +201,10 @@ class Cascade {
       t.times(t.at(this.#section), t.size(this.#inSection.count)),
       t.at(this.#inSection),
     );
-    const before: TileOp[] = [{ kind: "index", counter: this.#batch, expr: inSection }, ...ops];
+    const before: TileOp[] = [
+      { kind: "index", counter: this.#batch, expr: this.#inOrder(inSection) },
+      ...ops,
+    ];
     const others =
       width === columns
         ? undefined
@@ -310,6 +314,19 @@ class Cascade {
           }),
     );
     return { body, beside };
+  }
+
+  /** Which of the batch is the one to be taken at a place. */
+  #inOrder(at: TileExpr): TileExpr {
+    const { order, axes } = this.#loop;
+    if (order === undefined) return at;
+    const zero = t.int(0);
+    const places = this.#matrices.axesAt(at)(zero, zero, zero);
+    const place = translator({ axes: places, carriers: [], inputs: this.#buffers.inputs })(order.place);
+    return this.#plan.batch.reduce<TileExpr>((flat, axis) => {
+      const own = axis === order.axis ? place : (places[axis] ?? zero);
+      return t.plus(t.times(flat, t.size(axes[axis]?.extent ?? constant(1))), own);
+    }, zero);
   }
 
   /** How sums follow the block's changes: the steps, kept for others, and the own sums brought on. */
