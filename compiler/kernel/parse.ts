@@ -1,25 +1,11 @@
 /** Reads what `print.ts` writes. `printKernel(parseKernel(text)) === text` for text that it wrote. */
 import { invariant } from "../diagnostics/diagnostic.ts";
 import { TextReader } from "../text.ts";
-import { parseSize } from "../types/dim-text.ts";
 import type { Dim } from "../types/dim.ts";
-import { isDType, type DType } from "../types/dtype.ts";
-import type {
-  BinaryFn,
-  Buffer,
-  Kernel,
-  KernelRole,
-  Op,
-  Operand,
-  Register,
-  SizeParam,
-  Swizzle,
-  TensorMap,
-  UnaryFn,
-  Value,
-  ValueType,
-} from "./ir.ts";
-import { normalizeScalar, unaryFns, type ScalarValue } from "./scalar.ts";
+import type { Kernel, KernelRole, Op, Operand, Register, SizeParam, Value, ValueType } from "./ir.ts";
+import { Names } from "./parse/names.ts";
+import { isAtomicFn, isBinaryFn, isUnaryFn } from "./parse/words.ts";
+import { normalizeScalar, type ScalarValue } from "./scalar.ts";
 
 /** Throws an `InternalError` with line and column where the text is no kernel. */
 export function parseKernel(text: string): Kernel {
@@ -34,70 +20,14 @@ export function readKernel(reader: TextReader): Kernel {
   return new KernelReader(reader).kernel();
 }
 
-const binaryFns: ReadonlySet<string> = new Set<BinaryFn>([
-  "add",
-  "sub",
-  "mul",
-  "div",
-  "rem",
-  "min",
-  "max",
-  "and",
-  "or",
-  "xor",
-  "shl",
-  "shr",
-  "eq",
-  "ne",
-  "lt",
-  "le",
-  "gt",
-  "ge",
-]);
-const unary: ReadonlySet<string> = new Set(unaryFns);
-const valueTypes: ReadonlySet<string> = new Set<ValueType>([
-  "bool",
-  "i32",
-  "u32",
-  "i64",
-  "f32",
-  "f16",
-  "bf16",
-  "b8",
-  "h2",
-  "b8x4",
-  "matrix-left",
-  "matrix-right",
-  "matrix-result",
-]);
-const atomicFns: ReadonlySet<string> = new Set<Op<"atomic">["fn"]>(["add", "and", "or", "min", "max"]);
-
-function isBinaryFn(word: string): word is BinaryFn {
-  return binaryFns.has(word);
-}
-
-function isUnaryFn(word: string): word is UnaryFn {
-  return unary.has(word);
-}
-
-function isValueType(word: string): word is ValueType {
-  return valueTypes.has(word);
-}
-
-function isAtomicFn(word: string): word is Op<"atomic">["fn"] {
-  return atomicFns.has(word);
-}
-
 class KernelReader {
   readonly #r: TextReader;
-  readonly #values = new Map<string, Value>();
-  readonly #registers = new Map<string, Register>();
-  readonly #buffers = new Map<string, Buffer>();
-  readonly #maps = new Map<string, TensorMap>();
+  readonly #names: Names;
   #results: readonly (Value | Register)[] = [];
 
   constructor(r: TextReader) {
     this.#r = r;
+    this.#names = new Names(r);
   }
 
   kernel(): Kernel {
@@ -109,15 +39,14 @@ class KernelReader {
     const cluster = r.accept("cluster") ? r.integer() : undefined;
     r.expect("grid");
     r.expect("(");
-    const grid: [Dim, Dim, Dim] = [this.#dim(","), this.#dim(","), this.#dim(")")];
+    const grid: [Dim, Dim, Dim] = [this.#names.dim(","), this.#names.dim(","), this.#names.dim(")")];
     r.expect("summary");
     const summary = r.string();
     const files: string[] = [];
     const sizes: SizeParam[] = [];
     while (r.accept("file")) files.push(r.string());
-    while (r.accept("size")) sizes.push(this.#size());
-    while (!r.at("{") && !r.at("map")) this.#buffer();
-    while (r.accept("map")) this.#map();
+    while (r.accept("size")) sizes.push(this.#names.size());
+    this.#names.declare();
     return {
       name,
       threads,
@@ -126,141 +55,10 @@ class KernelReader {
       summary,
       files,
       sizes,
-      buffers: [...this.#buffers.values()],
-      maps: [...this.#maps.values()],
+      buffers: [...this.#names.buffers.values()],
+      maps: [...this.#names.maps.values()],
       body: this.#body(),
     };
-  }
-
-  #dim(stop: string): Dim {
-    const dim = parseSize(this.#r.slice(stop));
-    this.#r.expect(stop);
-    return dim;
-  }
-
-  #size(): SizeParam {
-    const name = this.#r.string();
-    this.#r.expect("=");
-    return { name, dim: parseSize(this.#r.slice("size", "global", "shared", "map", "{")) };
-  }
-
-  #buffer(): void {
-    const r = this.#r;
-    const space = r.accept("shared") ? "shared" : "global";
-    if (space === "global") r.expect("global");
-    const spelling = r.name("@");
-    const name = this.#hint(spelling);
-    r.expect(":");
-    const dtype = this.#dtype();
-    r.expect("[");
-    const length = this.#dim("]");
-    const access = space === "shared" ? "read-write" : this.#access();
-    r.expect("align");
-    const align = r.integer();
-    const lanes = r.accept("lanes") ? { lanes: r.integer() } : {};
-    const panel = r.accept("panel") ? { panel: r.integer() } : {};
-    const id = this.#buffers.size;
-    this.#buffers.set(spelling, { id, name, space, dtype, length, access, align, ...lanes, ...panel });
-  }
-
-  #map(): void {
-    const r = this.#r;
-    const spelling = r.name("@");
-    const name = this.#hint(spelling);
-    r.expect("=");
-    const buffer = this.#bufferUse();
-    r.expect(":");
-    r.expect("[");
-    const dims: Dim[] = [];
-    do dims.push(parseSize(r.slice(",", "]")));
-    while (r.accept(","));
-    r.expect("]");
-    r.expect("box");
-    r.expect("[");
-    const box = r.list("]", () => r.integer());
-    r.expect("swizzle");
-    this.#maps.set(spelling, { id: this.#maps.size, name, buffer, dims, box, swizzle: this.#swizzle() });
-  }
-
-  #swizzle(): Swizzle {
-    const bytes = this.#r.integer();
-    if (bytes === 0 || bytes === 32 || bytes === 64 || bytes === 128) return bytes;
-    return this.#r.fail("expected a swizzle of 0, 32, 64 or 128");
-  }
-
-  #access(): Buffer["access"] {
-    const word = this.#r.word();
-    if (word === "read" || word === "write" || word === "read-write") return word;
-    return this.#r.fail("expected read, write or read-write");
-  }
-
-  #dtype(): DType {
-    const word = this.#r.word();
-    return isDType(word) ? word : this.#r.fail("expected a dtype");
-  }
-
-  #type(): ValueType {
-    const word = this.#r.word();
-    return isValueType(word) ? word : this.#r.fail("expected a type");
-  }
-
-  /** The hint in `3_row`, or the string behind it. */
-  #hint(spelling: string): string {
-    if (this.#r.token.kind === "string") return this.#r.string();
-    const cut = spelling.indexOf("_");
-    return cut < 0 ? "" : spelling.slice(cut + 1);
-  }
-
-  #define(): Value {
-    const spelling = this.#r.name("%");
-    const hint = this.#hint(spelling);
-    this.#r.expect(":");
-    if (this.#values.has(spelling)) this.#r.fail(`%${spelling} is defined twice`);
-    const value: Value = { id: this.#values.size, type: this.#type(), hint };
-    this.#values.set(spelling, value);
-    return value;
-  }
-
-  #defineRegister(): Register {
-    const spelling = this.#r.name("$");
-    const hint = this.#hint(spelling);
-    this.#r.expect(":");
-    const register: Register = { register: true, id: this.#registers.size, type: this.#type(), hint };
-    this.#registers.set(spelling, register);
-    return register;
-  }
-
-  #use(): Value {
-    const spelling = this.#r.name("%");
-    return this.#values.get(spelling) ?? this.#r.fail(`%${spelling} is not defined`);
-  }
-
-  #register(): Register {
-    const spelling = this.#r.name("$");
-    return this.#registers.get(spelling) ?? this.#r.fail(`$${spelling} is not defined`);
-  }
-
-  #bufferUse(): Buffer {
-    const spelling = this.#r.name("@");
-    return this.#buffers.get(spelling) ?? this.#r.fail(`@${spelling} is not a buffer`);
-  }
-
-  #place(): { readonly buffer: Buffer; readonly index: Value } {
-    const buffer = this.#bufferUse();
-    this.#r.expect("[");
-    const index = this.#use();
-    this.#r.expect("]");
-    return { buffer, index };
-  }
-
-  #guard(): Value | undefined {
-    return this.#r.accept("if") ? this.#use() : undefined;
-  }
-
-  #uses(): Value[] {
-    const values = [this.#use()];
-    while (this.#r.accept(",")) values.push(this.#use());
-    return values;
   }
 
   #body(): Op[] {
@@ -275,7 +73,7 @@ class KernelReader {
     // A definition: its results are read first, and named only behind its operands.
     this.#results = [];
     const results: (Value | Register)[] = [];
-    do results.push(this.#r.token.text.startsWith("$") ? this.#register() : this.#define());
+    do results.push(this.#r.token.text.startsWith("$") ? this.#names.register() : this.#names.define());
     while (this.#r.accept(","));
     this.#r.expect("=");
     this.#results = results;
@@ -295,7 +93,7 @@ class KernelReader {
 
   #definition(word: string): Op {
     if (isBinaryFn(word)) return { kind: "binary", dst: this.#value(), fn: word, ...this.#pair() };
-    if (isUnaryFn(word)) return { kind: "unary", dst: this.#value(), fn: word, a: this.#use() };
+    if (isUnaryFn(word)) return { kind: "unary", dst: this.#value(), fn: word, a: this.#names.use() };
     switch (word) {
       case "const":
         return { kind: "const", dst: this.#value(), value: this.#constant(this.#value().type) };
@@ -321,19 +119,19 @@ class KernelReader {
         return {
           kind: "convert",
           dst: this.#value(),
-          a: this.#use(),
-          storage: this.#r.accept("as") ? this.#dtype() : undefined,
+          a: this.#names.use(),
+          storage: this.#r.accept("as") ? this.#names.dtype() : undefined,
         };
       case "bitcast":
-        return { kind: "bitcast", dst: this.#value(), a: this.#use() };
+        return { kind: "bitcast", dst: this.#value(), a: this.#names.use() };
       case "pack":
-        return { kind: "pack", dst: this.#value(), parts: this.#uses() };
+        return { kind: "pack", dst: this.#value(), parts: this.#names.uses() };
       case "unpack":
-        return { kind: "unpack", dst: this.#valueResults(), a: this.#use() };
+        return { kind: "unpack", dst: this.#valueResults(), a: this.#names.use() };
       case "get":
-        return { kind: "get", dst: this.#value(), register: this.#register() };
+        return { kind: "get", dst: this.#value(), register: this.#names.register() };
       case "descriptor": {
-        const place = this.#place();
+        const place = this.#names.place();
         this.#r.expect("leading");
         const leading = this.#r.integer();
         this.#r.expect("stride");
@@ -345,22 +143,22 @@ class KernelReader {
           ...place,
           leading,
           stride,
-          swizzle: this.#swizzle(),
+          swizzle: this.#names.swizzle(),
         };
       }
       case "load": {
-        const place = this.#place();
-        const guard = this.#guard();
+        const place = this.#names.place();
+        const guard = this.#names.guard();
         return {
           kind: "load",
           dst: this.#valueResults(),
           ...place,
           guard,
-          otherwise: this.#r.accept("else") ? this.#use() : undefined,
+          otherwise: this.#r.accept("else") ? this.#names.use() : undefined,
         };
       }
       case "shuffle-xor": {
-        const value = this.#use();
+        const value = this.#names.use();
         this.#r.expect(",");
         return { kind: "shuffle-xor", dst: this.#value(), value, mask: this.#r.integer() };
       }
@@ -379,25 +177,25 @@ class KernelReader {
     const r = this.#r;
     switch (word) {
       case "var": {
-        const register = this.#defineRegister();
-        return { kind: "var", register, init: r.accept("=") ? this.#use() : undefined };
+        const register = this.#names.defineRegister();
+        return { kind: "var", register, init: r.accept("=") ? this.#names.use() : undefined };
       }
       case "set": {
-        const register = this.#register();
+        const register = this.#names.register();
         r.expect("=");
-        return { kind: "set", register, value: this.#use() };
+        return { kind: "set", register, value: this.#names.use() };
       }
       case "store": {
-        const place = this.#place();
+        const place = this.#names.place();
         r.expect("=");
-        return { kind: "store", ...place, values: this.#uses(), guard: this.#guard() };
+        return { kind: "store", ...place, values: this.#names.uses(), guard: this.#names.guard() };
       }
       case "atomic": {
         const fn = r.word();
         if (!isAtomicFn(fn)) return r.fail("expected an atomic function");
-        const place = this.#place();
+        const place = this.#names.place();
         r.expect("=");
-        return { kind: "atomic", fn, ...place, value: this.#use(), guard: this.#guard() };
+        return { kind: "atomic", fn, ...place, value: this.#names.use(), guard: this.#names.guard() };
       }
       case "barrier":
         return { kind: "barrier", group: r.token.kind === "number" ? this.#group() : undefined };
@@ -408,7 +206,7 @@ class KernelReader {
       case "for":
         return this.#for();
       case "if": {
-        const condition = this.#use();
+        const condition = this.#names.use();
         const then = this.#body();
         return { kind: "if", condition, then, else: r.accept("else") ? this.#body() : [] };
       }
@@ -441,11 +239,11 @@ class KernelReader {
 
   #for(): Op<"for"> {
     const r = this.#r;
-    const index = this.#define();
+    const index = this.#names.define();
     r.expect("=");
-    const from = this.#use();
+    const from = this.#names.use();
     r.expect("to");
-    const to = this.#use();
+    const to = this.#names.use();
     r.expect("step");
     const step = r.integer();
     const unroll = r.accept("unroll");
@@ -462,9 +260,9 @@ class KernelReader {
   #operand(): Operand {
     const { text } = this.#r.token;
     if (text === "matrix") return this.#matrix();
-    if (!text.startsWith("@")) return this.#use();
-    const map = this.#maps.get(text.slice(1));
-    if (map === undefined) return this.#place();
+    if (!text.startsWith("@")) return this.#names.use();
+    const map = this.#names.maps.get(text.slice(1));
+    if (map === undefined) return this.#names.place();
     this.#r.name("@");
     return { map };
   }
@@ -472,7 +270,7 @@ class KernelReader {
   #matrix(): Operand {
     const r = this.#r;
     r.expect("matrix");
-    const { buffer, index } = this.#place();
+    const { buffer, index } = this.#names.place();
     r.expect("offset");
     const offset = r.integer();
     r.expect("stride");
@@ -480,15 +278,15 @@ class KernelReader {
   }
 
   #pair(): { readonly a: Value; readonly b: Value } {
-    const a = this.#use();
+    const a = this.#names.use();
     this.#r.expect(",");
-    return { a, b: this.#use() };
+    return { a, b: this.#names.use() };
   }
 
   #three(): [Value, Value, Value] {
     const { a, b } = this.#pair();
     this.#r.expect(",");
-    return [a, b, this.#use()];
+    return [a, b, this.#names.use()];
   }
 
   #axis(): 0 | 1 | 2 {

@@ -1,5 +1,5 @@
 /** Blocks that run at once: who they are, and the barrier that all their threads meet at. */
-import type { Block } from "../interpret.ts";
+import type { Block } from "./block.ts";
 import type { Handed, HandedOn } from "./order.ts";
 
 interface Arrival {

@@ -13,7 +13,7 @@ import {
   type Pointer,
   type Warp,
 } from "../instructions.ts";
-import type { Active, Block } from "../interpret.ts";
+import type { Active, Block } from "./block.ts";
 import type { Buffer, Op, Operand, Register, Value } from "../ir.ts";
 import { isAddress, isMap, isMatrix, isRegister } from "../walk.ts";
 import type { Box, SharedPlace } from "./copy-engine.ts";

@@ -3,7 +3,7 @@
  * written, so that it comes as late as it can; when there is none either, the kernel is stuck.
  */
 import { instructionOf, isInstruction } from "../instructions.ts";
-import type { Block } from "../interpret.ts";
+import type { Block } from "./block.ts";
 import type { Op } from "../ir.ts";
 import { partsOf } from "../walk.ts";
 import type { Role } from "./order.ts";
