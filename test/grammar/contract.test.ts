@@ -24,11 +24,14 @@ describe.each(files)("%s", (name) => {
     expect(read(name)).toBe(readFileSync(shared + name, "utf8"));
   });
 
-  test.runIf(name !== "errors/unclosed.dsl")("parses", () => {
+  // What is wrong with this one has a test of its own, below.
+  if (name === "errors/unclosed.dsl") return;
+
+  test("parses", () => {
     expect(parse(read(name)).errors).toEqual([]);
   });
 
-  test.runIf(name !== "errors/unclosed.dsl")("formats to the same tree, once for all", () => {
+  test("formats to the same tree, once for all", () => {
     const { text } = format(read(name));
     expect(bare(parse(text).file)).toEqual(bare(parse(read(name)).file));
     expect(format(text).text).toBe(text);
