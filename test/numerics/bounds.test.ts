@@ -62,6 +62,13 @@ function dot(device: Case["device"], x: (i: number) => number, w: (k: number) =>
   return { text, entry: "dot", device, dims: { K }, open: { M: rows }, inputs };
 }
 
+function rows(device: Case["device"], entry: "norm" | "soft", count: number, x: (i: number) => number): Case {
+  const next = normal(11);
+  const inputs = new Map([["x", filled(entry === "norm" ? "bf16" : "f32", [count, K], x)]]);
+  if (entry === "norm") inputs.set("g", filled("f32", [K], next));
+  return { text, entry, device, dims: { K }, open: { M: count }, inputs };
+}
+
 /** Codes of both signs and all exponents, as a Gaussian gives them. */
 const gaussian = (seed: number): Value => {
   const next = normal(seed);
@@ -87,15 +94,10 @@ describe("the worst case is not below the error that is measured", () => {
     }
     test(`rows: norm and soft, ${device}`, async () => {
       const next = normal(5);
-      const x = (dtype: "bf16" | "f32") => filled(dtype, [M, K], () => 3 * next());
-      const g = filled("f32", [K], () => next());
-      const shared = { text, device, dims: { K }, open: { M } };
-      for (const asked of [
-        { ...shared, entry: "norm", inputs: new Map([["x", x("bf16")] as const, ["g", g] as const]) },
-        { ...shared, entry: "soft", inputs: new Map([["x", x("f32")] as const]) },
-      ]) {
+      for (const entry of ["norm", "soft"] as const) {
+        const asked = rows(device, entry, M, () => 3 * next());
         const { measured, worst } = await outputOn(asked);
-        expect(measured.beyondWorst, asked.entry).toBe(0);
+        expect(measured.beyondWorst, entry).toBe(0);
         expect(worst.relative).toBeLessThan(0.05);
       }
     }, 120_000);
@@ -155,6 +157,19 @@ describe("the worst case is reached to a tenth and more", () => {
     const { measured } = await outputOn(asked);
     expect(measured.ofWorst).toBeGreaterThan(0.1);
     expect(measured.ofWorst).toBeLessThanOrEqual(1);
+  }, 60_000);
+  for (const device of ["js", "simulate"] as const)
+    test(`softmax, ${device}: one weight of 1, and others that are lost beside it`, async () => {
+      const { measured } = await outputOn(rows(device, "soft", M, (i) => (i % K === 0 ? 0 : Math.log(lost))));
+      expect(measured.ofWorst).toBeGreaterThan(0.1);
+      expect(measured.ofWorst).toBeLessThanOrEqual(1);
+    }, 60_000);
+  test("a norm in bf16, of so many elements that some lie where f32's error turns the rounding", async () => {
+    const next = normal(7);
+    const { measured } = await outputOn(rows("js", "norm", 256, () => next()));
+    expect(measured.ofWorst).toBeGreaterThan(0.1);
+    expect(measured.ofWorst).toBeLessThanOrEqual(1);
+    expect(measured.ofProbable).toBeGreaterThan(0.1);
   }, 60_000);
 });
 
