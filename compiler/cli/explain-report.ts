@@ -48,6 +48,8 @@ function reasonText(reason: Apart | undefined): string {
       return "one of them is no plain loop";
     case "contraction":
       return "a contraction keeps a loop of its own";
+    case "masked":
+      return "the sum leaves masked products out, as no product of matrices does; std.mask.zeroed makes a masked factor 0";
     case "axes":
       return "their axes do not match";
     case "points":

@@ -28,6 +28,8 @@ export type Fusion =
 export type Apart =
   /** One is a contraction, which keeps a loop of its own. */
   | { readonly kind: "contraction" }
+  /** One is a sum of products that leaves some out, by a condition of rows and columns: no matrix unit does. */
+  | { readonly kind: "masked" }
   /** The numbers of their axes do not fit. */
   | { readonly kind: "axes" }
   /** One reads the other at other points than those that it makes. */

@@ -12,7 +12,7 @@ import { typeOf } from "../tensor/refs.ts";
 import { emitGroup } from "./emit-group.ts";
 import { cheapFactorFlops, type Apart, type Fusing, type Fusion } from "./fusing.ts";
 import { meet, merged, singleton, type Group, type Meeting } from "./groups.ts";
-import { bodyFlops } from "./loops.ts";
+import { bodyFlops, leavesProductsOut } from "./loops.ts";
 import type { Templates } from "./templates.ts";
 
 class Grouping {
@@ -240,6 +240,8 @@ function ofContraction(a: Group, b: Group): Apart {
   const [maker, reader] = a.contracts ? [b, a] : [a, b];
   const made = idsOf(maker);
   const factors = maker.contracts ? [] : reader.externals.filter(({ node }) => made.has(node.id));
+  if (factors.length > 0 && reader.members.some(({ node }) => leavesProductsOut(node)))
+    return { kind: "masked" };
   // Of a row's one value, the bodies run once for each place of the row: they do not say what a value takes.
   const places = maker.axes.length + maker.over.length;
   const isCounted = factors.length > 0 && factors.every((ref) => typeOf(ref).shape.length >= places);

@@ -46,6 +46,18 @@ function contractsIn(node: LoopNode): boolean {
   });
 }
 
+/** True where a sum of products has some of them only under a condition that varies along the sum and beside it. */
+export function leavesProductsOut(node: LoopNode): boolean {
+  const own = 2 ** node.axes.length - 1;
+  return node.carriers.some(({ monoid, lift }) => {
+    if (monoid !== "sum" || lift.kind !== "apply" || lift.fn !== "select") return false;
+    const [condition, product, other] = lift.args;
+    if (condition === undefined || product === undefined || other?.kind !== "const") return false;
+    const along = axesOf(condition);
+    return factorsOf(product).length > 1 && (along & own) !== 0 && (along & ~own) !== 0;
+  });
+}
+
 /** The axes that a scalar varies along, as a bit set; loops have fewer than 31 axes. */
 export function axesOf(scalar: Scalar): number {
   let set = 0;

@@ -32,10 +32,26 @@ fn total(x: f32[N, V]) -> f32[N] {
 }
 `;
 
+/** A softmax of one's own, beside a score of the row: what is masked stays masked, or is 0. */
+const masked = (weights: string): string => `import std.mask { zeroed }
+dim S, T, D
+fn attend(q: bf16[S, D], k: bf16[T, D], v: bf16[T, D], sink: f32[S]) -> bf16[S, D] {
+  let score = for s, t: (sum[d](q[s, d] * k[t, d])) where t <= s
+  let m = for s: max(max[t](score[s, t]), sink[s])
+  let e = for s, t: exp(score[s, t] - m[s])
+  let z = for s: sum[t](e[s, t]) + exp(sink[s] - m[s])
+  let w = for s, t: e[s, t] / z[s]
+  let p = ${weights}
+  for s, d: sum[t](p[s, t] * v[t, d])
+}
+`;
+
 let cwd: string;
 beforeAll(async () => {
   cwd = await mkdtemp(join(tmpdir(), "weft-explain-"));
   await writeFile(join(cwd, "p.dsl"), program);
+  await writeFile(join(cwd, "masked.dsl"), masked("w"));
+  await writeFile(join(cwd, "zeroed.dsl"), masked("zeroed[T](w)"));
 });
 afterAll(() => rm(cwd, { recursive: true }));
 
@@ -68,6 +84,14 @@ describe("weft explain", () => {
       A size that is not given counts as 1024; --dims gives it.
       "
     `);
+  });
+
+  test("a sum that leaves masked products out, and what makes it a product of matrices", async () => {
+    const reasons = async (file: string): Promise<readonly string[]> =>
+      (await explain(`${file}:attend`, "--dims", "D=64")).match(/apart: .*/g) ?? [];
+    const leavesOut = (reason: string): boolean => reason.includes("leaves masked products out");
+    expect((await reasons("masked.dsl")).filter(leavesOut)).toHaveLength(2);
+    expect((await reasons("zeroed.dsl")).filter(leavesOut)).toHaveLength(0);
   });
 
   test("two contractions that read one tensor, with what follows; sizes are given", async () => {

@@ -267,6 +267,19 @@ describe("std.mask", () => {
       table([B, S, T], (b, s, t) => Number(posK.at(b, t) === posQ.at(b, s))).values,
     );
   });
+  it("zeroed gives 0 where masked, and rounds nothing", () => {
+    const text = `import std.mask { zeroed }\ndim S, T\nfn f(x: f32[S, T]) -> f32[S] {
+      let a = for s, t: (x[s, t] / 3.0) where t <= s
+      let b = zeroed[T](a)
+      for s: prod[t](1.0 + b[s, t]) + 100.0 * min[t](b[s, t])
+    }`;
+    const x = table([S, T], (s, t) => 1 + s + t);
+    const want = Array.from({ length: S }, (_, s) => {
+      const kept = Array.from({ length: s + 1 }, (__, t) => 1 + x.at(s, t) / 3);
+      return kept.reduce((product, value) => product * value, 1);
+    });
+    expectClose(run(compiled(text, "f", { S, T }), { x: x.values })["out"], want, 1e-6);
+  });
 });
 
 /** erf by its series where it converges fast and by its continued fraction beyond: to 1e-14. */
