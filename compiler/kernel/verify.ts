@@ -144,10 +144,6 @@ export class Verifier {
     return this.#role ?? { first: 0, threads: this.kernel.threads };
   }
 
-  get isInRole(): boolean {
-    return this.#role !== undefined;
-  }
-
   get isAtTop(): boolean {
     return this.#depth === 0;
   }

@@ -3,17 +3,20 @@
  *
  * The copy role fills slots; the math role does the rest. Loops are in both, with what they need to run: a value
  * that both use is computed by both. The channels between carry all synchronisation, so each role is the program
- * with the other's work left out.
+ * with the other's work left out. Without a copy role those who multiply fill the slots too, where the program says.
  */
 import type { Channel, Counter, Role, Tile, TileExpr, TileOp, TileProgram } from "./ir.ts";
 import { bodiesOf, expressionsOf, visitExpressions, visitOps, withBodies } from "./walk.ts";
 
 export type RoleShape = Pick<Role, "threads" | "registers">;
 
-/** A program that fills no channel stays as it is. `beside`: roles that are no part of the sequence, whole as they are. */
+/**
+ * A program that fills no channel stays as it is. No shape of `copy`: there is no such role. `beside`: roles that are no
+ * part of the sequence, whole as they are.
+ */
 export function partition(
   program: TileProgram,
-  shapes: Readonly<Record<"copy" | "math", RoleShape>>,
+  shapes: { readonly copy: RoleShape | undefined; readonly math: RoleShape },
   beside: readonly Role[] = [],
 ): TileProgram {
   const taken = channelsTaken(program.body);
@@ -31,17 +34,18 @@ export function partition(
     name: "math",
     active: "all",
     ...shapes.math,
-    body: slice(program.body, (op) => !isCopy(op)),
-  };
-  const copy: Role = {
-    name: "copy",
-    // One thread tells the copy engine what to do; what is computed on the way takes all of them.
-    active: fills.every((op) => op.body.length === 0) ? "one" : "all",
-    ...shapes.copy,
-    body: slice(program.body, isCopy),
+    body: slice(program.body, (op) => shapes.copy === undefined || !isCopy(op)),
   };
   const others = beside.map((role) => ({ ...role, body: slice(role.body, () => true) }));
-  const roles = [math, ...others, copy];
+  const roles = [math, ...others];
+  if (shapes.copy !== undefined)
+    roles.push({
+      name: "copy",
+      // One thread tells the copy engine what to do; what is computed on the way takes all of them.
+      active: fills.every((op) => op.body.length === 0) ? "one" : "all",
+      ...shapes.copy,
+      body: slice(program.body, isCopy),
+    });
   return {
     ...program,
     threads: roles.reduce((sum, role) => sum + role.threads, 0),

@@ -32,16 +32,23 @@ export interface Loop {
   /** As keys of expressions. */
   readonly at: string;
   readonly from: string;
+  readonly first: Place;
   readonly below: string;
   readonly least: number;
   /** Iterations, where they are known and few. */
   readonly exactly: number | undefined;
 }
 
+/** A loop, and the steps of it: from where it is entered up to where it goes on at its end. */
+export interface PlacedLoop extends Loop {
+  readonly begins: number;
+  readonly ends: number;
+}
+
 export interface RoleSteps {
   readonly name: string;
   readonly steps: readonly Step[];
-  readonly loops: readonly Loop[];
+  readonly loops: readonly PlacedLoop[];
 }
 
 /** Trips of a loop are counted one by one up to here; beyond, any number is taken that is as large as it must be. */
@@ -51,7 +58,7 @@ export function stepsOf(role: Role, channels: readonly Channel[]): RoleSteps {
   const owners = new Map<SharedTile, Channel>();
   for (const channel of channels) for (const tile of channel.tiles) owners.set(tile, channel);
   const steps: Step[] = [];
-  const loops: Loop[] = [];
+  const loops: PlacedLoop[] = [];
   // Without a wait for products, they are done when they are issued.
   const isAsynchronous = contains(role.body, (op) => op.kind === "await");
 
@@ -81,13 +88,15 @@ export function stepsOf(role: Role, channels: readonly Channel[]): RoleSteps {
     reads(op).length > 0;
 
   const sweep = (loop: Loop, body: readonly TileOp[]): void => {
-    const number = loops.push(loop) - 1;
+    const begins = steps.length;
+    const number = loops.push({ ...loop, begins, ends: begins }) - 1;
     steps.push({ kind: "enter", loop: number });
     const head = steps.length;
     steps.push({ kind: "jump", to: head });
     walk(body);
     steps.push({ kind: "jump", to: head });
     steps[head] = { kind: "loop", loop: number, exit: steps.length };
+    loops[number] = { ...loop, begins, ends: steps.length };
   };
   const walk = (ops: readonly TileOp[]): void => {
     for (const op of ops) {
@@ -115,6 +124,7 @@ export function stepsOf(role: Role, channels: readonly Channel[]): RoleSteps {
                 counter: op.counters.map(({ name }) => name).join(", "),
                 at: "",
                 from: "",
+                first: { base: "none", offset: 0 },
                 below: "",
                 least: 0,
                 exactly: undefined,
@@ -157,13 +167,15 @@ function loopOf(op: Extract<TileOp, { kind: "for" }>): Loop {
     counter.count.kind === "const"
       ? { kind: "const", type: "i32", value: counter.count.value }
       : { kind: "size", type: "i32", dim: counter.count };
+  const start: TileExpr = from ?? { kind: "const", type: "i32", value: 0 };
   const count = from === undefined && below === undefined ? counter.count : undefined;
   const known = count?.kind === "const" ? count.value : undefined;
   return {
     key: `loop ${counter.id}`,
     counter: counter.name,
     at: keyOf({ kind: "counter", type: "i32", counter }),
-    from: keyOf(from ?? { kind: "const", type: "i32", value: 0 }),
+    from: keyOf(start),
+    first: placeOf(start),
     below: keyOf(below ?? size),
     // A size is one at least.
     least: known ?? (count === undefined ? 0 : 1),
@@ -200,6 +212,45 @@ export function keyOf(expr: TileExpr): string {
     case "cast":
       return `${expr.kind} ${expr.to}(${keyOf(expr.arg)})`;
   }
+}
+
+/** How many iterations more a loop makes, at least, where a condition holds that is asked in it or before it. */
+export interface Ahead {
+  readonly loop: number;
+  readonly iterations: number;
+}
+
+/**
+ * What `place + n < below` says of a loop that ends there: inside of it, where `place` is its counter, and before it,
+ * where that is where it begins. Undefined for other conditions.
+ */
+export function aheadOf(condition: TileExpr, loops: readonly PlacedLoop[], at: number): Ahead | undefined {
+  const [left, right] = condition.kind === "apply" && condition.fn === "lt" ? condition.args : [];
+  if (left === undefined || right === undefined) return undefined;
+  const [from, below] = [placeOf(left), keyOf(right)];
+  for (const [loop, { begins, ends, ...bounds }] of loops.entries()) {
+    if (bounds.below !== below || at >= ends) continue;
+    const isInside = at > begins;
+    const origin = isInside ? { base: bounds.at, offset: 0 } : bounds.first;
+    if (origin.base !== from.base) continue;
+    const iterations = from.offset - origin.offset + (isInside ? 0 : 1);
+    if (iterations >= 0) return { loop, iterations };
+  }
+  return undefined;
+}
+
+interface Place {
+  readonly base: string;
+  readonly offset: number;
+}
+
+/** A place that is so many after another one. */
+function placeOf(expr: TileExpr): Place {
+  if (expr.kind === "const" && expr.type === "i32") return { base: "", offset: Number(expr.value) };
+  const [base, offset] = expr.kind === "apply" && expr.fn === "add" ? expr.args : [];
+  if (base === undefined || offset?.kind !== "const") return { base: keyOf(expr), offset: 0 };
+  const inner = placeOf(base);
+  return { base: inner.base, offset: inner.offset + Number(offset.value) };
 }
 
 /**

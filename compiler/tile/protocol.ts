@@ -10,7 +10,7 @@
  *
  * How often a loop runs, and which way a branch goes, is not known; a choice is made once, and all roles that have the
  * loop or the condition follow it, in the same order. Conditions on a loop's own bounds (its first iteration, whether
- * it ran) are decided from its choices. Counters of channels are kept relative to each other, so that states are few
+ * it ran, whether it goes on for so many iterations more) are decided from its choices. Counters of channels are kept relative to each other, so that states are few
  * and the search ends.
  *
  * Of the interleavings of one sequence of choices, one is enough. Each role has a cursor of its own at each channel, and
@@ -19,7 +19,7 @@
  */
 import type { Channel, TileExpr, TileOp, TileProgram } from "./ir.ts";
 import { copyOf, normalise, stateKey, type Cursor, type Parties, type State } from "./protocol-state.ts";
-import { keyOf, stepsOf, valueOf, type RoleSteps } from "./protocol-steps.ts";
+import { aheadOf, keyOf, stepsOf, valueOf, type Ahead, type RoleSteps } from "./protocol-steps.ts";
 
 export interface Violation {
   readonly kind:
@@ -180,7 +180,11 @@ class Search {
         return "moved";
       }
       case "branch": {
-        const goes = this.#condition(state, role, step.condition);
+        const ahead = aheadOf(step.condition, program.loops, own.at);
+        const goes =
+          ahead === undefined
+            ? this.#condition(state, role, step.condition)
+            : this.#goesOn(state, role, ahead);
         if (typeof goes === "object") return goes;
         own.at = goes ? own.at + 1 : step.otherwise;
         return "moved";
@@ -289,6 +293,28 @@ class Search {
   #condition(state: State, role: number, condition: TileExpr): boolean | Choosing {
     const known = valueOf(condition, this.#roles[role]?.loops ?? [], state.roles[role]?.trips ?? []);
     return known ?? this.#choice(state, role, keyOf(condition), "a condition holds", undefined);
+  }
+
+  /** Whether a loop makes so many iterations more; those that nobody has chosen yet are chosen now. */
+  #goesOn(state: State, role: number, { loop: number, iterations }: Ahead): boolean | Choosing {
+    const loop = this.#roles[role]?.loops[number];
+    const own = state.roles[role];
+    if (loop === undefined || own === undefined) return false;
+    const isInside = own.at > loop.begins;
+    const made = isInside ? (own.trips[number] ?? 0) : 0;
+    if (loop.exactly !== undefined) return made + iterations <= loop.exactly;
+    const list = [...(state.choices.get(loop.key) ?? [])];
+    const place = own.followed.get(loop.key) ?? 0;
+    for (let k = 0; k < iterations; k += 1) {
+      if (list[place + k] === undefined && !isInside && k < loop.least) {
+        list.push(true);
+        state.choices.set(loop.key, [...list]);
+      }
+      const goes = list[place + k];
+      if (goes === undefined) return { role, key: loop.key, what: `${loop.counter} goes on` };
+      if (!goes) return false;
+    }
+    return true;
   }
 
   /** The next choice of this key that the role follows; who is first and knows it makes it. */

@@ -118,17 +118,25 @@ export class Channels {
     });
   }
 
-  /** Copies by one thread, what is put by all that compute it. */
+  /**
+   * Copies by one thread, what is put by all that compute it. Of those who take slots too, the one that copies waits
+   * alone for the slot: the others go on.
+   */
   fill(cx: Context, op: Extract<TileOp, { kind: "fill" }>, body: () => void): void {
     const { b } = cx;
     const lowered = this.#of(op.channel);
     const { channel, barriers } = lowered;
     const { slot, phase } = this.#advance(cx, channel, "fill");
     const ahead = this.#readPlaces(cx, op);
-    const empty = { buffer: barriers, index: b.add(slot, b.i32(channel.depth)) };
-    b.instruction("mbarrier.wait", [], [empty, b.binary("xor", phase, b.i32(1))]);
+    const wait = (): void => {
+      const empty = { buffer: barriers, index: b.add(slot, b.i32(channel.depth)) };
+      b.instruction("mbarrier.wait", [], [empty, b.binary("xor", phase, b.i32(1))]);
+    };
+    const isAlone = op.body.length === 0 && lowered.cursors.has("take");
+    if (!isAlone) wait();
     const full = { buffer: barriers, index: slot };
     const copy = (): void => {
+      if (isAlone) wait();
       const tiles = new Set(op.copies.map(({ tile }) => tile));
       const bytes = [...tiles].reduce((sum, tile) => sum + elementsOf(tile) * dtypes[tile.dtype].bytes, 0);
       b.instruction("mbarrier.expect", [], [full, b.i32(bytes)]);
@@ -152,8 +160,10 @@ export class Channels {
       return;
     }
     const compute = (): void => {
+      const taken = lowered.current;
       lowered.current = slot;
       body();
+      lowered.current = taken;
       // Whoever takes the slot may read it by the matrix unit, which sees what threads wrote before their fence.
       b.instruction("fence.proxy.async", [], []);
     };

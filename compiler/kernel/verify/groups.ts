@@ -9,7 +9,10 @@ const groupBarriers = 15;
 
 export function verifyBarrier({ group }: Op<"barrier">, cx: Verifier): void {
   if (group === undefined)
-    return cx.check(!cx.isInRole, "all of the block's threads meet, and this is a role's");
+    return cx.check(
+      cx.crew.threads === cx.kernel.threads,
+      "all of the block's threads meet, and this is a role's",
+    );
   const { first, threads } = cx.crew;
   cx.check(
     group.threads > 0 &&

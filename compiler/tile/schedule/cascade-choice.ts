@@ -95,6 +95,7 @@ function shapeOf(loop: LoopNode, plan: CascadePlan, caps: Caps, choice: Choice):
     warpgroups,
     depth: stages,
     // The next tile's rows come while this one is at work, where there is room for both.
+    copies: choice.copy > 0,
     rowsDepth: total + own <= caps.sharedBytes ? 2 : 1,
     // What several roles make is little beside what streams by.
     isStaged: others === 0,
@@ -135,7 +136,7 @@ function pagesOf({ products, sums }: CascadePlan): readonly number[] {
 /** Of each thread of the roles, where an even share is not enough: what those who copy or only multiply leave. */
 function registersOf(plan: CascadePlan, choice: Choice): CascadeShape["registers"] {
   const { warpgroups, others, columns } = teamsOf(plan, choice);
-  if (registerFile / (choice.threads + warpgroup) >= mostRegisters)
+  if (choice.copy === 0 || registerFile / (choice.threads + warpgroup) >= mostRegisters)
     return { copy: undefined, math: undefined, beside: undefined };
   const copy = copying(plan);
   const beside = others === 0 ? undefined : steps((plan.sums.length * columns) / 2 + columnRegisters + 7);
@@ -239,7 +240,7 @@ function refusalsOf(loop: LoopNode, plan: CascadePlan, caps: Caps, choice: Choic
     others > 0 && width % panel !== 0,
     `${columns} columns are no ${others + 1} times whole panels of ${panel}`,
   );
-  refuse(choice.copy !== 1, `the copies take 1 warpgroup here, not ${choice.copy}`);
+  refuse(choice.copy > 1, `the copies take 1 warpgroup here or none, not ${choice.copy}`);
   refuse(choice.persistent !== 1, "blocks take one tile after another");
   refuse(choice.stages < 2, `a channel has 2 stages or more, not ${choice.stages}`);
   for (const name of [
@@ -266,20 +267,19 @@ function refusalsOf(loop: LoopNode, plan: CascadePlan, caps: Caps, choice: Choic
   if (problems.length > 0) return problems;
   // A tensor that is read at each place of the block is held by each thread for its columns.
   const masks = sweptReads(loop) * (block / 4 + maskRegisters);
+  const addresses = choice.copy > 0 ? addressRegisters : Math.max(addressRegisters, copying(plan));
   // Results, products, and their left factors twice as they change hands, once packed.
   const held =
     (sums.length * width) / 2 +
     (new Set(products.map(({ scalar }) => scalar)).size * block) / 2 +
     (sums.length * block) / 4 +
     masks +
-    addressRegisters;
-  const { math = Math.min(mostRegisters, registerFile / (choice.threads + warpgroup)) } = registersOf(
-    plan,
-    choice,
-  );
+    addresses;
+  const even = registerFile / (choice.threads + choice.copy * warpgroup);
+  const { math = Math.min(mostRegisters, steps(even)) } = registersOf(plan, choice);
   refuse(
     held > math,
-    `results, products, their factors and ${masks} of what masks read, with ${addressRegisters} registers of ` +
+    `results, products, their factors and ${masks} of what masks read, with ${addresses} registers of ` +
       `addresses, are ${held} a thread, ` +
       `and ${choice.threads} threads have ${math} each`,
   );

@@ -8,6 +8,7 @@
 import type { Scalar } from "../../tensor/ir.ts";
 import type * as t from "../build.ts";
 import type { Channel, MatrixOperand, TileExpr, TileOp } from "../ir.ts";
+import { fillFirst, fillNext, type StepsAhead } from "./ahead.ts";
 import type { CascadeFactors, Streaming } from "./cascade-factors.ts";
 import type { CascadePlan, InnerProduct } from "./cascade-plan.ts";
 import type { CascadeShape } from "./cascade.ts";
@@ -36,6 +37,12 @@ export interface RoleFactor {
   readonly from: number;
 }
 
+/** A channel, and what comes through it for each block. */
+interface Brought {
+  readonly channel: Channel;
+  readonly factors: readonly Streaming[];
+}
+
 export class CascadeSlots {
   readonly #factors: CascadeFactors;
   readonly #plan: CascadePlan;
@@ -46,8 +53,10 @@ export class CascadeSlots {
   /** Right factors of sums that come by themselves. */
   readonly #own: ReadonlyMap<CascadePlan["sums"][number], Streaming>;
   readonly #outers: Channel | undefined;
+  /** Of all channels; undefined where a role copies. */
+  readonly #ahead: { readonly depth: number; readonly end: TileExpr } | undefined;
 
-  /** `columns` of the results for each role that multiplies. */
+  /** `columns` of the results for each role that multiplies; `end` of the blocks that are visited. */
   constructor(
     b: t.TileBuilder,
     factors: CascadeFactors,
@@ -58,11 +67,16 @@ export class CascadeSlots {
       depth,
       rowsDepth,
       columns,
-    }: Pick<CascadeShape, "rows" | "block" | "depth" | "rowsDepth" | "columns">,
+      copies,
+      end,
+    }: Pick<CascadeShape, "rows" | "block" | "depth" | "rowsDepth" | "columns" | "copies"> & {
+      readonly end: TileExpr;
+    },
   ) {
     this.#factors = factors;
     this.#plan = plan;
     this.#width = columns;
+    this.#ahead = copies ? undefined : { depth, end };
     // Slots that no sum reads are free first.
     const shared = (product: InnerProduct): boolean => plan.sums.some(({ partOf }) => partOf === product);
     const ordered = [...plan.products.filter((one) => !shared(one)), ...plan.products.filter(shared)];
@@ -148,20 +162,38 @@ export class CascadeSlots {
     return this.#factors.fill(this.#lefts, all, first);
   }
 
+  /** Blocks from the first one on, where those who multiply fill ahead. */
+  fillFirst(first: TileExpr): TileOp[] {
+    const steps = [...this.#inTurn(false), ...this.#inTurn(true)];
+    return steps.flatMap((one) => fillFirst({ ...one, from: first }));
+  }
+
   fillInner(block: TileExpr): TileOp[] {
-    return this.#innerChannels().map(({ channel, parts }) =>
-      this.#factors.fill(
-        channel,
-        parts.map(({ right }) => right),
-        block,
-      ),
-    );
+    return this.#ahead === undefined ? this.#fillOf(this.#innerChannels(), block) : [];
   }
 
   fillOuter(block: TileExpr): TileOp[] {
-    return this.#outers === undefined
-      ? []
-      : [this.#factors.fill(this.#outers, [...this.#own.values()], block)];
+    return this.#ahead === undefined ? this.#fillOf(this.#outerChannels(), block) : [];
+  }
+
+  #fillOf(brought: readonly Brought[], block: TileExpr): TileOp[] {
+    return brought.map(({ channel, factors }) => this.#factors.fill(channel, factors, block));
+  }
+
+  /** What is free after the inner products, or kept until the outer ones are done. */
+  #inTurn(isKept: boolean): readonly Omit<StepsAhead, "from">[] {
+    if (this.#ahead === undefined) return [];
+    const { depth, end } = this.#ahead;
+    const kept = this.channelsOf(0);
+    const all = [...this.#innerChannels(), ...this.#outerChannels()];
+    const brought = all.filter(({ channel }) => kept.includes(channel) === isKept);
+    // A slot that both products read is held until the next one is taken.
+    const ahead = isKept && this.isShared ? depth : depth - 1;
+    return brought.length === 0 ? [] : [{ below: end, ahead, fill: (block) => this.#fillOf(brought, block) }];
+  }
+
+  #next(isKept: boolean, block: TileExpr | undefined): TileOp[] {
+    return block === undefined ? [] : this.#inTurn(isKept).map((steps) => fillNext(steps, block));
   }
 
   // ---------------------------------------------------------------- by those who multiply
@@ -199,14 +231,16 @@ export class CascadeSlots {
     return this.#outers === undefined ? [] : [{ kind: "take", channel: this.#outers }];
   }
 
-  /** What the first role's sums do not read. */
-  afterInner(): TileOp[] {
+  /** What the first role's sums do not read is free again after a block's inner products. */
+  afterInner(block: TileExpr): TileOp[] {
     const kept = this.channelsOf(0);
-    return this.#innerChannels().flatMap(({ channel }) => (kept.includes(channel) ? [] : [release(channel)]));
+    const free = this.#innerChannels().filter(({ channel }) => !kept.includes(channel));
+    return [...free.map(({ channel }) => release(channel)), ...this.#next(false, block)];
   }
 
-  afterOuter(): TileOp[] {
-    return this.channelsOf(0).map(release);
+  /** `block`: whose outer products are done; undefined: the last one's. */
+  afterOuter(block: TileExpr | undefined): TileOp[] {
+    return [...this.channelsOf(0).map(release), ...this.#next(true, block)];
   }
 
   /** Channels that bring what a role's sums multiply. */
@@ -235,12 +269,16 @@ export class CascadeSlots {
     return parts.find(({ from, width }) => from <= column && column < from + width);
   }
 
-  #innerChannels(): readonly { readonly channel: Channel; readonly parts: readonly Part[] }[] {
+  #innerChannels(): readonly Brought[] {
     const all = [...this.#parts.values()].flat();
     return [...new Set(all.map(({ channel }) => channel))].map((channel) => ({
       channel,
-      parts: all.filter((part) => part.channel === channel),
+      factors: all.flatMap((part) => (part.channel === channel ? [part.right] : [])),
     }));
+  }
+
+  #outerChannels(): readonly Brought[] {
+    return this.#outers === undefined ? [] : [{ channel: this.#outers, factors: [...this.#own.values()] }];
   }
 }
 

@@ -39,6 +39,8 @@ export interface CascadeShape {
   /** Slots for either kind of factor that streams, and for a tile's rows. */
   readonly depth: number;
   readonly rowsDepth: number;
+  /** Whether a role copies; else those who reduce do. */
+  readonly copies: boolean;
   /** Widest access of the target in bytes. */
   readonly vectorBytes: number;
   /** Of each thread, where they change hands. */
@@ -134,7 +136,7 @@ class Cascade {
         mBase: this.#mBase,
         block: shape.block,
         dtype: plan.dtype,
-        threads: warpgroupThreads,
+        threads: shape.copies ? warpgroupThreads : shape.warpgroups * warpgroupThreads,
         vectorBytes: shape.vectorBytes,
         isWhole: (block, ends) => this.#reductions.isWhole(block, ends),
       },
@@ -166,7 +168,7 @@ class Cascade {
     return partition(
       program,
       {
-        copy: { threads: warpgroupThreads, registers: shape.registers.copy },
+        copy: shape.copies ? { threads: warpgroupThreads, registers: shape.registers.copy } : undefined,
         math: { threads, registers: shape.registers.math },
       },
       beside.map((ops, i) => ({
@@ -186,7 +188,6 @@ class Cascade {
     const { rows, block, columns: width } = this.#shape;
     const { sums, columns } = this.#plan;
     const b = this.#b;
-    const slots = new CascadeSlots(b, this.#factors, this.#plan, this.#shape);
     const { ops, first, end, whole } = visitedBlocks(
       b,
       this.#block,
@@ -195,6 +196,7 @@ class Cascade {
       this.#reductions.seenBy("any"),
       this.#reductions.seenBy("every"),
     );
+    const slots = new CascadeSlots(b, this.#factors, this.#plan, { ...this.#shape, end });
     const here = t.at(this.#block);
     const previous = t.plus(here, t.int(-1));
     const inSection = t.plus(
@@ -241,11 +243,11 @@ class Cascade {
             { kind: "await", pending: sums.length },
           ],
         },
-        ...slots.afterInner(),
+        ...slots.afterInner(here),
         ...this.#reductions.ofBlock(here, whole),
         ...(others === undefined ? [] : [...steps, ...hold, others.give("wide")]),
         done,
-        ...slots.afterOuter(),
+        ...slots.afterOuter(previous),
         ...(others === undefined ? steps : []),
         ...bring,
         ...this.#pack(),
@@ -261,11 +263,11 @@ class Cascade {
       ...score.flatMap(({ takes, product }, k): TileOp[] => [
         ...takes,
         product,
-        ...(k > 0 ? [] : [{ kind: "await", pending: 1 } as const, ...slots.afterOuter()]),
+        ...(k > 0 ? [] : [{ kind: "await", pending: 1 } as const, ...slots.afterOuter(previous)]),
       ]),
       ...(others === undefined ? [] : [others.give("packed")]),
       done,
-      ...slots.afterInner(),
+      ...slots.afterInner(here),
       ...this.#reductions.ofBlock(here, whole, () => {
         const { steps, hold, bring } = this.#follow(others);
         return [...steps, ...hold, ...bring];
@@ -276,13 +278,14 @@ class Cascade {
       ...before,
       ...this.#factors.ops,
       slots.fillRows(first),
+      ...slots.fillFirst(first),
       ...slots.fillInner(first),
       slots.takeRows,
       ...this.#reductions.declarations(),
       ...(others?.declarations() ?? []),
       ...score.flatMap(({ takes, product }) => [...takes, product]),
       done,
-      ...slots.afterInner(),
+      ...slots.afterInner(first),
       ...this.#reductions.ofBlock(first, whole),
       ...(others === undefined || slots.isShared ? [] : [others.give("wide")]),
       ...this.#pack(),
@@ -299,7 +302,7 @@ class Cascade {
       ...slots.fillOuter(t.plus(end, t.int(-1))),
       ...slots.takeOuter,
       ...accumulate(t.less(t.plus(first, t.int(1)), end)),
-      ...this.#results(others, [done, ...slots.afterOuter()]),
+      ...this.#results(others, [done, ...slots.afterOuter(undefined)]),
     ];
     const beside = Array.from({ length: columns / width - 1 }, (_, i): TileOp[] =>
       others === undefined

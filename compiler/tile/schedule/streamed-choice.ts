@@ -13,9 +13,12 @@ import type { KernelSource } from "./source.ts";
 import { accumulatorsOf, rowsAtOnce } from "./streamed-sums.ts";
 import {
   addressRegisters,
+  copyRegisters,
+  evenShare,
   instructionName,
   instructionRows,
   isAcross,
+  mostRegisters,
   planStreamed,
   registerShares,
   scaleBytes,
@@ -130,7 +133,7 @@ function canVisit({ run, bytes }: StreamedPlan, { size }: VisitedPart): boolean 
 }
 
 function shapeOf(
-  { tile: [m = 0, n = 0], threads, stages, cluster }: Choice,
+  { tile: [m = 0, n = 0], threads, stages, copy, cluster }: Choice,
   deal: Deal | undefined,
 ): StreamedShape {
   return {
@@ -138,6 +141,7 @@ function shapeOf(
     n,
     warpgroups: threads / warpgroup,
     depth: stages,
+    copies: copy > 0,
     deal,
     cluster: cluster === 1 ? undefined : cluster,
   };
@@ -308,7 +312,7 @@ function refusalsOf(fit: Fit, choice: Choice): string[] {
   );
   for (const name of instructionsOf(plan, n))
     refuse(!caps.instructions.includes(name), `${caps.target} has no instruction ${name}`);
-  refuse(choice.copy !== 1, `the copies take 1 warpgroup here, not ${choice.copy}`);
+  refuse(choice.copy > 1, `the copies take 1 warpgroup here or none, not ${choice.copy}`);
   refuse(choice.persistent !== 1, "blocks are persistent here");
   refuse(
     choice.cluster !== 1 && choice.cluster !== clusterBlocks,
@@ -349,8 +353,11 @@ function refusalsOf(fit: Fit, choice: Choice): string[] {
     `${loop.carriers.length} x ${m} x ${n} sums over ${choice.threads} threads${what} are ${held} registers a thread, ` +
       `and ${most} are left beside addresses`,
   );
-  const { math } = registerShares(plan, choice.threads, sums);
-  const addresses = perRun === undefined ? addressRegisters : promotedAddresses;
+  const copies = choice.copy > 0;
+  const share = registerShares(plan, { threads: choice.threads, copies }, sums).math;
+  const math = copies ? share : Math.min(mostRegisters, evenShare(choice.threads));
+  const filling = copies ? 0 : isCopied ? copyRegisters.copied : copyRegisters.computed;
+  const addresses = Math.max(filling, perRun === undefined ? addressRegisters : promotedAddresses);
   refuse(
     math !== undefined && held + addresses > math,
     `${held} registers of sums and ${addresses} of addresses are more than the ${math} of a thread`,

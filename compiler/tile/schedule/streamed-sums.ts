@@ -7,6 +7,7 @@ import { ceildiv, constant, min, one, type Dim } from "../../types/dim.ts";
 import * as t from "../build.ts";
 import type { Counter, Tile, TileExpr, TileOp } from "../ir.ts";
 import type { Fragment } from "./fragments.ts";
+import { fillFirst, fillNext, type StepsAhead } from "./ahead.ts";
 import type { ScaleTile, Scaling } from "./promotion.ts";
 import type { RunProduct } from "./runs.ts";
 
@@ -16,11 +17,13 @@ export interface Steps {
   readonly run: Counter;
   /** Panels that a run has; undefined: the sum is one run. */
   readonly perRun: number | undefined;
-  /** The first k of the panel, and of a run by its number. */
-  readonly base: TileExpr;
+  /** What is counted: panels, of a run or of all, or runs where each is one panel. */
+  readonly step: Counter;
+  /** The first k of a panel, by its step, and of a run by its number. */
+  readonly base: (step: TileExpr) => TileExpr;
   readonly runBase: (run: TileExpr) => TileExpr;
-  /** The run's number. */
-  readonly number: TileExpr;
+  /** The number of the run that a step is of. */
+  readonly number: (step: TileExpr) => TileExpr;
   /** How many steps are made, where not all are. */
   readonly below: TileExpr | undefined;
   /** There may be none. */
@@ -50,19 +53,19 @@ export function stepsAlongK(
   const runs = b.counter("run", run === undefined ? one : ceildiv(count, constant(run)));
   const first = part === undefined ? t.int(0) : part.first;
   const runBase = (number: TileExpr): TileExpr => t.times(t.plus(first, number), t.int(run ?? 0));
-  const inRunBase = t.times(t.at(block), t.int(panel));
-  const base =
-    run === undefined
-      ? t.times(t.plus(first, t.at(block)), t.int(panel))
-      : t.plus(runBase(t.at(runs)), inRunBase);
-  const number = t.plus(first, t.at(runs));
+  const isRun = perRun === 1;
+  const base = (step: TileExpr): TileExpr => {
+    if (run === undefined) return t.times(t.plus(first, step), t.int(panel));
+    return isRun ? runBase(step) : t.plus(runBase(t.at(runs)), t.times(step, t.int(panel)));
+  };
   return {
     block,
     run: runs,
     perRun,
+    step: isRun ? runs : block,
     base,
     runBase,
-    number,
+    number: (step) => t.plus(first, isRun ? step : t.at(runs)),
     below: part?.steps,
     isOptional: part?.isOptional === true,
   };
@@ -79,8 +82,12 @@ export interface Summing {
   readonly steps: Steps;
   readonly layout: Fragment;
   readonly sums: readonly Sum[];
-  /** Fill a slot of the channel, take it, and give it back. */
-  readonly slot: Readonly<Record<"fill" | "take" | "release", TileOp>>;
+  /** Fill a step's slot of the channel, take it, and give it back. */
+  readonly slot: Readonly<Record<"take" | "release", TileOp>> & {
+    readonly fill: (step: TileExpr) => TileOp;
+    /** Steps by which those who multiply are ahead as they fill; undefined: others fill. */
+    readonly ahead: number | undefined;
+  };
   readonly multiply: (sum: Sum, into: Tile, accumulate: TileExpr) => TileOp;
   readonly scaling: (sum: Sum) => Scaling;
 }
@@ -93,7 +100,21 @@ export function sumOps(
   { steps, layout, sums, slot, multiply, scaling }: Summing,
 ): TileOp[] {
   const { block, run, perRun } = steps;
-  const { fill, take, release } = slot;
+  const { take, release } = slot;
+  const here = t.at(steps.step);
+  const ofRuns = perRun === undefined || perRun === 1;
+  const ahead: StepsAhead | undefined =
+    slot.ahead === undefined
+      ? undefined
+      : {
+          from: t.int(0),
+          below: (ofRuns ? steps.below : undefined) ?? t.size(steps.step.count),
+          ahead: slot.ahead,
+          fill: (step) => [slot.fill(step)],
+        };
+  const first = ahead === undefined ? [] : fillFirst(ahead);
+  const fill = ahead === undefined ? [slot.fill(here)] : [];
+  const next = ahead === undefined ? [] : [fillNext(ahead, here)];
   const declared = (tiles: readonly Tile[], init: TileExpr | undefined): TileOp[] =>
     tiles.map((tile) => ({ kind: "var", tile, init }));
   const results = sums.map(({ tile }) => tile);
@@ -108,14 +129,16 @@ export function sumOps(
     below: perRun === undefined ? steps.below : undefined,
     unroll: false,
     body: [
-      fill,
+      ...fill,
       take,
       ...sums.map((sum, i) => multiply(sum, parts[i] ?? sum.tile, hasMore)),
       awaited,
       release,
+      ...next,
     ],
   });
-  if (perRun === undefined) return [...declared(results, isAdded ? zero : undefined), inPlace(results)];
+  if (perRun === undefined)
+    return [...declared(results, isAdded ? zero : undefined), ...first, inPlace(results)];
 
   // Where a run is one step, one sum is done with before the next is begun, and they share the run's registers.
   const own = perRun === 1 ? sums.slice(0, 1) : sums;
@@ -138,16 +161,17 @@ export function sumOps(
     sums.flatMap((sum, i) => [
       multiply(sum, shared, t.bool(false)),
       awaited,
-      ...(i === sums.length - 1 ? [release] : []),
+      ...(i === sums.length - 1 ? [release, ...next] : []),
       ...promote(sum, i),
     ]);
   const body =
     perRun === 1
-      ? [fill, ...loads, take, ...scales.flatMap(({ taken }) => taken), ...oneStep(), ...moves]
-      : [...loads, inPlace(parts), ...sums.flatMap((sum, i) => promote(sum, i)), ...moves];
+      ? [...fill, ...loads, take, ...scales.flatMap(({ taken }) => taken), ...oneStep(), ...moves]
+      : [...first, ...loads, inPlace(parts), ...sums.flatMap((sum, i) => promote(sum, i)), ...moves];
   return [
     ...declared(results, zero),
     ...declared(parts, undefined),
+    ...(perRun === 1 ? first : []),
     ...before,
     { kind: "for", counter: run, from: undefined, below: steps.below, unroll: false, body },
   ];

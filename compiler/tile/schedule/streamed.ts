@@ -13,7 +13,7 @@ import type { Caps } from "../../types/caps.ts";
 import { ceildiv, constant, min, mul, type Dim } from "../../types/dim.ts";
 import { dtypes, type DType } from "../../types/dtype.ts";
 import * as t from "../build.ts";
-import type { Counter, MatrixOperand, Tile, TileExpr, TileOp, TileProgram } from "../ir.ts";
+import type { Counter, MatrixOperand, PanelCopy, Tile, TileExpr, TileOp, TileProgram } from "../ir.ts";
 import { overlap } from "../overlap.ts";
 import { partition } from "../partition.ts";
 import { constantOf, volume } from "./analysis.ts";
@@ -53,10 +53,10 @@ export const spareBytes = 2048;
 export const addressRegisters = 64;
 const registerFile = 65536;
 /** Of a thread, where the others give theirs. */
-const mostRegisters = 240;
+export const mostRegisters = 240;
 
 /** Registers that each of so many threads has, in steps of 8. */
-function evenShare(threads: number): number {
+export function evenShare(threads: number): number {
   return Math.floor(registerFile / threads / 8) * 8;
 }
 
@@ -66,6 +66,8 @@ export interface StreamedShape {
   /** Warpgroups along m. */
   readonly warpgroups: number;
   readonly depth: number;
+  /** Whether a role copies; else those who multiply do. */
+  readonly copies: boolean;
   /** How the steps along k are shared among blocks; undefined: each tile is one block's. */
   readonly deal: Deal | undefined;
   /** Blocks of a cluster, with neighbouring tiles along m; undefined: each for itself. */
@@ -176,6 +178,7 @@ export function streamedProgram(
   const buffers = declareBuffers(b, source);
   const matrices = matricesOf(loop, contraction);
   const panel = panelBytes / plan.bytes;
+  const threads = shape.warpgroups * warpgroup;
 
   const [mTiles, nTiles] = [
     ceildiv(matrices.mCount, constant(shape.m)),
@@ -201,12 +204,6 @@ export function streamedProgram(
   const part = sum === undefined ? undefined : stepsOfPart(b, sum, { step, isAny }, ofBatch);
   const made = part === undefined ? dealt?.part : { ...part, isOptional: true };
   const steps = stepsAlongK(b, matrices.kCount, panel, plan.run, made);
-  const kBase = steps.base;
-  const place: CopyPlace = {
-    axes: axesAt(mBase, nBase, kBase),
-    buffers,
-    start: { m: mBase, n: nBase, k: kBase },
-  };
   const operands = new Map(
     plan.factors.map((one, i): [Scalar, MatrixOperand] => [one.factor, operandTile(b, one, i, shape)]),
   );
@@ -227,46 +224,56 @@ export function streamedProgram(
     ...[...operands.values()].map(({ tile: slot }) => slot),
     ...scaleTiles.values(),
   ]);
-  const firstOfRuns = t.times(t.over(steps.number, t.int(together)), t.int(together));
-  const runsFrom = (k: TileExpr): CopyPlace => ({ ...place, start: { ...place.start, k } });
-  const copies = [
-    ...plan.factors.flatMap((one) =>
-      one.copied === undefined
-        ? []
-        : operandCopies(operandOf(one.factor), one.copied, one.side, { panel, place }).map((copy) =>
-            // The blocks of a cluster have neighbouring tiles along m, and so the same columns.
-            shape.cluster !== undefined && one.side === "n" ? { ...copy, common: true } : copy,
-          ),
-    ),
-    ...[...scaleTiles].flatMap(([scale, slotTile]) => {
-      const copied = plan.rowScales.get(scale);
-      if (copied === undefined) return [];
-      const [order, width, from] = isAcross(copied)
-        ? (["mn", shape.m, steps.number] as const)
-        : (["k", together, firstOfRuns] as const);
-      return operandCopies({ tile: slotTile, order }, copied, "m", { panel: width, place: runsFrom(from) });
-    }),
-  ];
+  const copiesOf = (step: TileExpr): PanelCopy[] => {
+    const number = steps.number(step);
+    const kBase = steps.base(step);
+    const place: CopyPlace = {
+      axes: axesAt(mBase, nBase, kBase),
+      buffers,
+      start: { m: mBase, n: nBase, k: kBase },
+    };
+    const firstOfRuns = t.times(t.over(number, t.int(together)), t.int(together));
+    const runsFrom = (k: TileExpr): CopyPlace => ({ ...place, start: { ...place.start, k } });
+    return [
+      ...plan.factors.flatMap((one) =>
+        one.copied === undefined
+          ? []
+          : operandCopies(operandOf(one.factor), one.copied, one.side, { panel, place }).map((copy) =>
+              // The blocks of a cluster have neighbouring tiles along m, and so the same columns.
+              shape.cluster !== undefined && one.side === "n" ? { ...copy, common: true } : copy,
+            ),
+      ),
+      ...[...scaleTiles].flatMap(([scale, slotTile]) => {
+        const copied = plan.rowScales.get(scale);
+        if (copied === undefined) return [];
+        const [order, width, from] = isAcross(copied)
+          ? (["mn", shape.m, number] as const)
+          : (["k", together, firstOfRuns] as const);
+        return operandCopies({ tile: slotTile, order }, copied, "m", { panel: width, place: runsFrom(from) });
+      }),
+    ];
+  };
   const computed = plan.factors.filter((one) => one.copied === undefined);
-  const puts = computed.flatMap((one) =>
-    stageFactor(b, loop, one.factor, {
-      tile: operandOf(one.factor).tile,
-      rows: one.side === "m" ? shape.m : shape.n,
-      depth: panel,
-      index: (row, k) => panelIndex(one.order, row, k, panel),
-      threads: warpgroup,
-      vectorBytes: caps.vectorBytes,
-      most: mostLoaded,
-      base: one.side === "m" ? mBase : nBase,
-      count: one.side === "m" ? matrices.mCount : matrices.nCount,
-      kBase,
-      kCount: matrices.kCount,
-      expr: (row, k) => {
-        const axes = one.side === "m" ? axesAt(row, t.int(0), k) : axesAt(t.int(0), row, k);
-        return translator({ axes, carriers: [], inputs: buffers.inputs })(one.factor);
-      },
-    }).flatMap(({ loads, puts: written }) => [...loads, ...written]),
-  );
+  const putsOf = (step: TileExpr): TileOp[] =>
+    computed.flatMap((one) =>
+      stageFactor(b, loop, one.factor, {
+        tile: operandOf(one.factor).tile,
+        rows: one.side === "m" ? shape.m : shape.n,
+        depth: panel,
+        index: (row, k) => panelIndex(one.order, row, k, panel),
+        threads: shape.copies ? warpgroup : threads,
+        vectorBytes: caps.vectorBytes,
+        most: mostLoaded,
+        base: one.side === "m" ? mBase : nBase,
+        count: one.side === "m" ? matrices.mCount : matrices.nCount,
+        kBase: steps.base(step),
+        kCount: matrices.kCount,
+        expr: (row, k) => {
+          const axes = one.side === "m" ? axesAt(row, t.int(0), k) : axesAt(t.int(0), row, k);
+          return translator({ axes, carriers: [], inputs: buffers.inputs })(one.factor);
+        },
+      }).flatMap(({ loads, puts: written }) => [...loads, ...written]),
+    );
 
   const atOnce = rowsAtOnce(steps, shape, instructionRows);
   const layout = warpgroupFragment(b, { ...shape, m: atOnce });
@@ -297,7 +304,7 @@ export function streamedProgram(
         const slotTile = scaleTiles.get(scale);
         const copied = plan.rowScales.get(scale);
         const row = t.plus(layout.m.row, t.int(rows));
-        const column = t.modulo(steps.number, t.int(together));
+        const column = t.modulo(steps.number(t.at(steps.step)), t.int(together));
         const index =
           copied !== undefined && isAcross(copied) ? [t.int(0), t.int(0), row] : [t.int(0), row, column];
         return slotTile === undefined ? undefined : { kind: "shared", type: "f32", tile: slotTile, index };
@@ -323,9 +330,15 @@ export function streamedProgram(
     return scales.reduce((value, one) => t.apply("mul", "f32", [value, one]), t.valueOf(sum));
   };
   const slot = {
-    fill: { kind: "fill", channel, copies, body: puts },
+    fill: (step: TileExpr): TileOp => ({
+      kind: "fill",
+      channel,
+      copies: copiesOf(step),
+      body: putsOf(step),
+    }),
     take: { kind: "take", channel },
     release: { kind: "release", channel, where: undefined },
+    ahead: shape.copies ? undefined : shape.depth - 1,
   } as const;
   const sums = parts.flatMap((part) => part.sums);
   const results = parts.flatMap(({ rows, sums: own }) =>
@@ -351,7 +364,7 @@ export function streamedProgram(
   const program: TileProgram = {
     name: source.name,
     summary: source.summary,
-    threads: shape.warpgroups * warpgroup,
+    threads,
     blocks: [worker],
     ...(shape.cluster === undefined ? {} : { cluster: shape.cluster }),
     buffers: b.buffers,
@@ -370,11 +383,10 @@ export function streamedProgram(
           },
     ],
   };
-  const threads = shape.warpgroups * warpgroup;
   const held = accumulatorsOf(steps.perRun, plan.products.length, { ...shape, threads, atOnce });
-  const registers = registerShares(plan, threads, held);
+  const registers = registerShares(plan, { threads, copies: shape.copies }, held);
   return partition(overlap(program), {
-    copy: { threads: warpgroup, registers: registers.copy },
+    copy: shape.copies ? { threads: warpgroup, registers: registers.copy } : undefined,
     math: { threads, registers: registers.math },
   });
 }
@@ -412,10 +424,10 @@ export const copyRegisters = { copied: 40, computed: 88 } as const;
  */
 export function registerShares(
   plan: StreamedPlan,
-  threads: number,
+  { threads, copies }: { readonly threads: number; readonly copies: boolean },
   accumulators: number,
 ): { readonly copy: number | undefined; readonly math: number | undefined } {
-  if (accumulators + addressRegisters <= evenShare(threads + warpgroup))
+  if (!copies || accumulators + addressRegisters <= evenShare(threads + warpgroup))
     return { copy: undefined, math: undefined };
   const isCopied = plan.factors.every(({ copied }) => copied !== undefined);
   const copy = isCopied ? copyRegisters.copied : copyRegisters.computed;
