@@ -19,6 +19,9 @@ numerics exact { accumulate: f32 }
 fn scaled(x: e4m3[M, K] @ (1, 128), w: e4m3[N, K] @ (128, 128)) -> f32[M, N] {
   for m, n: sum[k](x[m, k] * w[n, k])
 }
+fn both(x: e4m3[M, K] @ (1, 128), w: e4m3[N, K] @ (1, 128)) -> f32[M, N] {
+  for m, n: sum[k](x[m, k] * w[n, k])
+}
 `;
 
 const [M, N, K] = [64, 64, 4096];
@@ -38,9 +41,11 @@ const w = numbers(N * K, 2);
 const blocks = K / 128;
 const xScale = numbers(M * blocks, 3);
 const wScale = numbers(blocks, 4);
+/** Of each column its own. */
+const wScales = numbers(N * blocks, 5);
 
 async function run(entry: string): Promise<readonly number[]> {
-  const { artifact, diagnostics } = compile({
+  const { artifact, diagnostics, trace } = compile({
     source: { file: "promotion.dsl", text },
     host: { read: () => undefined },
     entry,
@@ -65,19 +70,28 @@ async function run(entry: string): Promise<readonly number[]> {
           ["w.scale", fromNumbers("f32", [1, blocks], wScale)],
         ] as const)
       : []),
+    ...(entry === "both"
+      ? ([
+          ["x.scale", fromNumbers("f32", [M, blocks], xScale)],
+          ["w.scale", fromNumbers("f32", [N, blocks], wScales)],
+        ] as const)
+      : []),
   ]);
+  // The scales of rows, and of columns where each has its own, come in the slots of the factors.
+  const slots = /channel factors .*/.exec(trace.find(({ pass }) => pass === "tile")?.text() ?? "")?.[0] ?? "";
+  expect(slots.match(/scale_tile/g) ?? []).toHaveLength(entry === "both" ? 2 : entry === "scaled" ? 1 : 0);
   const { outputs } = await loaded.run(inputs, { keep: false, time: false });
   await device.close();
   return Array.from(toNumbers(outputs.get("out") as HostTensor), Number);
 }
 
 /** The largest error of a result, relatively. */
-function worst(found: readonly number[], scale: (m: number, k: number) => number): number {
+function worst(found: readonly number[], scale: (m: number, k: number, n: number) => number): number {
   let most = 0;
   for (let m = 0; m < M; m += 1)
     for (let n = 0; n < N; n += 1) {
       let sum = 0;
-      for (let k = 0; k < K; k += 1) sum += (x[m * K + k] ?? 0) * (w[n * K + k] ?? 0) * scale(m, k);
+      for (let k = 0; k < K; k += 1) sum += (x[m * K + k] ?? 0) * (w[n * K + k] ?? 0) * scale(m, k, n);
       most = Math.max(most, Math.abs((found[m * N + n] ?? Number.NaN) - sum) / sum);
     }
   return most;
@@ -105,5 +119,14 @@ test("a run's scales multiply its sum", async () => {
     return (xScale[m * blocks + block] ?? 0) * (wScale[block] ?? 0);
   };
   const error = worst(await run("scaled"), scale);
+  expect(error).toBeLessThan(0.001);
+}, 60_000);
+
+test("as do those of each row and each column", async () => {
+  const scale = (m: number, k: number, n: number): number => {
+    const block = Math.floor(k / 128);
+    return (xScale[m * blocks + block] ?? 0) * (wScales[n * blocks + block] ?? 0);
+  };
+  const error = worst(await run("both"), scale);
   expect(error).toBeLessThan(0.001);
 }, 60_000);

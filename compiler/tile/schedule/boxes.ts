@@ -78,25 +78,26 @@ export function viewOfRuns(loop: LoopNode, sides: Sides, read: ScalarRead, run: 
   return view === undefined || view.length >= mostAxes ? undefined : [...view, { extent: runs, along: "k" }];
 }
 
-/** The same with the runs before the rows, which are all of m and lie side by side. */
+/** The same with the runs before the rows, or columns, which are all of their side and lie side by side. */
 export function viewOfRunsAcross(
   loop: LoopNode,
   sides: Sides,
   read: ScalarRead,
   run: number,
+  side: "m" | "n",
 ): View | undefined {
   const ref = loop.inputs[read.input];
   const type = ref?.node.types[ref.output];
   const [of, row] = read.index.slice(-2);
   const [runs, rows] = type?.shape.slice(-2) ?? [];
-  const [m, ...others] = sides.m;
+  const [own, ...others] = sides[side];
   if (type === undefined || runs === undefined || rows === undefined || of === undefined) return undefined;
-  if (read.bounds !== "proved" || row?.kind !== "axis" || row.axis !== m || others.length > 0)
+  if (read.bounds !== "proved" || row?.kind !== "axis" || row.axis !== own || others.length > 0)
     return undefined;
   const bytes = (constantOf(rows) ?? 1) * dtypes[type.dtype].bytes;
   if (
     !isRun(sides, of, run) ||
-    !dimEquals(rows, extentOf(loop, m) ?? constant(0)) ||
+    !dimEquals(rows, extentOf(loop, own) ?? constant(0)) ||
     bytes % strideBytes !== 0
   )
     return undefined;
@@ -104,9 +105,9 @@ export function viewOfRunsAcross(
     const index = read.index[i];
     return index === undefined ? [] : [{ extent, index }];
   });
-  const view = axesOfView(loop, { ...sides, m: [], k: [] }, outer, type.dtype);
+  const view = axesOfView(loop, { ...sides, [side]: [], k: [] }, outer, type.dtype);
   if (view === undefined || view.length + 2 > mostAxes) return undefined;
-  return [...view, { extent: runs, along: "k" }, { extent: rows, along: "m" }];
+  return [...view, { extent: runs, along: "k" }, { extent: rows, along: side }];
 }
 
 /** The quotient of the one axis of k by the length of a run. */

@@ -13,7 +13,7 @@ import { constantRun } from "./runs.ts";
 export interface ScalePlace {
   /** Columns of a tile. */
   readonly columns: number;
-  /** A scale of a row that has come with the factors; undefined: it is loaded. */
+  /** A scale of a row or a column that has come with the factors; undefined: it is loaded. */
   readonly inSlot: (scale: Scalar) => TileExpr | undefined;
   /** The scales at a place of the matrices. */
   readonly at: (m: TileExpr, n: TileExpr, k: TileExpr) => (scale: Scalar) => TileExpr;
@@ -34,8 +34,8 @@ export interface ScaleTile {
 /** What multiplies a run's sum: scales that are loaded, and what is computed of them when the sum is there. */
 export interface Scaling {
   readonly scales: readonly ScaleTile[];
-  /** Scales that are in the slot, taken from there. */
-  readonly taken: readonly TileOp[];
+  /** Scales that are in the slot, taken from there: of rows, and of columns, which are many. */
+  readonly taken: Readonly<Record<"rows" | "columns", readonly TileOp[]>>;
   readonly products: readonly TileOp[];
   readonly values: readonly TileExpr[];
 }
@@ -49,7 +49,7 @@ export function scalingOf(
   place: ScalePlace,
 ): Scaling {
   const loaded: ScaleTile[] = [];
-  const taken: TileOp[] = [];
+  const taken: Record<"rows" | "columns", TileOp[]> = { rows: [], columns: [] };
   const products: TileOp[] = [];
   const sides = { row: layout.m.axes, column: layout.n.axes } as const;
   const value = (name: string, own: readonly Scalar[], axes: readonly Axis[]): TileExpr[] => {
@@ -61,7 +61,8 @@ export function scalingOf(
       const n = columns ? place.n : place.nBase;
       const expr = place.inSlot(scale);
       if (expr !== undefined) {
-        taken.push({ kind: "let", tile, expr, where: undefined, otherwise: undefined });
+        const own = columns ? taken.columns : taken.rows;
+        own.push({ kind: "let", tile, expr, where: undefined, otherwise: undefined });
         return tile;
       }
       loaded.push({ tile, at: (k) => place.at(place.m, n, k)(scale), where });

@@ -276,10 +276,10 @@ function sharedNeeds(
 ): { readonly slot: number; readonly staged: number } {
   const slot =
     plan.factors.reduce((sum, { side }) => sum + (side === "m" ? rows : columns), 0) * panelBytes +
-    [...plan.rowScales.values()].reduce(
-      (sum, copied) => sum + rows * (isAcross(copied) ? dtypes.f32.bytes : scaleBytes),
-      0,
-    );
+    [...plan.scales.values()].reduce((sum, copied) => {
+      const count = copied.side === "m" ? rows : columns;
+      return sum + count * (isAcross(copied) ? dtypes.f32.bytes : scaleBytes);
+    }, 0);
   const staged = loop.results.reduce(
     (sum, result, i) =>
       plan.results[i] === undefined ? sum : sum + rows * columns * dtypes[result.dtype].bytes,

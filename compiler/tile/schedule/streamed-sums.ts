@@ -157,16 +157,19 @@ export function sumOps(
     const scaled = values.reduce((value, scale) => t.apply("mul", "f32", [value, scale]), part);
     return [...products, { kind: "update", tile, expr: t.apply("add", "f32", [scaled, t.valueOf(tile)]) }];
   };
+  const takenOf = (side: "rows" | "columns"): TileOp[] => scales.flatMap(({ taken }) => taken[side]);
+  // Columns' scales are many: they are taken while the first product runs.
   const oneStep = (): TileOp[] =>
     sums.flatMap((sum, i) => [
       multiply(sum, shared, t.bool(false)),
+      ...(i === 0 ? takenOf("columns") : []),
       awaited,
       ...(i === sums.length - 1 ? [release, ...next] : []),
       ...promote(sum, i),
     ]);
   const body =
     perRun === 1
-      ? [...fill, ...loads, take, ...scales.flatMap(({ taken }) => taken), ...oneStep(), ...moves]
+      ? [...fill, ...loads, take, ...takenOf("rows"), ...oneStep(), ...moves]
       : [...first, ...loads, inPlace(parts), ...sums.flatMap((sum, i) => promote(sum, i)), ...moves];
   return [
     ...declared(results, zero),

@@ -84,6 +84,11 @@ export interface StreamedFactor {
   readonly copied: Copied | undefined;
 }
 
+/** Scales in memory, one for each run of each row, or of each column. */
+export interface CopiedScale extends Copied {
+  readonly side: "m" | "n";
+}
+
 export interface StreamedPlan {
   /** Of an element of any factor. */
   readonly bytes: number;
@@ -92,8 +97,8 @@ export interface StreamedPlan {
   readonly run: number | undefined;
   /** Each once, however many products have it. */
   readonly factors: readonly StreamedFactor[];
-  /** Scales of rows that the engine brings with the factors of their run. */
-  readonly rowScales: ReadonlyMap<Scalar, Copied>;
+  /** Scales of rows or of columns that the engine brings with the factors of their run. */
+  readonly scales: ReadonlyMap<Scalar, CopiedScale>;
   /** Rows whose results are anything but 0; undefined: all of them, or rows of which nothing is known. */
   readonly rows: readonly Bound[] | undefined;
   /** Of each result; undefined where its elements are stored one by one. */
@@ -123,25 +128,31 @@ export function planStreamed(loop: LoopNode, contraction: Contraction): Streamed
     return view !== undefined && hasSides(view, "m", "n") && view.at(-1)?.along === "n" ? view : undefined;
   });
   const { products, length: run } = runs;
-  const rowScales = new Map<Scalar, Copied>();
+  const scales = new Map<Scalar, CopiedScale>();
   // A slot has the factors of a panel, so that runs of one panel alone have their scales in it.
   if (run === panelBytes / bytes)
-    for (const scale of products.flatMap(({ scales }) => scales)) {
-      const view =
-        scale.kind === "read"
-          ? (viewOfRuns(loop, sides, scale, run) ?? viewOfRunsAcross(loop, sides, scale, run))
-          : undefined;
-      if (scale.kind !== "read" || view === undefined || !hasSides(view, "m", "k")) continue;
-      if (loop.inputs[scale.input]?.node.types[loop.inputs[scale.input]?.output ?? 0]?.dtype === "f32")
-        rowScales.set(scale, { input: scale.input, view });
+    for (const scale of products.flatMap((product) => product.scales)) {
+      const copied = copiedScale(loop, sides, scale, run);
+      if (copied !== undefined) scales.set(scale, copied);
     }
   const rows = constantOf(volume(loop.over)) === undefined ? undefined : visitedRows(loop, contraction);
-  return { bytes, products, run, factors: [...factors.values()], rowScales, rows, results };
+  return { bytes, products, run, factors: [...factors.values()], scales, rows, results };
 }
 
-/** Scales whose rows lie side by side, so that a run's are one piece. */
-export function isAcross({ view }: Copied): boolean {
-  return view.at(-1)?.along === "m";
+function copiedScale(loop: LoopNode, sides: Sides, scale: Scalar, run: number): CopiedScale | undefined {
+  if (scale.kind !== "read") return undefined;
+  const ref = loop.inputs[scale.input];
+  if (ref?.node.types[ref.output]?.dtype !== "f32") return undefined;
+  for (const side of ["m", "n"] as const) {
+    const view = viewOfRuns(loop, sides, scale, run) ?? viewOfRunsAcross(loop, sides, scale, run, side);
+    if (view !== undefined && hasSides(view, side, "k")) return { input: scale.input, view, side };
+  }
+  return undefined;
+}
+
+/** Scales whose rows, or columns, lie side by side, so that a run's are one piece. */
+export function isAcross({ view, side }: CopiedScale): boolean {
+  return view.at(-1)?.along === side;
 }
 
 function streamedFactor(
@@ -215,10 +226,13 @@ export function streamedProgram(
   // The engine copies 16 bytes at least, from whole 16 bytes: a row's scales of this run and of those beside it.
   const together = scaleBytes / dtypes.f32.bytes;
   const scaleTiles = new Map(
-    [...plan.rowScales].map(([scale, copied]) => [
-      scale,
-      b.slotTile("scale_tile", "f32", isAcross(copied) ? [1, 1, shape.m] : [1, shape.m, together]),
-    ]),
+    [...plan.scales].map(([scale, copied]) => {
+      const count = shape[copied.side];
+      return [
+        scale,
+        b.slotTile("scale_tile", "f32", isAcross(copied) ? [1, 1, count] : [1, count, together]),
+      ];
+    }),
   );
   const channel = b.channel("factors", shape.depth, [
     ...[...operands.values()].map(({ tile: slot }) => slot),
@@ -244,12 +258,15 @@ export function streamedProgram(
             ),
       ),
       ...[...scaleTiles].flatMap(([scale, slotTile]) => {
-        const copied = plan.rowScales.get(scale);
+        const copied = plan.scales.get(scale);
         if (copied === undefined) return [];
         const [order, width, from] = isAcross(copied)
-          ? (["mn", shape.m, number] as const)
+          ? (["mn", shape[copied.side], number] as const)
           : (["k", together, firstOfRuns] as const);
-        return operandCopies({ tile: slotTile, order }, copied, "m", { panel: width, place: runsFrom(from) });
+        return operandCopies({ tile: slotTile, order }, copied, copied.side, {
+          panel: width,
+          place: runsFrom(from),
+        });
       }),
     ];
   };
@@ -302,8 +319,8 @@ export function streamedProgram(
       columns: shape.n,
       inSlot: (scale) => {
         const slotTile = scaleTiles.get(scale);
-        const copied = plan.rowScales.get(scale);
-        const row = t.plus(layout.m.row, t.int(rows));
+        const copied = plan.scales.get(scale);
+        const row = copied?.side === "n" ? layout.n.row : t.plus(layout.m.row, t.int(rows));
         const column = t.modulo(steps.number(t.at(steps.step)), t.int(together));
         const index =
           copied !== undefined && isAcross(copied) ? [t.int(0), t.int(0), row] : [t.int(0), row, column];
