@@ -87,14 +87,17 @@ export function expectWithin(
   }
 }
 
-/** Runs the only kernel's tile program in the interpreter, which must read back what it prints. */
-export function expectTiles(made: Compiled, inputs: Map<string, StoredTensor>): void {
-  const tiles = tilesOf(made);
-  expect(tiles).toHaveLength(1);
-  const program = parse(tiles[0] ?? "");
+/** Runs the only kernel's tile program in the interpreter, which must read back what it prints; or another `text` of it. */
+export function expectTiles(
+  made: Compiled,
+  inputs: Map<string, StoredTensor>,
+  text = tilesOf(made)[0] ?? "",
+): void {
+  expect(tilesOf(made)).toHaveLength(1);
+  const program = parse(text);
   expect(verify(program)).toEqual([]);
   expect(checkProtocol(program)).toBeUndefined();
-  expect(print(program)).toBe(tiles[0]);
+  expect(print(program)).toBe(text);
   const memory = new Map<GlobalBuffer, Element[]>(
     program.buffers.map((buffer) => {
       const count = buffer.shape.reduce((a, extent) => a * evaluate(extent, new Map()), 1);

@@ -10,7 +10,7 @@
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import { apply } from "../../tile/build.ts";
 import type { Channel, PanelCopy, Role, SharedTile, TileExpr, TileOp } from "../../tile/ir.ts";
-import { readsData, visitOps } from "../../tile/walk.ts";
+import { expressionsOf, isInRegisters, readsData, visitExpressions, visitOps } from "../../tile/walk.ts";
 import { dtypes } from "../../types/dtype.ts";
 import type { KernelBuilder } from "../builder.ts";
 import type { Buffer, Register, TensorMap, Value } from "../ir.ts";
@@ -51,6 +51,8 @@ export class Channels {
   readonly #owners = new Map<SharedTile, Channel>();
   /** Where leaders' cursors were when they were moved last. */
   readonly #last = new Map<Cursor, Place>();
+  /** Channels that the team's threads read themselves. */
+  readonly #byThreads = new Set<Channel>();
 
   constructor(b: KernelBuilder, channels: readonly Channel[]) {
     for (const channel of channels) {
@@ -99,6 +101,7 @@ export class Channels {
       lowered.current = undefined;
     }
     this.#last.clear();
+    this.#byThreads.clear();
     const leaders = {
       fill: leadersOf(ops, "fill"),
       take: leadersOf(ops, "take"),
@@ -107,6 +110,7 @@ export class Channels {
     visitOps(ops, (op) => {
       if (op.kind !== "fill" && op.kind !== "take" && op.kind !== "release") return;
       const { cursors, channel } = this.#of(op.channel);
+      if (isReadByThreads(ops, channel)) this.#byThreads.add(channel);
       if (cursors.has(op.kind)) return;
       const leader = leaders[op.kind].get(channel);
       if (leader !== undefined) {
@@ -224,7 +228,10 @@ export class Channels {
     b.instruction(`tensor.load.${at.length}d.cluster.${cluster}`, [], [to, { map }, ...moved, full]);
   }
 
-  /** One arrival a warp: all its threads have gone as far. */
+  /**
+   * One arrival a warp, which has waited for its products together; one of each thread where threads themselves have read
+   * the slot, since one lane's arrival says nothing of what the others have read.
+   */
   release(cx: Context, op: Extract<TileOp, { kind: "release" }>): void {
     const { b } = cx;
     const { channel, barriers } = this.#of(op.channel);
@@ -232,6 +239,10 @@ export class Channels {
     const give = (): void => {
       const { slot } = this.#advance(cx, channel, "release");
       const empty = { buffer: barriers, index: b.add(slot, b.i32(channel.depth)) };
+      if (this.#byThreads.has(channel)) {
+        b.instruction("mbarrier.arrive", [], [empty]);
+        return;
+      }
       // All blocks of a cluster write to the slot: one lane for each tells it.
       if (cluster === undefined)
         b.if(b.binary("eq", b.lane(), b.i32(0)), () => b.instruction("mbarrier.arrive", [], [empty]));
@@ -373,7 +384,7 @@ export class Channels {
 
 /**
  * Arrivals that complete a phase: of `full` one for the copies of a slot, which bring their bytes, and one of each
- * thread that puts; of `empty` one of each subgroup that releases.
+ * thread that puts; of `empty` one of each subgroup that releases, or of each thread.
  */
 function arrivals(
   roles: readonly Role[],
@@ -391,9 +402,24 @@ function arrivals(
       found.release ||= op.kind === "release" && op.channel === channel;
     });
     filling += (found.fill ? 1 : 0) + (found.put ? role.threads : 0);
-    reading += found.release ? role.threads / subgroup : 0;
+    const together = isReadByThreads(role.body, channel) ? 1 : subgroup;
+    reading += found.release ? role.threads / together : 0;
   }
   return { filling, reading };
+}
+
+/** Whether threads read a channel's tiles element by element, and no product does. */
+function isReadByThreads(ops: readonly TileOp[], { tiles }: Channel): boolean {
+  let [byThreads, byProducts] = [false, false];
+  visitOps(ops, (op) => {
+    if (op.kind === "mma")
+      for (const operand of [op.a, op.b])
+        byProducts ||= !isInRegisters(operand) && tiles.includes(operand.tile);
+    visitExpressions(expressionsOf(op), (expr) => {
+      byThreads ||= expr.kind === "shared" && tiles.includes(expr.tile);
+    });
+  });
+  return byThreads && !byProducts;
 }
 
 function groupByTile(copies: readonly PanelCopy[]): ReadonlyMap<SharedTile, PanelCopy[]> {

@@ -124,7 +124,9 @@ export function coordinateValue(cx: Context, axis: Axis): Value {
   if (common !== undefined) return common;
   const { stride } = axis.place;
   const quotient = cx.b.div(cx.team.thread(), cx.b.i32(stride));
-  const top = stride * axis.size === cx.team.threads;
+  // The thread's number in the block is common to all roles: what is known of it in one does not hold in others.
+  const isNumber = stride === 1 && cx.team.threads < cx.b.threads;
+  const top = stride * axis.size === cx.team.threads && !isNumber;
   return cx.b.bound(top ? quotient : cx.b.rem(quotient, cx.b.i32(axis.size), axis.name), 0, axis.size - 1);
 }
 

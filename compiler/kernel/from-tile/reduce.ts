@@ -87,6 +87,8 @@ function throughShared(cx: Context, values: readonly Value[], across: Across, co
   const first = b.sub(slot, b.mul(part, b.i32(slotStep)));
   const owner =
     across.lanes === 1 ? undefined : b.binary("eq", b.rem(b.thread(), b.i32(across.lanes)), b.i32(0));
+  // A role comes here again and again: all have read what it was left with the time before.
+  if (cx.team.isRole) barrier(cx);
   values.forEach((value, k) => b.store(buffer, place(k, slot), [value], owner));
   barrier(cx);
   if (halves(parts))

@@ -8,6 +8,7 @@ export class Team {
   readonly threads: number;
   /** Whether all of them do the work, or the first alone. */
   readonly active: Role["active"];
+  readonly isRole: boolean;
   readonly #b: KernelBuilder;
   readonly #first: number;
   readonly #barriers: BarrierNumbers;
@@ -20,11 +21,12 @@ export class Team {
     threads: number,
     first: number,
     barriers: BarrierNumbers,
-    active: Role["active"] = "all",
+    active?: Role["active"],
   ) {
     this.#b = b;
     this.threads = threads;
-    this.active = active;
+    this.active = active ?? "all";
+    this.isRole = active !== undefined;
     this.#first = first;
     this.#barriers = barriers;
     this.#isBlock = threads === b.threads;

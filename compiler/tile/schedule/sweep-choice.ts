@@ -2,6 +2,7 @@
 import type { LoopAxis, LoopNode, Scalar, ScalarRead } from "../../tensor/ir.ts";
 import { reachable } from "../../tensor/scalars.ts";
 import type { Caps } from "../../types/caps.ts";
+import { dtypes } from "../../types/dtype.ts";
 import {
   axesOf,
   constantOf,
@@ -17,7 +18,9 @@ import { canFollow } from "./followed.ts";
 import { sweepCost, usualSize, type SweepWork } from "./cost.ts";
 import { movedBytes } from "./analysis.ts";
 import type { KernelSource } from "./source.ts";
-import { rowOrder, sweepProgram, type SweepShape } from "./sweep.ts";
+import { spareBytes, warpgroup } from "./streamed.ts";
+import { rowOrder, sweepProgram, type Brought, type SweepShape } from "./sweep.ts";
+import { broughtRows, copyThreads, panelWidth, type BroughtRow } from "./sweep-rows.ts";
 
 /** Elements of a row that a thread may hold for the next sweep. */
 const residentElements = 64;
@@ -38,6 +41,8 @@ interface Fit {
   readonly together: number | undefined;
   /** Its reductions are linked, and can follow one another. */
   readonly canFollow: boolean;
+  /** What a role of its own can bring, whole rows. */
+  readonly brought: readonly BroughtRow[];
 }
 
 export function sweepSchedule(source: KernelSource<LoopNode>, caps: Caps): Schedule {
@@ -90,6 +95,7 @@ function fitOf(loop: LoopNode, caps: Caps): Fit {
     columns: constantOf(columns),
     together: places === undefined ? undefined : places / vector,
     canFollow: false,
+    brought: form === "rows" && block === undefined ? broughtRows(loop, rowOrder(loop)) : [],
   };
 }
 
@@ -151,16 +157,80 @@ function choicesOf(fit: Fit, fixed: Fixed): Choice[] {
   const seen = new Set<string>();
   const others = fit.caps.maxThreads === 1 ? [] : otherTiles(fit, fixed);
   return [...(isFree ? [usual] : [usual, ...completed(fit, fixed)]), ...others].flatMap(
-    ({ tile, threads }) => {
+    ({ tile, threads }): Choice[] => {
       const key = `${tile.join(" ")} ${threads}`;
       if (seen.has(key)) return [];
       seen.add(key);
       if (tile.some((extent, k) => fixed.tile[k] !== undefined && fixed.tile[k] !== extent)) return [];
       return fixed.threads !== undefined && fixed.threads !== threads
         ? []
-        : [choiceOf(fixed, { tile, threads })];
+        : [choiceOf(fixed, { tile, threads, ...(copies(fixed) ? slotsFor(fit, tile) : {}) })];
     },
   );
+}
+
+function copies({ copy = 0 }: Fixed): boolean {
+  return copy > 0;
+}
+
+const mostSlots = 4;
+
+/** Where a role copies, blocks stay, and have as many slots as there is room for. */
+function slotsFor(fit: Fit, tile: readonly number[]): Partial<Choice> {
+  const deepest = Math.floor((fit.caps.sharedBytes - spareBytes) / slotBytes(fit, tile));
+  return { stages: Math.max(2, Math.min(mostSlots, deepest)), persistent: 1 };
+}
+
+function slotBytes({ brought }: Fit, [rows = 1, columns = 1]: readonly number[]): number {
+  return brought.reduce((sum, { dtype }) => sum + rows * columns * dtypes[dtype].bytes, 0);
+}
+
+/** Why a role of its own cannot bring the rows. */
+function copyRefusals(fit: Fit, choice: Choice): string[] {
+  const { caps, brought, form } = fit;
+  const { tile, threads, stages, copy } = choice;
+  const [rows = 1, columns = 1] = tile;
+  if (!caps.instructions.includes("mbarrier.init"))
+    return [`${caps.target} has no barriers that count bytes, by which one warpgroup hands rows to others`];
+  if (form !== "rows" || !isResident(fit, columns))
+    return [`a role brings whole rows, and ${columns} columns are not one`];
+  if (brought.length === 0) return ["nothing is read along whole rows, so there is nothing to copy"];
+  const problems: string[] = [];
+  const refuse = (isWrong: boolean, why: string): void => {
+    if (isWrong) problems.push(why);
+  };
+  refuse(copy !== 1, `the copies take 1 warpgroup here, not ${copy}`);
+  refuse(
+    threads % warpgroup !== 0 || threads + copyThreads > caps.maxThreads,
+    `roles are warpgroups of ${warpgroup} threads, ${caps.maxThreads} threads in all, not ${threads} and ${copyThreads}`,
+  );
+  refuse(choice.persistent !== 1, "blocks are persistent where a role copies");
+  refuse(stages < 2, `a channel has 2 stages or more, not ${stages}`);
+  refuse(
+    rows > mostBoxRows || brought.some(({ dtype }) => panelWidth(dtype, rows, columns) === undefined),
+    `${rows} x ${columns} elements are no whole boxes of the copy engine`,
+  );
+  const slot = slotBytes(fit, tile);
+  refuse(
+    stages * slot + spareBytes > caps.sharedBytes,
+    `${stages} stages of ${slot} bytes and ${spareBytes} of barriers are ${stages * slot + spareBytes} bytes of ` +
+      `shared memory, and a block has ${caps.sharedBytes}`,
+  );
+  return problems;
+}
+
+const mostBoxRows = 256;
+const mostResidentThreads = 2048;
+
+/** Undefined: every thread loads its own. */
+function broughtOf(fit: Fit, { tile, threads, stages, copy }: Choice): Brought | undefined {
+  if (copy === 0) return undefined;
+  const { caps, brought } = fit;
+  // As many blocks as a multiprocessor has room for.
+  const byMemory = Math.floor(caps.sharedBytes / (stages * slotBytes(fit, tile) + spareBytes));
+  const byThreads = Math.floor(mostResidentThreads / (threads + copyThreads));
+  const workers = caps.units * Math.max(1, Math.min(byMemory, byThreads));
+  return { rows: brought, depth: stages, workers, vectorBytes: caps.vectorBytes };
 }
 
 interface Tiling {
@@ -320,6 +390,7 @@ function shapeOf(fit: Fit, choice: Choice): SweepShape {
     resident,
     follows,
     along: "columns",
+    brought: broughtOf(fit, choice),
   };
 }
 
@@ -336,7 +407,10 @@ function refusalsOf(fit: Fit, choice: Choice): string[] {
   const { threads } = choice;
   const [rows = 1, columns = 1] = choice.tile;
   const { together } = fit;
-  const problems = idleRefusals(choice, ["threads"]);
+  const problems =
+    choice.copy > 0
+      ? [...idleRefusals(choice, ["threads", "copy", "stages", "persistent"]), ...copyRefusals(fit, choice)]
+      : idleRefusals(choice, ["threads"]);
   const refuse = (isWrong: boolean, why: string): void => {
     if (isWrong) problems.push(why);
   };

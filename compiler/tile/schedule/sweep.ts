@@ -15,13 +15,15 @@ import { invariant } from "../../diagnostics/diagnostic.ts";
 import { monoidOf } from "../../tensor/monoids.ts";
 import type { LoopNode, LoopResult, Scalar } from "../../tensor/ir.ts";
 import { reachable } from "../../tensor/scalars.ts";
-import { ceildiv, constant, type Dim } from "../../types/dim.ts";
+import { ceildiv, constant, min, type Dim } from "../../types/dim.ts";
 import * as t from "../build.ts";
 import type { Axis, TileExpr, TileOp, TileProgram } from "../ir.ts";
+import { partition } from "../partition.ts";
 import { constantOf, sweepsOf, volume } from "./analysis.ts";
 import { followed } from "./followed.ts";
 import { resultPlace } from "./places.ts";
 import { declareBuffers, type KernelSource } from "./source.ts";
+import { bringRows, copyThreads, type BroughtRow } from "./sweep-rows.ts";
 import { translator } from "./translate.ts";
 
 /** Extents of a block's tile; the schedule's free numbers. */
@@ -35,6 +37,16 @@ export interface SweepShape {
   readonly follows: boolean;
   /** Which side neighbouring threads lie along. */
   readonly along: "rows" | "columns";
+  /** Whole rows that a role brings to blocks that stay, so many slots ahead; undefined: every thread loads its own. */
+  readonly brought?: Brought | undefined;
+}
+
+export interface Brought {
+  readonly rows: readonly BroughtRow[];
+  readonly depth: number;
+  /** Blocks that run at once. */
+  readonly workers: number;
+  readonly vectorBytes: number;
 }
 
 export interface Side {
@@ -117,8 +129,38 @@ export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape):
       });
   };
 
+  const axesAt = (rowAt: TileExpr, columnAt: TileExpr): TileExpr[] => {
+    const places = t.unflatten(
+      rowAt,
+      order.map((k) => axisExtent(loop, k)),
+    );
+    const all: TileExpr[] = [];
+    order.forEach((k, i) => (all[k] = places[i] ?? t.int(0)));
+    return [...all, ...along(columnAt)];
+  };
+  const rows =
+    shape.brought === undefined
+      ? undefined
+      : bringRows(shape.brought.rows, {
+          b,
+          loop,
+          buffers,
+          rows: rowTile,
+          columns: columnTile,
+          base: t.times(t.at(blocks), t.int(rowTile)),
+          rowCount,
+          columnCount,
+          depth: shape.brought.depth,
+          vectorBytes: shape.brought.vectorBytes,
+          axesAt,
+          axes: [...rowAxes, ...columnAxes],
+          row: position(t.int(0), shape.rows, rowAxes),
+          column,
+        });
+  body.push(...(rows?.ops ?? []));
+
   /** Reductions along axes of rows, each made once its carriers are known, after those that it uses. */
-  const made = new Map<Scalar, TileExpr>();
+  const made = new Map<Scalar, TileExpr>(rows?.held);
   const translateNow = (roots: readonly Scalar[]): ((scalar: Scalar) => TileExpr) => {
     for (const scalar of reducesBlocks ? [] : reachable(roots)) {
       if (scalar.kind !== "reduce" || made.has(scalar)) continue;
@@ -244,7 +286,7 @@ export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape):
   const swept = stores.flatMap(({ op, isRow }) => (isRow ? [] : [op]));
   if (swept.length > 0) inChunks([...inner, ...swept]);
 
-  return {
+  const program: TileProgram = {
     name: source.name,
     summary: source.summary,
     threads,
@@ -254,6 +296,16 @@ export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape):
     channels: b.channels,
     body,
   };
+  if (shape.brought === undefined) return program;
+  const worker = b.counter("worker", min(blocks.count, constant(shape.brought.workers)));
+  const stays: TileOp = { kind: "persistent", worker, counters: [blocks], body };
+  return partition(
+    { ...program, blocks: [worker], body: [stays] },
+    {
+      copy: { threads: copyThreads, registers: undefined },
+      math: { threads, registers: undefined },
+    },
+  );
 }
 
 /** Of a result along fewer axes than the loop's, which is the same along the others: that those are at their first. */
