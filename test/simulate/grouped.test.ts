@@ -10,7 +10,7 @@ import { fromNumbers, toNumbers, type Device, type HostTensor } from "../../runt
 import { openSimulator } from "../../runtime/simulate/plan-device.ts";
 import { testHost } from "../check/host.ts";
 
-const text = `dim E, D, F, R[E]
+const text = `dim E, D, F, P, R[E]
 fn plain(x: bf16[E, R[E], D], w: bf16[E, F, D]) -> f32[E, R[E], F] { for e, r, f: sum[d](x[e, r, d] * w[e, f, d]) }
 fn scaled(x: bf16[E, R[E], D], w: e4m3[E, F, D] @ (128, 128)) -> f32[E, R[E], F] {
   let q = quantize<e4m3 @ (1, 128)>(x)
@@ -27,6 +27,14 @@ fn turned(x: e4m3[D, B, 128] @ (1, 1, 128), y: e4m3[F, B, 128] @ (1, 1, 128), fi
 fn masked(x: bf16[E, T, D], count: i32[E], w: bf16[E, F, D]) -> f32[E, T, F] {
   for e, t, f: select(t < count[e], sum[d](x[e, t, d] * w[e, f, d]), 0.0)
 }
+fn paired(x: e4m3[B, 64, D] @ (1, 128), expert: i32[B], w: e4m3[E, P, D] @ (128, 128)) -> f32[B, 64, P] {
+  for b, r in 64, p: sum[d](x[b, r, d] * w[expert[b], p, d])
+}
+schedule paired on sm_90a { tile r 64, P 64; cluster 2 }
+fn paired_masked(x: bf16[E, T, D], count: i32[E], w: bf16[E, P, D]) -> f32[E, T, P] {
+  for e, t, p: select(t < count[e], sum[d](x[e, t, d] * w[e, p, d]), 0.0)
+}
+schedule paired_masked on sm_90a { tile T 64, P 64; cluster 2 }
 fn rows(y: bf16[E, R[E], F], keep: f32[F]) -> (all: f32[E, F], most: f32[E, F]) {
   (all: for e, f: sum[r](y[e, r, f] * y[e, r, f] - keep[f]), most: for e, f: max[r](y[e, r, f] * keep[f]))
 }`;
@@ -238,5 +246,55 @@ describe("grouped products on the simulator", () => {
       return sum;
     });
     expect(Array.from(toNumbers(outputs.get("out") as HostTensor))).toEqual(wanted);
+  });
+
+  it("two blocks of a cluster have the rows of one expert's in common", async () => {
+    const [P, B, T] = [128, 3, 64];
+    const weights = Array.from({ length: E * P * D }, (_, k) => ((k * 5 + Math.floor(k / D)) % 7) - 3);
+    const run = async (artifact: Artifact, inputs: ReadonlyMap<string, HostTensor>) => {
+      const multicast = [...artifact.files.values()].some((file) => file.includes(".multicast::cluster"));
+      expect(multicast).toBe(true);
+      const loaded = await device.load(artifact);
+      const { outputs } = await loaded.run(inputs, { keep: false, time: false });
+      loaded.free();
+      return Array.from(toNumbers(outputs.get("out") as HostTensor));
+    };
+    const product = (values: readonly number[], row: number, e: number, p: number): number => {
+      let sum = 0;
+      for (let d = 0; d < D; d += 1) sum += (values[row * D + d] ?? 0) * (weights[(e * P + p) * D + d] ?? 0);
+      return sum;
+    };
+    const expert = [2, 0, 2];
+    const codes = Array.from({ length: B * 64 * D }, (_, k) => ((k * 7) % 9) - 4);
+    const ofBlocks = new Map([
+      ["x", fromNumbers("e4m3", [B, 64, D], codes)],
+      ["x.scale", fromNumbers("f32", [B, 64, 1], Array<number>(B * 64).fill(2))],
+      ["expert", fromNumbers("i32", [B], expert)],
+      ["w", fromNumbers("e4m3", [E, P, D], weights)],
+      ["w.scale", fromNumbers("f32", [E, 1, 1], scales)],
+    ]);
+    expect(await run(compiled("paired", { P, B }), ofBlocks)).toEqual(
+      Array.from({ length: B * 64 * P }, (_, k) => {
+        const row = Math.floor(k / P);
+        const e = expert[Math.floor(row / 64)] ?? 0;
+        return product(codes, row, e, k % P) * 2 * (scales[e] ?? 0);
+      }),
+    );
+    const counts = [0, 64, 5, 1];
+    const values = Array.from({ length: E * T * D }, (_, k) => {
+      const [e, t] = [Math.floor(k / (T * D)), Math.floor(k / D) % T];
+      return t < (counts[e] ?? 0) ? ((k * 7) % 9) - 4 : NaN;
+    });
+    const ofExperts = new Map([
+      ["x", fromNumbers("bf16", [E, T, D], values)],
+      ["count", fromNumbers("i32", [E], counts)],
+      ["w", fromNumbers("bf16", [E, P, D], weights)],
+    ]);
+    expect(await run(compiled("paired_masked", { P, T }), ofExperts)).toEqual(
+      Array.from({ length: E * T * P }, (_, k) => {
+        const [e, row, p] = [Math.floor(k / (T * P)), Math.floor(k / P), k % P];
+        return row % T < (counts[e] ?? 0) ? product(values, row, e, p) : 0;
+      }),
+    );
   });
 });

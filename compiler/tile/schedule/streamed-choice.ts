@@ -83,18 +83,19 @@ export function streamedSchedule(
     rowCycles: { m: rowCyclesOf(plan, "m"), n: rowCyclesOf(plan, "n") },
     promotions: plan.run === undefined ? 0 : Math.ceil(k / plan.run),
   };
+  const isCounted =
+    visited === undefined &&
+    [matrices.batchCount, matrices.mCount, matrices.nCount, matrices.kCount].every(
+      (dim) => constantOf(dim) !== undefined,
+    );
   const fit: Fit = {
     loop,
     contraction,
     plan,
     caps,
     work,
-    isShareable:
-      visited === undefined &&
-      plan.rows === undefined &&
-      [matrices.batchCount, matrices.mCount, matrices.nCount, matrices.kCount].every(
-        (dim) => constantOf(dim) !== undefined,
-      ),
+    isShareable: isCounted && plan.rows === undefined,
+    isCounted,
     isKnown: [matrices.mCount, matrices.nCount, matrices.kCount].every(
       (dim) => constantOf(dim) !== undefined,
     ),
@@ -116,14 +117,22 @@ export function streamedSchedule(
           columns,
           atOnce: atOnceOf(plan, choice),
           warpgroups: choice.threads / warpgroup,
-          cluster: choice.cluster,
+          // What the columns' copies take is shared.
+          cluster: pairSide(fit, choice) === "n" ? choice.cluster : 1,
         },
         caps,
         dealOf(fit, choice),
       );
     },
     program: (choice) =>
-      streamedProgram(source, contraction, plan, shapeOf(choice, dealOf(fit, choice)), caps, visited),
+      streamedProgram(
+        source,
+        contraction,
+        plan,
+        shapeOf(choice, dealOf(fit, choice), pairSide(fit, choice)),
+        caps,
+        visited,
+      ),
   };
 }
 
@@ -135,6 +144,7 @@ function canVisit({ run, bytes }: StreamedPlan, { size }: VisitedPart): boolean 
 function shapeOf(
   { tile: [m = 0, n = 0], threads, stages, copy, cluster }: Choice,
   deal: Deal | undefined,
+  common: "m" | "n" | undefined,
 ): StreamedShape {
   return {
     m,
@@ -143,7 +153,7 @@ function shapeOf(
     depth: stages,
     copies: copy > 0,
     deal,
-    cluster: cluster === 1 ? undefined : cluster,
+    cluster: cluster === 1 || common === undefined ? undefined : { blocks: cluster, common },
   };
 }
 
@@ -157,16 +167,21 @@ function rowCyclesOf({ factors, bytes }: StreamedPlan, side: "m" | "n"): number 
   return isAcross ? acrossLinesCycles : 0;
 }
 
-/** Tiles are dealt in turn and go down the columns first: pairs of them share their columns where their number is even. */
-function canPair({ plan, work, caps, isShareable }: Fit, { tile: [rows = 0], shared }: Choice): boolean {
-  const across = plan.factors.filter(({ side }) => side === "n");
-  return (
-    isShareable &&
-    shared === 0 &&
-    caps.units % clusterBlocks === 0 &&
-    Math.ceil(work.m / rows) % clusterBlocks === 0 &&
-    across.every(({ copied }) => copied !== undefined)
-  );
+/**
+ * What the tiles of two neighbouring blocks have in common; undefined: nothing. Tiles are dealt in turn and go down the
+ * columns first: pairs share their columns where the tiles along m are even in number, and their rows where there is one.
+ */
+function pairSide(
+  { plan, work, caps, isShareable, isCounted }: Fit,
+  { tile: [rows = 0, columns = 0], shared }: Choice,
+): "m" | "n" | undefined {
+  if (shared !== 0 || caps.units % clusterBlocks !== 0) return undefined;
+  const isCopied = (own: "m" | "n"): boolean =>
+    plan.factors.every(({ side, copied }) => side !== own || copied !== undefined);
+  const [mTiles, nTiles] = [Math.ceil(work.m / rows), Math.ceil(work.n / columns)];
+  if (isShareable && mTiles % clusterBlocks === 0 && isCopied("n")) return "n";
+  // Of the same rows all are visited or none.
+  return isCounted && mTiles === 1 && nTiles % clusterBlocks === 0 && isCopied("m") ? "m" : undefined;
 }
 
 /** Undefined: blocks take whole tiles, or nothing would be gained by parts. */
@@ -182,7 +197,7 @@ function dealOf(
 
 /** Rows of a tile that are multiplied at a time. */
 function atOnceOf(plan: StreamedPlan, choice: Choice): number {
-  return rowsAtOnce({ perRun: perRunOf(plan) }, shapeOf(choice, undefined), instructionRows);
+  return rowsAtOnce({ perRun: perRunOf(plan) }, shapeOf(choice, undefined, undefined), instructionRows);
 }
 
 /** Panels along k of a run. */
@@ -213,8 +228,10 @@ interface Fit {
   readonly plan: StreamedPlan;
   readonly caps: Caps;
   readonly work: StreamedWork;
-  /** All sizes are known, batches too: how parts are dealt is computed now. */
+  /** All sizes are known, batches too, and each tile makes all steps: how parts are dealt is computed now. */
   readonly isShareable: boolean;
+  /** All sizes are known, batches too. */
+  readonly isCounted: boolean;
   /** All sizes of a batch are known. */
   readonly isKnown: boolean;
 }
@@ -319,8 +336,9 @@ function refusalsOf(fit: Fit, choice: Choice): string[] {
     `a cluster has 1 block or ${clusterBlocks}, not ${choice.cluster}`,
   );
   refuse(
-    choice.cluster === clusterBlocks && !canPair(fit, choice),
-    `two blocks have the same columns only where the tiles along m, and the ${caps.units} units, are even in number`,
+    choice.cluster === clusterBlocks && pairSide(fit, choice) === undefined,
+    `two blocks have the same columns only where the tiles along m, and the ${caps.units} units, are even in number, ` +
+      "and the same rows only where one tile has all of m and the tiles along n are even in number",
   );
   refuse(
     choice.shared !== 0 && dealOf(fit, choice) === undefined,

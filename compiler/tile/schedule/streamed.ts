@@ -70,8 +70,8 @@ export interface StreamedShape {
   readonly copies: boolean;
   /** How the steps along k are shared among blocks; undefined: each tile is one block's. */
   readonly deal: Deal | undefined;
-  /** Blocks of a cluster, with neighbouring tiles along m; undefined: each for itself. */
-  readonly cluster: number | undefined;
+  /** Blocks of a cluster, with neighbouring tiles, and the side that these have in common; undefined: each for itself. */
+  readonly cluster: { readonly blocks: number; readonly common: "m" | "n" } | undefined;
 }
 
 /** A factor, as a channel brings it: copied by the engine where it is a matrix that lies so, else computed by threads. */
@@ -253,8 +253,7 @@ export function streamedProgram(
         one.copied === undefined
           ? []
           : operandCopies(operandOf(one.factor), one.copied, one.side, { panel, place }).map((copy) =>
-              // The blocks of a cluster have neighbouring tiles along m, and so the same columns.
-              shape.cluster !== undefined && one.side === "n" ? { ...copy, common: true } : copy,
+              shape.cluster?.common === one.side ? { ...copy, common: true } : copy,
             ),
       ),
       ...[...scaleTiles].flatMap(([scale, slotTile]) => {
@@ -383,7 +382,7 @@ export function streamedProgram(
     summary: source.summary,
     threads,
     blocks: [worker],
-    ...(shape.cluster === undefined ? {} : { cluster: shape.cluster }),
+    ...(shape.cluster === undefined ? {} : { cluster: shape.cluster.blocks }),
     buffers: b.buffers,
     shared: b.shared,
     channels: b.channels,
