@@ -21,26 +21,14 @@ import type { DerivedCall } from "./lower/frame.ts";
 import { lowerFunction, type ScaledType } from "./lower/lower.ts";
 import { KernelNames } from "./names.ts";
 import { costOf } from "./passes/cost.ts";
-import { blocks } from "./passes/blocks.ts";
-import { cascade } from "./passes/cascade.ts";
-import { evenRounds } from "./passes/even-rounds.ts";
-import { expand } from "./passes/expand.ts";
 import { Explanation, type FusionReport } from "./passes/explain.ts";
 import { forms } from "./passes/forms.ts";
-import { scaleLayout } from "./passes/scale-layout.ts";
-import { streamsNarrow } from "./tile/schedule/streamed-choice.ts";
-import { fuse, fuseDefaults } from "./passes/fuse.ts";
-import { lowerFunctions } from "./passes/lower-functions.ts";
-import { narrow } from "./passes/narrow.ts";
 import { checkPipelineProofs } from "./pipeline/index.ts";
 import { explainedContraction, scaleFactors, type ExplainedContraction } from "./passes/scale-factors.ts";
 import type { ScaledFactors } from "./tensor/block-scales.ts";
 import { boundNotHeld } from "./diagnostics/lower.ts";
 import { runPasses } from "./passes/pass.ts";
 import { printSchedules, Scheduling, type PickChoice, type ScheduledKernel } from "./scheduling.ts";
-import { simplify } from "./passes/simplify.ts";
-import { split } from "./passes/split.ts";
-import { visits } from "./passes/visits.ts";
 import type { LaunchRequest, PlanValue } from "./plan/build-plan.ts";
 import { buildPlan } from "./plan/build-plan.ts";
 import type { Artifact } from "./plan/plan.ts";
@@ -53,16 +41,14 @@ import type { Graph, LoopNode, Node, ScatterNode, TensorType } from "./tensor/ir
 import type { GlobalBuffer, TileProgram } from "./tile/ir.ts";
 import { print as printTiles } from "./tile/print.ts";
 import { checkProtocol, violationText } from "./tile/protocol.ts";
-import { holdsRows } from "./tile/schedule/sweep-choice.ts";
-import { canCascade } from "./tile/schedule/cascade-choice.ts";
 import { schedule } from "./tile/schedule/choose.ts";
-import { isTiledCascade } from "./tile/schedule/tiled-cascade-choice.ts";
 import type { KernelSource } from "./tile/schedule/source.ts";
 import { verify as verifyTiles } from "./tile/verify.ts";
 import { InternalError } from "./diagnostics/diagnostic.ts";
 import type { Caps } from "./types/caps.ts";
 import { add, constant, mul, one, type Dim } from "./types/dim.ts";
 import type { Format } from "./types/dtype.ts";
+import { fusedPasses, plainPasses } from "./tensor-passes.ts";
 import { version } from "./version.ts";
 
 export interface Source {
@@ -195,36 +181,15 @@ export function compile(request: CompileRequest): Compiled {
   for (const { node, why, isBound } of decisions)
     if (isBound && why !== undefined) report.add(boundNotHeld(arena.place(node) ?? fn.place, why));
   const note = (pass: string, text: () => string): void => void trace.push({ pass, text });
-  const plain = runPasses([simplify, expand, simplify], graph, { arena }, note);
+  const plain = runPasses(plainPasses, graph, { arena }, note);
   const explanation = request.explain === true ? new Explanation(arena, plain) : undefined;
   const scheduling =
     target === undefined ? undefined : new Scheduling(program, fn, target.caps, report, request.pick);
-  const fused = runPasses(
-    [
-      fuse(
-        { ...fuseDefaults, maxBuffers: target?.caps.maxBuffers ?? fuseDefaults.maxBuffers },
-        explanation?.decisions,
-      ),
-      ...(target === undefined
-        ? []
-        : [
-            blocks({
-              maxBuffers: target.caps.maxBuffers ?? fuseDefaults.maxBuffers,
-              holdsRows: (loop) => holdsRows(loop, target.caps),
-            }),
-            cascade(streamsOn(target.caps)),
-            visits(target.caps),
-            split(target.caps, scheduling?.splitOptions(), streamsOn(target.caps)),
-            evenRounds(target.caps, streamsOn(target.caps)),
-          ]),
-      narrow,
-      scaleLayout(target !== undefined && streamsNarrow(target.caps)),
-      lowerFunctions,
-    ],
-    plain,
-    { arena },
-    note,
-  );
+  const passes = fusedPasses(target?.caps, {
+    decisions: explanation?.decisions,
+    splits: scheduling?.splitOptions(),
+  });
+  const fused = runPasses(passes, plain, { arena }, note);
   const fusion = explanation?.report();
   const front = { program, graph: { arena, graph }, fused, fusion, contractions, derived: derived ?? [] };
   if (target === undefined || scheduling === undefined) return ended(front);
@@ -332,13 +297,6 @@ interface Emitting {
     readonly line: number;
     readonly column: number;
   };
-}
-
-/** Whether a target has a schedule for a loop that streams products into products. */
-function streamsOn(caps: Caps): (loop: LoopNode, arena: Arena) => boolean {
-  return (loop, arena) =>
-    loop.inputs.length + loop.results.length <= caps.maxBuffers &&
-    (canCascade(arena, loop, caps) || isTiledCascade(loop, caps));
 }
 
 /** One step to one kernel: schedule, lower, legalize, emit. */

@@ -49,10 +49,12 @@ const table: Readonly<Record<string, readonly string[]>> = {
     "compiler/scheduling.ts",
     "compiler/targets",
     "compiler/tensor",
+    "compiler/tensor-passes.ts",
     "compiler/tile",
     "compiler/types",
     "compiler/version.ts",
   ],
+  "compiler/tensor-passes.ts": ["compiler/passes", "compiler/tensor", "compiler/tile", "compiler/types"],
   "compiler/scheduling.ts": [
     "compiler/check",
     "compiler/diagnostics",
