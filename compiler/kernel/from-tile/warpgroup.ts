@@ -32,12 +32,15 @@ const unit = 16;
 
 export function lowerWarpgroupMma(cx: Context, op: Extract<TileOp, { kind: "mma" }>): void {
   const { b } = cx;
-  const [warpgroup, warp, wave, tileN, half, group, quad, pair] = op.acc.axes;
+  const [warpgroup, warp, wave] = op.acc.axes;
+  const [half, group, quad, pair] = op.acc.axes.slice(-4);
+  // Columns have one axis or several.
+  const columns = op.acc.axes.slice(3, -4);
   invariant(
     warpgroup !== undefined &&
       warp !== undefined &&
       wave !== undefined &&
-      tileN !== undefined &&
+      columns.length > 0 &&
       half !== undefined &&
       group !== undefined &&
       quad !== undefined &&
@@ -45,7 +48,7 @@ export function lowerWarpgroupMma(cx: Context, op: Extract<TileOp, { kind: "mma"
     "the accumulator is no fragment of a warpgroup's instruction",
   );
   const lanes = [warp, group, quad];
-  const fixed = [wave, tileN, half, pair];
+  const fixed = [wave, ...columns, half, pair];
   const rowAt = (expr: TileExpr, waveNumber: number): Poly =>
     rowOf(cx, expr, new Map(fixed.map((axis) => [axis.id, axis === wave ? waveNumber : 0])), lanes);
   const accumulate = accumulates(cx, op.accumulate);

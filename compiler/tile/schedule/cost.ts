@@ -67,7 +67,7 @@ const sumCycles = 1500;
 const sumBytesPerCycle = 40;
 
 /**
- * `rows` x `columns` of the result by one block, `atOnce` rows at a time, which takes one tile after another, or parts
+ * `rows` x `columns` of the result by one block, `wave` of them at a time, which takes one tile after another, or parts
  * of tiles as `deal` has them.
  */
 export function streamedCost(
@@ -75,10 +75,12 @@ export function streamedCost(
   {
     rows,
     columns,
-    atOnce,
+    wave,
     warpgroups,
     cluster,
-  }: Readonly<Record<"rows" | "columns" | "atOnce" | "warpgroups" | "cluster", number>>,
+  }: Readonly<Record<"rows" | "columns" | "warpgroups" | "cluster", number>> & {
+    readonly wave: { readonly rows: number; readonly columns: number };
+  },
   caps: Caps,
   deal?: Deal,
 ): Cost {
@@ -86,8 +88,9 @@ export function streamedCost(
   const waves = Math.ceil(tiles / caps.units);
   const steps = Math.ceil((work.k * work.bytes) / work.panelBytes) * work.sums;
   const products = (rows * columns * work.panelBytes) / factorBytesPerCycle;
-  // Each instruction reads its rows and all of the columns; four of them go along a panel.
-  const read = (rows / work.instructionRows) * (work.instructionRows + columns) * work.panelBytes;
+  // Each instruction reads its rows and all of its wave's columns; four of them go along a panel.
+  const instructions = (rows / work.instructionRows) * (columns / wave.columns);
+  const read = instructions * (work.instructionRows + wave.columns) * work.panelBytes;
   const written = (rows + columns) * work.panelBytes;
   const copied = rows * work.rowCycles.m + (columns / cluster) * work.rowCycles.n;
   const moved = Math.max((read + written) / sharedBytesPerCycle, copied);
@@ -105,7 +108,7 @@ export function streamedCost(
   // While one warpgroup promotes others multiply; with 128 x 128, 256 x 128 and 128 x 192 by e4m3 about one wave's
   // promotion a step was not hidden.
   const alone = warpgroups === 1 ? aloneCycles : 0;
-  const promoted = work.promotions * work.sums * ((atOnce * columns) / promotedPerCycle + alone);
+  const promoted = work.promotions * work.sums * ((wave.rows * wave.columns) / promotedPerCycle + alone);
   if (deal !== undefined) {
     const { rounds, parts, sums } = dealLoad(deal);
     const sum = sumCycles + (work.sums * rows * columns * 4) / sumBytesPerCycle;

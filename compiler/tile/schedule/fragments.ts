@@ -24,6 +24,8 @@ export interface WarpgroupFragment extends RowFragment {
   readonly warpgroup: Axis;
   /** Rows of each. */
   readonly rows: number;
+  /** Where columns are counted by pieces of so many, their axis. */
+  readonly piece: { readonly axis: Axis; readonly columns: number } | undefined;
   readonly parts: WarpgroupAxes;
   /** Row within the warpgroup's own. */
   readonly local: TileExpr;
@@ -159,22 +161,28 @@ function mmaFragmentOver(
 
 /**
  * wgmma m64 (PTX ISA 9.7.15.5, "Register fragments"): a warpgroup's rows in waves of 64, a warp's 16 of them
- * as in m16n8.
+ * as in m16n8. `piece`: columns that have an axis of their own between them, all by default.
  */
 export function warpgroupFragment(
   b: t.TileBuilder,
   shape: { readonly m: number; readonly n: number; readonly warpgroups: number },
+  piece: number = shape.n,
 ): WarpgroupFragment {
   const rows = shape.m / shape.warpgroups;
-  return fragmentOver(b, rows, shape.n, {
-    warpgroup: b.threadAxis("warpgroup", shape.warpgroups, 128),
-    warp: b.threadAxis("warp", 4, 32),
-    wave: b.registerAxis("wave", rows / 64),
-    half: b.registerAxis("half", 2),
-    group: b.threadAxis("group", 8, 4),
-    quad: b.threadAxis("quad", 4, 1),
-    pair: b.registerAxis("pair", 2),
-  });
+  return fragmentOver(
+    b,
+    rows,
+    { n: shape.n, piece },
+    {
+      warpgroup: b.threadAxis("warpgroup", shape.warpgroups, 128),
+      warp: b.threadAxis("warp", 4, 32),
+      wave: b.registerAxis("wave", rows / 64),
+      half: b.registerAxis("half", 2),
+      group: b.threadAxis("group", 8, 4),
+      quad: b.threadAxis("quad", 4, 1),
+      pair: b.registerAxis("pair", 2),
+    },
+  );
 }
 
 /** A fragment of other columns over the same rows, which the two then share. */
@@ -183,16 +191,23 @@ export function besideFragment(
   n: number,
   { parts, rows }: WarpgroupFragment,
 ): WarpgroupFragment {
-  return fragmentOver(b, rows, n, parts);
+  return fragmentOver(b, rows, { n, piece: n }, parts);
 }
 
 type WarpgroupAxes = Readonly<
   Record<"warpgroup" | "warp" | "wave" | "half" | "group" | "quad" | "pair", Axis>
 >;
 
-function fragmentOver(b: t.TileBuilder, rows: number, n: number, parts: WarpgroupAxes): WarpgroupFragment {
+function fragmentOver(
+  b: t.TileBuilder,
+  rows: number,
+  { n, piece: width }: { readonly n: number; readonly piece: number },
+  parts: WarpgroupAxes,
+): WarpgroupFragment {
   const { warpgroup, warp, wave, half, group, quad, pair } = parts;
-  const tileN = b.registerAxis("tile_n", n / 8);
+  const piece = width === n ? undefined : { axis: b.registerAxis("piece", n / width), columns: width };
+  const pieces: readonly Axis[] = piece === undefined ? [] : [piece.axis];
+  const tileN = b.registerAxis("tile_n", width / 8);
   const sum = (...parts: readonly (readonly [Axis, number])[]): TileExpr =>
     parts.reduce<TileExpr>(
       (position, [axis, stride]) => t.plus(position, t.times(t.along(axis), t.int(stride))),
@@ -201,16 +216,20 @@ function fragmentOver(b: t.TileBuilder, rows: number, n: number, parts: Warpgrou
   const local = sum([wave, 64], [warp, 16], [half, 8], [group, 1]);
   return {
     threads: 128 * warpgroup.size,
-    axes: [warpgroup, warp, wave, tileN, half, group, quad, pair],
+    axes: [warpgroup, warp, wave, ...pieces, tileN, half, group, quad, pair],
     m: {
       row: t.plus(t.times(t.along(warpgroup), t.int(rows)), local),
       axes: [warpgroup, warp, wave, half, group],
     },
-    n: { row: sum([tileN, 8], [quad, 2], [pair, 1]), axes: [tileN, quad, pair] },
+    n: {
+      row: sum(...pieces.map((axis) => [axis, width] as const), [tileN, 8], [quad, 2], [pair, 1]),
+      axes: [...pieces, tileN, quad, pair],
+    },
     columns: { tiles: tileN, across: quad, within: pair },
     warpgroup,
     local,
     rows,
+    piece,
     parts,
   };
 }

@@ -8,9 +8,9 @@ import { planDeal, type Deal } from "./deal.ts";
 import { choiceOf, idleRefusals, type Choice, type Fixed, type Schedule } from "./choice.ts";
 import { acrossLinesCycles, streamedCost, usualSize, type StreamedWork } from "./cost.ts";
 import { matricesOf, sidesOf, type Contraction } from "./matrices.ts";
-import { columnRegisters } from "./promotion.ts";
+import { columnRegisters, pieceRegisters } from "./promotion.ts";
 import type { KernelSource } from "./source.ts";
-import { accumulatorsOf, rowsAtOnce } from "./streamed-sums.ts";
+import { accumulatorsOf, waveOf, type Wave } from "./streamed-sums.ts";
 import {
   addressRegisters,
   copyRegisters,
@@ -18,6 +18,7 @@ import {
   instructionName,
   instructionRows,
   isAcross,
+  mostPromoted,
   mostRegisters,
   planStreamed,
   registerShares,
@@ -33,8 +34,8 @@ import type { VisitedPart } from "./visited-sums.ts";
 
 /** Rows and columns of a tile, and warpgroups that multiply, in the order in which equals are taken. */
 const tileShapes = [
-  { m: 128, n: 256, warpgroups: 2 },
   { m: 256, n: 128, warpgroups: 2 },
+  { m: 128, n: 256, warpgroups: 2 },
   { m: 128, n: 192, warpgroups: 2 },
   { m: 128, n: 128, warpgroups: 2 },
   { m: 128, n: 64, warpgroups: 2 },
@@ -47,9 +48,9 @@ const mostSlots = 8;
 const mostWarpgroups = 3;
 /** Of a thread, so that addresses have room beside them; half where threads compute with sizes of 64 bits. */
 const mostAccumulators = 128;
-/** With a run's sums beside them, which no other product waits for: they need less room. */
-const mostPromoted = 192;
-const promotedAddresses = 40;
+const promotedAddresses = 24;
+/** Of its scales, at least. */
+const promotedScales = 16;
 /** Columns of a tile are whole rows of memory, of a factor or of a result of 16 bits. */
 const columnStep = panelBytes / 2;
 /** With fewer rows products are not what takes time, and rows of threads read the other factor as fast. */
@@ -115,7 +116,7 @@ export function streamedSchedule(
         {
           rows,
           columns,
-          atOnce: atOnceOf(plan, choice),
+          wave: choiceWave(plan, choice),
           warpgroups: choice.threads / warpgroup,
           // What the columns' copies take is shared.
           cluster: pairSide(fit, choice) === "n" ? choice.cluster : 1,
@@ -195,9 +196,9 @@ function dealOf(
   return planDeal({ tiles, steps: Math.ceil((work.k * work.bytes) / work.panelBytes) }, caps.units);
 }
 
-/** Rows of a tile that are multiplied at a time. */
-function atOnceOf(plan: StreamedPlan, choice: Choice): number {
-  return rowsAtOnce({ perRun: perRunOf(plan) }, shapeOf(choice, undefined, undefined), instructionRows);
+function choiceWave(plan: StreamedPlan, choice: Choice): Wave {
+  const shape = shapeOf(choice, undefined, undefined);
+  return waveOf({ perRun: perRunOf(plan) }, shape, { rows: instructionRows, most: mostPromoted });
 }
 
 /** Panels along k of a run. */
@@ -327,7 +328,8 @@ function refusalsOf(fit: Fit, choice: Choice): string[] {
     n === 0 || n % columnStep !== 0,
     `${n} columns are not a multiple of ${columnStep}, a row of ${panelBytes} bytes`,
   );
-  for (const name of instructionsOf(plan, n))
+  const wave = choiceWave(plan, choice);
+  for (const name of instructionsOf(plan, wave.columns))
     refuse(!caps.instructions.includes(name), `${caps.target} has no instruction ${name}`);
   refuse(choice.copy > 1, `the copies take 1 warpgroup here or none, not ${choice.copy}`);
   refuse(choice.persistent !== 1, "blocks are persistent here");
@@ -354,12 +356,14 @@ function refusalsOf(fit: Fit, choice: Choice): string[] {
       `${shared} bytes of shared memory, and a block has ${caps.sharedBytes}`,
   );
   const perRun = perRunOf(plan);
-  const atOnce = atOnceOf(plan, choice);
-  const sums = accumulatorsOf(perRun, plan.products.length, { m, n, threads: choice.threads, atOnce });
+  const sums = accumulatorsOf(perRun, plan.products.length, { m, n, threads: choice.threads, wave });
   const scales =
     perRun === undefined
       ? 0
-      : plan.products.reduce((sum, one) => sum + columnRegisters(loop, contraction, one.scales, n), 0);
+      : plan.products.reduce(
+          (sum, one) => sum + columnRegisters(loop, contraction, one.scales, wave.columns),
+          0,
+        );
   const held = sums + scales;
   const isCopied = plan.factors.every(({ copied }) => copied !== undefined);
   const usual = fit.isKnown || isCopied ? mostAccumulators : mostAccumulators / 2;
@@ -375,7 +379,9 @@ function refusalsOf(fit: Fit, choice: Choice): string[] {
   const share = registerShares(plan, { threads: choice.threads, copies }, sums).math;
   const math = copies ? share : Math.min(mostRegisters, evenShare(choice.threads));
   const filling = copies ? 0 : isCopied ? copyRegisters.copied : copyRegisters.computed;
-  const addresses = Math.max(filling, perRun === undefined ? addressRegisters : promotedAddresses);
+  const pieces = plan.products.map((one) => pieceRegisters(loop, contraction, one.scales, wave.columns));
+  const promoted = promotedAddresses + Math.max(promotedScales, ...pieces);
+  const addresses = Math.max(filling, perRun === undefined ? addressRegisters : promoted);
   refuse(
     math !== undefined && held + addresses > math,
     `${held} registers of sums and ${addresses} of addresses are more than the ${math} of a thread`,

@@ -71,11 +71,12 @@ export function stepsAlongK(
   };
 }
 
-/** A sum of products, and the rows of the tile that it is of, from the first. */
+/** A sum of products, and the first of the tile's rows and columns that it is of. */
 export interface Sum {
   readonly tile: Tile;
   readonly product: RunProduct;
-  readonly rows: number;
+  readonly row: number;
+  readonly column: number;
 }
 
 export interface Summing {
@@ -157,19 +158,18 @@ export function sumOps(
     const scaled = values.reduce((value, scale) => t.apply("mul", "f32", [value, scale]), part);
     return [...products, { kind: "update", tile, expr: t.apply("add", "f32", [scaled, t.valueOf(tile)]) }];
   };
-  const takenOf = (side: "rows" | "columns"): TileOp[] => scales.flatMap(({ taken }) => taken[side]);
-  // Columns' scales are many: they are taken while the first product runs.
+  // Columns' scales are many: they are taken while their product runs.
   const oneStep = (): TileOp[] =>
     sums.flatMap((sum, i) => [
       multiply(sum, shared, t.bool(false)),
-      ...(i === 0 ? takenOf("columns") : []),
+      ...(scales[i]?.taken.columns ?? []),
       awaited,
       ...(i === sums.length - 1 ? [release, ...next] : []),
       ...promote(sum, i),
     ]);
   const body =
     perRun === 1
-      ? [...fill, ...loads, take, ...takenOf("rows"), ...oneStep(), ...moves]
+      ? [...fill, ...loads, take, ...scales.flatMap(({ taken }) => taken.rows), ...oneStep(), ...moves]
       : [...first, ...loads, inPlace(parts), ...sums.flatMap((sum, i) => promote(sum, i)), ...moves];
   return [
     ...declared(results, zero),
@@ -217,22 +217,35 @@ function scalesAhead(
   };
 }
 
-/** Rows of the tile that are multiplied at a time: one wave of each warpgroup where runs are single steps. */
-export function rowsAtOnce(
+/** Rows and columns of a tile that are multiplied at a time. */
+export interface Wave {
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/**
+ * Where runs are single steps, one product of each warpgroup at a time: its sums are promoted before the next is begun. Of
+ * the columns half, where those of all, with the sums of the whole tile, are more than `most` registers.
+ */
+export function waveOf(
   { perRun }: Pick<Steps, "perRun">,
-  { m, warpgroups }: { readonly m: number; readonly warpgroups: number },
-  waveRows: number,
-): number {
-  return perRun === 1 ? waveRows * warpgroups : m;
+  { m, n, warpgroups }: Readonly<Record<"m" | "n" | "warpgroups", number>>,
+  { rows: own, most }: { readonly rows: number; readonly most: number },
+): Wave {
+  if (perRun !== 1) return { rows: m, columns: n };
+  const rows = own * warpgroups;
+  const threads = warpgroups * 128;
+  const fits = (m * n + rows * n) / threads <= most;
+  return { rows, columns: fits || n % 2 !== 0 ? n : n / 2 };
 }
 
 /** Registers of a thread for `sums` sums of so many, and for those of a run. */
 export function accumulatorsOf(
   perRun: number | undefined,
   sums: number,
-  { m, n, threads, atOnce }: Readonly<Record<"m" | "n" | "threads" | "atOnce", number>>,
+  { m, n, threads, wave }: Readonly<Record<"m" | "n" | "threads", number>> & { readonly wave: Wave },
 ): number {
   const all = (sums * m * n) / threads;
   if (perRun === undefined) return all;
-  return perRun === 1 ? all + (atOnce * n) / threads : 2 * all;
+  return perRun === 1 ? all + (wave.rows * wave.columns) / threads : 2 * all;
 }

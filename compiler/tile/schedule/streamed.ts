@@ -10,7 +10,7 @@ import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { Bound } from "../../tensor/conditions.ts";
 import type { LoopNode, Scalar } from "../../tensor/ir.ts";
 import type { Caps } from "../../types/caps.ts";
-import { ceildiv, constant, min, mul, type Dim } from "../../types/dim.ts";
+import { ceildiv, constant, min, mul } from "../../types/dim.ts";
 import { dtypes, type DType } from "../../types/dtype.ts";
 import * as t from "../build.ts";
 import type { Counter, MatrixOperand, PanelCopy, Tile, TileExpr, TileOp, TileProgram } from "../ir.ts";
@@ -29,11 +29,12 @@ import {
 } from "./boxes.ts";
 import { warpgroupFragment } from "./fragments.ts";
 import { factorDType, guard, matricesOf, type Contraction } from "./matrices.ts";
-import { scalingOf, type Scaling } from "./promotion.ts";
+import { pieceColumns, scalingOf, type Scaling } from "./promotion.ts";
 import { runsOf, type RunProduct } from "./runs.ts";
 import { declareBuffers, type KernelSource } from "./source.ts";
 import { liesAlongK, mostLoaded, panelIndex, stageFactor } from "./staging.ts";
-import { accumulatorsOf, rowsAtOnce, stepsAlongK, sumOps, type Sum } from "./streamed-sums.ts";
+import { accumulatorsOf, stepsAlongK, sumOps, waveOf, type Sum } from "./streamed-sums.ts";
+import { sharesColumns, tileOrder } from "./tile-order.ts";
 import { operandCopies, panelBytes, resultOps, type Copied, type CopyPlace } from "./transfers.ts";
 import { translator } from "./translate.ts";
 import { isAnyVisited, stepsOfPart, visitedRows, wholeSum, type VisitedPart } from "./visited-sums.ts";
@@ -45,8 +46,6 @@ const instructionBytes = 32;
 export const warpgroup = 128;
 /** What the engine copies at least of a row. */
 export const scaleBytes = 16;
-/** Tiles of the result in a band of rows, which share their columns' tiles in the cache. */
-const bandRows = 8;
 /** Bytes that barriers and alignment take of shared memory. */
 export const spareBytes = 2048;
 /** What a thread needs beside its accumulators. */
@@ -54,6 +53,8 @@ export const addressRegisters = 64;
 const registerFile = 65536;
 /** Of a thread, where the others give theirs. */
 export const mostRegisters = 240;
+/** Of a thread, with a run's sums, which no other product waits for. */
+export const mostPromoted = 192;
 
 /** Registers that each of so many threads has, in steps of 8. */
 export function evenShare(threads: number): number {
@@ -195,24 +196,31 @@ export function streamedProgram(
     ceildiv(matrices.mCount, constant(shape.m)),
     ceildiv(matrices.nCount, constant(shape.n)),
   ];
-  const batch = b.counter("batch", matrices.batchCount);
-  const tile = b.counter("tile", mul(mTiles, nTiles));
   const { deal } = shape;
+  const across = deal === undefined && visited === undefined && sharesColumns(contraction);
+  const batch = b.counter("batch", matrices.batchCount);
+  const ofBatch = mul(mTiles, nTiles);
+  const tile = b.counter("tile", across ? mul(batch.count, ofBatch) : ofBatch);
   const workers =
-    deal === undefined ? min(mul(batch.count, tile.count), constant(caps.units)) : constant(deal.blocks);
+    deal === undefined ? min(mul(batch.count, ofBatch), constant(caps.units)) : constant(deal.blocks);
   const worker = b.counter("worker", workers);
   const dealt = deal === undefined ? undefined : { deal, ...dealRounds(b, deal, worker) };
-  const order = tileOrder(b, t.at(tile), mTiles, nTiles);
+  const order = tileOrder(b, t.at(tile), {
+    mTiles,
+    nTiles,
+    batch: across ? batch : undefined,
+    beside: across && shape.cluster?.common === "m" ? shape.cluster.blocks : 1,
+  });
   const mBase = t.times(order.m, t.int(shape.m));
   const nBase = t.times(order.n, t.int(shape.n));
   const axesAt = matrices.axesAt(t.at(batch));
-  const ofBatch = (scalar: Scalar): TileExpr =>
+  const inBatch = (scalar: Scalar): TileExpr =>
     translator({ axes: axesAt(t.int(0), t.int(0), t.int(0)), carriers: [], inputs: buffers.inputs })(scalar);
   const isAny =
-    plan.rows === undefined ? undefined : isAnyVisited(plan.rows, { base: mBase, count: shape.m }, ofBatch);
+    plan.rows === undefined ? undefined : isAnyVisited(plan.rows, { base: mBase, count: shape.m }, inBatch);
   const step = plan.run ?? panel;
   const sum = visited ?? (isAny === undefined ? undefined : wholeSum(matrices.kCount, step));
-  const part = sum === undefined ? undefined : stepsOfPart(b, sum, { step, isAny }, ofBatch);
+  const part = sum === undefined ? undefined : stepsOfPart(b, sum, { step, isAny }, inBatch);
   const made = part === undefined ? dealt?.part : { ...part, isOptional: true };
   const steps = stepsAlongK(b, matrices.kCount, panel, plan.run, made);
   const operands = new Map(
@@ -291,59 +299,71 @@ export function streamedProgram(
       }).flatMap(({ loads, puts: written }) => [...loads, ...written]),
     );
 
-  const atOnce = rowsAtOnce(steps, shape, instructionRows);
-  const layout = warpgroupFragment(b, { ...shape, m: atOnce });
-  const parts = Array.from({ length: shape.m / atOnce }, (_, i) => i * atOnce).map((rows) => ({
-    rows,
-    sums: plan.products.map((product, c): Sum => {
-      const name = loop.carriers[c]?.name ?? "sum";
-      return { tile: b.tile(name, "f32", layout.axes), product, rows };
-    }),
-  }));
-  const multiply = ({ product, rows }: Sum, acc: Tile, accumulate: TileExpr): TileOp => {
+  const wave = waveOf(steps, shape, { rows: instructionRows, most: mostPromoted });
+  const inWave = { ...shape, m: wave.rows, n: wave.columns };
+  const scales = plan.products.flatMap((product) => product.scales);
+  const piece =
+    steps.perRun === undefined ? wave.columns : pieceColumns(loop, contraction, scales, wave.columns);
+  const layout = warpgroupFragment(b, inWave, piece);
+  const parts = placesOf(shape.m, wave.rows).flatMap((row) =>
+    placesOf(shape.n, wave.columns).map((column) => ({
+      row,
+      column,
+      sums: plan.products.map((product, c): Sum => {
+        const name = loop.carriers[c]?.name ?? "sum";
+        return { tile: b.tile(name, "f32", layout.axes), product, row, column };
+      }),
+    })),
+  );
+  /** Where in the tile a thread's elements are, from its first. */
+  const placed = ({ row, column }: Pick<Sum, "row" | "column">): Record<"m" | "n", TileExpr> => ({
+    m: t.plus(layout.m.row, t.int(row)),
+    n: t.plus(layout.n.row, t.int(column)),
+  });
+  const multiply = (sum: Sum, acc: Tile, accumulate: TileExpr): TileOp => {
+    const { product } = sum;
     const [left, right] = [operandOf(product.left), operandOf(product.right)];
     return {
       kind: "mma",
       acc,
       a: left,
       b: right,
-      m: t.plus(layout.m.row, t.int(rows)),
-      n: layout.n.row,
+      ...placed(sum),
       accumulate,
-      instruction: instructionName(shape.n, formatOf(left), formatOf(right)),
+      instruction: instructionName(wave.columns, formatOf(left), formatOf(right)),
     };
   };
-  const scaling = ({ product, rows }: Sum): Scaling =>
-    scalingOf(b, loop, contraction, product.scales, layout, {
-      columns: shape.n,
+  const scaling = (sum: Sum): Scaling => {
+    const place = placed(sum);
+    return scalingOf(b, loop, contraction, sum.product.scales, layout, {
+      columns: wave.columns,
       inSlot: (scale) => {
         const slotTile = scaleTiles.get(scale);
         const copied = plan.scales.get(scale);
-        const row = copied?.side === "n" ? layout.n.row : t.plus(layout.m.row, t.int(rows));
+        const own = copied?.side === "n" ? place.n : place.m;
         const column = t.modulo(steps.number(t.at(steps.step)), t.int(together));
         const index =
-          copied !== undefined && isAcross(copied) ? [t.int(0), t.int(0), row] : [t.int(0), row, column];
+          copied !== undefined && isAcross(copied) ? [t.int(0), t.int(0), own] : [t.int(0), own, column];
         return slotTile === undefined ? undefined : { kind: "shared", type: "f32", tile: slotTile, index };
       },
       at: (m, n, k) => translator({ axes: axesAt(m, n, k), carriers: [], inputs: buffers.inputs }),
-      m: t.plus(t.plus(mBase, layout.m.row), t.int(rows)),
-      n: t.plus(nBase, layout.n.row),
-      nBase,
+      m: t.plus(mBase, place.m),
+      n: t.plus(nBase, place.n),
+      nBase: t.plus(nBase, t.int(sum.column)),
       inside: {
-        m: (m) => guard(m, matrices.mCount, atOnce),
-        n: (n) => guard(n, matrices.nCount, shape.n),
+        m: (m) => guard(m, matrices.mCount, shape.m),
+        // A tile's first column is always one of the matrix.
+        n: (n) => (n === nBase ? undefined : guard(n, matrices.nCount, shape.n)),
       },
     });
+  };
   // Of a sum that is not promoted its scales are the result's.
-  const total = ({ tile: sum, product, rows }: Sum): TileExpr => {
-    const axes = axesAt(
-      t.plus(t.plus(mBase, layout.m.row), t.int(rows)),
-      t.plus(nBase, layout.n.row),
-      t.int(0),
-    );
+  const total = (sum: Sum): TileExpr => {
+    const place = placed(sum);
+    const axes = axesAt(t.plus(mBase, place.m), t.plus(nBase, place.n), t.int(0));
     const scale = translator({ axes, carriers: [], inputs: buffers.inputs });
-    const scales = steps.perRun === undefined ? product.scales.map((one) => scale(one)) : [];
-    return scales.reduce((value, one) => t.apply("mul", "f32", [value, one]), t.valueOf(sum));
+    const scales = steps.perRun === undefined ? sum.product.scales.map((one) => scale(one)) : [];
+    return scales.reduce((value, one) => t.apply("mul", "f32", [value, one]), t.valueOf(sum.tile));
   };
   const slot = {
     fill: (step: TileExpr): TileOp => ({
@@ -357,16 +377,17 @@ export function streamedProgram(
     ahead: shape.copies ? undefined : shape.depth - 1,
   } as const;
   const sums = parts.flatMap((part) => part.sums);
-  const results = parts.flatMap(({ rows, sums: own }) =>
+  const results = parts.flatMap(({ row, column, sums: own }) =>
     resultOps(b, loop, {
-      shape: { ...shape, m: atOnce },
+      shape: inWave,
+      tile: shape,
       carriers: own.map(total),
       views: plan.results,
       layout,
       buffers,
       axesAt,
-      mBase: t.plus(mBase, t.int(rows)),
-      nBase,
+      mBase: t.plus(mBase, t.int(row)),
+      nBase: t.plus(nBase, t.int(column)),
       matrices,
     }),
   );
@@ -388,7 +409,7 @@ export function streamedProgram(
     channels: b.channels,
     body: [
       dealt === undefined
-        ? { kind: "persistent", worker, counters: [batch, tile], body }
+        ? { kind: "persistent", worker, counters: across ? [tile] : [batch, tile], body }
         : {
             kind: "for",
             counter: dealt.round,
@@ -399,12 +420,17 @@ export function streamedProgram(
           },
     ],
   };
-  const held = accumulatorsOf(steps.perRun, plan.products.length, { ...shape, threads, atOnce });
+  const held = accumulatorsOf(steps.perRun, plan.products.length, { ...shape, threads, wave });
   const registers = registerShares(plan, { threads, copies: shape.copies }, held);
   return partition(overlap(program), {
     copy: shape.copies ? { threads: warpgroup, registers: registers.copy } : undefined,
     math: { threads, registers: registers.math },
   });
+}
+
+/** Where parts of so many begin. */
+function placesOf(count: number, part: number): readonly number[] {
+  return Array.from({ length: count / part }, (_, i) => i * part);
 }
 
 /** The batch, and the tile in it, that a part is of. */
@@ -465,38 +491,6 @@ export function instructionName(
   const depth = instructionBytes / dtypes[a.dtype].bytes;
   const format = a.dtype === b.dtype ? a.dtype : `${a.dtype}_${b.dtype}`;
   return `wgmma.m${instructionRows}n${columns}k${depth}.${format}.${left}.${right}`;
-}
-
-/**
- * The tile's place in the result: bands of rows, and down the columns of a band first, so that the blocks that run
- * at one time touch a patch that is nearly square.
- */
-function tileOrder(
-  b: t.TileBuilder,
-  tile: TileExpr,
-  mTiles: Dim,
-  nTiles: Dim,
-): { readonly ops: readonly TileOp[]; readonly m: TileExpr; readonly n: TileExpr } {
-  const ops: TileOp[] = [];
-  const index = (name: string, count: Dim, expr: TileExpr): TileExpr => {
-    const counter = b.counter(name, count);
-    ops.push({ kind: "index", counter, expr });
-    return t.at(counter);
-  };
-  const minus = (x: TileExpr, y: TileExpr): TileExpr => t.apply("sub", "i32", [x, y]);
-  const bandTiles = t.times(t.size(nTiles), t.int(bandRows));
-  const band = index("band", ceildiv(mTiles, constant(bandRows)), t.over(tile, bandTiles));
-  const first = t.times(band, t.int(bandRows));
-  const rest = minus(tile, t.times(band, bandTiles));
-  // The last band may have fewer rows.
-  const rows = index(
-    "band_rows",
-    constant(bandRows + 1),
-    t.apply("min", "i32", [minus(t.size(mTiles), first), t.int(bandRows)]),
-  );
-  const n = index("n_block", nTiles, t.over(rest, rows));
-  const m = index("m_block", mTiles, t.plus(first, minus(rest, t.times(n, rows))));
-  return { ops, m, n };
 }
 
 /** A tile of a channel's slots for one factor: panels as wide as the engine swizzles, along what is contiguous. */

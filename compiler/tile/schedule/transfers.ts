@@ -110,6 +110,8 @@ function clamped(place: TileExpr, extent: Dim): TileExpr {
 
 interface ResultPlace {
   readonly shape: { readonly m: number; readonly n: number; readonly warpgroups: number };
+  /** The tile that these rows and columns are a part of; undefined: they are all of it. */
+  readonly tile?: { readonly m: number; readonly n: number };
   /** What the carriers have come to, by row and column. */
   readonly carriers: readonly TileExpr[];
   /** What has been made already. */
@@ -130,12 +132,25 @@ interface ResultPlace {
 export function resultOps(
   b: t.TileBuilder,
   loop: LoopNode,
-  { shape, carriers, made, results, views, layout, buffers, axesAt, mBase, nBase, matrices }: ResultPlace,
+  {
+    shape,
+    tile: whole = shape,
+    carriers,
+    made,
+    results,
+    views,
+    layout,
+    buffers,
+    axesAt,
+    mBase,
+    nBase,
+    matrices,
+  }: ResultPlace,
 ): TileOp[] {
   const [m, n] = [t.plus(mBase, layout.m.row), t.plus(nBase, layout.n.row)];
   const axes = axesAt(m, n, t.int(0));
-  const insideRows = guard(m, matrices.mCount, shape.m);
-  const inside = t.both(insideRows, guard(n, matrices.nCount, shape.n));
+  const insideRows = guard(m, matrices.mCount, whole.m);
+  const inside = t.both(insideRows, guard(n, matrices.nCount, whole.n));
   const translate = translator({
     axes,
     carriers,
