@@ -167,6 +167,7 @@ class Counting {
         return;
       case "index":
       case "await":
+      case "commit":
       case "take":
       case "release":
       case "drain":

@@ -80,6 +80,8 @@ function ownMemory(program: TileProgram, dims: ReadonlyMap<string, number>): Map
 class Block {
   readonly #program: TileProgram;
   readonly #scope: Scope;
+  /** Slots that are filled and not yet handed over. */
+  readonly #deferred = new Map<Channel, SharedMemory>();
   readonly #queues: Map<Channel, SlotQueue<Element>>;
 
   /** `block`: the one whose role this is. */
@@ -148,7 +150,15 @@ class Block {
             if (contents === undefined) this.#scope.shared.delete(tile);
             else this.#scope.shared.set(tile, contents);
           }
-          queue.fill(slot);
+          if (op.deferred === true) this.#deferred.set(op.channel, slot);
+          else queue.fill(slot);
+          break;
+        }
+        case "commit": {
+          const slot = this.#deferred.get(op.channel);
+          invariant(slot !== undefined, `nothing of ${op.channel.name} is to be handed over`);
+          this.#deferred.delete(op.channel);
+          this.#queue(op.channel).fill(slot);
           break;
         }
         case "take": {
@@ -231,7 +241,10 @@ class Block {
   }
 
   #step(
-    op: Exclude<TileOp, { kind: "for" | "if" | "turn" | "persistent" | "roles" | "fill" | "take" }>,
+    op: Exclude<
+      TileOp,
+      { kind: "for" | "if" | "turn" | "persistent" | "roles" | "fill" | "commit" | "take" }
+    >,
   ): void {
     switch (op.kind) {
       case "let":

@@ -267,9 +267,13 @@ interface Kinds {
   fill: {
     readonly channel: Channel;
     readonly copies: readonly PanelCopy[];
+    /** Others see what fills the slot only at the `commit` that follows. */
+    readonly deferred?: boolean;
     readonly where?: TileExpr | undefined;
     readonly body: readonly TileOp[];
   };
+  /** Hands over the slot that a deferred fill before it, in the same ops, has filled. */
+  commit: { readonly channel: Channel };
   /** Waits for the channel's next slot; its tiles are then that slot's. */
   take: { readonly channel: Channel };
   /** The oldest slot that was taken may be filled again, where `where` holds. */

@@ -106,11 +106,23 @@ class Reading {
         return { kind: "await", pending: r.integer() };
       case "fill": {
         r.next();
-        const [channel, where] = [this.#channelNamed(), this.#expressions.optional("where")];
+        const channel = this.#channelNamed();
+        const deferred = r.accept("deferred");
+        const where = this.#expressions.optional("where");
         const copies = this.#copies();
         const body = r.accept(where === undefined ? "and" : "else") ? this.#body() : [];
-        return { kind: "fill", channel, copies, where, body };
+        return {
+          kind: "fill",
+          channel,
+          copies,
+          ...(deferred ? { deferred } : {}),
+          where,
+          body,
+        };
       }
+      case "commit":
+        r.next();
+        return { kind: "commit", channel: this.#channelNamed() };
       case "take":
         r.next();
         return { kind: "take", channel: this.#channelNamed() };

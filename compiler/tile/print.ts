@@ -120,6 +120,8 @@ const reserved: readonly string[] = [
   "await",
   "fill",
   "and",
+  "deferred",
+  "commit",
   "take",
   "release",
   "drain",
@@ -228,8 +230,14 @@ class Printer {
         this.line(`await ${op.pending}`);
         return;
       case "fill":
-        this.#copies(`fill ${this.name(op.channel)}${where(op.where)}`, op.copies);
+        this.#copies(
+          `fill ${this.name(op.channel)}${op.deferred === true ? " deferred" : ""}${where(op.where)}`,
+          op.copies,
+        );
         if (op.body.length > 0) this.#block(op.where === undefined ? "and" : "else", op.body, "");
+        return;
+      case "commit":
+        this.line(`commit ${this.name(op.channel)}`);
         return;
       case "take":
         this.line(`take ${this.name(op.channel)}`);

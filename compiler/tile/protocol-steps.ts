@@ -14,7 +14,8 @@ export interface HeldSlot {
 
 /** Positions are places in a role's list of steps. */
 export type Step =
-  | { readonly kind: "fill" | "take"; readonly channel: Channel }
+  /** A slot is claimed where what fills it is handed over later, by another step. */
+  | { readonly kind: "claim" | "fill" | "take"; readonly channel: Channel }
   | { readonly kind: "release"; readonly channel: Channel; readonly where: TileExpr | undefined }
   /** Slots are read, at once or by a product that runs on. */
   | { readonly kind: "read" | "issue"; readonly slots: readonly HeldSlot[] }
@@ -81,6 +82,7 @@ export function stepsOf(role: Role, channels: readonly Channel[]): RoleSteps {
   };
   const matters = (op: TileOp): boolean =>
     op.kind === "fill" ||
+    op.kind === "commit" ||
     op.kind === "take" ||
     op.kind === "release" ||
     op.kind === "await" ||
@@ -102,6 +104,9 @@ export function stepsOf(role: Role, channels: readonly Channel[]): RoleSteps {
     for (const op of ops) {
       switch (op.kind) {
         case "fill":
+          steps.push({ kind: op.deferred === true ? "claim" : "fill", channel: op.channel });
+          continue;
+        case "commit":
           steps.push({ kind: "fill", channel: op.channel });
           continue;
         case "take":

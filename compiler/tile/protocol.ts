@@ -189,15 +189,16 @@ class Search {
         own.at = goes ? own.at + 1 : step.otherwise;
         return "moved";
       }
+      case "claim":
       case "fill":
       case "take": {
         const channel = this.#channels.indexOf(step.channel);
         const cursor = own.cursors[channel];
         if (cursor === undefined) return "done";
-        if (!this.#isReady(state, step.kind, channel, cursor)) return "waits";
+        if (!this.#isReady(state, step.kind === "take" ? "take" : "fill", channel, cursor)) return "waits";
         say(`${step.kind}s a slot of ${step.channel.name}`);
         if (step.kind === "fill") cursor.filled += 1;
-        else cursor.taken += 1;
+        if (step.kind === "take") cursor.taken += 1;
         own.at += 1;
         return "moved";
       }

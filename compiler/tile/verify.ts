@@ -14,6 +14,7 @@
  */
 import type {
   Axis,
+  Channel,
   Box,
   Counter,
   PanelCopy,
@@ -39,6 +40,8 @@ class Verifier {
   readonly #program: TileProgram;
   readonly #problems: string[];
   readonly #defined = new Set<Tile>();
+  /** Channels with a slot that is filled and not handed over. */
+  readonly #deferred = new Set<Channel>();
   readonly #changing = new Set<Tile>();
 
   constructor(program: TileProgram, problems: string[]) {
@@ -55,6 +58,8 @@ class Verifier {
     for (const op of ops) {
       this.#op(op, known);
       if (op.kind === "index") known.add(op.counter);
+      if (op.kind === "fill" && op.deferred === true && !ops.some((one) => handsOver(one, op.channel)))
+        this.#say(op, `these ops do not hand ${op.channel.name} over`);
     }
   }
 
@@ -120,6 +125,7 @@ class Verifier {
         for (const tile of op.channel.tiles) this.#filled(op, tile);
         if (op.where !== undefined && op.body.length === 0)
           this.#say(op, `nothing fills ${op.channel.name} where the copies are not made`);
+        if (op.deferred === true) this.#defer(op);
         for (const copy of op.copies) {
           if (!op.channel.tiles.includes(copy.tile))
             this.#say(op, `${copy.tile.name} is no tile of ${op.channel.name}`);
@@ -135,6 +141,10 @@ class Verifier {
           this.#copy(op, copy, copy.tile.per === undefined ? [] : [copy.tile.per], counters);
           if (copy.box.buffer.access === "read") this.#say(op, `${copy.box.buffer.name} is read-only`);
         }
+        return;
+      case "commit":
+        if (!this.#deferred.delete(op.channel))
+          this.#say(op, `nothing of ${op.channel.name} is to be handed over`);
         return;
       case "take":
       case "await":
@@ -183,6 +193,14 @@ class Verifier {
     if (registers.packed === undefined) this.#say(op, `${registers.name} is not packed`);
     if (!this.#defined.has(registers)) this.#say(op, `${registers.name} is used before it is defined`);
     this.#exprs(op, [row, k], registers.axes, counters);
+  }
+
+  /** What is handed over later is what threads have put, and one slot at a time. */
+  #defer(op: Extract<TileOp, { kind: "fill" }>): void {
+    if (op.copies.length > 0) this.#say(op, `copies to ${op.channel.name} hand themselves over`);
+    if (this.#deferred.has(op.channel))
+      this.#say(op, `${op.channel.name} has a slot that is not handed over`);
+    this.#deferred.add(op.channel);
   }
 
   /** A slot is filled whole: by copies of all panels, or by puts, which are taken to fill the tile. */
@@ -331,4 +349,8 @@ class Verifier {
 /** Rows of a panel, so wide, that a box has the elements of. */
 function rowsOf({ extent }: Box, width: number): number {
   return extent.reduce((a, b) => a * b, 1) / width;
+}
+
+function handsOver(op: TileOp, channel: Channel): boolean {
+  return op.kind === "commit" && op.channel === channel;
 }

@@ -65,6 +65,7 @@ export function expressionsOf(op: TileOp): readonly TileExpr[] {
     case "persistent":
     case "roles":
     case "await":
+    case "commit":
     case "take":
     case "line":
       return [];

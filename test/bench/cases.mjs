@@ -51,6 +51,7 @@ const heads = [
   [2, 128, 4096, 128, 128],
   [4, 16, 8192, 128, 128],
   [1, 128, 4096, 192, 128],
+  [1, 128, 16384, 192, 128],
 ];
 
 /** B, S, T, H of multi-head latent attention, and whether lengths vary. */

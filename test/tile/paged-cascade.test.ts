@@ -184,7 +184,7 @@ it("a latent cache streams once, and two roles share its columns", () => {
   const parts = [...text.matchAll(/shared inner_tile\w*: bf16\[(\d+), 64, 64\]/g)].map(
     ([, panels]) => panels,
   );
-  expect(parts).toEqual(["1", "4", "4"]);
+  expect(parts).toEqual(["1", "4", "2", "2"]);
   expect(text).not.toContain("outer_tile");
   expect(text).toContain("role columns_1 128 all");
   expect(made.artifact?.files.size).toBeGreaterThan(0);

@@ -4,8 +4,8 @@ import * as t from "../../compiler/tile/build.ts";
 import type { TileOp, TileProgram } from "../../compiler/tile/ir.ts";
 import { symbol } from "../../compiler/types/dim.ts";
 
-/** An operation and its channel. */
-export type Op = `${"fill" | "take" | "release"} ${number}`;
+/** An operation and its channel. A slot that is claimed is filled and not yet handed over. */
+export type Op = `${"fill" | "claim" | "commit" | "take" | "release"} ${number}`;
 
 export interface PlainRoles {
   readonly depths: readonly number[];
@@ -23,6 +23,8 @@ export function plainProgram({ depths, roles }: PlainRoles): TileProgram {
       const channel = channels[Number(number)];
       if (channel === undefined) return [];
       if (kind === "fill") return [{ kind: "fill", channel, copies: [], body: [] }];
+      if (kind === "claim") return [{ kind: "fill", channel, copies: [], deferred: true, body: [] }];
+      if (kind === "commit") return [{ kind: "commit", channel }];
       return [kind === "take" ? { kind: "take", channel } : { kind: "release", channel, where: undefined }];
     });
   return {

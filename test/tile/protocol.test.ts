@@ -10,6 +10,7 @@ import { overlap } from "../../compiler/tile/overlap.ts";
 import { parse } from "../../compiler/tile/parse.ts";
 import { partition } from "../../compiler/tile/partition.ts";
 import { print } from "../../compiler/tile/print.ts";
+import { verify } from "../../compiler/tile/verify.ts";
 import { bodiesOf, withBodies } from "../../compiler/tile/walk.ts";
 import { ptx } from "../../compiler/targets/ptx/index.ts";
 import { constant, symbol } from "../../compiler/types/dim.ts";
@@ -269,6 +270,28 @@ describe("protocols of roles", () => {
         }),
       ),
     ).toBeUndefined();
+  });
+
+  it("take what is handed over, not what is filled to be handed over later", () => {
+    const answers: readonly Op[] = ["take 0", "release 0", "fill 1"];
+    const roles = (asks: readonly Op[]): TileProgram =>
+      plainProgram({
+        depths: [1, 1],
+        roles: [
+          [[], asks, []],
+          [[], answers, []],
+        ],
+      });
+    expect(found(roles(["claim 0", "commit 0", "take 1", "release 1"]))).toBeUndefined();
+    const late = roles(["claim 0", "take 1", "release 1", "commit 0"]);
+    expect(found(late)?.kind).toBe("stuck");
+    // And one that is never handed over, or twice, is refused before.
+    expect(verify(roles(["claim 0", "take 1", "release 1"])).join()).toContain("do not hand c0 over");
+    expect(verify(roles(["fill 0", "commit 0"])).join()).toContain("nothing of c0 is to be handed over");
+    expect(verify(roles(["claim 0", "claim 0", "commit 0"])).join()).toContain(
+      "a slot that is not handed over",
+    );
+    expect(print(parse(print(late)))).toBe(print(late));
   });
 
   it("are judged as by all interleavings for each trip count, on random roles", () => {

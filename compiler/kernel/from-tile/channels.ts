@@ -41,6 +41,8 @@ interface Lowered {
   readonly cursors: Map<Use, Cursor | Followed>;
   /** The slot whose tiles are read, or filled, now. */
   current: Value | undefined;
+  /** The slot that is filled and not yet handed over. */
+  deferred: Value | undefined;
 }
 
 /** Bytes at which the tiles of a swizzled slot begin: its pattern repeats so often (PTX ISA 5.5.6). */
@@ -61,7 +63,13 @@ export class Channels {
         dtype: "i64",
         length: 2 * channel.depth,
       });
-      this.#channels.set(channel, { channel, barriers, cursors: new Map(), current: undefined });
+      this.#channels.set(channel, {
+        channel,
+        barriers,
+        cursors: new Map(),
+        current: undefined,
+        deferred: undefined,
+      });
       for (const tile of channel.tiles) this.#owners.set(tile, channel);
     }
   }
@@ -99,6 +107,7 @@ export class Channels {
     for (const lowered of this.#channels.values()) {
       lowered.cursors.clear();
       lowered.current = undefined;
+      lowered.deferred = undefined;
     }
     this.#last.clear();
     this.#byThreads.clear();
@@ -180,7 +189,17 @@ export class Channels {
         b.if(cx.team.leads(), arrive);
         perhaps(cx, compute);
       });
-    arrive();
+    if (op.deferred === true) lowered.deferred = slot;
+    else arrive();
+  }
+
+  /** What threads have put into the slot is handed over. */
+  commit({ b }: Context, channel: Channel): void {
+    const lowered = this.#of(channel);
+    const { barriers, deferred } = lowered;
+    invariant(deferred !== undefined, `${channel.name} is filled before it is handed over`);
+    b.instruction("mbarrier.arrive", [], [{ buffer: barriers, index: deferred }]);
+    lowered.deferred = undefined;
   }
 
   /** Places of boxes that are read from memory, before the slot is waited for: the reads take as long as a wait. */

@@ -221,6 +221,9 @@ function lowerOps(cx: Context, ops: readonly TileOp[], own: Program): void {
       case "fill":
         cx.channels.fill(cx, op, () => lowerOps(cx, op.body, own));
         break;
+      case "commit":
+        cx.channels.commit(cx, op.channel);
+        break;
       case "take":
         cx.channels.take(cx, op);
         break;

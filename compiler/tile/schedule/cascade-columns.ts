@@ -25,11 +25,19 @@ export interface ColumnsPlace {
   readonly mBase: TileExpr;
   readonly rows: number;
   readonly warpgroups: number;
-  /** Places of the swept axis that are taken at a time; columns of one role. */
+  /** Places of the swept axis that are taken at a time; columns of a piece, which the outer fragment is over. */
   readonly block: number;
   readonly columns: number;
   readonly inner: WarpgroupFragment;
   readonly outer: WarpgroupFragment;
+}
+
+/** Columns that a role multiplies at a time. */
+export interface ColumnsPiece {
+  readonly from: number;
+  /** What brings the right factors, each in the slot that is released next. */
+  readonly channels: readonly Channel[];
+  readonly factors: readonly RoleFactor[];
 }
 
 /** What the loop over the swept axis is to those who only multiply. */
@@ -39,9 +47,6 @@ export interface ColumnsLoop {
   readonly end: TileExpr;
   /** Before the loop. */
   readonly ops: readonly TileOp[];
-  /** What brings the right factors, each in the slot that is released next. */
-  readonly channels: readonly Channel[];
-  readonly factors: readonly RoleFactor[];
 }
 
 export class CascadeColumns {
@@ -96,8 +101,8 @@ export class CascadeColumns {
     });
   }
 
-  /** The block's left factors, before they are packed or after that, and the steps. */
-  give(which: "wide" | "packed"): TileOp {
+  /** The block's left factors, before they are packed or after that, and the steps; `deferred`: until they are handed over. */
+  give(which: "wide" | "packed", deferred = false): TileOp {
     const { inner } = this.#at;
     const width = panelWidth(this.#plan.dtype);
     const puts = this.#lefts.flatMap((shared, i): TileOp[] => {
@@ -109,7 +114,17 @@ export class CascadeColumns {
         ...(held === undefined ? [] : [put(steps, [inner.m.row], t.valueOf(held), inner.m.axes)]),
       ];
     });
-    return { kind: "fill", channel: this.#weights, copies: [], body: puts };
+    return {
+      kind: "fill",
+      channel: this.#weights,
+      copies: [],
+      ...(deferred ? { deferred } : {}),
+      body: puts,
+    };
+  }
+
+  get handOver(): TileOp {
+    return { kind: "commit", channel: this.#weights };
   }
 
   /** What the rows have come to, when they have. */
@@ -125,76 +140,96 @@ export class CascadeColumns {
 
   // ---------------------------------------------------------------- by those who only multiply
 
-  /** The body of a role for the columns from `nBase`. */
-  body(nBase: number, { counter, first, end, ops, channels, factors }: ColumnsLoop): TileOp[] {
-    const { b, inner, outer, rows, columns, warpgroups } = this.#at;
+  /** The body of a role: pieces of its columns one after another, of which each lets go of its own factors. */
+  body(pieces: readonly ColumnsPiece[], { counter, first, end, ops }: ColumnsLoop): TileOp[] {
+    const { b, outer, rows, columns, warpgroups } = this.#at;
     const names = this.#plan.sums.map(({ carrier }) => this.#loop.carriers[carrier]?.name ?? "sum");
-    const sums = names.map((name) => b.tile(name, "f32", outer.axes));
-    const held = [...channels, this.#weights];
-    const take = held.map((channel): TileOp => ({ kind: "take", channel }));
-    const release = held.map((channel): TileOp => ({ kind: "release", channel, where: undefined }));
+    const parts = pieces.map((piece) => ({
+      piece,
+      sums: names.map((name) => b.tile(name, "f32", outer.axes)),
+    }));
+    const taken = [...new Set(pieces.flatMap(({ channels }) => channels)), this.#weights];
+    const take = taken.map((channel): TileOp => ({ kind: "take", channel }));
     const changes = this.#reductions.changesOfSums();
-    const bring = sums.flatMap((tile, i): TileOp[] => {
-      const [change, steps] = [changes[i], this.#steps[i]];
-      if (change === undefined || steps === undefined) return [];
-      return [moved(change, tile, { kind: "shared", type: "f32", tile: steps, index: [outer.m.row] })];
-    });
-    const multiply = (accumulate: boolean): TileOp[] =>
-      sums.map((acc, i): TileOp => {
-        const [left, right] = [this.#lefts[i], factors[i]];
-        invariant(left !== undefined && right !== undefined, "each sum has its tiles");
-        const { operand, from } = right;
-        const side = operand.order === "k" ? "k" : "n";
-        return {
-          kind: "mma",
-          acc,
-          a: { tile: left, order: "k" },
-          b: operand,
-          m: inner.m.row,
-          n: t.plus(outer.n.row, t.int(from)),
-          accumulate: t.bool(accumulate),
-          instruction: `wgmma.m64n${columns}k16.${this.#plan.dtype}.k.${side}`,
-        };
-      });
-    const done: TileOp = { kind: "await", pending: 0 };
-    const carriers = this.#carriers(sums);
-    const { ops: ofRows, made } = this.#reductions.rowsOfResults(carriers);
+    const bring = parts.flatMap(({ sums }) =>
+      sums.flatMap((tile, i): TileOp[] => {
+        const [change, steps] = [changes[i], this.#steps[i]];
+        if (change === undefined || steps === undefined) return [];
+        return [moved(change, tile, { kind: "shared", type: "f32", tile: steps, index: [outer.m.row] })];
+      }),
+    );
+    const multiply = (accumulate: boolean): TileOp[] => [
+      ...parts.flatMap(({ piece, sums }) => this.#products(piece, sums, accumulate)),
+      ...pieces.flatMap((piece, k): TileOp[] => [
+        { kind: "await", pending: (pieces.length - 1 - k) * names.length },
+        ...this.#releases(piece, pieces.slice(k + 1)),
+      ]),
+      release(this.#weights),
+    ];
+    const results = this.#loop.results.flatMap((result, k) =>
+      result.axes.some((axis) => this.#plan.n.includes(axis)) ? [k] : [],
+    );
+    const { ops: ofRows, made } = this.#reductions.rowsOfResults(this.#carriers(parts[0]?.sums ?? []));
     return [
       ...ops,
-      ...sums.map((tile): TileOp => ({ kind: "var", tile, init: undefined })),
+      ...parts.flatMap(({ sums }) => sums.map((tile): TileOp => ({ kind: "var", tile, init: undefined }))),
       ...take,
       ...multiply(false),
-      done,
-      ...release,
       {
         kind: "for",
         counter,
         from: t.plus(first, t.int(1)),
         below: end,
         unroll: false,
-        body: [...take, ...bring, ...multiply(true), done, ...release],
+        body: [...take, ...bring, ...multiply(true)],
       },
       ...(this.#totals === undefined ? [] : [{ kind: "take", channel: this.#totals } as const]),
       ...ofRows,
-      ...resultOps(b, this.#loop, {
-        shape: { m: rows, n: columns, warpgroups },
-        carriers,
-        made,
-        results: this.#loop.results.flatMap((result, k) =>
-          result.axes.some((axis) => this.#plan.n.includes(axis)) ? [k] : [],
-        ),
-        views: [],
-        layout: outer,
-        buffers: this.#at.buffers,
-        axesAt: this.#at.axesAt,
-        mBase: this.#at.mBase,
-        nBase: t.int(nBase),
-        matrices: this.#at.matrices,
-      }),
-      ...(this.#totals === undefined
-        ? []
-        : [{ kind: "release", channel: this.#totals, where: undefined } as const]),
+      ...parts.flatMap(({ piece, sums }) =>
+        resultOps(b, this.#loop, {
+          shape: { m: rows, n: columns, warpgroups },
+          carriers: this.#carriers(sums),
+          made,
+          results,
+          views: [],
+          layout: outer,
+          buffers: this.#at.buffers,
+          axesAt: this.#at.axesAt,
+          mBase: this.#at.mBase,
+          nBase: t.int(piece.from),
+          matrices: this.#at.matrices,
+        }),
+      ),
+      ...(this.#totals === undefined ? [] : [release(this.#totals)]),
     ];
+  }
+
+  /** A piece's products of a block, onto what was summed before or not. */
+  #products({ factors }: ColumnsPiece, sums: readonly Tile[], accumulate: boolean): TileOp[] {
+    const { inner, outer, columns } = this.#at;
+    return sums.map((acc, i): TileOp => {
+      const [left, right] = [this.#lefts[i], factors[i]];
+      invariant(left !== undefined && right !== undefined, "each sum has its tiles");
+      const { operand, from } = right;
+      const side = operand.order === "k" ? "k" : "n";
+      return {
+        kind: "mma",
+        acc,
+        a: { tile: left, order: "k" },
+        b: operand,
+        m: inner.m.row,
+        n: t.plus(outer.n.row, t.int(from)),
+        accumulate: t.bool(accumulate),
+        instruction: `wgmma.m64n${columns}k16.${this.#plan.dtype}.k.${side}`,
+      };
+    });
+  }
+
+  /** What no later piece reads. */
+  #releases({ channels }: ColumnsPiece, later: readonly ColumnsPiece[]): TileOp[] {
+    return channels
+      .filter((channel) => !later.some((other) => other.channels.includes(channel)))
+      .map(release);
   }
 
   #carriers(sums: readonly Tile[]): TileExpr[] {
@@ -220,4 +255,8 @@ function put(
   axes: TileOp<"put">["axes"],
 ): TileOp {
   return { kind: "put", shared, index, expr, axes, where: undefined, otherwise: undefined };
+}
+
+function release(channel: Channel): TileOp {
+  return { kind: "release", channel, where: undefined };
 }

@@ -6,12 +6,15 @@
  * and so the next block's parts come while others are still read.
  */
 import type { Scalar } from "../../tensor/ir.ts";
+import { dtypes } from "../../types/dtype.ts";
 import type * as t from "../build.ts";
 import type { Channel, MatrixOperand, TileExpr, TileOp } from "../ir.ts";
 import { fillFirst, fillNext, type StepsAhead } from "./ahead.ts";
+import type { ColumnsPiece } from "./cascade-columns.ts";
 import type { CascadeFactors, Streaming } from "./cascade-factors.ts";
 import type { CascadePlan, InnerProduct } from "./cascade-plan.ts";
 import type { CascadeShape } from "./cascade.ts";
+import { panelBytes } from "./transfers.ts";
 
 /** Neighbouring places of what an inner product sums over, of both its factors. */
 interface Part {
@@ -31,7 +34,7 @@ export interface InnerStep {
   readonly isFirst: boolean;
 }
 
-/** Right factors of a role's sums: `from` columns into the tile are the role's own. */
+/** Right factors of sums: `from` columns into the tile they begin. */
 export interface RoleFactor {
   readonly operand: MatrixOperand;
   readonly from: number;
@@ -47,6 +50,8 @@ export class CascadeSlots {
   readonly #factors: CascadeFactors;
   readonly #plan: CascadePlan;
   readonly #width: number;
+  /** Columns that those beyond the first role multiply at a time: a role's, or a part of them. */
+  readonly piece: number;
   readonly #lefts: Channel;
   /** Of each product its parts, in the order in which they come. */
   readonly #parts: ReadonlyMap<InnerProduct, readonly Part[]>;
@@ -76,13 +81,14 @@ export class CascadeSlots {
     this.#factors = factors;
     this.#plan = plan;
     this.#width = columns;
+    this.piece = pieceOf(plan, columns);
     this.#ahead = copies ? undefined : { depth, end };
     // Slots that no sum reads are free first.
     const shared = (product: InnerProduct): boolean => plan.sums.some(({ partOf }) => partOf === product);
     const ordered = [...plan.products.filter((one) => !shared(one)), ...plan.products.filter(shared)];
     const drafts = ordered.map((product) => {
       const { left, right, axes: inner } = product;
-      const parts = rangesOf(plan, product, columns).map(({ from, width }) => ({
+      const parts = rangesOf(plan, product, columns, this.piece).map(({ from, width }) => ({
         from,
         width,
         left: {
@@ -243,28 +249,44 @@ export class CascadeSlots {
     return [...this.channelsOf(0).map(release), ...this.#next(true, block)];
   }
 
-  /** Channels that bring what a role's sums multiply. */
-  channelsOf(role: number): readonly Channel[] {
-    const shared = this.#plan.sums.flatMap((sum) => this.#partOf(sum, role)?.channel ?? []);
+  /** Where pieces begin that others than the first role multiply. */
+  #besideFirst(): readonly number[] {
+    const { columns } = this.#plan;
+    return Array.from(
+      { length: (columns - this.#width) / this.piece },
+      (_, k) => this.#width + k * this.piece,
+    );
+  }
+
+  /** Of a role beyond the first its pieces. */
+  piecesOf(role: number): readonly ColumnsPiece[] {
+    return this.#besideFirst().flatMap((from) =>
+      Math.floor(from / this.#width) === role
+        ? [{ from, channels: this.channelsOf(from), factors: this.factorsOf(from) }]
+        : [],
+    );
+  }
+
+  /** Channels that bring what sums multiply whose columns begin at a place. */
+  channelsOf(column: number): readonly Channel[] {
+    const shared = this.#plan.sums.flatMap((sum) => this.#partOf(sum, column)?.channel ?? []);
     return [...new Set(shared), ...(this.#outers === undefined ? [] : [this.#outers])];
   }
 
-  /** Of each sum its right factor, for a role's columns. */
-  factorsOf(role: number): readonly RoleFactor[] {
-    const from = role * this.#width;
+  /** Of each sum its right factor, for the columns from a place on. */
+  factorsOf(from: number): readonly RoleFactor[] {
     return this.#plan.sums.flatMap((sum): RoleFactor[] => {
       const own = this.#own.get(sum);
       if (own !== undefined) return [{ operand: own.operand, from }];
-      const part = this.#partOf(sum, role);
+      const part = this.#partOf(sum, from);
       if (part === undefined) return [];
       const { tile } = part.right.operand;
       return [{ operand: { tile, order: sum.right.order, isOldest: true }, from: from - part.from }];
     });
   }
 
-  /** The part that has a role's columns. */
-  #partOf({ partOf }: CascadePlan["sums"][number], role: number): Part | undefined {
-    const column = role * this.#width;
+  /** The part that has a column. */
+  #partOf({ partOf }: CascadePlan["sums"][number], column: number): Part | undefined {
     const parts = partOf === undefined ? [] : (this.#parts.get(partOf) ?? []);
     return parts.find(({ from, width }) => from <= column && column < from + width);
   }
@@ -282,18 +304,33 @@ export class CascadeSlots {
   }
 }
 
+/**
+ * What others than the first role multiply is free again last, and soonest in pieces: the next block's first piece comes
+ * while the last one is multiplied.
+ */
+function pieceOf({ dtype, columns, sums }: CascadePlan, width: number): number {
+  const half = width / 2;
+  const isShared = sums.some(({ partOf }) => partOf !== undefined);
+  return isShared && width < columns && (half * dtypes[dtype].bytes) % panelBytes === 0 ? half : width;
+}
+
 /** What lies beyond the columns of sums first: it is free first. Then those of each role. */
 function rangesOf(
   { sums, columns }: CascadePlan,
   product: InnerProduct,
   width: number,
+  piece: number,
 ): readonly { readonly from: number; readonly width: number }[] {
   const { depth, right } = product;
   if (right.order !== "k" || !sums.some(({ partOf }) => partOf === product))
     return [{ from: 0, width: depth }];
   return [
     ...(columns < depth ? [{ from: columns, width: depth - columns }] : []),
-    ...Array.from({ length: columns / width }, (_, role) => ({ from: role * width, width })),
+    { from: 0, width },
+    ...Array.from({ length: (columns - width) / piece }, (_, k) => ({
+      from: width + k * piece,
+      width: piece,
+    })),
   ];
 }
 

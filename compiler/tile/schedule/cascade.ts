@@ -219,9 +219,9 @@ class Cascade {
             rows,
             warpgroups: this.#shape.warpgroups,
             block,
-            columns: width,
+            columns: slots.piece,
             inner: this.#inner,
-            outer: this.#outer,
+            outer: slots.piece === width ? this.#outer : besideFragment(b, slots.piece, this.#inner),
           });
     const done: TileOp = { kind: "await", pending: 0 };
     const score = this.#score(slots);
@@ -254,18 +254,20 @@ class Cascade {
       ];
     };
     // A slot that both products read is free only after both: the next one could not come while it waits for another.
-    // Those who multiply the other columns do so while the next block is reduced, when nothing else is multiplied.
+    // Those who multiply the other columns do so while the next block is reduced, when nothing else is multiplied: their
+    // factors are written under the own product, and handed over after the inner ones.
     const oneAfterAnother = (): TileOp[] => [
       ...slots.fillOuter(previous),
       ...slots.takeOuter,
       ...accumulate(isAfterFirst),
+      ...(others === undefined ? [] : [others.give("wide", true)]),
       ...slots.fillInner(here),
       ...score.flatMap(({ takes, product }, k): TileOp[] => [
         ...takes,
         product,
         ...(k > 0 ? [] : [{ kind: "await", pending: 1 } as const, ...slots.afterOuter(previous)]),
       ]),
-      ...(others === undefined ? [] : [others.give("packed")]),
+      ...(others === undefined ? [] : [others.handOver]),
       done,
       ...slots.afterInner(here),
       ...this.#reductions.ofBlock(here, whole, () => {
@@ -307,14 +309,7 @@ class Cascade {
     const beside = Array.from({ length: columns / width - 1 }, (_, i): TileOp[] =>
       others === undefined
         ? []
-        : others.body((i + 1) * width, {
-            counter: this.#block,
-            first,
-            end,
-            ops: before,
-            channels: slots.channelsOf(i + 1),
-            factors: slots.factorsOf(i + 1),
-          }),
+        : others.body(slots.piecesOf(i + 1), { counter: this.#block, first, end, ops: before }),
     );
     return { body, beside };
   }
