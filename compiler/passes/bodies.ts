@@ -42,7 +42,8 @@ export function bodyRewriter(
   return (node) => {
     const { form } = node;
     if ((node.kind !== "loop" && node.kind !== "scatter") || kept[form.id] === true) return node;
-    const made = templates.node([form.id], node.inputs, () => withRoots(arena, node, rewrite(node)));
+    templates.begin(form.id);
+    const made = templates.node(node.inputs, () => withRoots(arena, node, rewrite(node)));
     if (made.form === form) kept[form.id] = true;
     return made;
   };

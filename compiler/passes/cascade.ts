@@ -20,6 +20,7 @@
  */
 import type { Arena } from "../tensor/arena.ts";
 import {
+  carryName,
   carryNames,
   outputsOf,
   outputsOfNode,
@@ -100,13 +101,6 @@ function replaced(arena: Arena, graph: Graph, joined: readonly (readonly Ref[] |
     refs?.forEach((_, output) => carryName(arena, arena.ref(node, output), find(arena.ref(node, output))));
   }
   return replaceOutputs(arena, graph, find);
-}
-
-function carryName(arena: Arena, from: Ref, to: Ref): void {
-  const hint = arena.hint(from);
-  const place = arena.place(from.node);
-  if (hint !== undefined) arena.setHint(to, hint);
-  if (place !== undefined) arena.setPlace(to.node, place);
 }
 
 /** Who reads what: nodes, and `undefined` for the graph itself. */

@@ -1,88 +1,70 @@
-/** Writes a group of loops as one loop, or a single node over its new inputs. */
+/** Writes a group of loops as one loop. */
+import { invariant } from "../diagnostics/diagnostic.ts";
 import type { Arena } from "../tensor/arena.ts";
-import { withInputs } from "../tensor/graphs.ts";
-import type { Carrier, LoopNode, LoopResult, Node, Ref, Scalar, ScalarRead } from "../tensor/ir.ts";
+import type { Carrier, LoopNode, LoopResult, Ref, Scalar, ScalarRead } from "../tensor/ir.ts";
 import { rewriteScalars, rootsOf } from "../tensor/scalars.ts";
 import type { Group } from "./groups.ts";
 import { storedAs } from "./inline.ts";
 import type { Templates } from "./templates.ts";
 
+export interface EmittedGroup {
+  readonly loop: LoopNode;
+  /** The group's refs that the loop's results stand for, in their order. */
+  readonly outputs: readonly Ref[];
+}
+
 /**
- * The refs that stand for the old ones, by old ref. `now` has those of what was written before, and `needed` says
- * which of a group's values someone outside reads.
+ * `now` gives what stands for a ref that was written before, and `isNeeded` says which of the group's values someone
+ * outside reads.
  */
 export function emitGroup(
   arena: Arena,
   templates: Templates,
-  unit: { readonly kind: "group"; readonly group: Group } | { readonly kind: "node"; readonly node: Node },
-  now: ReadonlyMap<Ref, Ref>,
-  needed: (ref: Ref) => boolean,
-): ReadonlyMap<Ref, Ref> {
-  const single =
-    unit.kind === "node"
-      ? unit.node
-      : unit.group.members.length === 1
-        ? unit.group.members[0]?.node
-        : undefined;
-  if (single !== undefined) return emitNode(arena, single, now);
-  return unit.kind === "group" ? emitLoop(arena, templates, unit.group, now, needed) : new Map();
-}
-
-function emitLoop(
-  arena: Arena,
-  templates: Templates,
   group: Group,
-  now: ReadonlyMap<Ref, Ref>,
-  needed: (ref: Ref) => boolean,
-): ReadonlyMap<Ref, Ref> {
+  now: (ref: Ref) => Ref,
+  isNeeded: (ref: Ref) => boolean,
+): EmittedGroup {
   // All that the loop is made from: its axes, and for each member its form, its axes' places, and where its inputs
   // and results are from and go. The axes are those of a member, so that their extents are in a form.
-  const words = [group.axes.length, group.over.length, group.inner.length];
+  const { members } = group;
+  const t = templates.begin(group.axes.length);
+  t.word(group.over.length);
+  t.word(group.inner.length);
   const pool: Ref[] = [];
   const outputs: Ref[] = [];
-  for (const { node, map } of group.members) {
-    words.push(node.form.id, ...map);
+  for (const { node, map } of members) {
+    t.word(node.form.id);
+    for (let k = 0; k < map.length; k++) t.word(map[k] ?? 0);
     for (const ref of node.inputs) {
-      const maker = group.members.findIndex((m) => m.node === ref.node);
-      words.push(maker, ref.output);
-      if (maker < 0) pool.push(now.get(ref) ?? ref);
+      let maker = members.length - 1;
+      while (maker >= 0 && members[maker]?.node !== ref.node) maker--;
+      t.word(maker);
+      t.word(ref.output);
+      if (maker < 0) pool.push(now(ref));
     }
     for (let output = 0; output < node.types.length; output++) {
       const ref = arena.ref(node, output);
-      const outside = needed(ref);
-      words.push(outside ? 1 : 0);
+      const outside = isNeeded(ref);
+      t.word(outside ? 1 : 0);
       if (outside) outputs.push(ref);
     }
   }
-  const loop = templates.node(words, pool, () => new GroupWriter(arena, group, now).write(new Set(outputs)));
-  return new Map(outputs.map((ref, position) => [ref, arena.ref(loop, position)]));
+  const loop = templates.node(pool, () => new GroupWriter(arena, group, now).write(new Set(outputs)));
+  invariant(loop.kind === "loop", "a group is a loop");
+  return { loop, outputs };
 }
-
-function emitNode(arena: Arena, node: Node, now: ReadonlyMap<Ref, Ref>): ReadonlyMap<Ref, Ref> {
-  if (!node.inputs.some((ref) => (now.get(ref) ?? ref) !== ref)) return unmoved;
-  const made = new Map<Ref, Ref>();
-  const rebuilt = withInputs(
-    arena,
-    node,
-    node.inputs.map((ref) => now.get(ref) ?? ref),
-  );
-  node.types.forEach((_, i) => made.set(arena.ref(node, i), arena.ref(rebuilt, i)));
-  return made;
-}
-
-const unmoved: ReadonlyMap<Ref, Ref> = new Map();
 
 class GroupWriter {
   readonly #arena: Arena;
   readonly #group: Group;
-  readonly #now: ReadonlyMap<Ref, Ref>;
+  readonly #now: (ref: Ref) => Ref;
   readonly #inputs: Ref[] = [];
   readonly #carriers: Carrier[] = [];
   readonly #results: LoopResult[] = [];
   /** What the group's own refs are at the group's point. */
   readonly #values = new Map<Ref, { readonly value: Scalar; readonly axes: readonly number[] }>();
 
-  constructor(arena: Arena, group: Group, now: ReadonlyMap<Ref, Ref>) {
+  constructor(arena: Arena, group: Group, now: (ref: Ref) => Ref) {
     this.#arena = arena;
     this.#group = group;
     this.#now = now;
@@ -149,7 +131,7 @@ class GroupWriter {
       if (old === undefined) return s;
       const own = this.#values.get(old);
       if (own !== undefined) return this.#elsewhere(own, s);
-      const ref = this.#now.get(old) ?? old;
+      const ref = this.#now(old);
       const found = this.#inputs.indexOf(ref);
       return arena.readAt(
         found < 0 ? this.#inputs.push(ref) - 1 : found,

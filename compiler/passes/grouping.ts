@@ -6,12 +6,22 @@
  * others again. Groups stay convex: nothing outside lies on a path between two members.
  */
 import type { Arena } from "../tensor/arena.ts";
-import { outputsOf, replaceOutputs, tableFor, topological } from "../tensor/graphs.ts";
+import {
+  carryName,
+  carryNames,
+  outputsOf,
+  outputsOfNode,
+  readsAny,
+  replaceOutputs,
+  tableFor,
+  topological,
+  withInputs,
+} from "../tensor/graphs.ts";
 import type { Graph, Node, NodeId, Ref } from "../tensor/ir.ts";
 import { typeOf } from "../tensor/refs.ts";
 import { emitGroup } from "./emit-group.ts";
 import { cheapFactorFlops, type Apart, type Fusing, type Fusion } from "./fusing.ts";
-import { meet, merged, singleton, type Group, type Meeting } from "./groups.ts";
+import { accessOf, meet, merged, singleton, type Access, type Group, type Meeting } from "./groups.ts";
 import { bodyFlops, leavesProductsOut } from "./loops.ts";
 import type { Templates } from "./templates.ts";
 
@@ -20,6 +30,8 @@ class Grouping {
   /** By ids of nodes. */
   readonly #groupOf: (Group | undefined)[];
   readonly #readers: Readers;
+  /** What the loops of each form read, by the form's id. */
+  readonly #access: (readonly Access[] | undefined)[] = [];
   /** How many readers of a node have been added, by its id. */
   readonly #added: (number | undefined)[];
   readonly #outputs: ReadonlySet<Node>;
@@ -49,8 +61,8 @@ class Grouping {
       if (maker !== undefined && first === i) this.#added[maker.id] = (this.#added[maker.id] ?? 0) + 1;
     }
     if (node.kind !== "loop") return;
-    let group = singleton(this.#next++, node);
-    this.#keep(group);
+    let group = singleton(this.#next++, node, (this.#access[node.form.id] ??= accessOf(node)));
+    this.#groupOf[node.id] = group;
     for (let rounds = 0; rounds < maxRounds; rounds++) {
       const best = this.#best(group, node);
       if (best === undefined) return;
@@ -62,17 +74,20 @@ class Grouping {
     }
   }
 
-  #isIn(group: Group, node: Node): boolean {
-    return this.#groupOf[node.id] === group;
-  }
-
   #keep(group: Group): void {
-    for (const { node } of group.members) this.#groupOf[node.id] = group;
+    const { members } = group;
+    for (let i = 0; i < members.length; i++) {
+      const node = members[i]?.node;
+      if (node !== undefined) this.#groupOf[node.id] = group;
+    }
   }
 
   #best(group: Group, node: Node): Candidate | undefined {
     let best: Candidate | undefined;
-    for (const other of this.#candidates(group, node)) {
+    const candidates = this.#candidates(group, node);
+    for (let i = 0; i < candidates.length; i++) {
+      const other = candidates[i];
+      if (other === undefined || this.#isRefused(other, group)) continue;
       const candidate = this.#judge(other, group);
       if (candidate !== undefined && (best === undefined || candidate.saved > best.saved)) best = candidate;
     }
@@ -85,22 +100,30 @@ class Grouping {
     const note = (other: Group | undefined): void => {
       if (other !== undefined && other !== group && !candidates.includes(other)) candidates.push(other);
     };
-    for (const ref of node.inputs) note(this.#groupOf[ref.node.id]);
-    for (const ref of node.inputs) {
-      const readers = this.#readers[ref.node.id] ?? [];
-      const end = this.#added[ref.node.id] ?? 0;
-      for (let i = Math.max(0, end - maxSiblings); i < end; i++) {
-        const reader = readers[i];
-        if (reader !== undefined) note(this.#groupOf[reader.id]);
-      }
+    const { inputs } = node;
+    for (let k = 0; k < inputs.length; k++) note(this.#groupOf[inputs[k]?.node.id ?? -1]);
+    for (let k = 0; k < inputs.length; k++) {
+      const id = inputs[k]?.node.id ?? -1;
+      const readers = this.#readers[id];
+      if (readers === undefined) continue;
+      const end = this.#added[id] ?? 0;
+      for (let i = Math.max(0, end - maxSiblings); i < end; i++) note(this.#groupOf[readers[i]?.id ?? -1]);
     }
     return candidates;
   }
 
+  /** Most pairs are refused at a glance, where nobody asks why: a contraction takes in no other reduction. */
+  #isRefused(a: Group, b: Group): boolean {
+    if (this.#cx.decisions !== undefined || a.contracts === b.contracts) return false;
+    return (a.contracts ? b : a).over.length > 0;
+  }
+
   #judge(a: Group, b: Group): Candidate | undefined {
     const meeting = meet(a, b, this.#groupOf);
-    if ("kind" in meeting)
+    if ("kind" in meeting) {
+      if (this.#cx.decisions === undefined) return undefined;
       return this.#refuse(a, b, a.contracts || b.contracts ? ofContraction(a, b) : meeting);
+    }
     const saved = this.#saved(meeting);
     if (saved <= 0) return undefined;
     const { base, joined, flow } = meeting;
@@ -126,7 +149,8 @@ class Grouping {
         this.#flowsFrom(base, flow);
       // Side by side, or one of them for what the other's sums end in.
       const beside = contracts(meeting) && outcome !== "row";
-      if (!epilogue && !beside) return ofContraction(base, joined);
+      if (!epilogue && !beside)
+        return this.#cx.decisions === undefined ? { kind: "contraction" } : ofContraction(base, joined);
     }
     if (outcome === "sibling") {
       const bytes = this.#bytes(joined);
@@ -157,47 +181,71 @@ class Grouping {
     return { kind: "few-rows", rows, least: fewRows, length, longest: longRow };
   }
 
-  #bytes(group: Group): number {
+  #bytes({ externals }: Group): number {
     let bytes = 0;
-    for (const ref of group.externals) bytes += this.#cx.sizes.ref(ref);
+    for (let i = 0; i < externals.length; i++) {
+      const ref = externals[i];
+      if (ref !== undefined) bytes += this.#cx.sizes.ref(ref);
+    }
     return bytes;
   }
 
   /** Whether someone outside both groups reads the node. Readers that come later are outside. */
   #isNeeded(node: Node, a: Group, b: Group): boolean {
-    if (this.#outputs.has(node)) return true;
-    for (const reader of this.#readers[node.id] ?? [])
-      if (!this.#isIn(a, reader) && !this.#isIn(b, reader)) return true;
-    return false;
+    const readers = this.#readers[node.id];
+    for (let i = 0; readers !== undefined && i < readers.length; i++) {
+      const home = this.#groupOf[readers[i]?.id ?? -1];
+      if (home !== a && home !== b) return true;
+    }
+    return this.#outputs.has(node);
   }
 
   #buffers({ base, joined }: Meeting): number {
-    let buffers = 0;
-    for (const group of [base, joined]) {
-      for (const { node } of group.members)
-        if (this.#isNeeded(node, base, joined)) buffers += node.types.length;
+    const homes = this.#groupOf;
+    let buffers = this.#written(base, base, joined) + this.#written(joined, base, joined);
+    for (let i = 0; i < base.externals.length; i++)
+      if (homes[base.externals[i]?.node.id ?? -1] !== joined) buffers += 1;
+    for (let i = 0; i < joined.externals.length; i++) {
+      const ref = joined.externals[i];
+      if (ref !== undefined && homes[ref.node.id] !== base && !base.externals.includes(ref)) buffers += 1;
     }
-    for (const ref of base.externals) if (!this.#isIn(joined, ref.node)) buffers += 1;
-    for (const ref of joined.externals)
-      if (!this.#isIn(base, ref.node) && !base.externals.includes(ref)) buffers += 1;
     return buffers;
+  }
+
+  /** How many of a group's tensors someone reads who is in neither of two. */
+  #written({ members }: Group, a: Group, b: Group): number {
+    let written = 0;
+    for (let i = 0; i < members.length; i++) {
+      const node = members[i]?.node;
+      if (node !== undefined && this.#isNeeded(node, a, b)) written += node.types.length;
+    }
+    return written;
   }
 
   #saved({ base, joined, flow, shared }: Meeting): number {
     const { sizes } = this.#cx;
     let saved = 0;
-    for (const ref of flow) saved += sizes.ref(ref) * (this.#isNeeded(ref.node, base, joined) ? 1 : 2);
-    for (const ref of shared)
-      if (!this.#isIn(base, ref.node) && !this.#isIn(joined, ref.node)) saved += sizes.ref(ref);
+    for (let i = 0; i < flow.length; i++) {
+      const ref = flow[i];
+      if (ref !== undefined) saved += sizes.ref(ref) * (this.#isNeeded(ref.node, base, joined) ? 1 : 2);
+    }
+    for (let i = 0; i < shared.length; i++) {
+      const ref = shared[i];
+      const home = this.#groupOf[ref?.node.id ?? -1];
+      if (ref !== undefined && home !== base && home !== joined) saved += sizes.ref(ref);
+    }
     return saved;
   }
 
   /** Whether `from` reaches `to` through a node of neither: then they cannot be one loop. */
   #crosses(from: Group, to: Group): boolean {
     const least = from.members[0]?.node.id ?? 0;
+    const homes = this.#groupOf;
     const stack: Node[] = [];
-    for (const { node } of to.externals)
-      if (!this.#isIn(from, node) && this.#latest(node) >= least) stack.push(node);
+    for (let i = 0; i < to.externals.length; i++) {
+      const node = to.externals[i]?.node;
+      if (node !== undefined && homes[node.id] !== from && this.#latest(node) >= least) stack.push(node);
+    }
     if (stack.length === 0) return false;
     const seen = new Set<Node>();
     for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
@@ -206,7 +254,7 @@ class Grouping {
       if (seen.size > maxVisits) return true;
       // A group is one loop: what any member reads comes before all of them.
       for (const { node: maker } of this.#groupOf[node.id]?.externals ?? node.inputs) {
-        if (this.#isIn(from, maker)) return true;
+        if (homes[maker.id] === from) return true;
         if (this.#latest(maker) >= least && !seen.has(maker)) stack.push(maker);
       }
     }
@@ -275,11 +323,15 @@ type Readers = readonly (readonly Node[] | undefined)[];
 
 function readersOf(nodes: readonly Node[]): Readers {
   const readers = tableFor<Node[]>(nodes);
-  for (const node of nodes) {
-    for (const ref of node.inputs) {
-      const list = readers[ref.node.id];
-      if (list === undefined) readers[ref.node.id] = [node];
-      else if (list.at(-1) !== node) list.push(node);
+  for (let i = 0; i < nodes.length; i++) {
+    const node = nodes[i];
+    if (node === undefined) continue;
+    const { inputs } = node;
+    for (let k = 0; k < inputs.length; k++) {
+      const id = inputs[k]?.node.id ?? -1;
+      const list = readers[id];
+      if (list === undefined) readers[id] = [node];
+      else if (list[list.length - 1] !== node) list.push(node);
     }
   }
   return readers;
@@ -290,25 +342,58 @@ export function groupLoops(cx: Fusing, templates: Templates, graph: Graph): Grap
   const nodes = topological(graph);
   const readers = readersOf(nodes);
   const grouping = new Grouping(cx, graph, readers);
-  for (const node of nodes) grouping.add(node);
-  if (!grouping.changed) return graph;
-  const outputs = new Set(outputsOf(graph));
-  const now = new Map<Ref, Ref>();
-  for (const unit of unitsInOrder(nodes, grouping)) {
-    for (const [old, ref] of emitUnit(cx.arena, templates, unit, now, outputs, readers)) now.set(old, ref);
+  for (let i = 0; i < nodes.length; i++) {
+    const node = nodes[i];
+    if (node !== undefined) grouping.add(node);
   }
-  return replaceOutputs(cx.arena, graph, (ref) => now.get(ref) ?? ref);
+  if (!grouping.changed) return graph;
+  return written(cx.arena, templates, graph, grouping, readers);
 }
 
-type Unit =
-  { readonly kind: "group"; readonly group: Group } | { readonly kind: "node"; readonly node: Node };
-
-/** Groups and other nodes, each after what it reads. */
-function unitsInOrder(nodes: readonly Node[], grouping: Grouping): readonly Unit[] {
+/** The graph with each group as one loop, each after what it reads. */
+function written(
+  arena: Arena,
+  templates: Templates,
+  graph: Graph,
+  grouping: Grouping,
+  readers: Readers,
+): Graph {
+  const nodes = topological(graph);
+  const outputs = new Set(outputsOf(graph));
+  /** What stands for each node's outputs, by its id; undefined where these are as they were. */
+  const written = tableFor<(Ref | undefined)[]>(nodes);
+  const now = (ref: Ref): Ref => written[ref.node.id]?.[ref.output] ?? ref;
   const done = tableFor<true>(nodes);
-  const units: Unit[] = [];
-  for (const start of nodes) {
-    const stack: Node[] = [start];
+  const writeNode = (node: Node): void => {
+    done[node.id] = true;
+    if (!readsAny(node, written)) return;
+    const made = outputsOfNode(arena, withInputs(arena, node, node.inputs.map(now)));
+    written[node.id] = [...made];
+    carryNames(arena, node, made);
+  };
+  const writeGroup = (group: Group): void => {
+    for (const { node } of group.members) done[node.id] = true;
+    const isNeeded = (ref: Ref): boolean => {
+      const list = readers[ref.node.id];
+      for (let i = 0; list !== undefined && i < list.length; i++) {
+        const reader = list[i];
+        if (reader !== undefined && grouping.groupOf(reader) !== group && reader.inputs.includes(ref))
+          return true;
+      }
+      return outputs.has(ref);
+    };
+    const made = emitGroup(arena, templates, group, now, isNeeded);
+    made.outputs.forEach((old, position) => {
+      const ref = arena.ref(made.loop, position);
+      (written[old.node.id] ??= [])[old.output] = ref;
+      carryName(arena, old, ref);
+    });
+  };
+  const stack: Node[] = [];
+  for (let i = 0; i < nodes.length; i++) {
+    const start = nodes[i];
+    if (start === undefined || done[start.id] === true) continue;
+    stack.push(start);
     for (let node = stack.at(-1); node !== undefined; node = stack.at(-1)) {
       if (done[node.id] === true) {
         stack.pop();
@@ -316,46 +401,16 @@ function unitsInOrder(nodes: readonly Node[], grouping: Grouping): readonly Unit
       }
       const group = grouping.groupOf(node);
       const before = stack.length;
-      for (const ref of group === undefined ? node.inputs : group.externals)
-        if (done[ref.node.id] !== true) stack.push(ref.node);
+      const reads = group === undefined ? node.inputs : group.externals;
+      for (let k = 0; k < reads.length; k++) {
+        const maker = reads[k]?.node;
+        if (maker !== undefined && done[maker.id] !== true) stack.push(maker);
+      }
       if (stack.length > before) continue;
       stack.pop();
-      if (group === undefined) {
-        units.push({ kind: "node", node });
-        done[node.id] = true;
-        continue;
-      }
-      units.push({ kind: "group", group });
-      for (const member of group.members) done[member.node.id] = true;
+      if (group === undefined || group.members.length === 1) writeNode(node);
+      else writeGroup(group);
     }
   }
-  return units;
-}
-
-function emitUnit(
-  arena: Arena,
-  templates: Templates,
-  unit: Unit,
-  now: ReadonlyMap<Ref, Ref>,
-  outputs: ReadonlySet<Ref>,
-  readers: Readers,
-): ReadonlyMap<Ref, Ref> {
-  // Asked of a group's values alone, of which a node on its own has none.
-  let own: ReadonlySet<Node> | undefined;
-  const needed = (ref: Ref): boolean => {
-    const inside = (own ??= new Set(unit.kind === "group" ? unit.group.members.map((m) => m.node) : []));
-    return (
-      outputs.has(ref) ||
-      (readers[ref.node.id] ?? []).some((reader) => !inside.has(reader) && reader.inputs.includes(ref))
-    );
-  };
-  const made = emitGroup(arena, templates, unit, now, needed);
-  for (const [old, ref] of made) {
-    if (ref.node === old.node) continue;
-    const hint = arena.hint(old);
-    const place = arena.place(old.node);
-    if (hint !== undefined) arena.setHint(ref, hint);
-    if (place !== undefined) arena.setPlace(ref.node, place);
-  }
-  return made;
+  return replaceOutputs(arena, graph, now);
 }

@@ -10,6 +10,7 @@
  * A group whose rows have a short axis of their own (`inner`), as the k largest of each have, takes in what runs over
  * the rows and that axis: reductions along it are made inside bodies, and results have it.
  */
+import { invariant } from "../diagnostics/diagnostic.ts";
 import { dimEquals, type Dim } from "../types/dim.ts";
 import type { LoopAxis, LoopNode, Ref, ScalarRead } from "../tensor/ir.ts";
 import { reachable } from "../tensor/scalars.ts";
@@ -35,6 +36,8 @@ export interface Group {
   readonly scalars: number;
   /** What the members read of others, each once. */
   readonly externals: readonly Ref[];
+  /** What the members read, of each other too, each once. */
+  readonly refs: readonly Ref[];
   readonly access: readonly Access[];
 }
 
@@ -42,8 +45,9 @@ export interface Group {
 export type Homes = readonly (Group | undefined)[];
 
 /** A read of a member: at the group's axes, or undefined where its indices are no plain axes. */
-interface Access {
-  readonly ref: Ref;
+export interface Access {
+  /** Position among the group's `refs`. */
+  readonly input: number;
   readonly axes: readonly number[] | undefined;
   /** Of a read whose indices are not all axes. */
   readonly places: Places | undefined;
@@ -73,16 +77,17 @@ export interface Meeting {
   readonly shared: readonly Ref[];
 }
 
-export function singleton(id: number, node: LoopNode): Group {
-  const access: Access[] = [];
-  const { reads, plainReads, scalars } = bodyOf(node);
-  for (let i = 0; i < reads.length; i++) {
-    const ref = node.inputs[reads[i]?.input ?? -1];
+/** What the loop reads; the same for all loops of its form. */
+export function accessOf(node: LoopNode): readonly Access[] {
+  const { reads, plainReads } = bodyOf(node);
+  return reads.map((read, i) => {
     const axes = plainReads[i];
-    const read = reads[i];
-    const places = axes === undefined && read !== undefined ? placesOf(read) : undefined;
-    if (ref !== undefined) access.push({ ref, axes, places });
-  }
+    return { input: read.input, axes, places: axes === undefined ? placesOf(read) : undefined };
+  });
+}
+
+/** `access` is the node's. */
+export function singleton(id: number, node: LoopNode, access: readonly Access[]): Group {
   return {
     id,
     members: [{ node, map: upTo(node.axes.length + node.over.length + node.inner.length) }],
@@ -90,8 +95,9 @@ export function singleton(id: number, node: LoopNode): Group {
     over: node.over,
     inner: node.inner,
     contracts: isContraction(node),
-    scalars: scalars.length,
+    scalars: bodyOf(node).scalars.length,
     externals: node.inputs,
+    refs: node.inputs,
     access,
   };
 }
@@ -118,16 +124,24 @@ export function merged(id: number, meeting: Meeting, homes: Homes): Group {
   for (const ref of base.externals) if (homes[ref.node.id] !== joined) externals.push(ref);
   for (const ref of joined.externals)
     if (homes[ref.node.id] !== base && !externals.includes(ref)) externals.push(ref);
+  const refs = base.refs.slice();
   const access = base.access.slice();
-  for (const { ref, axes, places } of joined.access)
-    access.push({
-      ref,
-      axes: axes && placed(axes, map),
-      places: places && {
-        axes: places.axes.map((axis) => (axis === undefined ? undefined : (map[axis] ?? axis))),
-        moves: placed(places.moves, map),
-      },
-    });
+  for (const one of joined.access) {
+    const ref = joined.refs[one.input];
+    if (ref === undefined) continue;
+    let input = refs.indexOf(ref);
+    if (input < 0) input = refs.push(ref) - 1;
+    const axes = one.axes && placed(one.axes, map);
+    if (input === one.input && axes === one.axes && one.places === undefined) {
+      access.push(one);
+      continue;
+    }
+    const places = one.places && {
+      axes: one.places.axes.map((axis) => (axis === undefined ? undefined : (map[axis] ?? axis))),
+      moves: placed(one.places.moves, map),
+    };
+    access.push({ input, axes, places });
+  }
   return {
     id,
     members,
@@ -137,6 +151,7 @@ export function merged(id: number, meeting: Meeting, homes: Homes): Group {
     contracts: base.contracts || joined.contracts,
     scalars: base.scalars + joined.scalars,
     externals,
+    refs,
     access,
   };
 }
@@ -155,12 +170,9 @@ function inOrder(first: readonly Member[], second: readonly Member[], map: reado
 }
 
 function placed(axes: readonly number[], map: readonly number[]): readonly number[] {
-  const places: number[] = [];
-  for (let k = 0; k < axes.length; k++) {
-    const axis = axes[k] ?? 0;
-    places.push(map[axis] ?? axis);
-  }
-  return places;
+  let k = 0;
+  while (k < axes.length && (map[axes[k] ?? 0] ?? axes[k]) === axes[k]) k++;
+  return k === axes.length ? axes : axes.map((axis) => map[axis] ?? axis);
 }
 
 /**
@@ -181,23 +193,23 @@ function meetAlong(base: Group, joined: Group, homes: Homes): Meeting | Apart {
   const flow: Ref[] = [];
   const elsewhere: Elsewhere[] = [];
   if (
-    !matchFlow(base, joined.access, homes, map, flow, "joined", elsewhere) ||
-    !matchFlow(joined, base.access, homes, map, flow, "base", elsewhere)
+    !matchFlow(base, joined, homes, map, flow, "joined", elsewhere) ||
+    !matchFlow(joined, base, homes, map, flow, "base", elsewhere)
   ) {
     return { kind: "points" };
   }
-  matchShared(base.access, joined.access, map);
+  matchShared(base, joined, map);
   if (!matchExtents(base, joined, map, split)) return { kind: "sizes" };
   if (!elsewhere.every((one) => isOnceARow(base, one, map))) return { kind: "points" };
-  return { base, joined, map, flow, shared: sharedReads(base.access, joined.access, map) };
+  return { base, joined, map, flow, shared: sharedReads(base, joined, map) };
 }
 
 /** Nothing is known of the joined group's axes but that its inner ones come after the base's. */
 function unmatched(base: Group, joined: Group): number[] {
-  const map: number[] = [];
-  for (let k = joined.axes.length + joined.over.length; k > 0; k--) map.push(-1);
+  const own = joined.axes.length + joined.over.length;
+  const map = Array<number>(own + joined.inner.length).fill(-1);
   const first = base.axes.length + base.over.length + base.inner.length;
-  for (let k = 0; k < joined.inner.length; k++) map.push(first + k);
+  for (let k = own; k < map.length; k++) map[k] = first + k - own;
   return map;
 }
 
@@ -210,9 +222,9 @@ function meetInside(base: Group, joined: Group, homes: Homes): Meeting | undefin
   const flow: Ref[] = [];
   const elsewhere: Elsewhere[] = [];
   if (joined.inner.length > 0 || joined.contracts) return undefined;
-  if (base.access.some(({ ref }) => homes[ref.node.id] === joined)) return undefined;
-  if (!matchFlow(base, joined.access, homes, map, flow, "joined", elsewhere)) return undefined;
-  matchShared(base.access, joined.access, map);
+  if (base.refs.some((ref) => homes[ref.node.id] === joined)) return undefined;
+  if (!matchFlow(base, joined, homes, map, flow, "joined", elsewhere)) return undefined;
+  matchShared(base, joined, map);
   const rows = base.axes.length;
   const inside = rows + base.over.length;
   const isRow = (axis: number): boolean => axis >= 0 && axis < rows;
@@ -222,7 +234,7 @@ function meetInside(base: Group, joined: Group, homes: Homes): Meeting | undefin
   if (!map.slice(joined.axes.length).every((axis) => axis >= inside)) return undefined;
   if (!elsewhere.every((one) => isOnceARow(base, one, map))) return undefined;
   if (map.some((to, from) => !equalExtents(extentOf(joined, from), extentOf(base, to)))) return undefined;
-  return { base, joined, map, flow, shared: sharedReads(base.access, joined.access, map) };
+  return { base, joined, map, flow, shared: sharedReads(base, joined, map) };
 }
 
 /** Axes of `joined` below it become axes of `base` below it, and others become others; undefined where none can. */
@@ -236,7 +248,7 @@ function splitOf(base: Group, joined: Group): number | undefined {
 
 function matchFlow(
   makers: Group,
-  access: readonly Access[],
+  { refs, access }: Group,
   homes: Homes,
   map: number[],
   flow: Ref[],
@@ -244,7 +256,7 @@ function matchFlow(
   elsewhere: Elsewhere[],
 ): boolean {
   for (let i = 0; i < access.length; i++) {
-    const ref = access[i]?.ref;
+    const ref = refs[access[i]?.input ?? -1];
     if (ref === undefined || homes[ref.node.id] !== makers) continue;
     const maker = makers.members.find((m) => m.node === ref.node);
     if (maker === undefined) continue;
@@ -284,12 +296,13 @@ function fix(map: number[], from: number, to: number): boolean {
   return true;
 }
 
-function matchShared(base: readonly Access[], joined: readonly Access[], map: number[]): void {
-  for (let i = 0; i < joined.length; i++) {
-    const axes = joined[i]?.axes;
-    if (axes === undefined) continue;
-    for (let k = 0; k < base.length; k++) {
-      const others = base[k]?.ref === joined[i]?.ref ? base[k]?.axes : undefined;
+function matchShared(base: Group, joined: Group, map: number[]): void {
+  for (let i = 0; i < joined.access.length; i++) {
+    const axes = joined.access[i]?.axes;
+    const input = base.refs.indexOf(refOf(joined, i));
+    if (axes === undefined || input < 0) continue;
+    for (let k = 0; k < base.access.length; k++) {
+      const others = base.access[k]?.input === input ? base.access[k]?.axes : undefined;
       if (others === undefined) continue;
       const trial = map.slice();
       let fixed = 0;
@@ -331,22 +344,25 @@ function equalExtents(a: Dim | undefined, b: Dim | undefined): boolean {
 }
 
 /** Tensors that both read at the same elements, or both at some that no axes say. */
-function sharedReads(
-  base: readonly Access[],
-  joined: readonly Access[],
-  map: readonly number[],
-): readonly Ref[] {
+function sharedReads(base: Group, joined: Group, map: readonly number[]): readonly Ref[] {
   const shared: Ref[] = [];
-  for (let i = 0; i < joined.length; i++) {
-    const ref = joined[i]?.ref;
-    const axes = joined[i]?.axes;
-    if (ref === undefined || axes === undefined || shared.includes(ref)) continue;
-    for (let k = 0; k < base.length; k++) {
-      const others = base[k]?.ref === ref ? base[k]?.axes : undefined;
+  for (let i = 0; i < joined.access.length; i++) {
+    const ref = refOf(joined, i);
+    const axes = joined.access[i]?.axes;
+    const input = base.refs.indexOf(ref);
+    if (axes === undefined || input < 0 || shared.includes(ref)) continue;
+    for (let k = 0; k < base.access.length; k++) {
+      const others = base.access[k]?.input === input ? base.access[k]?.axes : undefined;
       if (others?.every((to, j) => map[axes[j] ?? -1] === to) !== true) continue;
       shared.push(ref);
       break;
     }
   }
   return shared;
+}
+
+function refOf({ refs, access }: Group, read: number): Ref {
+  const ref = refs[access[read]?.input ?? -1];
+  invariant(ref !== undefined, "a group has what it reads");
+  return ref;
 }

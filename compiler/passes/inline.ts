@@ -15,6 +15,7 @@ import {
   carryNames,
   outputsOf,
   outputsOfNode,
+  readsAny,
   replaceOutputs,
   tableFor,
   topological,
@@ -63,11 +64,17 @@ export function inlineProducers(
   };
   /** For each consumer of the graph, the producers to inline into it. */
   const chosen = tableFor<Node[]>(nodes);
-  for (const node of nodes) {
+  for (let i = 0; i < nodes.length; i++) {
+    const node = nodes[i];
+    if (node === undefined) continue;
     let rebuilt = node;
     const producers = chosen[node.id];
     if (producers !== undefined && (node.kind === "loop" || node.kind === "scatter")) {
-      const positions = node.inputs.flatMap((ref, i) => (producers.includes(ref.node) ? [i] : []));
+      const positions: number[] = [];
+      for (let k = 0; k < node.inputs.length; k++) {
+        const maker = node.inputs[k]?.node;
+        if (maker !== undefined && producers.includes(maker)) positions.push(k);
+      }
       rebuilt = inlined(arena, templates, node, node.inputs.map(find), positions);
     } else if (readsAny(node, replaced)) {
       rebuilt = withInputs(arena, node, node.inputs.map(find));
@@ -87,12 +94,6 @@ export function inlineProducers(
   return replaceOutputs(arena, graph, find);
 }
 
-function readsAny(node: Node, table: readonly unknown[]): boolean {
-  const { inputs } = node;
-  for (let i = 0; i < inputs.length; i++) if (table[inputs[i]?.node.id ?? -1] !== undefined) return true;
-  return false;
-}
-
 /** The uses of each pointwise loop, by its id. */
 function usesOfPointwise(graph: Graph, nodes: readonly Node[]): readonly (readonly Use[] | undefined)[] {
   const uses = tableFor<Use[]>(nodes);
@@ -101,7 +102,9 @@ function usesOfPointwise(graph: Graph, nodes: readonly Node[]): readonly (readon
     if (list === undefined) uses[producer.id] = [use];
     else list.push(use);
   };
-  for (const node of nodes) {
+  for (let n = 0; n < nodes.length; n++) {
+    const node = nodes[n];
+    if (node === undefined) continue;
     const { inputs } = node;
     for (let i = 0; i < inputs.length; i++) {
       const producer = inputs[i]?.node;
@@ -132,15 +135,17 @@ export function inlined(
   inputs: readonly Ref[],
   positions: readonly number[],
 ): Node {
-  const words: number[] = [node.form.id];
-  const pool: Ref[] = [...inputs];
+  const t = templates.begin(node.form.id);
+  const pool = inputs.slice();
   for (const position of positions) {
     const ref = inputs[position];
     if (ref === undefined) continue;
-    words.push(position, ref.node.form.id, ref.output);
-    pool.push(...ref.node.inputs);
+    t.word(position);
+    t.word(ref.node.form.id);
+    t.word(ref.output);
+    for (const read of ref.node.inputs) pool.push(read);
   }
-  return templates.node(words, pool, () => inlineInto(arena, node, inputs, positions));
+  return templates.node(pool, () => inlineInto(arena, node, inputs, positions));
 }
 
 function inlineInto(
@@ -230,15 +235,21 @@ function isPlainView(producer: LoopNode, result: LoopResult): boolean {
  * smaller, or count. Such a loop has one read or none and computes no float.
  */
 export function viewsRead(node: LoopNode | ScatterNode): readonly number[] {
-  const positions: number[] = [];
-  node.inputs.forEach(({ node: producer }, i) => {
-    if (!isPointwise(producer)) return;
+  const { inputs } = node;
+  let positions: number[] | undefined;
+  for (let i = 0; i < inputs.length; i++) {
+    const producer = inputs[i]?.node;
+    if (producer === undefined || !isPointwise(producer)) continue;
     producer.form.view ??= producer.results.every((result) => isView(producer, result));
-    if (producer.form.view && canInline(producer, { consumer: node, reads: readsOfInput(node, i) }))
-      positions.push(i);
-  });
-  return positions;
+    if (!producer.form.view || !canInline(producer, { consumer: node, reads: readsOfInput(node, i) }))
+      continue;
+    if (positions === undefined) positions = [i];
+    else positions.push(i);
+  }
+  return positions ?? none;
 }
+
+const none: readonly number[] = [];
 
 function isView(producer: LoopNode, result: LoopResult): boolean {
   if (producer.inputs.length > 1) return false;

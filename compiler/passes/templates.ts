@@ -22,14 +22,20 @@ export class Templates {
     this.#arena = arena;
   }
 
+  /** Where all that a node is made from is written, before `node` makes it; `first` is the first word of it. */
+  begin(first: number): Interner {
+    this.#cases.begin();
+    this.#cases.word(first);
+    return this.#cases;
+  }
+
   /**
-   * The node that `make` makes. Its form must follow from `words`, from the types of the `pool`'s refs, which must
-   * follow from `words` as well, and from which of these refs are one; and it may read refs of the pool alone.
+   * The node that `make` makes. Its form must follow from the words written since `begin`, from the types of the `pool`'s
+   * refs, which must follow from the words as well, and from which of these refs are one; and it may read refs of the
+   * pool alone.
    */
-  node(words: readonly number[], pool: readonly Ref[], make: () => Node): Node {
+  node(pool: readonly Ref[], make: () => Node): Node {
     const t = this.#cases;
-    t.begin();
-    for (let i = 0; i < words.length; i++) t.word(words[i] ?? 0);
     for (let i = 0; i < pool.length; i++) t.word(pool.indexOf(pool[i] as Ref));
     const id = t.id();
     const known = this.#made[id];
@@ -42,10 +48,5 @@ export class Templates {
 }
 
 function pick(pool: readonly Ref[], sources: readonly number[]): readonly Ref[] {
-  const refs: Ref[] = [];
-  for (let i = 0; i < sources.length; i++) {
-    const ref = pool[sources[i] ?? -1];
-    if (ref !== undefined) refs.push(ref);
-  }
-  return refs;
+  return sources.map((source) => pool[source] as Ref);
 }

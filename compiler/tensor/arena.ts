@@ -56,6 +56,8 @@ export interface ScatterParts {
   readonly keep: Scalar;
 }
 
+const none: readonly never[] = [];
+
 /** First words of the encodings of forms, and the roles of inputs. */
 const nodeKinds = { input: 0, loop: 1, scatter: 2, topk: 3, scan: 4, sort: 5, dispatch: 6 } as const;
 const roleCodes = { argument: 0, param: 1, state: 2 } as const;
@@ -113,12 +115,11 @@ export class Arena extends ScalarArena {
   }
 
   loop(parts: LoopParts): LoopNode {
-    const { axes, over = [], inner = [], carriers = [] } = parts;
-    const roots = [
-      ...carriers.map((c) => c.lift),
-      ...parts.results.map((r) => r.value),
-      ...(parts.order === undefined ? [] : [parts.order.place]),
-    ];
+    const { axes, over = none, inner = none, carriers = none } = parts;
+    const roots: Scalar[] = [];
+    for (const { lift } of carriers) roots.push(lift);
+    for (const { value } of parts.results) roots.push(value);
+    if (parts.order !== undefined) roots.push(parts.order.place);
     const { inputs, map } = canonicalInputs(this, this.#own(parts.inputs), roots, 0);
     const lifts = map === undefined ? carriers : carriers.map((c, i) => ({ ...c, lift: map[i] ?? c.lift }));
     const results =
@@ -126,41 +127,27 @@ export class Arena extends ScalarArena {
         ? parts.results
         : parts.results.map((r, i) => ({ ...r, value: map[carriers.length + i] ?? r.value }));
     const order = parts.order && { ...parts.order, place: map?.at(-1) ?? parts.order.place };
-    const all = [...axes, ...over];
-    const extents = [...all, ...inner].map((axis) => this.dimId(axis.extent));
-    const names = lifts.map((c) => this.nameId(c.monoid));
-    const types = results.map((r) =>
-      this.type(
-        r.dtype,
-        r.merged?.map(({ extent }) => extent) ??
-          r.axes.map((k) => (all[k] ?? inner[k - all.length])?.extent ?? constant(0)),
-      ),
-    );
-    const merged = results.map((r) =>
-      r.merged?.map(({ count, extent }) => [count, this.dimId(extent)] as const),
-    );
     const t = this.#beginForm("loop");
-    t.word(axes.length);
-    t.word(over.length);
-    t.word(inner.length);
-    for (const extent of extents) t.word(extent);
+    for (const list of [axes, over, inner]) {
+      t.word(list.length);
+      for (const { extent } of list) t.word(this.dimId(extent));
+    }
     t.word(lifts.length);
-    for (let i = 0; i < lifts.length; i++) {
-      t.word(names[i] ?? -1);
-      t.word(lifts[i]?.lift.id ?? -1);
-      t.word(lifts[i]?.every ?? 0);
+    for (const { monoid, lift, every } of lifts) {
+      t.word(this.nameId(monoid));
+      t.word(lift.id);
+      t.word(every ?? 0);
     }
     t.word(results.length);
-    for (const [i, r] of results.entries()) {
+    for (const r of results) {
       t.word(r.value.id);
       t.word(dtypeNames.indexOf(r.dtype));
       t.word(r.axes.length);
       for (const k of r.axes) t.word(k);
-      const own = merged[i] ?? [];
-      t.word(own.length);
-      for (const [count, extent] of own) {
+      t.word(r.merged?.length ?? 0);
+      for (const { count, extent } of r.merged ?? none) {
         t.word(count);
-        t.word(extent);
+        t.word(this.dimId(extent));
       }
     }
     t.word(order?.axis ?? -1);
@@ -169,7 +156,7 @@ export class Arena extends ScalarArena {
       kind: "loop",
       id,
       inputs,
-      types,
+      types: (form.types ??= this.#typesOf(results, [...axes, ...over, ...inner])),
       form,
       axes,
       over,
@@ -178,6 +165,16 @@ export class Arena extends ScalarArena {
       results,
       order,
     }));
+  }
+
+  /** The types of a loop's results; `axes` are all of the loop's. */
+  #typesOf(results: readonly LoopResult[], axes: readonly LoopAxis[]): readonly TensorType[] {
+    return results.map((r) =>
+      this.type(
+        r.dtype,
+        r.merged?.map(({ extent }) => extent) ?? r.axes.map((k) => axes[k]?.extent ?? constant(0)),
+      ),
+    );
   }
 
   scatter(parts: ScatterParts): ScatterNode {
@@ -213,12 +210,16 @@ export class Arena extends ScalarArena {
 
   /** The same loop or scatter over other inputs, one for each; the list becomes the node's. */
   relink(node: LoopNode | ScatterNode, refs: readonly Ref[]): LoopNode | ScatterNode {
-    const inputs = this.#areOwn(refs) ? refs : this.#own(refs);
-    // Other types make another form; and where two inputs are one the node has fewer.
-    if (!sameTypes(inputs, node.inputs) || hasTwins(inputs))
-      return node.kind === "loop" ? this.loop({ ...node, inputs }) : this.scatter({ ...node, inputs });
     const { form, types, axes } = node;
-    const id = this.#idOf(form, inputs);
+    let inputs = refs;
+    let id = this.#idAmong(form, node.inputs, inputs);
+    if (id < 0) {
+      inputs = this.#own(refs);
+      id = this.#idAmong(form, node.inputs, inputs);
+    }
+    // Other types make another form; and where two inputs are one the node has fewer.
+    if (id < 0)
+      return node.kind === "loop" ? this.loop({ ...node, inputs }) : this.scatter({ ...node, inputs });
     const known = this.#nodes[id];
     if (known !== undefined) return known as LoopNode | ScatterNode;
     if (node.kind === "scatter") {
@@ -348,20 +349,7 @@ export class Arena extends ScalarArena {
 
   /** The arena's own refs, so that refs inside nodes are equal when they are one object. */
   #own(refs: readonly Ref[]): readonly Ref[] {
-    const own: Ref[] = [];
-    for (let i = 0; i < refs.length; i++) {
-      const ref = refs[i];
-      if (ref !== undefined) own.push(this.ref(ref.node, ref.output));
-    }
-    return own;
-  }
-
-  #areOwn(refs: readonly Ref[]): boolean {
-    for (let i = 0; i < refs.length; i++) {
-      const ref = refs[i];
-      if (ref === undefined || this.ref(ref.node, ref.output) !== ref) return false;
-    }
-    return true;
+    return refs.map(({ node, output }) => this.ref(node, output));
   }
 
   #beginForm(kind: keyof typeof nodeKinds): Interner {
@@ -376,6 +364,7 @@ export class Arena extends ScalarArena {
     const id = this.#formTable.id();
     const form = (this.#forms[id] ??= {
       id,
+      types: undefined,
       body: undefined,
       sound: false,
       contracts: undefined,
@@ -400,6 +389,29 @@ export class Arena extends ScalarArena {
     return t.id();
   }
 
+  /**
+   * The id of the node of this form over `refs`, where these are the arena's own, no two of them are one, and their types
+   * are those of `old`, over which the form has a node; -1 elsewhere. One walk: passes relink every node that they move.
+   */
+  #idAmong(form: Form, old: readonly Ref[], refs: readonly Ref[]): number {
+    if (refs.length !== old.length) return -1;
+    const t = this.#nodeTable;
+    t.begin();
+    t.word(form.id);
+    for (let i = 0; i < refs.length; i++) {
+      const ref = refs[i];
+      const before = old[i];
+      if (ref === undefined || before === undefined) return -1;
+      const { node, output } = ref;
+      if ((output === 0 ? this.#firstRefs[node.id] : this.ref(node, output)) !== ref) return -1;
+      if (ref !== before && node.types[output] !== before.node.types[before.output]) return -1;
+      for (let k = 0; k < i; k++) if (refs[k] === ref) return -1;
+      t.word(node.id);
+      t.word(output);
+    }
+    return t.id();
+  }
+
   #add<N extends Node>(node: N): N {
     this.#nodes.push(node);
     return node;
@@ -413,23 +425,6 @@ export class Arena extends ScalarArena {
     const id = t.id();
     return (this.#inputOrders[id] ??= inputOrder(roots));
   }
-}
-
-function sameTypes(a: readonly Ref[], b: readonly Ref[]): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) {
-    const left = a[i];
-    const right = b[i];
-    if (left === right) continue;
-    if (left === undefined || right === undefined || typeOf(left) !== typeOf(right)) return false;
-  }
-  return true;
-}
-
-/** Whether a ref stands twice in a list of an arena's own refs. */
-function hasTwins(refs: readonly Ref[]): boolean {
-  for (let i = 1; i < refs.length; i++) for (let k = 0; k < i; k++) if (refs[i] === refs[k]) return true;
-  return false;
 }
 
 /** Rows of a dispatch: every copy, and each expert's padding to `align`. */

@@ -24,20 +24,24 @@ function orderOf(graph: Graph): readonly Node[] {
   const last = ends.reduce((most, node) => Math.max(most, node.id), -1);
   // Ids are dense in the arena: a slot for each beats a set, and gives the order for nothing.
   const byId = Array<Node | undefined>(last + 1).fill(undefined);
-  const stack: Node[] = ends;
-  for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
-    if (byId[node.id] !== undefined) continue;
-    byId[node.id] = node;
+  for (const node of ends) byId[node.id] = node;
+  // From the highest id down, each node is met after all that read it.
+  let count = 0;
+  for (let id = last; id >= 0; id--) {
+    const node = byId[id];
+    if (node === undefined) continue;
+    count += 1;
     const { inputs } = node;
     for (let i = 0; i < inputs.length; i++) {
       const maker = inputs[i]?.node;
-      if (maker !== undefined && byId[maker.id] === undefined) stack.push(maker);
+      if (maker !== undefined) byId[maker.id] = maker;
     }
   }
-  const order: Node[] = [];
+  const order = Array<Node>(count);
+  let place = 0;
   for (let id = 0; id <= last; id++) {
     const node = byId[id];
-    if (node !== undefined) order.push(node);
+    if (node !== undefined) order[place++] = node;
   }
   return order;
 }
@@ -48,7 +52,7 @@ export function outputsOf(graph: Graph): Ref[] {
 }
 
 export function outputsOfNode(arena: Arena, node: Node): readonly Ref[] {
-  return node.types.map((_, output) => arena.ref(node, output));
+  return node.types.length === 1 ? [arena.ref(node)] : node.types.map((_, output) => arena.ref(node, output));
 }
 
 /** The same node over other inputs, given for each position; bodies are not touched. */
@@ -87,13 +91,12 @@ export function rewriteGraph(
   const nodes = topological(graph);
   const replaced = tableFor<readonly Ref[]>(nodes);
   const find = (ref: Ref): Ref => replaced[ref.node.id]?.[ref.output] ?? ref;
-  for (const node of nodes) {
+  // Loops over all nodes count: an iterator makes an object for each, until its caller has been optimized.
+  for (let i = 0; i < nodes.length; i++) {
+    const node = nodes[i];
+    if (node === undefined) continue;
     const { inputs } = node;
-    let moved = false;
-    for (let i = 0; i < inputs.length && !moved; i++) {
-      const ref = inputs[i];
-      moved = ref !== undefined && find(ref) !== ref;
-    }
+    const moved = readsAny(node, replaced);
     const rebuilt = moved ? withInputs(arena, node, inputs.map(find)) : node;
     const refs = rule(rebuilt, node) ?? (moved ? outputsOfNode(arena, rebuilt) : undefined);
     if (refs === undefined) continue;
@@ -103,6 +106,12 @@ export function rewriteGraph(
   return replaceOutputs(arena, graph, find);
 }
 
+/** Whether the table has something for a node that this one reads. */
+export function readsAny({ inputs }: Node, table: readonly unknown[]): boolean {
+  for (let i = 0; i < inputs.length; i++) if (table[inputs[i]?.node.id ?? -1] !== undefined) return true;
+  return false;
+}
+
 /** A slot for each node by its id, empty. */
 export function tableFor<T>(nodes: readonly Node[]): (T | undefined)[] {
   return Array<T | undefined>((nodes.at(-1)?.id ?? -1) + 1).fill(undefined);
@@ -110,14 +119,18 @@ export function tableFor<T>(nodes: readonly Node[]): (T | undefined)[] {
 
 /** Gives the new refs the names and the place of the node that they stand for, unless they have some. */
 export function carryNames(arena: Arena, from: Node, to: readonly Ref[]): void {
-  const place = arena.place(from);
   for (let i = 0; i < to.length; i++) {
     const ref = to[i];
-    if (ref === undefined || ref.node.kind === "input") continue;
-    const hint = arena.hint(arena.ref(from, i));
-    if (hint !== undefined) arena.setHint(ref, hint);
-    if (place !== undefined) arena.setPlace(ref.node, place);
+    if (ref !== undefined && ref.node.kind !== "input") carryName(arena, arena.ref(from, i), ref);
   }
+}
+
+/** Gives a ref the name of another, and its node the other's place, unless they have some. */
+export function carryName(arena: Arena, from: Ref, to: Ref): void {
+  const hint = arena.hint(from);
+  const place = arena.place(from.node);
+  if (hint !== undefined) arena.setHint(to, hint);
+  if (place !== undefined) arena.setPlace(to.node, place);
 }
 
 /** The graph with each result and update replaced; the same graph when none is. */

@@ -10,11 +10,13 @@ export function canonicalInputs(
   roots: readonly Scalar[],
   pinned: number,
 ): { readonly inputs: readonly Ref[]; readonly map: readonly Scalar[] | undefined } {
+  const first = arena.inputOrder(roots);
+  if (pinned === 0 && isInOrder(first, inputs)) return { inputs, map: undefined };
   const order: number[] = [];
   for (let i = 0; i < pinned; i++) order.push(i);
   const position = new Int32Array(inputs.length).fill(-1);
   for (let i = 0; i < pinned; i++) position[i] = i;
-  for (const input of arena.inputOrder(roots)) {
+  for (const input of first) {
     if ((position[input] ?? -1) >= 0) continue;
     // A ref that stands twice in the list is one input; a scatter may read what it writes over.
     const twin = order.find((i) => inputs[i] === inputs[input]);
@@ -27,4 +29,14 @@ export function canonicalInputs(
     s.kind === "read" ? arena.readAt(position[s.input] ?? 0, s.type, s.index, s.bounds, s.otherwise) : s,
   );
   return { inputs: kept, map };
+}
+
+/** Whether all inputs are read, each is met first at its own position, and no two are one. */
+function isInOrder(order: readonly number[], inputs: readonly Ref[]): boolean {
+  if (order.length !== inputs.length) return false;
+  for (let i = 0; i < order.length; i++) {
+    if (order[i] !== i) return false;
+    for (let k = 0; k < i; k++) if (inputs[k] === inputs[i]) return false;
+  }
+  return true;
 }

@@ -49,6 +49,8 @@ interface Common {
 export interface Form {
   /** Dense id within one arena. */
   readonly id: number;
+  /** Of a loop's outputs. */
+  types: readonly TensorType[] | undefined;
   body: NodeBody | undefined;
   /** The form has been verified without a violation. */
   sound: boolean;

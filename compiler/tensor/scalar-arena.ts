@@ -53,10 +53,9 @@ export class ScalarArena {
   /** Interned: equal types are one object. */
   type(dtype: DType, shape: readonly Dim[]): TensorType {
     const t = this.#typeTable;
-    const ids = shape.map((dim) => this.dimId(dim));
     t.begin();
     t.word(dtypeNames.indexOf(dtype));
-    for (const id of ids) t.word(id);
+    for (const dim of shape) t.word(this.dimId(dim));
     const id = t.id();
     const known = this.#types[id];
     if (known !== undefined) return known;
