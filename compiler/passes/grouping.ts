@@ -18,7 +18,7 @@ import {
   withInputs,
 } from "../tensor/graphs.ts";
 import type { Graph, Node, NodeId, Ref } from "../tensor/ir.ts";
-import { typeOf } from "../tensor/refs.ts";
+import { refsOf, typeOf } from "../tensor/refs.ts";
 import { emitGroup } from "./emit-group.ts";
 import { cheapFactorFlops, type Apart, type Fusing, type Fusion } from "./fusing.ts";
 import { accessOf, meet, merged, singleton, type Access, type Group, type Meeting } from "./groups.ts";
@@ -367,7 +367,7 @@ function written(
   const writeNode = (node: Node): void => {
     done[node.id] = true;
     if (!readsAny(node, written)) return;
-    const made = outputsOfNode(arena, withInputs(arena, node, node.inputs.map(now)));
+    const made = outputsOfNode(arena, withInputs(arena, node, refsOf(node.inputs, now)));
     written[node.id] = [...made];
     carryNames(arena, node, made);
   };

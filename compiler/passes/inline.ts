@@ -10,7 +10,7 @@
  */
 import { dtypes, isFloat } from "../types/dtype.ts";
 import type { Arena } from "../tensor/arena.ts";
-import { sameRef, typeOf } from "../tensor/refs.ts";
+import { refsOf, sameRef, typeOf } from "../tensor/refs.ts";
 import {
   carryNames,
   outputsOf,
@@ -75,9 +75,9 @@ export function inlineProducers(
         const maker = node.inputs[k]?.node;
         if (maker !== undefined && producers.includes(maker)) positions.push(k);
       }
-      rebuilt = inlined(arena, templates, node, node.inputs.map(find), positions);
+      rebuilt = inlined(arena, templates, node, refsOf(node.inputs, find), positions);
     } else if (readsAny(node, replaced)) {
-      rebuilt = withInputs(arena, node, node.inputs.map(find));
+      rebuilt = withInputs(arena, node, refsOf(node.inputs, find));
     }
     if (rebuilt !== node) {
       replaced[node.id] = rebuilt;
@@ -115,16 +115,20 @@ function usesOfPointwise(graph: Graph, nodes: readonly Node[]): readonly (readon
       if (first < i) continue;
       let last = inputs.length - 1;
       while (inputs[last]?.node !== producer) last--;
-      const reads =
-        last === i
-          ? readsOfInput(node, i)
-          : readsOf(node).filter((read) => inputs[read.input]?.node === producer);
-      add(producer, { consumer: node, reads });
+      add(producer, {
+        consumer: node,
+        reads: last === i ? readsOfInput(node, i) : readsOfNode(node, producer),
+      });
     }
   }
   for (const ref of outputsOf(graph))
     if (isPointwise(ref.node)) add(ref.node, { consumer: undefined, reads: [] });
   return uses;
+}
+
+/** The reads of all of a producer's outputs. */
+function readsOfNode(node: Node, producer: Node): readonly ScalarRead[] {
+  return readsOf(node).filter((read) => node.inputs[read.input]?.node === producer);
 }
 
 /** The node over `inputs`, with the loops at `positions` computed where they are read. */

@@ -4,6 +4,7 @@
  */
 import type { Arena } from "../tensor/arena.ts";
 import { Interner } from "../tensor/intern.ts";
+import { refsOf } from "../tensor/refs.ts";
 import type { LoopNode, Node, Ref, ScatterNode } from "../tensor/ir.ts";
 
 interface Template {
@@ -48,5 +49,5 @@ export class Templates {
 }
 
 function pick(pool: readonly Ref[], sources: readonly number[]): readonly Ref[] {
-  return sources.map((source) => pool[source] as Ref);
+  return refsOf(sources, (source) => pool[source] as Ref);
 }

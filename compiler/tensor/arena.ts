@@ -31,7 +31,7 @@ import type {
 } from "./ir.ts";
 import { Interner } from "./intern.ts";
 import { inputOrder } from "./node-body.ts";
-import { typeOf } from "./refs.ts";
+import { refsOf, typeOf } from "./refs.ts";
 import { ScalarArena } from "./scalar-arena.ts";
 import { dtypeNames, scalarTypeOf } from "./scalar-types.ts";
 import { canonicalInputs } from "./inputs.ts";
@@ -349,7 +349,7 @@ export class Arena extends ScalarArena {
 
   /** The arena's own refs, so that refs inside nodes are equal when they are one object. */
   #own(refs: readonly Ref[]): readonly Ref[] {
-    return refs.map(({ node, output }) => this.ref(node, output));
+    return refsOf(refs, ({ node, output }) => this.ref(node, output));
   }
 
   #beginForm(kind: keyof typeof nodeKinds): Interner {

@@ -3,6 +3,7 @@ import { invariant } from "../diagnostics/diagnostic.ts";
 import { symbols } from "../types/dim.ts";
 import type { Arena } from "./arena.ts";
 import type { Graph, Node, Ref } from "./ir.ts";
+import { refsOf } from "./refs.ts";
 import { reachable, rootsOf } from "./scalars.ts";
 
 /** Graphs never change, and each pass and each verification walks one: their orders are kept. */
@@ -97,7 +98,7 @@ export function rewriteGraph(
     if (node === undefined) continue;
     const { inputs } = node;
     const moved = readsAny(node, replaced);
-    const rebuilt = moved ? withInputs(arena, node, inputs.map(find)) : node;
+    const rebuilt = moved ? withInputs(arena, node, refsOf(inputs, find)) : node;
     const refs = rule(rebuilt, node) ?? (moved ? outputsOfNode(arena, rebuilt) : undefined);
     if (refs === undefined) continue;
     replaced[node.id] = refs;

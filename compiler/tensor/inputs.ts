@@ -1,6 +1,7 @@
 /** Puts the inputs of a node into their one order: each read once, in order of first use by the bodies. */
 import type { Arena } from "./arena.ts";
 import type { Ref, Scalar } from "./ir.ts";
+import { refsOf } from "./refs.ts";
 import { rewriteScalars } from "./scalars.ts";
 
 /** The inputs, which are the arena's own refs, in order, and the rewritten bodies, or undefined where these are as they were. The first `pinned` stay. */
@@ -24,7 +25,7 @@ export function canonicalInputs(
   }
   const moved = order.length !== inputs.length || order.some((from, to) => from !== to);
   if (!moved) return { inputs, map: undefined };
-  const kept = order.flatMap((i) => inputs[i] ?? []);
+  const kept = refsOf(order, (i) => inputs[i] as Ref);
   const map = rewriteScalars(arena, roots, (s) =>
     s.kind === "read" ? arena.readAt(position[s.input] ?? 0, s.type, s.index, s.bounds, s.otherwise) : s,
   );

@@ -8,6 +8,19 @@ export function typeOf(ref: Ref): TensorType {
   return type;
 }
 
+/**
+ * One ref for each item, in an array of one kind (`map` gives either of two): who reads nodes' inputs then meets one kind
+ * alone, and is compiled once.
+ */
+export function refsOf<T>(items: readonly T[], find: (item: T) => Ref): readonly Ref[] {
+  const refs = Array<Ref>(items.length);
+  for (let i = 0; i < items.length; i++) {
+    const item = items[i];
+    if (item !== undefined) refs[i] = find(item);
+  }
+  return refs;
+}
+
 export function sameRef(a: Ref, b: Ref): boolean {
   return a.node === b.node && a.output === b.output;
 }
