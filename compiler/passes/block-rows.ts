@@ -21,7 +21,7 @@ import type { Graph, LoopNode, LoopResult, Node, Ref, Scalar } from "../tensor/i
 import { monoidOf } from "../tensor/monoids.ts";
 import { reachable } from "../tensor/scalars.ts";
 import { ceildiv, constant, dimEquals, mod, sub } from "../types/dim.ts";
-import { needs, readersOf, withReplaced, type BlockOptions } from "./blocks.ts";
+import { needs, readersOf, withReplaced, type BlockOptions, type Readers } from "./blocks.ts";
 import { storedAs } from "./inline.ts";
 import { LoopWriter, type MadeRead } from "./loop-writer.ts";
 import { isContraction, readsOf } from "./loops.ts";
@@ -36,7 +36,7 @@ export function joinRows(arena: Arena, graph: Graph, options: BlockOptions): Gra
 }
 
 function joinOne(arena: Arena, graph: Graph, options: BlockOptions): Graph | undefined {
-  const readers = readersOf(graph);
+  let readers: Readers | undefined;
   for (const blocks of topological(graph)) {
     if (blocks.kind !== "loop" || blocks.over.length !== 1 || blocks.inner.length > 0) continue;
     // Without a result for each element there is nothing that a row would be held for.
@@ -47,7 +47,7 @@ function joinOne(arena: Arena, graph: Graph, options: BlockOptions): Graph | und
       const map = rowMap(rows, blocks);
       if (map === undefined || needs(blocks, rows, new Set([rows]))) continue;
       const outside = (output: number): boolean =>
-        (readers.get(rows) ?? []).some(
+        ((readers ??= readersOf(graph)).get(rows) ?? []).some(
           (reader) =>
             reader !== blocks &&
             (reader ?? { inputs: outputs(graph) }).inputs.some(

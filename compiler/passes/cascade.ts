@@ -24,6 +24,7 @@ import {
   carryNames,
   outputsOf,
   outputsOfNode,
+  readersOf,
   replaceOutputs,
   tableFor,
   topological,
@@ -105,29 +106,22 @@ function replaced(arena: Arena, graph: Graph, joined: readonly (readonly Ref[] |
 
 /** Who reads what: nodes, and `undefined` for the graph itself. */
 class Readers {
-  readonly #of = new Map<Ref, Set<Node | undefined>>();
-  readonly #ofNode = new Map<Node, Set<Node | undefined>>();
+  readonly #nodes: ReturnType<typeof readersOf>;
+  readonly #outputs: readonly Ref[];
 
   constructor(graph: Graph) {
-    for (const node of topological(graph)) for (const ref of node.inputs) this.#add(ref, node);
-    for (const ref of outputsOf(graph)) this.#add(ref, undefined);
-  }
-
-  #add(ref: Ref, reader: Node | undefined): void {
-    const own = this.#of.get(ref);
-    if (own === undefined) this.#of.set(ref, new Set([reader]));
-    else own.add(reader);
-    const all = this.#ofNode.get(ref.node);
-    if (all === undefined) this.#ofNode.set(ref.node, new Set([reader]));
-    else all.add(reader);
+    this.#nodes = readersOf(topological(graph));
+    this.#outputs = outputsOf(graph);
   }
 
   ofRef(ref: Ref): readonly (Node | undefined)[] {
-    return [...(this.#of.get(ref) ?? [])];
+    const readers = this.of(ref.node).filter((reader) => reader?.inputs.includes(ref) === true);
+    return this.#outputs.includes(ref) ? [...readers, undefined] : readers;
   }
 
   of(node: Node): readonly (Node | undefined)[] {
-    return [...(this.#ofNode.get(node) ?? [])];
+    const readers = this.#nodes[node.id] ?? [];
+    return this.#outputs.some((ref) => ref.node === node) ? [...readers, undefined] : readers;
   }
 }
 

@@ -64,19 +64,24 @@ function fuseGraph(
 /** FLOPs of a body that may be computed again by each reader. */
 const cheapFlops = 4;
 
+const none: readonly Use[] = [];
 const needsMemory: Apart = { kind: "needs-memory" };
 
 /** Cheap producers whose readers all take them, where reading their inputs again costs fewer bytes than they do. */
 function cheapProducers(cx: Fusing): InlinePolicy {
   return (producer, original, uses) => {
     const flops = bodyFlops(producer);
-    if (flops > cheapFlops || readsReduction(producer)) return [];
-    if (uses.some((use) => !canInline(producer, use) || obstacle(cx, producer, use) !== undefined)) return [];
-    const own = producer.inputs.reduce((sum, ref) => sum + cx.sizes.ref(ref), 0);
-    const made = producer.types.reduce((sum, type) => sum + cx.sizes.bytes(type), 0);
+    if (flops > cheapFlops || readsReduction(producer)) return none;
+    for (let i = 0; i < uses.length; i++) {
+      const use = uses[i];
+      if (use === undefined || !canInline(producer, use) || obstacle(cx, producer, use) !== undefined)
+        return none;
+    }
+    const own = cx.sizes.refs(producer.inputs);
+    const made = cx.sizes.types(producer.types);
     const saved = made * (1 + uses.length) - own * (uses.length - 1);
     return saved <= 0
-      ? note(cx, original, uses, { kind: "reads-more", bytes: -saved }, [])
+      ? note(cx, original, uses, { kind: "reads-more", bytes: -saved }, none)
       : note(cx, original, uses, "prologue", uses);
   };
 }
@@ -84,17 +89,17 @@ function cheapProducers(cx: Fusing): InlinePolicy {
 /** Producers that are left, with one reader that computes them no more often than they were, or cheaply. */
 function singleReaders(cx: Fusing): InlinePolicy {
   return (producer, original, uses) => {
-    const [use] = uses;
-    const apart = (reason: Apart): readonly Use[] => note(cx, original, uses, reason, []);
+    const use = uses[0];
+    const apart = (reason: Apart): readonly Use[] => note(cx, original, uses, reason, none);
     const flops = bodyFlops(producer);
-    if (use === undefined) return [];
+    if (use === undefined) return none;
     if (uses.length > 1 && flops > cheapFlops)
       return apart({ kind: "costly-again", flops, most: cheapFlops });
     for (const each of uses) {
       const reason = canInline(producer, each) ? obstacle(cx, producer, each) : needsMemory;
       if (reason !== undefined) return apart(reason);
     }
-    if (uses.length > 1 || use.consumer === undefined) return [];
+    if (uses.length > 1 || use.consumer === undefined) return none;
     const points =
       use.consumer.kind === "loop" ? cx.sizes.points([...use.consumer.axes, ...use.consumer.over]) : Infinity;
     const again = use.reads.length > 1 || points > cx.sizes.points(producer.axes);
@@ -136,7 +141,7 @@ function obstacle(cx: Fusing, producer: LoopNode, use: Use): Apart | undefined {
 
 /** True where what is made has fewer bytes than one of the tensors that it is made of. */
 function narrows(cx: Fusing, producer: LoopNode): boolean {
-  const made = producer.types.reduce((sum, type) => sum + cx.sizes.bytes(type), 0);
+  const made = cx.sizes.types(producer.types);
   const points = cx.sizes.points(producer.axes);
   return producer.inputs.some(
     (ref) => Math.min(cx.sizes.ref(ref), points * dtypes[typeOf(ref).dtype].bytes) > made,

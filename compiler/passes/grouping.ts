@@ -11,11 +11,13 @@ import {
   carryNames,
   outputsOf,
   outputsOfNode,
+  readersOf,
   readsAny,
   replaceOutputs,
   tableFor,
   topological,
   withInputs,
+  type Readers,
 } from "../tensor/graphs.ts";
 import type { Graph, Node, NodeId, Ref } from "../tensor/ir.ts";
 import { refsOf, typeOf } from "../tensor/refs.ts";
@@ -153,7 +155,7 @@ class Grouping {
         return this.#cx.decisions === undefined ? { kind: "contraction" } : ofContraction(base, joined);
     }
     if (outcome === "sibling") {
-      const bytes = this.#bytes(joined);
+      const bytes = sizes.refs(joined.externals);
       if (saved * 4 < bytes) return { kind: "little-shared", shared: saved, bytes };
     }
     if (outcome === "row") {
@@ -179,15 +181,6 @@ class Grouping {
     const length = this.#cx.sizes.points(base.over);
     if (rows >= fewRows || length <= longRow) return undefined;
     return { kind: "few-rows", rows, least: fewRows, length, longest: longRow };
-  }
-
-  #bytes({ externals }: Group): number {
-    let bytes = 0;
-    for (let i = 0; i < externals.length; i++) {
-      const ref = externals[i];
-      if (ref !== undefined) bytes += this.#cx.sizes.ref(ref);
-    }
-    return bytes;
   }
 
   /** Whether someone outside both groups reads the node. Readers that come later are outside. */
@@ -317,25 +310,6 @@ const maxVisits = 2000;
 /** Rows that keep a device busy at least, where a row is long. */
 const fewRows = 32;
 const longRow = 8192;
-
-/** The nodes that read each node, by its id, in their order. */
-type Readers = readonly (readonly Node[] | undefined)[];
-
-function readersOf(nodes: readonly Node[]): Readers {
-  const readers = tableFor<Node[]>(nodes);
-  for (let i = 0; i < nodes.length; i++) {
-    const node = nodes[i];
-    if (node === undefined) continue;
-    const { inputs } = node;
-    for (let k = 0; k < inputs.length; k++) {
-      const id = inputs[k]?.node.id ?? -1;
-      const list = readers[id];
-      if (list === undefined) readers[id] = [node];
-      else if (list[list.length - 1] !== node) list.push(node);
-    }
-  }
-  return readers;
-}
 
 /** The graph with its groups as loops; the same graph where none has two. */
 export function groupLoops(cx: Fusing, templates: Templates, graph: Graph): Graph {

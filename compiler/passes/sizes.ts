@@ -7,6 +7,7 @@ import { unknownSize } from "./cost.ts";
 
 export class Sizes {
   readonly #known = new WeakMap<Dim, number>();
+  readonly #bytes = new Map<TensorType, number>();
 
   of(dim: Dim): number {
     if (dim.kind === "const") return dim.value;
@@ -25,8 +26,32 @@ export class Sizes {
   }
 
   bytes(type: TensorType): number {
-    let bytes: number = dtypes[type.dtype].bytes;
-    for (const dim of type.shape) bytes *= this.of(dim);
+    let bytes = this.#bytes.get(type);
+    if (bytes === undefined) {
+      bytes = dtypes[type.dtype].bytes;
+      for (const dim of type.shape) bytes *= this.of(dim);
+      this.#bytes.set(type, bytes);
+    }
+    return bytes;
+  }
+
+  /** Bytes of all of them. */
+  types(types: readonly TensorType[]): number {
+    let bytes = 0;
+    for (let i = 0; i < types.length; i++) {
+      const type = types[i];
+      if (type !== undefined) bytes += this.bytes(type);
+    }
+    return bytes;
+  }
+
+  /** Bytes of all of them. */
+  refs(refs: readonly Ref[]): number {
+    let bytes = 0;
+    for (let i = 0; i < refs.length; i++) {
+      const ref = refs[i];
+      if (ref !== undefined) bytes += this.ref(ref);
+    }
     return bytes;
   }
 

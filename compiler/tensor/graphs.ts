@@ -113,6 +113,25 @@ export function readsAny({ inputs }: Node, table: readonly unknown[]): boolean {
   return false;
 }
 
+/** The nodes that read each node, by its id, each once and in their order. */
+export type Readers = readonly (readonly Node[] | undefined)[];
+
+export function readersOf(nodes: readonly Node[]): Readers {
+  const readers = tableFor<Node[]>(nodes);
+  for (let i = 0; i < nodes.length; i++) {
+    const node = nodes[i];
+    if (node === undefined) continue;
+    const { inputs } = node;
+    for (let k = 0; k < inputs.length; k++) {
+      const id = inputs[k]?.node.id ?? -1;
+      const list = readers[id];
+      if (list === undefined) readers[id] = [node];
+      else if (list[list.length - 1] !== node) list.push(node);
+    }
+  }
+  return readers;
+}
+
 /** A slot for each node by its id, empty. */
 export function tableFor<T>(nodes: readonly Node[]): (T | undefined)[] {
   return Array<T | undefined>((nodes.at(-1)?.id ?? -1) + 1).fill(undefined);

@@ -43,7 +43,9 @@ export function verify(graph: Graph): readonly Violation[] {
     violations.push({ node, message });
   };
   verifyInterface(graph, nodes, say);
-  for (const node of nodes) {
+  for (let i = 0; i < nodes.length; i++) {
+    const node = nodes[i];
+    if (node === undefined) continue;
     verifyRefs(node, say);
     if (node.form.sound) continue;
     const before = violations.length;
@@ -60,13 +62,16 @@ type Say = (node: Node | undefined, message: string) => void;
 function verifyInterface(graph: Graph, nodes: readonly Node[], say: Say): void {
   const inputs = new Set<Node>(graph.inputs);
   const dims = new Set(graph.dims);
-  for (const node of nodes) {
-    if (node.kind !== "input") continue;
+  for (let i = 0; i < nodes.length; i++) {
+    const node = nodes[i];
+    if (node?.kind !== "input") continue;
     if (!inputs.has(node)) say(node, `input '${node.name}' is not among the graph's inputs`);
     for (const type of node.types) {
-      for (const dim of type.shape)
+      for (const dim of type.shape) {
+        if (dim.kind === "const") continue;
         for (const name of symbols(dim))
           if (!dims.has(name)) say(node, `size ${name} is not among the graph's dims`);
+      }
     }
   }
   for (const name of repeated(graph.inputs.map((i) => i.name)))
