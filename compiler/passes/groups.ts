@@ -11,11 +11,10 @@
  * the rows and that axis: reductions along it are made inside bodies, and results have it.
  */
 import { invariant } from "../diagnostics/diagnostic.ts";
-import { dimEquals, type Dim } from "../types/dim.ts";
+import { Interner } from "../tensor/intern.ts";
 import type { LoopAxis, LoopNode, Ref, ScalarRead } from "../tensor/ir.ts";
 import { reachable } from "../tensor/scalars.ts";
 import { bodyOf } from "../tensor/node-body.ts";
-import type { Apart } from "./fusing.ts";
 import { isContraction } from "./loops.ts";
 
 export interface Member {
@@ -25,7 +24,8 @@ export interface Member {
 }
 
 export interface Group {
-  readonly id: number;
+  /** One for all groups whose members have the same forms, in one order, and are joined in the same ways. */
+  readonly shape: number;
   /** In ascending order of node ids. */
   readonly members: readonly Member[];
   readonly axes: readonly LoopAxis[];
@@ -45,7 +45,7 @@ export interface Group {
 export type Homes = readonly (Group | undefined)[];
 
 /** A read of a member: at the group's axes, or undefined where its indices are no plain axes. */
-export interface Access {
+interface Access {
   /** Position among the group's `refs`. */
   readonly input: number;
   readonly axes: readonly number[] | undefined;
@@ -59,26 +59,37 @@ interface Places {
   readonly moves: readonly number[];
 }
 
-/** A read at another place along an axis of what was made; `moves` are the reader's axes, in its own numbers. */
-interface Elsewhere {
-  readonly by: "joined" | "base";
-  readonly axis: number;
-  readonly moves: readonly number[];
+/** Numbers of shapes, and the accesses of each. */
+export class Shapes {
+  readonly #table = new Interner();
+  readonly #access: (readonly Access[] | undefined)[] = [];
+
+  /** The shape of a loop on its own. */
+  ofForm(form: number): number {
+    this.#table.begin();
+    this.#table.word(-1);
+    this.#table.word(form);
+    return this.#table.id();
+  }
+
+  /** The shape of two groups, by the way in which they are joined, whose members stand in this order. */
+  ofPair(pair: number, members: readonly Member[], isJoined: (node: LoopNode) => boolean): number {
+    const t = this.#table;
+    t.begin();
+    t.word(pair);
+    for (let i = 0; i < members.length; i++) {
+      const node = members[i]?.node;
+      t.word(node !== undefined && isJoined(node) ? 1 : 0);
+    }
+    return t.id();
+  }
+
+  access(shape: number, make: () => readonly Access[]): readonly Access[] {
+    return (this.#access[shape] ??= make());
+  }
 }
 
-/** How two groups meet. `joined` is mapped into `base`, which has the axes `over` if either has. */
-export interface Meeting {
-  readonly base: Group;
-  readonly joined: Group;
-  readonly map: readonly number[];
-  /** Refs that one makes and the other reads. */
-  readonly flow: readonly Ref[];
-  /** Tensors that both read at the same elements. */
-  readonly shared: readonly Ref[];
-}
-
-/** What the loop reads; the same for all loops of its form. */
-export function accessOf(node: LoopNode): readonly Access[] {
+function accessOf(node: LoopNode): readonly Access[] {
   const { reads, plainReads } = bodyOf(node);
   return reads.map((read, i) => {
     const axes = plainReads[i];
@@ -86,10 +97,10 @@ export function accessOf(node: LoopNode): readonly Access[] {
   });
 }
 
-/** `access` is the node's. */
-export function singleton(id: number, node: LoopNode, access: readonly Access[]): Group {
+export function singleton(shapes: Shapes, node: LoopNode): Group {
+  const shape = shapes.ofForm(node.form.id);
   return {
-    id,
+    shape,
     members: [{ node, map: upTo(node.axes.length + node.over.length + node.inner.length) }],
     axes: node.axes,
     over: node.over,
@@ -98,7 +109,7 @@ export function singleton(id: number, node: LoopNode, access: readonly Access[])
     scalars: bodyOf(node).scalars.length,
     externals: node.inputs,
     refs: node.inputs,
-    access,
+    access: shapes.access(shape, () => accessOf(node)),
   };
 }
 
@@ -116,8 +127,14 @@ function upTo(end: number): readonly number[] {
   return (counts[end] ??= Array.from({ length: end }, (_, i) => i));
 }
 
-export function merged(id: number, meeting: Meeting, homes: Homes): Group {
-  const { base, joined, map } = meeting;
+/** Two groups as one: `map` has the base's axis for each of the joined group's, and `pair` is the way they are joined in. */
+export function merged(
+  shapes: Shapes,
+  base: Group,
+  joined: Group,
+  { map, pair }: { readonly map: readonly number[]; readonly pair: number },
+  homes: Homes,
+): Group {
   const members = inOrder(base.members, joined.members, map);
   // A loop reads few tensors, or no target binds them: a list is searched faster than a set is made.
   const externals: Ref[] = [];
@@ -125,25 +142,10 @@ export function merged(id: number, meeting: Meeting, homes: Homes): Group {
   for (const ref of joined.externals)
     if (homes[ref.node.id] !== base && !externals.includes(ref)) externals.push(ref);
   const refs = base.refs.slice();
-  const access = base.access.slice();
-  for (const one of joined.access) {
-    const ref = joined.refs[one.input];
-    if (ref === undefined) continue;
-    let input = refs.indexOf(ref);
-    if (input < 0) input = refs.push(ref) - 1;
-    const axes = one.axes && placed(one.axes, map);
-    if (input === one.input && axes === one.axes && one.places === undefined) {
-      access.push(one);
-      continue;
-    }
-    const places = one.places && {
-      axes: one.places.axes.map((axis) => (axis === undefined ? undefined : (map[axis] ?? axis))),
-      moves: placed(one.places.moves, map),
-    };
-    access.push({ input, axes, places });
-  }
+  for (const ref of joined.refs) if (!refs.includes(ref)) refs.push(ref);
+  const shape = shapes.ofPair(pair, members, (node) => homes[node.id] === joined);
   return {
-    id,
+    shape,
     members,
     axes: base.axes,
     over: base.over,
@@ -152,7 +154,29 @@ export function merged(id: number, meeting: Meeting, homes: Homes): Group {
     scalars: base.scalars + joined.scalars,
     externals,
     refs,
-    access,
+    access: shapes.access(shape, () => [
+      ...base.access,
+      ...joined.access.map((one) => accessIn(refs, joined, one, map)),
+    ]),
+  };
+}
+
+/** A read of the joined group's in terms of a group that has `refs`. */
+function accessIn(
+  refs: readonly Ref[],
+  joined: Group,
+  { input, axes, places }: Access,
+  map: readonly number[],
+): Access {
+  const ref = joined.refs[input];
+  invariant(ref !== undefined, "a group has what it reads");
+  return {
+    input: refs.indexOf(ref),
+    axes: axes && placed(axes, map),
+    places: places && {
+      axes: places.axes.map((axis) => (axis === undefined ? undefined : (map[axis] ?? axis))),
+      moves: placed(places.moves, map),
+    },
   };
 }
 
@@ -173,196 +197,4 @@ function placed(axes: readonly number[], map: readonly number[]): readonly numbe
   let k = 0;
   while (k < axes.length && (map[axes[k] ?? 0] ?? axes[k]) === axes[k]) k++;
   return k === axes.length ? axes : axes.map((axis) => map[axis] ?? axis);
-}
-
-/**
- * How `a` and `b` can share one space, or why they cannot. Axes are matched by what one reads of the other, then by
- * what both read, then by equal extents.
- */
-export function meet(a: Group, b: Group, homes: Homes): Meeting | Apart {
-  const [base, joined] = b.over.length > 0 && a.over.length === 0 ? [b, a] : [a, b];
-  const meeting = meetAlong(base, joined, homes);
-  if (!("kind" in meeting) || base.inner.length === 0) return meeting;
-  return meetInside(base, joined, homes) ?? meeting;
-}
-
-function meetAlong(base: Group, joined: Group, homes: Homes): Meeting | Apart {
-  const split = splitOf(base, joined);
-  if (split === undefined) return { kind: "axes" };
-  const map = unmatched(base, joined);
-  const flow: Ref[] = [];
-  const elsewhere: Elsewhere[] = [];
-  if (
-    !matchFlow(base, joined, homes, map, flow, "joined", elsewhere) ||
-    !matchFlow(joined, base, homes, map, flow, "base", elsewhere)
-  ) {
-    return { kind: "points" };
-  }
-  matchShared(base, joined, map);
-  if (!matchExtents(base, joined, map, split)) return { kind: "sizes" };
-  if (!elsewhere.every((one) => isOnceARow(base, one, map))) return { kind: "points" };
-  return { base, joined, map, flow, shared: sharedReads(base, joined, map) };
-}
-
-/** Nothing is known of the joined group's axes but that its inner ones come after the base's. */
-function unmatched(base: Group, joined: Group): number[] {
-  const own = joined.axes.length + joined.over.length;
-  const map = Array<number>(own + joined.inner.length).fill(-1);
-  const first = base.axes.length + base.over.length + base.inner.length;
-  for (let k = own; k < map.length; k++) map[k] = first + k - own;
-  return map;
-}
-
-/**
- * The joined group runs over the base's rows and axes of its `inner`: what it reads of the base says which. Undefined
- * where it does not.
- */
-function meetInside(base: Group, joined: Group, homes: Homes): Meeting | undefined {
-  const map = unmatched(base, joined);
-  const flow: Ref[] = [];
-  const elsewhere: Elsewhere[] = [];
-  if (joined.inner.length > 0 || joined.contracts) return undefined;
-  if (base.refs.some((ref) => homes[ref.node.id] === joined)) return undefined;
-  if (!matchFlow(base, joined, homes, map, flow, "joined", elsewhere)) return undefined;
-  matchShared(base, joined, map);
-  const rows = base.axes.length;
-  const inside = rows + base.over.length;
-  const isRow = (axis: number): boolean => axis >= 0 && axis < rows;
-  const own = map.slice(0, joined.axes.length);
-  const isCovered = base.axes.every((_, axis) => own.includes(axis));
-  if (!isCovered || !own.every((axis) => isRow(axis) || axis >= inside)) return undefined;
-  if (!map.slice(joined.axes.length).every((axis) => axis >= inside)) return undefined;
-  if (!elsewhere.every((one) => isOnceARow(base, one, map))) return undefined;
-  if (map.some((to, from) => !equalExtents(extentOf(joined, from), extentOf(base, to)))) return undefined;
-  return { base, joined, map, flow, shared: sharedReads(base, joined, map) };
-}
-
-/** Axes of `joined` below it become axes of `base` below it, and others become others; undefined where none can. */
-function splitOf(base: Group, joined: Group): number | undefined {
-  const own = base.axes.length;
-  const all = own + base.over.length;
-  if (joined.axes.length === own && (joined.over.length === 0 || joined.over.length === base.over.length))
-    return own;
-  return joined.over.length === 0 && joined.axes.length === all ? all : undefined;
-}
-
-function matchFlow(
-  makers: Group,
-  { refs, access }: Group,
-  homes: Homes,
-  map: number[],
-  flow: Ref[],
-  by: Elsewhere["by"],
-  elsewhere: Elsewhere[],
-): boolean {
-  for (let i = 0; i < access.length; i++) {
-    const ref = refs[access[i]?.input ?? -1];
-    if (ref === undefined || homes[ref.node.id] !== makers) continue;
-    const maker = makers.members.find((m) => m.node === ref.node);
-    if (maker === undefined) continue;
-    if (!flow.includes(ref)) flow.push(ref);
-    const places = access[i]?.places;
-    const axes = access[i]?.axes ?? places?.axes;
-    const made = maker.node.results[ref.output]?.axes;
-    if (axes === undefined || made === undefined) return false;
-    for (let j = 0; j < made.length; j++) {
-      const own = made[j];
-      const read = axes[j];
-      if (own === undefined) return false;
-      const at = maker.map[own] ?? own;
-      if (read === undefined) {
-        elsewhere.push({ by, axis: at, moves: places?.moves ?? [] });
-        continue;
-      }
-      if (!(by === "joined" ? fix(map, read, at) : fix(map, at, read))) return false;
-    }
-  }
-  return true;
-}
-
-/** Another place of the same row, which is the same wherever the row is swept: what is made there is made again. */
-function isOnceARow(base: Group, { by, axis, moves }: Elsewhere, map: readonly number[]): boolean {
-  const isSwept = (k: number | undefined): boolean =>
-    k !== undefined && k >= base.axes.length && k < base.axes.length + base.over.length;
-  const ofReader = (k: number): number | undefined => (by === "joined" ? map[k] : k);
-  return isSwept(by === "joined" ? axis : map[axis]) && !moves.some((k) => isSwept(ofReader(k)));
-}
-
-/** Records that axis `from` becomes `to`; false where that contradicts what is known. */
-function fix(map: number[], from: number, to: number): boolean {
-  if (map[from] === to) return true;
-  if (map[from] !== -1 || map.includes(to)) return false;
-  map[from] = to;
-  return true;
-}
-
-function matchShared(base: Group, joined: Group, map: number[]): void {
-  for (let i = 0; i < joined.access.length; i++) {
-    const axes = joined.access[i]?.axes;
-    const input = base.refs.indexOf(refOf(joined, i));
-    if (axes === undefined || input < 0) continue;
-    for (let k = 0; k < base.access.length; k++) {
-      const others = base.access[k]?.input === input ? base.access[k]?.axes : undefined;
-      if (others === undefined) continue;
-      const trial = map.slice();
-      let fixed = 0;
-      while (fixed < axes.length && fix(trial, axes[fixed] ?? -1, others[fixed] ?? -1)) fixed++;
-      if (fixed === axes.length) for (let j = 0; j < trial.length; j++) map[j] = trial[j] ?? -1;
-    }
-  }
-}
-
-function matchExtents(base: Group, joined: Group, map: number[], split: number): boolean {
-  const all = base.axes.length + base.over.length;
-  for (let from = 0; from < joined.axes.length + joined.over.length; from++) {
-    const extent = extentOf(joined, from);
-    const low = from < split ? 0 : split;
-    const high = from < split ? split : all;
-    if (map[from] === -1) {
-      for (let to = low; to < high; to++) {
-        if (!map.includes(to) && equalExtents(extent, extentOf(base, to))) {
-          map[from] = to;
-          break;
-        }
-      }
-    }
-    const to = map[from] ?? -1;
-    if (to < low || to >= high || !equalExtents(extent, extentOf(base, to))) return false;
-  }
-  return true;
-}
-
-function extentOf({ axes, over, inner }: Group, axis: number): Dim | undefined {
-  if (axis < axes.length) return axes[axis]?.extent;
-  const later = axis - axes.length;
-  return (later < over.length ? over[later] : inner[later - over.length])?.extent;
-}
-
-function equalExtents(a: Dim | undefined, b: Dim | undefined): boolean {
-  if (a === undefined || b === undefined) return false;
-  return a === b || dimEquals(a, b);
-}
-
-/** Tensors that both read at the same elements, or both at some that no axes say. */
-function sharedReads(base: Group, joined: Group, map: readonly number[]): readonly Ref[] {
-  const shared: Ref[] = [];
-  for (let i = 0; i < joined.access.length; i++) {
-    const ref = refOf(joined, i);
-    const axes = joined.access[i]?.axes;
-    const input = base.refs.indexOf(ref);
-    if (axes === undefined || input < 0 || shared.includes(ref)) continue;
-    for (let k = 0; k < base.access.length; k++) {
-      const others = base.access[k]?.input === input ? base.access[k]?.axes : undefined;
-      if (others?.every((to, j) => map[axes[j] ?? -1] === to) !== true) continue;
-      shared.push(ref);
-      break;
-    }
-  }
-  return shared;
-}
-
-function refOf({ refs, access }: Group, read: number): Ref {
-  const ref = refs[access[read]?.input ?? -1];
-  invariant(ref !== undefined, "a group has what it reads");
-  return ref;
 }
