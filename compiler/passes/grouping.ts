@@ -99,17 +99,20 @@ class Grouping {
   /** Groups that the new node reads of, then the latest readers of what it reads. */
   #candidates(group: Group, node: Node): readonly Group[] {
     const candidates: Group[] = [];
-    const note = (other: Group | undefined): void => {
-      if (other !== undefined && other !== group && !candidates.includes(other)) candidates.push(other);
-    };
     const { inputs } = node;
-    for (let k = 0; k < inputs.length; k++) note(this.#groupOf[inputs[k]?.node.id ?? -1]);
+    for (let k = 0; k < inputs.length; k++) {
+      const other = this.#groupOf[inputs[k]?.node.id ?? -1];
+      if (other !== undefined && other !== group && !candidates.includes(other)) candidates.push(other);
+    }
     for (let k = 0; k < inputs.length; k++) {
       const id = inputs[k]?.node.id ?? -1;
       const readers = this.#readers[id];
       if (readers === undefined) continue;
       const end = this.#added[id] ?? 0;
-      for (let i = Math.max(0, end - maxSiblings); i < end; i++) note(this.#groupOf[readers[i]?.id ?? -1]);
+      for (let i = Math.max(0, end - maxSiblings); i < end; i++) {
+        const other = this.#groupOf[readers[i]?.id ?? -1];
+        if (other !== undefined && other !== group && !candidates.includes(other)) candidates.push(other);
+      }
     }
     return candidates;
   }

@@ -131,13 +131,17 @@ function readsOfNode(node: Node, producer: Node): readonly ScalarRead[] {
   return readsOf(node).filter((read) => node.inputs[read.input]?.node === producer);
 }
 
-/** The node over `inputs`, with the loops at `positions` computed where they are read. */
+/**
+ * The node over `inputs`, with the loops at `positions` computed where they are read; and what `then` makes of it, which
+ * must follow from its form.
+ */
 export function inlined(
   arena: Arena,
   templates: Templates,
   node: LoopNode | ScatterNode,
   inputs: readonly Ref[],
   positions: readonly number[],
+  then: (made: Node) => Node = (made) => made,
 ): Node {
   const t = templates.begin(node.form.id);
   const pool = inputs.slice();
@@ -149,7 +153,7 @@ export function inlined(
     t.word(ref.output);
     for (const read of ref.node.inputs) pool.push(read);
   }
-  return templates.node(pool, () => inlineInto(arena, node, inputs, positions));
+  return templates.node(pool, () => then(inlineInto(arena, node, inputs, positions)));
 }
 
 function inlineInto(

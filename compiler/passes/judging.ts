@@ -84,9 +84,21 @@ export class Judging {
       if (ref !== undefined) t.word(a.refs.indexOf(ref));
       this.#writeMaker(ref, a);
     }
-    for (let i = 0; i < a.members.length; i++) t.word(this.#isNeeded(a.members[i]?.node, a, b) ? 1 : 0);
-    for (let i = 0; i < b.members.length; i++) t.word(this.#isNeeded(b.members[i]?.node, a, b) ? 1 : 0);
+    this.#writeNeeds(a, a, b);
+    this.#writeNeeds(b, a, b);
     return t.id();
+  }
+
+  /** Which members of a group others than two read, some in each word. */
+  #writeNeeds({ members }: Group, a: Group, b: Group): void {
+    let needs = 0;
+    for (let i = 0; i < members.length; i++) {
+      needs = needs * 2 + (this.#isNeeded(members[i]?.node, a, b) ? 1 : 0);
+      if (i % 16 !== 15) continue;
+      this.#pairs.word(needs);
+      needs = 0;
+    }
+    this.#pairs.word(needs);
   }
 
   /** Which output of which member of the group a ref is, if it is one. */

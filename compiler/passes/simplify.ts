@@ -41,8 +41,10 @@ function simplifyGraph(graph: Graph, cx: PassContext): Graph {
     for (let round = 0; round < maxRounds; round++) {
       if (current.kind !== "loop" && current.kind !== "scatter") break;
       const views = viewsRead(current);
-      const viewed = views.length === 0 ? current : inlined(arena, templates, current, current.inputs, views);
-      const next = simplifyBodies(viewed);
+      const next: Node =
+        views.length === 0
+          ? simplifyBodies(current)
+          : inlined(arena, templates, current, current.inputs, views, simplifyBodies);
       if (next === current) break;
       current = next;
     }

@@ -4,7 +4,6 @@
  */
 import type { Arena } from "../tensor/arena.ts";
 import { Interner } from "../tensor/intern.ts";
-import { refsOf } from "../tensor/refs.ts";
 import type { LoopNode, Node, Ref, ScatterNode } from "../tensor/ir.ts";
 
 interface Template {
@@ -49,5 +48,10 @@ export class Templates {
 }
 
 function pick(pool: readonly Ref[], sources: readonly number[]): readonly Ref[] {
-  return refsOf(sources, (source) => pool[source] as Ref);
+  const refs = Array<Ref>(sources.length);
+  for (let i = 0; i < sources.length; i++) {
+    const ref = pool[sources[i] ?? -1];
+    if (ref !== undefined) refs[i] = ref;
+  }
+  return refs;
 }
