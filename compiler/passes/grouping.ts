@@ -133,7 +133,7 @@ export function groupLoops(cx: Fusing, templates: Templates, graph: Graph): Grap
   const grouping = new Grouping(cx, graph, readers);
   for (let i = 0; i < nodes.length; i++) {
     const node = nodes[i];
-    if (node !== undefined) grouping.add(node);
+    if (node !== undefined && node.kind !== "input") grouping.add(node);
   }
   if (!grouping.changed) return graph;
   return written(cx.arena, templates, graph, grouping, readers);
@@ -155,7 +155,7 @@ function written(
   const done = tableFor<true>(nodes);
   const writeNode = (node: Node): void => {
     done[node.id] = true;
-    if (!readsAny(node, written)) return;
+    if (node.kind === "input" || !readsAny(node, written)) return;
     const made = outputsOfNode(arena, withInputs(arena, node, refsOf(node.inputs, now)));
     written[node.id] = [...made];
     carryNames(arena, node, made);

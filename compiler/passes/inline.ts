@@ -66,8 +66,8 @@ export function inlineProducers(
   const chosen = tableFor<Node[]>(nodes);
   for (let i = 0; i < nodes.length; i++) {
     const node = nodes[i];
-    if (node === undefined) continue;
-    let rebuilt = node;
+    if (node === undefined || node.kind === "input") continue;
+    let rebuilt: Node = node;
     const producers = chosen[node.id];
     if (producers !== undefined && (node.kind === "loop" || node.kind === "scatter")) {
       const positions: number[] = [];
@@ -104,7 +104,7 @@ function usesOfPointwise(graph: Graph, nodes: readonly Node[]): readonly (readon
   };
   for (let n = 0; n < nodes.length; n++) {
     const node = nodes[n];
-    if (node === undefined) continue;
+    if (node === undefined || node.kind === "input") continue;
     const { inputs } = node;
     for (let i = 0; i < inputs.length; i++) {
       const producer = inputs[i]?.node;

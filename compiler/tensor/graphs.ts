@@ -32,6 +32,7 @@ function orderOf(graph: Graph): readonly Node[] {
     const node = byId[id];
     if (node === undefined) continue;
     count += 1;
+    if (node.kind === "input") continue;
     const { inputs } = node;
     for (let i = 0; i < inputs.length; i++) {
       const maker = inputs[i]?.node;
@@ -96,9 +97,8 @@ export function rewriteGraph(
   for (let i = 0; i < nodes.length; i++) {
     const node = nodes[i];
     if (node === undefined) continue;
-    const { inputs } = node;
-    const moved = readsAny(node, replaced);
-    const rebuilt = moved ? withInputs(arena, node, refsOf(inputs, find)) : node;
+    const moved = node.kind !== "input" && readsAny(node, replaced);
+    const rebuilt = moved ? withInputs(arena, node, refsOf(node.inputs, find)) : node;
     const refs = rule(rebuilt, node) ?? (moved ? outputsOfNode(arena, rebuilt) : undefined);
     if (refs === undefined) continue;
     replaced[node.id] = refs;
@@ -120,7 +120,7 @@ export function readersOf(nodes: readonly Node[]): Readers {
   const readers = tableFor<Node[]>(nodes);
   for (let i = 0; i < nodes.length; i++) {
     const node = nodes[i];
-    if (node === undefined) continue;
+    if (node === undefined || node.kind === "input") continue;
     const { inputs } = node;
     for (let k = 0; k < inputs.length; k++) {
       const id = inputs[k]?.node.id ?? -1;
