@@ -36,8 +36,9 @@ export interface Loop {
   readonly first: Place;
   readonly below: string;
   readonly least: number;
-  /** Iterations, where they are known and few. */
+  /** Iterations, where they are known and few; and how many there are at most, where that is. */
   readonly exactly: number | undefined;
+  readonly most: number | undefined;
 }
 
 /** A loop, and the steps of it: from where it is entered up to where it goes on at its end. */
@@ -52,6 +53,8 @@ export interface RoleSteps {
   readonly loops: readonly PlacedLoop[];
 }
 
+/** Trips count as so many, or more. */
+const mostTrips = 2;
 /** Trips of a loop are counted one by one up to here; beyond, any number is taken that is as large as it must be. */
 const mostExact = 8;
 
@@ -133,6 +136,7 @@ export function stepsOf(role: Role, channels: readonly Channel[]): RoleSteps {
                 below: "",
                 least: 0,
                 exactly: undefined,
+                most: undefined,
               },
               op.body,
             );
@@ -175,6 +179,8 @@ function loopOf(op: Extract<TileOp, { kind: "for" }>): Loop {
   const start: TileExpr = from ?? { kind: "const", type: "i32", value: 0 };
   const count = from === undefined && below === undefined ? counter.count : undefined;
   const known = count?.kind === "const" ? count.value : undefined;
+  // A counter stays below its count, whatever ends the loop.
+  const range = counter.count.kind === "const" ? counter.count.value : undefined;
   return {
     key: `loop ${counter.id}`,
     counter: counter.name,
@@ -185,6 +191,7 @@ function loopOf(op: Extract<TileOp, { kind: "for" }>): Loop {
     // A size is one at least.
     least: known ?? (count === undefined ? 0 : 1),
     exactly: known !== undefined && known <= mostExact ? known : undefined,
+    most: range !== undefined && range <= mostTrips ? range : undefined,
   };
 }
 

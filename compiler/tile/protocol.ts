@@ -19,7 +19,7 @@
  */
 import type { Channel, TileExpr, TileOp, TileProgram } from "./ir.ts";
 import { copyOf, normalise, stateKey, type Cursor, type Parties, type State } from "./protocol-state.ts";
-import { aheadOf, keyOf, stepsOf, valueOf, type Ahead, type RoleSteps } from "./protocol-steps.ts";
+import { aheadOf, keyOf, stepsOf, valueOf, type Ahead, type Loop, type RoleSteps } from "./protocol-steps.ts";
 
 export interface Violation {
   readonly kind:
@@ -160,12 +160,7 @@ class Search {
         const loop = program.loops[step.loop];
         const trips = own.trips[step.loop] ?? 0;
         if (loop === undefined) return "done";
-        const known =
-          loop.exactly === undefined
-            ? trips < Math.min(loop.least, 1)
-              ? true
-              : undefined
-            : trips < loop.exactly;
+        const known = goesOn(loop, trips);
         // What is known is a choice too: another role may not know it.
         const goes =
           loop.exactly === undefined
@@ -304,6 +299,7 @@ class Search {
     const isInside = own.at > loop.begins;
     const made = isInside ? (own.trips[number] ?? 0) : 0;
     if (loop.exactly !== undefined) return made + iterations <= loop.exactly;
+    if (loop.most !== undefined && made + iterations > loop.most) return false;
     const list = [...(state.choices.get(loop.key) ?? [])];
     const place = own.followed.get(loop.key) ?? 0;
     for (let k = 0; k < iterations; k += 1) {
@@ -405,4 +401,11 @@ class Search {
     const trace = state.trace.slice(-keptTrace);
     return { kind, role: name, channel: on, message: `role ${name} ${text}${where}`, trace };
   }
+}
+
+/** Whether a loop that has made some trips makes another, where that is known. */
+function goesOn({ exactly, least, most }: Loop, trips: number): boolean | undefined {
+  if (exactly !== undefined) return trips < exactly;
+  if (trips < Math.min(least, 1)) return true;
+  return most !== undefined && trips >= most ? false : undefined;
 }

@@ -294,6 +294,20 @@ describe("protocols of roles", () => {
     expect(print(parse(print(late)))).toBe(print(late));
   });
 
+  it("know that a loop of one place is run once at most, wherever it ends", () => {
+    const file = "test/bench/programs/grouped.dsl";
+    const text = readFileSync(new URL(`../../${file}`, import.meta.url), "utf8");
+    const { artifact, diagnostics } = compile({
+      source: { file, text },
+      host: testHost(),
+      entry: "masked",
+      target: "ptx:sm_90a",
+      dims: new Map(Object.entries({ E: 3, T: 64, N: 128, K: 128 })),
+      dtypes: new Map(),
+    });
+    expect([diagnostics, artifact?.files.size]).toEqual([[], 1]);
+  });
+
   it("are judged as by all interleavings for each trip count, on random roles", () => {
     let [good, bad] = [0, 0];
     fc.assert(
