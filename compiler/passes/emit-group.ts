@@ -32,10 +32,15 @@ export function emitGroup(
   t.word(group.inner.length);
   const pool: Ref[] = [];
   const outputs: Ref[] = [];
-  for (const { node, map } of members) {
+  for (let m = 0; m < members.length; m++) {
+    const member = members[m];
+    if (member === undefined) continue;
+    const { node, map } = member;
     t.word(node.form.id);
     for (let k = 0; k < map.length; k++) t.word(map[k] ?? 0);
-    for (const ref of node.inputs) {
+    for (let i = 0; i < node.inputs.length; i++) {
+      const ref = node.inputs[i];
+      if (ref === undefined) continue;
       let maker = members.length - 1;
       while (maker >= 0 && members[maker]?.node !== ref.node) maker--;
       t.word(maker);

@@ -137,12 +137,16 @@ export function merged(
 ): Group {
   const members = inOrder(base.members, joined.members, map);
   // A loop reads few tensors, or no target binds them: a list is searched faster than a set is made.
-  const externals: Ref[] = [];
-  for (const ref of base.externals) if (homes[ref.node.id] !== joined) externals.push(ref);
-  for (const ref of joined.externals)
-    if (homes[ref.node.id] !== base && !externals.includes(ref)) externals.push(ref);
+  const externals = base.externals.filter((ref) => homes[ref.node.id] !== joined);
+  for (let i = 0; i < joined.externals.length; i++) {
+    const ref = joined.externals[i];
+    if (ref !== undefined && homes[ref.node.id] !== base && !externals.includes(ref)) externals.push(ref);
+  }
   const refs = base.refs.slice();
-  for (const ref of joined.refs) if (!refs.includes(ref)) refs.push(ref);
+  for (let i = 0; i < joined.refs.length; i++) {
+    const ref = joined.refs[i];
+    if (ref !== undefined && !refs.includes(ref)) refs.push(ref);
+  }
   const shape = shapes.ofPair(pair, members, (node) => homes[node.id] === joined);
   return {
     shape,
@@ -184,10 +188,14 @@ function accessIn(
 function inOrder(first: readonly Member[], second: readonly Member[], map: readonly number[]): Member[] {
   const members: Member[] = [];
   let i = 0;
-  for (const { node, map: own } of second) {
+  for (let k = 0; k < second.length; k++) {
+    const member = second[k];
+    if (member === undefined) continue;
+    const { node } = member;
     for (let next = first[i]; next !== undefined && next.node.id < node.id; next = first[++i])
       members.push(next);
-    members.push({ node, map: placed(own, map) });
+    const own = placed(member.map, map);
+    members.push(own === member.map ? member : { node, map: own });
   }
   for (let next = first[i]; next !== undefined; next = first[++i]) members.push(next);
   return members;

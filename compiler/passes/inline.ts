@@ -145,13 +145,18 @@ export function inlined(
 ): Node {
   const t = templates.begin(node.form.id);
   const pool = inputs.slice();
-  for (const position of positions) {
+  for (let i = 0; i < positions.length; i++) {
+    const position = positions[i] ?? -1;
     const ref = inputs[position];
     if (ref === undefined) continue;
+    const { node: maker, output } = ref;
     t.word(position);
-    t.word(ref.node.form.id);
-    t.word(ref.output);
-    for (const read of ref.node.inputs) pool.push(read);
+    t.word(maker.form.id);
+    t.word(output);
+    for (let k = 0; k < maker.inputs.length; k++) {
+      const read = maker.inputs[k];
+      if (read !== undefined) pool.push(read);
+    }
   }
   return templates.node(pool, () => then(inlineInto(arena, node, inputs, positions)));
 }

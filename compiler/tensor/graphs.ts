@@ -59,7 +59,7 @@ export function outputsOfNode(arena: Arena, node: Node): readonly Ref[] {
 
 /** The same node over other inputs, given for each position; bodies are not touched. */
 export function withInputs(arena: Arena, node: Node, inputs: readonly Ref[]): Node {
-  const [first, second] = inputs;
+  const first = inputs[0];
   switch (node.kind) {
     case "input":
       return node;
@@ -68,7 +68,7 @@ export function withInputs(arena: Arena, node: Node, inputs: readonly Ref[]): No
       return arena.relink(node, inputs);
     case "topk":
       invariant(first !== undefined, "topk has an input");
-      return arena.topk(first, node.axis, node.k, second);
+      return arena.topk(first, node.axis, node.k, inputs[1]);
     case "scan":
       invariant(first !== undefined, "scan has an input");
       return arena.scan(first, node.axis);

@@ -5,6 +5,7 @@
  * then `id` gives the number of the equal structure that was there before, or the next free one.
  */
 const startSlots = 1024;
+const startHash = 0x811c9dc5 | 0;
 
 export class Interner {
   #slots = new Int32Array(startSlots).fill(-1);
@@ -14,6 +15,7 @@ export class Interner {
   #pool = new Int32Array(startSlots * 8);
   #scratch = new Int32Array(64);
   #length = 0;
+  #hash = startHash;
   #size = 0;
 
   get size(): number {
@@ -22,25 +24,22 @@ export class Interner {
 
   begin(): void {
     this.#length = 0;
+    this.#hash = startHash;
   }
 
   word(value: number): void {
     if (this.#length === this.#scratch.length) this.#scratch = grow(this.#scratch);
     this.#scratch[this.#length++] = value;
+    const hash = Math.imul(this.#hash ^ value, 0x01000193);
+    this.#hash = hash ^ (hash >>> 15);
   }
 
   /** Ids below the former `size` are old entries; the id equal to the former `size` is new. */
   id(): number {
     // Fields are read once: a process that compiles one program runs this before anything is optimized.
-    const scratch = this.#scratch;
-    const length = this.#length;
+    const hash = this.#hash;
     const slots = this.#slots;
     const hashes = this.#hashes;
-    let hash = 0x811c9dc5 | 0;
-    for (let i = 0; i < length; i++) {
-      hash = Math.imul(hash ^ (scratch[i] ?? 0), 0x01000193);
-      hash ^= hash >>> 15;
-    }
     const mask = slots.length - 1;
     let slot = hash & mask;
     for (;;) {

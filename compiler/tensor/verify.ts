@@ -66,12 +66,12 @@ function verifyInterface(graph: Graph, nodes: readonly Node[], say: Say): void {
     const node = nodes[i];
     if (node?.kind !== "input") continue;
     if (!inputs.has(node)) say(node, `input '${node.name}' is not among the graph's inputs`);
-    for (const type of node.types) {
-      for (const dim of type.shape) {
-        if (dim.kind === "const") continue;
-        for (const name of symbols(dim))
-          if (!dims.has(name)) say(node, `size ${name} is not among the graph's dims`);
-      }
+    const shape = node.types[0]?.shape ?? [];
+    for (let k = 0; k < shape.length; k++) {
+      const dim = shape[k];
+      if (dim === undefined || dim.kind === "const") continue;
+      for (const name of symbols(dim))
+        if (!dims.has(name)) say(node, `size ${name} is not among the graph's dims`);
     }
   }
   for (const name of repeated(graph.inputs.map((i) => i.name)))
