@@ -77,8 +77,9 @@ async function run(entry: string): Promise<readonly number[]> {
         ] as const)
       : []),
   ]);
-  // The scales of rows, and of columns where each has its own, come in the slots of the factors.
-  const slots = /channel factors .*/.exec(trace.find(({ pass }) => pass === "tile")?.text() ?? "")?.[0] ?? "";
+  // The scales of rows, and of columns where each has its own, come in slots.
+  const slots =
+    (trace.find(({ pass }) => pass === "tile")?.text() ?? "").match(/^channel .*/gm)?.join() ?? "";
   expect(slots.match(/scale_tile/g) ?? []).toHaveLength(entry === "both" ? 2 : entry === "scaled" ? 1 : 0);
   const { outputs } = await loaded.run(inputs, { keep: false, time: false });
   await device.close();

@@ -98,10 +98,12 @@ export function expectTiles(
   expect(verify(program)).toEqual([]);
   expect(checkProtocol(program)).toBeUndefined();
   expect(print(program)).toBe(text);
+  // A scale's name has a dot, which the text has not.
+  const named = new Map([...inputs].map(([name, stored]) => [name.replace(".", "_"), stored]));
   const memory = new Map<GlobalBuffer, Element[]>(
     program.buffers.map((buffer) => {
       const count = buffer.shape.reduce((a, extent) => a * evaluate(extent, new Map()), 1);
-      const stored = inputs.get(buffer.name);
+      const stored = named.get(buffer.name);
       return [buffer, stored === undefined ? new Array<Element>(count).fill(Number.NaN) : numbersOf(stored)];
     }),
   );

@@ -84,7 +84,8 @@ export class Channels {
         for (let slot = 0; slot < channel.depth; slot += 1) {
           b.instruction("mbarrier.init", [], [{ buffer: barriers, index: b.i32(slot) }, b.i32(filling)]);
           const empty = { buffer: barriers, index: b.i32(channel.depth + slot) };
-          b.instruction("mbarrier.init", [], [empty, b.i32(reading * (cx.program.cluster ?? 1))]);
+          const blocks = isReadByAnyThreads(roles, channel) ? 1 : (cx.program.cluster ?? 1);
+          b.instruction("mbarrier.init", [], [empty, b.i32(reading * blocks)]);
         }
       }
       cx.turns.initialise(cx);
@@ -249,7 +250,7 @@ export class Channels {
 
   /**
    * One arrival a warp, which has waited for its products together; one of each thread where threads themselves have read
-   * the slot, since one lane's arrival says nothing of what the others have read.
+   * the slot, since one lane's arrival says nothing of what the others have read. Such a slot the block's own copies fill.
    */
   release(cx: Context, op: Extract<TileOp, { kind: "release" }>): void {
     const { b } = cx;
@@ -425,6 +426,10 @@ function arrivals(
     reading += found.release ? role.threads / together : 0;
   }
   return { filling, reading };
+}
+
+function isReadByAnyThreads(roles: readonly Role[], channel: Channel): boolean {
+  return roles.some(({ body }) => isReadByThreads(body, channel));
 }
 
 /** Whether threads read a channel's tiles element by element, and no product does. */

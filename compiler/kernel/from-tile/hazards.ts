@@ -40,7 +40,11 @@ export class Hazards {
   write(tile: SharedTile): void {
     if (this.#ordered.has(tile)) return;
     const wasDraining = this.#draining.delete(tile);
-    if (wasDraining) this.#separators.drained(tile);
+    if (wasDraining) {
+      this.#separators.drained(tile);
+      // All that the same threads drain has been read then, and the barrier tells them all.
+      for (const other of this.#draining) if (other.per === tile.per) this.#draining.delete(other);
+    }
     if (wasDraining || this.#read.has(tile) || this.#written.has(tile)) this.#separate(tile);
     this.#written.add(tile);
   }

@@ -3,13 +3,14 @@
  * runs, each run's sum by itself, which is then scaled and added to the result's.
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
-import { ceildiv, constant, min, one, type Dim } from "../../types/dim.ts";
+import { add, ceildiv, constant, isConstant, min, one, type Dim } from "../../types/dim.ts";
 import * as t from "../build.ts";
 import type { Counter, Tile, TileExpr, TileOp } from "../ir.ts";
 import type { Fragment } from "./fragments.ts";
 import { fillFirst, fillNext, type StepsAhead } from "./ahead.ts";
 import type { ScaleTile, Scaling } from "./promotion.ts";
 import type { RunProduct } from "./runs.ts";
+import type { ScaleGroups } from "./scale-slots.ts";
 
 export interface Steps {
   /** Panels of a run, or of all; runs. */
@@ -22,7 +23,8 @@ export interface Steps {
   /** The first k of a panel, by its step, and of a run by its number. */
   readonly base: (step: TileExpr) => TileExpr;
   readonly runBase: (run: TileExpr) => TileExpr;
-  /** The number of the run that a step is of. */
+  /** The number of the first run, and of the run that a step is of. */
+  readonly first: TileExpr;
   readonly number: (step: TileExpr) => TileExpr;
   /** How many steps are made, where not all are. */
   readonly below: TileExpr | undefined;
@@ -65,6 +67,7 @@ export function stepsAlongK(
     step: isRun ? runs : block,
     base,
     runBase,
+    first,
     number: (step) => t.plus(first, isRun ? step : t.at(runs)),
     below: part?.steps,
     isOptional: part?.isOptional === true,
@@ -88,6 +91,8 @@ export interface Summing {
     readonly fill: (step: TileExpr) => TileOp;
     /** Steps by which those who multiply are ahead as they fill; undefined: others fill. */
     readonly ahead: number | undefined;
+    /** Scales of several runs, where they come apart from the factors. */
+    readonly groups: ScaleGroups | undefined;
   };
   readonly multiply: (sum: Sum, into: Tile, accumulate: TileExpr) => TileOp;
   readonly scaling: (sum: Sum) => Scaling;
@@ -176,8 +181,47 @@ export function sumOps(
     ...declared(parts, undefined),
     ...(perRun === 1 ? first : []),
     ...before,
-    { kind: "for", counter: run, from: undefined, below: steps.below, unroll: false, body },
+    ...(slot.groups === undefined
+      ? [{ kind: "for", counter: run, from: undefined, below: steps.below, unroll: false, body } as const]
+      : [inGroups(b, steps, slot.groups, body)]),
   ];
+}
+
+/** The runs of a group after each other, between the take of their scales and its release. */
+function inGroups(
+  b: t.TileBuilder,
+  { run, first, below }: Steps,
+  { runs, fill, take, release }: ScaleGroups,
+  body: readonly TileOp[],
+): TileOp {
+  const isFirst = first.kind === "const" && first.value === 0;
+  const minus = (x: TileExpr, y: TileExpr): TileExpr => t.apply("sub", "i32", [x, y]);
+  const group = b.counter("group", add(ceildiv(run.count, constant(runs)), constant(isFirst ? 0 : 1)));
+  const own = b.counter("run_of_group", constant(runs));
+  const begin = t.times(t.at(group), t.int(runs));
+  const end = t.plus(first, below ?? t.size(run.count));
+  const isWhole = below === undefined && isConstant(run.count) && run.count.value % runs === 0;
+  const number = t.plus(begin, t.at(own));
+  return {
+    kind: "for",
+    counter: group,
+    from: isFirst ? undefined : t.over(first, t.int(runs)),
+    below: below === undefined ? undefined : t.over(t.plus(end, t.int(runs - 1)), t.int(runs)),
+    unroll: false,
+    body: [
+      fill(t.at(group)),
+      take,
+      {
+        kind: "for",
+        counter: own,
+        from: isFirst ? undefined : t.apply("max", "i32", [minus(first, begin), t.int(0)]),
+        below: isWhole ? undefined : t.apply("min", "i32", [minus(end, begin), t.int(runs)]),
+        unroll: false,
+        body: [{ kind: "index", counter: run, expr: isFirst ? number : minus(number, first) }, ...body],
+      },
+      release,
+    ],
+  };
 }
 
 /**

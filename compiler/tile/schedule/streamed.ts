@@ -31,6 +31,7 @@ import { warpgroupFragment } from "./fragments.ts";
 import { factorDType, guard, matricesOf, type Contraction } from "./matrices.ts";
 import { pieceColumns, scalingOf, type Scaling } from "./promotion.ts";
 import { runsOf, type RunProduct } from "./runs.ts";
+import { declareScaleSlots, type CopiedScale } from "./scale-slots.ts";
 import { declareBuffers, type KernelSource } from "./source.ts";
 import { liesAlongK, mostLoaded, panelIndex, stageFactor } from "./staging.ts";
 import { accumulatorsOf, stepsAlongK, sumOps, waveOf, type Sum } from "./streamed-sums.ts";
@@ -44,8 +45,6 @@ export const instructionRows = 64;
 /** Bytes along k of one instruction. */
 const instructionBytes = 32;
 export const warpgroup = 128;
-/** What the engine copies at least of a row. */
-export const scaleBytes = 16;
 /** Bytes that barriers and alignment take of shared memory. */
 export const spareBytes = 2048;
 /** What a thread needs beside its accumulators. */
@@ -73,6 +72,8 @@ export interface StreamedShape {
   readonly deal: Deal | undefined;
   /** Blocks of a cluster, with neighbouring tiles, and the side that these have in common; undefined: each for itself. */
   readonly cluster: { readonly blocks: number; readonly common: "m" | "n" } | undefined;
+  /** Whether scales of several runs come together, in slots of their own. */
+  readonly groups: boolean;
 }
 
 /** A factor, as a channel brings it: copied by the engine where it is a matrix that lies so, else computed by threads. */
@@ -83,11 +84,6 @@ export interface StreamedFactor {
   /** Which of its sides lies along memory, and in the tile. */
   readonly order: MatrixOperand["order"];
   readonly copied: Copied | undefined;
-}
-
-/** Scales in memory, one for each run of each row, or of each column. */
-export interface CopiedScale extends Copied {
-  readonly side: "m" | "n";
 }
 
 export interface StreamedPlan {
@@ -149,11 +145,6 @@ function copiedScale(loop: LoopNode, sides: Sides, scale: Scalar, run: number): 
     if (view !== undefined && hasSides(view, side, "k")) return { input: scale.input, view, side };
   }
   return undefined;
-}
-
-/** Scales whose rows, or columns, lie side by side, so that a run's are one piece. */
-export function isAcross({ view, side }: CopiedScale): boolean {
-  return view.at(-1)?.along === side;
 }
 
 function streamedFactor(
@@ -231,31 +222,18 @@ export function streamedProgram(
     invariant(operand !== undefined, "each factor has a tile");
     return operand;
   };
-  // The engine copies 16 bytes at least, from whole 16 bytes: a row's scales of this run and of those beside it.
-  const together = scaleBytes / dtypes.f32.bytes;
-  const scaleTiles = new Map(
-    [...plan.scales].map(([scale, copied]) => {
-      const count = shape[copied.side];
-      return [
-        scale,
-        b.slotTile("scale_tile", "f32", isAcross(copied) ? [1, 1, count] : [1, count, together]),
-      ];
-    }),
-  );
+  const placeAt = (k: TileExpr, kBase = k): CopyPlace => ({
+    axes: axesAt(mBase, nBase, kBase),
+    buffers,
+    start: { m: mBase, n: nBase, k },
+  });
+  const scaleSlots = declareScaleSlots(b, plan.scales, shape, (runs) => placeAt(runs, t.int(0)));
   const channel = b.channel("factors", shape.depth, [
     ...[...operands.values()].map(({ tile: slot }) => slot),
-    ...scaleTiles.values(),
+    ...scaleSlots.tiles,
   ]);
   const copiesOf = (step: TileExpr): PanelCopy[] => {
-    const number = steps.number(step);
-    const kBase = steps.base(step);
-    const place: CopyPlace = {
-      axes: axesAt(mBase, nBase, kBase),
-      buffers,
-      start: { m: mBase, n: nBase, k: kBase },
-    };
-    const firstOfRuns = t.times(t.over(number, t.int(together)), t.int(together));
-    const runsFrom = (k: TileExpr): CopyPlace => ({ ...place, start: { ...place.start, k } });
+    const place = placeAt(steps.base(step));
     return [
       ...plan.factors.flatMap((one) =>
         one.copied === undefined
@@ -264,17 +242,7 @@ export function streamedProgram(
               shape.cluster?.common === one.side ? { ...copy, common: true } : copy,
             ),
       ),
-      ...[...scaleTiles].flatMap(([scale, slotTile]) => {
-        const copied = plan.scales.get(scale);
-        if (copied === undefined) return [];
-        const [order, width, from] = isAcross(copied)
-          ? (["mn", shape[copied.side], number] as const)
-          : (["k", together, firstOfRuns] as const);
-        return operandCopies({ tile: slotTile, order }, copied, copied.side, {
-          panel: width,
-          place: runsFrom(from),
-        });
-      }),
+      ...scaleSlots.copies(steps.number(step)),
     ];
   };
   const computed = plan.factors.filter((one) => one.copied === undefined);
@@ -337,15 +305,7 @@ export function streamedProgram(
     const place = placed(sum);
     return scalingOf(b, loop, contraction, sum.product.scales, layout, {
       columns: wave.columns,
-      inSlot: (scale) => {
-        const slotTile = scaleTiles.get(scale);
-        const copied = plan.scales.get(scale);
-        const own = copied?.side === "n" ? place.n : place.m;
-        const column = t.modulo(steps.number(t.at(steps.step)), t.int(together));
-        const index =
-          copied !== undefined && isAcross(copied) ? [t.int(0), t.int(0), own] : [t.int(0), own, column];
-        return slotTile === undefined ? undefined : { kind: "shared", type: "f32", tile: slotTile, index };
-      },
+      inSlot: (scale) => scaleSlots.at(scale, place, steps.number(t.at(steps.step))),
       at: (m, n, k) => translator({ axes: axesAt(m, n, k), carriers: [], inputs: buffers.inputs }),
       m: t.plus(mBase, place.m),
       n: t.plus(nBase, place.n),
@@ -375,9 +335,10 @@ export function streamedProgram(
     take: { kind: "take", channel },
     release: { kind: "release", channel, where: undefined },
     ahead: shape.copies ? undefined : shape.depth - 1,
+    groups: scaleSlots.groups,
   } as const;
   const sums = parts.flatMap((part) => part.sums);
-  const results = parts.flatMap(({ row, column, sums: own }) =>
+  const ofParts = parts.flatMap(({ row, column, sums: own }) =>
     resultOps(b, loop, {
       shape: inWave,
       tile: shape,
@@ -391,6 +352,11 @@ export function streamedProgram(
       matrices,
     }),
   );
+  // What is written to shared memory leaves together: no copy out is waited for before the next part is written.
+  const results = [
+    ...ofParts.filter((op) => op.kind !== "drain"),
+    ...ofParts.filter((op) => op.kind === "drain"),
+  ];
   const accs = sums.map((sum) => sum.tile);
   const body: TileOp[] = [
     ...order.ops,
