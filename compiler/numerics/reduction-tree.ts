@@ -171,6 +171,7 @@ class Counting {
       case "take":
       case "release":
       case "drain":
+      case "prefetch":
       case "raise":
       case "meet":
       case "line":

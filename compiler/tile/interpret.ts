@@ -12,6 +12,7 @@ import { InternalError, invariant } from "../diagnostics/diagnostic.ts";
 import { monoidOf } from "../tensor/monoids.ts";
 import { evaluate } from "../types/dim.ts";
 import type {
+  Box,
   Channel,
   Counter,
   GlobalBuffer,
@@ -223,6 +224,17 @@ class Block {
     throw new InternalError(`${tile.name} is in no channel`);
   }
 
+  #isInside({ buffer, view, at, extent }: Box): void {
+    for (const [axis, part] of at.entries()) {
+      const [start, size] = [Number(this.#scope.value(part)), extent[axis] ?? 0];
+      const end = view[axis] === undefined ? 0 : evaluate(view[axis], this.#scope.dims);
+      invariant(
+        start >= 0 && start + size <= end,
+        `a box of ${buffer.name} from ${start} to ${start + size} is not within ${end}`,
+      );
+    }
+  }
+
   /** A panel from or to a box, element by element; what lies outside of the view is zero, or dropped. */
   #copy({ tile, panel, row = 0, box }: PanelCopy, tiles: SharedMemory, way: "in" | "out"): void {
     const memory = this.#scope.memoryOf(box.buffer);
@@ -303,6 +315,9 @@ class Block {
           this.#scope.each(copy.tile.per === undefined ? [] : [copy.tile.per], () =>
             this.#copy(copy, this.#scope.shared, "out"),
           );
+        return;
+      case "prefetch":
+        if (this.#scope.holds(op.where)) op.boxes.forEach((box) => this.#isInside(box));
         return;
       case "release":
         if (this.#scope.holds(op.where)) this.#queue(op.channel).release(this);

@@ -143,7 +143,8 @@ export interface Tile {
   readonly axes: readonly Axis[];
   /**
    * Pairs along the last axis, which has two places in registers, share a register as values of this dtype of 16 bits,
-   * which they are rounded to; only products read such a tile.
+   * which they are rounded to; only products read such a tile. Of 8 bits fours along the last axis, which has whole fours
+   * of places in registers, share one as they are in memory: what is read long before it is used takes no more room.
    */
   readonly packed: DType | undefined;
 }
@@ -274,6 +275,11 @@ interface Kinds {
   };
   /** Hands over the slot that a deferred fill before it, in the same ops, has filled. */
   commit: { readonly channel: Channel };
+  /**
+   * Asks, where `where` holds, that boxes are brought near while others go on: what is read of them later takes less
+   * long. A box is within its view; nothing is waited for.
+   */
+  prefetch: { readonly boxes: readonly Box[]; readonly where: TileExpr | undefined };
   /** Waits for the channel's next slot; its tiles are then that slot's. */
   take: { readonly channel: Channel };
   /** The oldest slot that was taken may be filled again, where `where` holds. */

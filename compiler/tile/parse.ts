@@ -3,6 +3,7 @@ import { TextReader } from "../text.ts";
 import { parseSize } from "../types/dim-text.ts";
 import type {
   Axis,
+  Box,
   Channel,
   Counter,
   MatrixOperand,
@@ -132,6 +133,9 @@ class Reading {
       case "drain":
         r.next();
         return { kind: "drain", copies: this.#copies() };
+      case "prefetch":
+        r.next();
+        return this.#prefetch();
       case "raise":
       case "meet":
         return this.#flag(r.word() === "raise" ? "raise" : "meet");
@@ -275,17 +279,30 @@ class Reading {
       r.expect("panel");
       const panel = r.integer();
       const row = r.accept("row") ? { row: r.integer() } : {};
-      const buffer = this.#names.find(this.#names.buffers, r.name("@"), "buffer");
-      r.expect("[");
-      const view = r.list("]", () => parseSize(r.slice(",", "]")));
-      r.expect("at");
-      const at = this.#expressions.index();
-      r.expect("extent");
-      r.expect("[");
-      const box = { buffer, view, at, extent: r.list("]", () => r.integer()) };
+      const box = this.#box();
       copies.push({ tile, panel, ...row, box, ...(r.accept("common") ? { common: true } : {}) });
     }
     return copies;
+  }
+
+  #prefetch(): TileOp {
+    const where = this.#expressions.optional("where");
+    const boxes: Box[] = [];
+    this.#r.expect("{");
+    while (!this.#r.accept("}")) boxes.push(this.#box());
+    return { kind: "prefetch", boxes, where };
+  }
+
+  #box(): Box {
+    const r: TextReader = this.#r;
+    const buffer = this.#names.find(this.#names.buffers, r.name("@"), "buffer");
+    r.expect("[");
+    const view = r.list("]", () => parseSize(r.slice(",", "]")));
+    r.expect("at");
+    const at = this.#expressions.index();
+    r.expect("extent");
+    r.expect("[");
+    return { buffer, view, at, extent: r.list("]", () => r.integer()) };
   }
 
   #flag(kind: "raise" | "meet"): TileOp {

@@ -6,7 +6,7 @@
  * with the other's work left out. Without a copy role those who multiply fill the slots too, where the program says.
  */
 import type { Channel, Counter, Role, Tile, TileExpr, TileOp, TileProgram } from "./ir.ts";
-import { bodiesOf, expressionsOf, visitExpressions, visitOps, withBodies } from "./walk.ts";
+import { bodiesOf, expressionsOf, isInRegisters, visitExpressions, visitOps, withBodies } from "./walk.ts";
 
 export type RoleShape = Pick<Role, "threads" | "registers">;
 
@@ -24,10 +24,11 @@ export function partition(
     beside.flatMap(({ body }) => [...channelsTaken(body)]).filter((one) => !taken.has(one)),
   );
   // What other roles alone take is handed to them by those who compute it.
-  const isCopy = (op: TileOp): op is TileOp<"fill"> => op.kind === "fill" && !handed.has(op.channel);
+  const isFill = (op: TileOp): op is TileOp<"fill"> => op.kind === "fill" && !handed.has(op.channel);
+  const isCopy = (op: TileOp): boolean => isFill(op) || op.kind === "prefetch";
   const fills: TileOp<"fill">[] = [];
   visitOps(program.body, (op) => {
-    if (isCopy(op)) fills.push(op);
+    if (isFill(op)) fills.push(op);
   });
   if (fills.length === 0) return program;
   const math: Role = {
@@ -61,6 +62,19 @@ function channelsTaken(ops: readonly TileOp[]): ReadonlySet<Channel> {
   return channels;
 }
 
+/** Tiles that an op changes, or multiplies as they lie in registers. */
+function tilesChangedBy(op: TileOp): readonly Tile[] {
+  switch (op.kind) {
+    case "update":
+    case "fold":
+      return [op.tile];
+    case "mma":
+      return isInRegisters(op.a) ? [op.acc, op.a.registers] : [op.acc];
+    default:
+      return [];
+  }
+}
+
 /** The ops that are kept, the loops around them, and the definitions that these use. */
 function slice(ops: readonly TileOp[], keeps: (op: TileOp) => boolean): TileOp[] {
   const used = new Set<Tile | Counter>();
@@ -69,7 +83,11 @@ function slice(ops: readonly TileOp[], keeps: (op: TileOp) => boolean): TileOp[]
       if (expr.kind === "tile") used.add(expr.tile);
       if (expr.kind === "counter") used.add(expr.counter);
     });
-  const use = (op: TileOp): void => visitOps([op], (part) => useExpressions(expressionsOf(part)));
+  const use = (op: TileOp): void =>
+    visitOps([op], (part) => {
+      useExpressions(expressionsOf(part));
+      for (const tile of tilesChangedBy(part)) used.add(tile);
+    });
   const walk = (body: readonly TileOp[]): TileOp[] => {
     const kept: TileOp[] = [];
     for (const op of body.toReversed()) {
@@ -83,7 +101,11 @@ function slice(ops: readonly TileOp[], keeps: (op: TileOp) => boolean): TileOp[]
       }
       const isNeeded =
         op.kind === "line" ||
-        (op.kind === "let" ? used.has(op.tile) : op.kind === "index" ? used.has(op.counter) : keeps(op));
+        (op.kind === "let" || op.kind === "var"
+          ? used.has(op.tile)
+          : op.kind === "index"
+            ? used.has(op.counter)
+            : keeps(op));
       if (!isNeeded) continue;
       use(op);
       kept.push(op);

@@ -17,6 +17,7 @@ import { sizeExpression } from "../types/dim-text.ts";
 import { printFloat } from "../text.ts";
 import type {
   Axis,
+  Box,
   Channel,
   Counter,
   GlobalBuffer,
@@ -125,6 +126,7 @@ const reserved: readonly string[] = [
   "take",
   "release",
   "drain",
+  "prefetch",
   "roles",
   "role",
   "all",
@@ -248,6 +250,11 @@ class Printer {
       case "drain":
         this.#copies("drain", op.copies);
         return;
+      case "prefetch":
+        this.line(`prefetch${where(op.where)} {`);
+        for (const box of op.boxes) this.line(`  ${this.#box(box)}`);
+        this.line("}");
+        return;
       case "raise":
       case "meet":
         this.line(`${op.kind} @${this.name(op.flags)}${this.#index([op.index])}`);
@@ -304,13 +311,17 @@ class Printer {
   #copies(head: string, copies: readonly PanelCopy[]): void {
     this.line(`${head} {`);
     for (const { tile, panel, row, box, common } of copies) {
-      const view = box.view.map(sizeExpression).join(", ");
       const from = row === undefined ? "" : ` row ${row}`;
       this.line(
-        `  %${this.name(tile)} panel ${panel}${from} @${this.name(box.buffer)}[${view}] at ${this.#index(box.at)} extent [${box.extent.join(", ")}]${common === true ? " common" : ""}`,
+        `  %${this.name(tile)} panel ${panel}${from} ${this.#box(box)}${common === true ? " common" : ""}`,
       );
     }
     this.line("}");
+  }
+
+  #box({ buffer, view, at, extent }: Box): string {
+    const sizes = view.map(sizeExpression).join(", ");
+    return `@${this.name(buffer)}[${sizes}] at ${this.#index(at)} extent [${extent.join(", ")}]`;
   }
 
   #operand(operand: MatrixOperand | RegisterOperand): string {

@@ -25,6 +25,7 @@ import type {
   TileOp,
   TileProgram,
 } from "./ir.ts";
+import { dtypes } from "../types/dtype.ts";
 import { operandExtent } from "./matrix-operand.ts";
 import { isInRegisters, visitExpressions, visitOps } from "./walk.ts";
 
@@ -146,6 +147,13 @@ class Verifier {
         if (!this.#deferred.delete(op.channel))
           this.#say(op, `nothing of ${op.channel.name} is to be handed over`);
         return;
+      case "prefetch":
+        this.#guard(op, op.where, [], counters);
+        for (const box of op.boxes) {
+          this.#box(op, box, [], counters);
+          if (box.buffer.access === "write") this.#say(op, `${box.buffer.name} is only written`);
+        }
+        return;
       case "take":
       case "await":
         return;
@@ -235,10 +243,19 @@ class Verifier {
       (own < rows && (row % 8 !== 0 || own % 8 !== 0))
     )
       this.#say(op, `a box of ${box.extent.join(" x ")} is no panel of ${tile.name} and no rows of one`);
-    if (box.at.length !== box.view.length || box.extent.length !== box.view.length)
-      this.#say(op, `${box.buffer.name} is viewed with ${box.view.length} axes`);
     if (box.buffer.dtype !== tile.dtype) this.#say(op, `${tile.name} and ${box.buffer.name} differ in dtype`);
-    this.#exprs(op, box.at, axes, counters);
+    this.#box(op, box, axes, counters);
+  }
+
+  #box(
+    op: TileOp,
+    { buffer, view, at, extent }: Box,
+    axes: readonly Axis[],
+    counters: ReadonlySet<Counter>,
+  ): void {
+    if (at.length !== view.length || extent.length !== view.length)
+      this.#say(op, `${buffer.name} is viewed with ${view.length} axes`);
+    this.#exprs(op, at, axes, counters);
   }
 
   #reduce(op: Extract<TileOp, { kind: "reduce" }>): void {
@@ -258,10 +275,17 @@ class Verifier {
   #define(op: TileOp, tile: Tile): void {
     if (this.#defined.has(tile) && this.#changing.has(tile)) this.#say(op, `${tile.name} is defined twice`);
     this.#threads(op, tile.axes);
-    const pair = tile.axes.at(-1);
-    if (tile.packed !== undefined && (pair?.size !== 2 || pair.place.kind !== "register"))
-      this.#say(op, `${tile.name} has no pairs to pack`);
+    this.#packed(op, tile);
     this.#defined.add(tile);
+  }
+
+  /** Pairs of 16 bits, or whole fours of 8, lie in registers along the last axis. */
+  #packed(op: TileOp, { name, axes, packed }: Tile): void {
+    if (packed === undefined) return;
+    const last = axes.at(-1);
+    const size = last?.place.kind === "register" ? last.size : 0;
+    const isEven = dtypes[packed].bytes === 1 ? size > 0 && size % 4 === 0 : size === 2;
+    if (!isEven) this.#say(op, `${name} has no ${dtypes[packed].bytes === 1 ? "fours" : "pairs"} to pack`);
   }
 
   #change(op: TileOp, tile: Tile): void {

@@ -53,6 +53,8 @@ export function expressionsOf(op: TileOp): readonly TileExpr[] {
       return [op.condition];
     case "fill":
       return [...op.copies.flatMap((copy) => copy.box.at), ...given(op.where)];
+    case "prefetch":
+      return [...op.boxes.flatMap((box) => box.at), ...given(op.where)];
     case "drain":
       return op.copies.flatMap((copy) => copy.box.at);
     case "release":

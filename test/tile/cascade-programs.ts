@@ -5,7 +5,7 @@ import { decode, encode, rounderTo } from "../../compiler/tensor/number-formats.
 import { interpret } from "../../compiler/tensor/interpret.ts";
 import type { StoredTensor } from "../../compiler/tensor/values.ts";
 import { interpretTiles, type Element } from "../../compiler/tile/interpret.ts";
-import type { GlobalBuffer } from "../../compiler/tile/ir.ts";
+import type { GlobalBuffer, TileProgram } from "../../compiler/tile/ir.ts";
 import { parse } from "../../compiler/tile/parse.ts";
 import { print } from "../../compiler/tile/print.ts";
 import { verify } from "../../compiler/tile/verify.ts";
@@ -177,17 +177,19 @@ export function tilesOf(made: Compiled): readonly string[] {
   return made.trace.filter(({ pass }) => pass === "tile").map((step) => step.text());
 }
 
-/** What the only tile program, which is read back from its text, writes in the tile interpreter. */
+/** What the only tile program, which is read back from its text, writes in the tile interpreter; `change` it before. */
 export function interpreted(
   made: Compiled,
   inputs: ReadonlyMap<string, StoredTensor>,
   dims: ReadonlyMap<string, number> = new Map(),
+  change: (program: TileProgram) => TileProgram = (program) => program,
 ): Numbers {
   const [text = "", ...others] = tilesOf(made);
   expect(others).toEqual([]);
-  const program = parse(text);
-  expect(verify(program)).toEqual([]);
-  expect(print(program)).toBe(text);
+  const read = parse(text);
+  expect(verify(read)).toEqual([]);
+  expect(print(read)).toBe(text);
+  const program = change(read);
   const memory = new Map<GlobalBuffer, Element[]>(
     program.buffers.map((buffer) => {
       const count = buffer.shape.reduce((a, extent) => a * evaluate(extent, dims), 1);

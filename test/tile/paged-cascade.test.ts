@@ -6,6 +6,13 @@ import { describe, expect, it } from "vitest";
 import type { Compiled } from "../../compiler/compile.ts";
 import { encode } from "../../compiler/tensor/number-formats.ts";
 import type { StoredTensor } from "../../compiler/tensor/values.ts";
+import * as t from "../../compiler/tile/build.ts";
+import { interpretTiles } from "../../compiler/tile/interpret.ts";
+import type { TileExpr, TileOp } from "../../compiler/tile/ir.ts";
+import { parse } from "../../compiler/tile/parse.ts";
+import { verify } from "../../compiler/tile/verify.ts";
+import { bodiesOf, visitExpressions, withBodies } from "../../compiler/tile/walk.ts";
+import { symbol } from "../../compiler/types/dim.ts";
 import { openSimulator } from "../../runtime/simulate/plan-device.ts";
 import {
   compiled,
@@ -140,6 +147,12 @@ describe("one kernel, in the tile interpreter and in the simulator", () => {
     ["keys that are values too", latent, { S: 1, H: 63, Ck: 64, Dr: 64, T: 70 }, [66]],
     ["scores that are sums of two products", twoParts, { S: 1, H: 3, Ck: 64, Dr: 64, T: 140 }, [70]],
     ["scores of codes and their scales", narrow, { S: 1, H: 3, Ck: 128, Dr: 64, T: 140 }, [70, 0]],
+    [
+      "codes of more columns than a warpgroup holds",
+      narrow,
+      { S: 1, H: 2, Ck: 512, Dr: 64, T: 192 },
+      [190, 66],
+    ],
     ["more columns than a warpgroup holds", latent, { S: 1, H: 2, Ck: 384, Dr: 64, T: 192 }, [130]],
   ])("%s", async (_, text, dims, lengths) => {
     const made = compiled(text, { B: lengths.length, ...dims });
@@ -175,6 +188,66 @@ it("few rows of a long sequence are swept in parts, and those combined", async (
   const device = await openSimulator({ seeds: 1 });
   expectWithin(await ranOn(device, made, inputs), made, inputs, dims);
   await device.close();
+});
+
+describe("what threads make of a cache of codes", () => {
+  const codes = (Ck: number): Compiled => compiled(narrow, { B: 2, S: 1, H: 2, T: 192, Ck, Dr: 64 });
+
+  it("is held as it is in memory, and asked for ahead", () => {
+    const [text = ""] = tilesOf(codes(512));
+    expect(text).toMatch(/var inner_tile\w*_held\w*: f32\[.*\] packed e4m3/);
+    expect(text).toMatch(/prefetch where .*\n +@kv_pages0\[kv_pages, 64, 512\] at .* extent \[1, 64, 256\]/);
+    expect(text).toMatch(/@kv_pages0_scale\[kv_pages, 64, 4\] at .* extent \[1, 64, 4\]/);
+    // Two neighbouring panels of 64 have a scale.
+    const held = new Set(text.match(/var inner_tile\w*_held\w*/g));
+    expect(held.size).toBe(4 * 2 + 2 * 2);
+  });
+
+  it("is asked for in pages that the sequence has, and no others", () => {
+    const made = codes(512);
+    const { inputs, dims } = cached(made, [130, 64]);
+    const renamed = new Map([...inputs].map(([name, tensor]) => [name.replaceAll(".", "_"), tensor]));
+    let count = 0;
+    // The page itself in place of the box, which is clamped to those that there are.
+    const pageOf = ({ boxes, where }: TileOp<"prefetch">): TileOp[] =>
+      boxes.flatMap(({ at }) => {
+        const pages: TileExpr[] = [];
+        visitExpressions(at.slice(0, 1), (expr) => {
+          if (expr.kind === "read" && expr.buffer.name === "kv_table") pages.push(expr);
+        });
+        count += pages.length;
+        const counter = { id: -1, name: "page", count: symbol("kv_pages") };
+        return pages.map((expr): TileOp => ({
+          kind: "if",
+          condition: where ?? t.bool(true),
+          then: [{ kind: "index", counter, expr }],
+          otherwise: [],
+        }));
+      });
+    const checked = (ops: readonly TileOp[]): TileOp[] =>
+      ops.flatMap((op) =>
+        op.kind === "prefetch" ? pageOf(op) : [withBodies(op, bodiesOf(op).map(checked))],
+      );
+    const numbers = interpreted(made, renamed, dims, (program) => ({
+      ...program,
+      body: checked(program.body),
+    }));
+    expect(count).toBeGreaterThan(0);
+    expectWithin(numbers, made, inputs, dims);
+  });
+});
+
+it("a prefetch reaches no further than its view", () => {
+  const program = parse(`tiles f threads 128 ""
+block worker in 1
+global read x: bf16[4, 64]
+prefetch where true {
+  @x[4, 64] at [2, 0] extent [3, 64]
+}
+`);
+  expect(verify(program)).toEqual([]);
+  const memory = new Map(program.buffers.map((buffer) => [buffer, new Array<number>(256).fill(0)]));
+  expect(() => interpretTiles(program, memory, new Map())).toThrow("from 2 to 5 is not within 4");
 });
 
 it("a latent cache streams once, and two roles share its columns", () => {

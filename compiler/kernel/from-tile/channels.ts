@@ -9,7 +9,7 @@
  */
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import { apply } from "../../tile/build.ts";
-import type { Channel, PanelCopy, Role, SharedTile, TileExpr, TileOp } from "../../tile/ir.ts";
+import type { Box, Channel, PanelCopy, Role, SharedTile, TileExpr, TileOp } from "../../tile/ir.ts";
 import { expressionsOf, isInRegisters, readsData, visitExpressions, visitOps } from "../../tile/walk.ts";
 import { dtypes } from "../../types/dtype.ts";
 import type { KernelBuilder } from "../builder.ts";
@@ -159,7 +159,7 @@ export class Channels {
           this.#loadPart(cx, one, slot, full);
           continue;
         }
-        const { map, at } = this.#box(cx, one, ahead);
+        const { map, at } = this.#box(cx, boxIn(one), ahead);
         const to = { buffer: cx.sharedOf(one.tile), index: this.#panel(cx, one, slot) };
         b.instruction(`tensor.load.${at.length}d`, [], [to, { map }, ...at, full]);
       }
@@ -240,7 +240,7 @@ export class Channels {
     invariant(axis < extent.length - 1 && Number.isInteger(rows), "a common box is cut along its rows");
     const rank = b.bound(b.rem(b.block(0), b.i32(cluster)), 0, cluster - 1);
     const part = extent.map((n, k) => (k === axis ? rows : n));
-    const { map, at } = this.#box(cx, { ...copy, box: { ...copy.box, extent: part } });
+    const { map, at } = this.#box(cx, boxIn({ ...copy, box: { ...copy.box, extent: part } }));
     const moved = at.map((place, k) => (k === axis ? b.add(place, b.mul(rank, b.i32(rows))) : place));
     const elements = part.reduce((product, n) => product * n, 1);
     const index = b.add(this.#panel(cx, copy, slot), b.mul(rank, b.i32(elements)));
@@ -284,6 +284,23 @@ export class Channels {
     return value;
   }
 
+  /** One thread asks for all boxes. */
+  prefetch(cx: Context, { boxes, where }: Extract<TileOp, { kind: "prefetch" }>): void {
+    const { b } = cx;
+    const ask = (): void => {
+      for (const box of boxes) {
+        const { map, at } = this.#box(cx, { box, swizzle: 0 });
+        b.instruction(`tensor.prefetch.${at.length}d`, [], [{ map }, ...at]);
+      }
+    };
+    const askWhere = (): void => {
+      if (where === undefined) ask();
+      else b.if(this.#condition(cx, where), () => perhaps(cx, ask));
+    };
+    if (cx.team.active === "one") askWhere();
+    else b.if(cx.team.leads(), () => perhaps(cx, askWhere));
+  }
+
   /** Copies shared tiles out, by the thread that leads those who wrote them. */
   drain(cx: Context, op: Extract<TileOp, { kind: "drain" }>): void {
     const { b } = cx;
@@ -291,7 +308,7 @@ export class Channels {
     for (const [tile, copies] of groupByTile(op.copies)) {
       b.if(cx.team.leads(sharers(cx, tile)), () => {
         for (const copy of copies) {
-          const { map, at } = this.#box(cx, copy);
+          const { map, at } = this.#box(cx, boxIn(copy));
           const from = { buffer: cx.sharedOf(tile), index: this.#panel(cx, copy, b.i32(0)) };
           b.instruction(`tensor.store.${at.length}d`, [], [{ map }, ...at, from]);
         }
@@ -374,7 +391,7 @@ export class Channels {
 
   #box(
     cx: Context,
-    { tile, box }: PanelCopy,
+    { box, swizzle }: { readonly box: Box; readonly swizzle: SharedTile["swizzle"] },
     known: ReadonlyMap<TileExpr, Value> = new Map(),
   ): {
     readonly map: TensorMap;
@@ -388,7 +405,7 @@ export class Channels {
       buffer,
       dims: box.view,
       box: box.extent,
-      swizzle: tile.swizzle,
+      swizzle,
     });
     const group = new Group(cx, [new Map()], [undefined]);
     const at = box.at.map((part) => {
@@ -444,6 +461,11 @@ function isReadByThreads(ops: readonly TileOp[], { tiles }: Channel): boolean {
     });
   });
   return byThreads && !byProducts;
+}
+
+/** A copy's box, as it lies in the tile. */
+function boxIn({ box, tile }: PanelCopy): { readonly box: Box; readonly swizzle: SharedTile["swizzle"] } {
+  return { box, swizzle: tile.swizzle };
 }
 
 function groupByTile(copies: readonly PanelCopy[]): ReadonlyMap<SharedTile, PanelCopy[]> {

@@ -38,6 +38,7 @@ import {
   valueAtom,
   type Assignment,
   type Context,
+  type Held,
 } from "./context.ts";
 import { applyFunction } from "./functions.ts";
 import { sharedIndex } from "./shared-index.ts";
@@ -148,6 +149,7 @@ export class Group {
       case "tile": {
         const held = cx.tiles.get(expr.tile);
         invariant(held !== undefined, `tile ${expr.tile.name} is used before it is computed`);
+        if (isPackedByFours(expr.tile)) return this.#fours(expr.tile, held);
         return this.at.map((assignment) => {
           const { axes, packed } = expr.tile;
           const [pair, place] = packed === undefined ? [assignment, 0] : pairOf(axes, assignment);
@@ -174,6 +176,24 @@ export class Group {
       case "cast":
         return this.values(expr.arg).map((value) => castTo(cx, value, expr.to, expr.type));
     }
+  }
+
+  /** Elements of a tile of 8 bits, of which four are taken out of a register together. */
+  #fours(tile: Tile, held: ReadonlyMap<string, Value | Held>): Value[] {
+    const { b } = this.cx;
+    const words = new Map<string, readonly Value[]>();
+    return this.at.map((assignment) => {
+      const { word, place } = fourOf(tile, assignment);
+      const key = assignmentKey(tile.axes, word);
+      let parts = words.get(key);
+      if (parts === undefined) {
+        const one = held.get(key);
+        invariant(one !== undefined && isRegister(one), `tile ${tile.name} has no such register`);
+        parts = b.unpack(b.get(one.register), "b8", tile.name);
+        words.set(key, parts);
+      }
+      return carry(this.cx, valueAt(parts, place), tile.packed ?? tile.type, "f32");
+    });
   }
 
   #apply(expr: Extract<TileExpr, { kind: "apply" }>): Value[] {
@@ -416,6 +436,21 @@ function pairOf(axes: Tile["axes"], assignment: Assignment): readonly [Assignmen
   const last = axes.at(-1);
   invariant(last !== undefined, "a packed tile has pairs");
   return [new Map([...assignment, [last.id, 0]]), assignment.get(last.id) ?? 0];
+}
+
+export function isPackedByFours({ packed }: Tile): boolean {
+  return packed !== undefined && dtypes[packed].bytes === 1;
+}
+
+/** The first place of the four that an element of a tile of 8 bits is in, and the element's in the four. */
+export function fourOf(
+  { axes }: Tile,
+  assignment: Assignment,
+): { readonly word: Assignment; readonly place: number } {
+  const last = axes.at(-1);
+  invariant(last !== undefined, "a packed tile has fours");
+  const at = assignment.get(last.id) ?? 0;
+  return { word: new Map([...assignment, [last.id, at - (at % 4)]]), place: at % 4 };
 }
 
 /** left < right for each register. Equal answers are one value, so that a group whose guards agree can be one access. */

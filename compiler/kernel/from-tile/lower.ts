@@ -36,7 +36,17 @@ import {
   type Context,
   type Held,
 } from "./context.ts";
-import { andGuards, flatten, flattenShared, forRuns, Group, uncarry, valueAt } from "./evaluate.ts";
+import {
+  andGuards,
+  flatten,
+  flattenShared,
+  forRuns,
+  fourOf,
+  Group,
+  isPackedByFours,
+  uncarry,
+  valueAt,
+} from "./evaluate.ts";
 import {
   declareFragments,
   fragmentOf,
@@ -227,6 +237,9 @@ function lowerOps(cx: Context, ops: readonly TileOp[], own: Program): void {
       case "take":
         cx.channels.take(cx, op);
         break;
+      case "prefetch":
+        cx.channels.prefetch(cx, op);
+        break;
       case "release":
         cx.channels.release(cx, op);
         break;
@@ -360,6 +373,10 @@ function readsZero(expr: TileExpr): boolean {
 const keepsZero = new Set(["add", "mul", "sub"]);
 
 function declare(cx: Context, op: Extract<TileOp, { kind: "var" }>): void {
+  if (isPackedByFours(op.tile)) {
+    declareFours(cx, op);
+    return;
+  }
   if (op.tile.packed !== undefined) {
     declarePacked(cx, op.tile);
     return;
@@ -394,6 +411,41 @@ function declarePacked(cx: Context, tile: Tile): void {
   cx.tiles.set(tile, held);
 }
 
+/** The fours of a tile of 8 bits, each in one register. */
+function declareFours(cx: Context, { tile, init }: Extract<TileOp, { kind: "var" }>): void {
+  const held = new Map<string, Value | Held>();
+  if (init === undefined)
+    for (const assignment of assignments(tile.axes)) {
+      const { word, place } = fourOf(tile, assignment);
+      if (place === 0)
+        held.set(assignmentKey(tile.axes, word), {
+          register: cx.b.open("b8x4", registerHint(tile, assignment)),
+        });
+    }
+  else
+    forFours(cx, tile, init, (word, value) =>
+      held.set(assignmentKey(tile.axes, word), { register: cx.b.var(value, registerHint(tile, word)) }),
+    );
+  cx.tiles.set(tile, held);
+}
+
+/** The expression at each four of a tile of 8 bits, as memory has it. */
+function forFours(
+  cx: Context,
+  tile: Tile,
+  expr: TileExpr,
+  visit: (word: Assignment, value: Value) => void,
+): void {
+  forGroups(cx, tile.axes, undefined, (group) => {
+    const bytes = group.values(expr).map((value) => uncarry(cx, value, tile.packed ?? tile.type));
+    for (let k = 0; k < bytes.length; k += 4) {
+      const assignment = group.at[k];
+      invariant(assignment !== undefined, "fours are the last axis");
+      visit(assignment, cx.b.pack(bytes.slice(k, k + 4), tile.name));
+    }
+  });
+}
+
 function isSecond(tile: Tile, assignment: Assignment): boolean {
   const pair = tile.axes.at(-1);
   return pair !== undefined && assignment.get(pair.id) === 1;
@@ -406,6 +458,10 @@ function registerOf(cx: Context, tile: Tile, assignment: Assignment): Held {
 }
 
 function update(cx: Context, op: Extract<TileOp, { kind: "update" }>): void {
+  if (isPackedByFours(op.tile)) {
+    forFours(cx, op.tile, op.expr, (word, value) => cx.b.set(registerOf(cx, op.tile, word).register, value));
+    return;
+  }
   forGroups(cx, op.tile.axes, undefined, (group) => {
     const { packed } = op.tile;
     if (packed !== undefined) {

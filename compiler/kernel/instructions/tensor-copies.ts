@@ -16,7 +16,7 @@ const common = { needs, results: [], destinations: "defined", scope: "thread" } 
 const place = "the box begins at a multiple of 128 bytes, of 8 rows where it is swizzled";
 
 export const tensorCopyInstructions: readonly Instruction[] = [
-  ...[1, 2, 3, 4, 5].flatMap((rank) => [load(rank), store(rank), loadToAll(rank, 2)]),
+  ...[1, 2, 3, 4, 5].flatMap((rank) => [load(rank), store(rank), loadToAll(rank, 2), prefetch(rank)]),
   group("bulk.commit", "cp.async.bulk.commit_group", (warp, lane) => warp.engines.commitStores(lane)),
   ...Array.from({ length: 8 }, (_, pending) => [
     group(`bulk.wait.${pending}`, `cp.async.bulk.wait_group ${pending}`, (warp, lane) =>
@@ -82,6 +82,21 @@ function loadToAll(rank: number, blocks: number): Instruction {
     },
     ptx: (_, [to = "", map = "", ...rest]) =>
       `{ .reg .b16 blocks; mov.b16 blocks, ${2 ** blocks - 1}; cp.async.bulk.tensor.${rank}d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster ${to}, ${box(map, rest.slice(0, rank))}, ${rest[rank] ?? ""}, blocks; }`,
+  };
+}
+
+/** To the second-level cache; nobody waits for it. */
+function prefetch(rank: number): Instruction {
+  return {
+    ...common,
+    name: `tensor.prefetch.${rank}d`,
+    section: "9.7.9.25.5.4",
+    operands: ["map", ...coordinates(rank)],
+    precondition: "none",
+    check: (operands) => checkRank(operands[0], rank),
+    align: 1,
+    evaluate: () => undefined,
+    ptx: (_, [map = "", ...at]) => `cp.async.bulk.prefetch.tensor.${rank}d.L2.global.tile ${box(map, at)}`,
   };
 }
 

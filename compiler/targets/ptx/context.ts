@@ -49,9 +49,9 @@ export class Context {
   /** Registers of what was computed in the enclosing bodies, by what it is; innermost last. */
   readonly #known: Map<string, string>[] = [new Map()];
 
-  /** Bytes of loaded words that nothing but conversions from 8-bit floats uses, of which there may be as many. */
+  /** Bytes of words that nothing uses but conversions from 8-bit floats and packs of the same word, of which there may be as many. */
   readonly #inWords = new Map<Value, { readonly word: string; readonly at: number }>();
-  readonly #conversions = new Map<Value, number>();
+  readonly #usesInWord = new Map<Value, number>();
 
   #range: ThreadRange;
 
@@ -66,9 +66,16 @@ export class Context {
       if (op.kind === "const" || op.kind === "binary" || op.kind === "size")
         this.#definitions.set(op.dst, op);
     });
+    const loaded = new Map<Value, { readonly load: Op; readonly at: number }>();
+    const usedInWord = (value: Value): void => {
+      this.#usesInWord.set(value, (this.#usesInWord.get(value) ?? 0) + 1);
+    };
     visitOps(kernel.body, (op) => {
+      if (op.kind === "load") for (const [at, dst] of op.dst.entries()) loaded.set(dst, { load: op, at });
       if (op.kind === "convert" && (op.storage === "e4m3" || op.storage === "e5m2") && op.dst.type === "f32")
-        this.#conversions.set(op.a, (this.#conversions.get(op.a) ?? 0) + 1);
+        usedInWord(op.a);
+      if (op.kind === "pack" && isOneWord(op.parts.map((part) => loaded.get(part))))
+        op.parts.forEach(usedInWord);
       for (const value of partsOf(op).operands)
         this.#otherUses.set(value, (this.#otherUses.get(value) ?? 0) + 1);
       for (const { buffer, index, unit } of accessesOf(op)) {
@@ -114,9 +121,9 @@ export class Context {
     return register;
   }
 
-  /** Leaves a byte in the word that it was loaded in, if conversions from it are all that is asked for. */
+  /** Leaves a byte in its word, if conversions from it, or the word itself, are all that is asked for. */
   leaveInWord(value: Value, word: string, at: number): boolean {
-    if (this.#inPlace.has(value) || this.#conversions.get(value) !== this.#otherUses.get(value)) return false;
+    if (this.#inPlace.has(value) || this.#usesInWord.get(value) !== this.#otherUses.get(value)) return false;
     this.#inWords.set(value, { word, at });
     return true;
   }
@@ -339,6 +346,13 @@ export class Context {
     this.instruction(`cvt.u32.u64 ${register}, ${this.register(value)}`);
     return register;
   }
+}
+
+/** Whether bytes are one word of a load, in order. */
+function isOneWord(bytes: readonly ({ readonly load: Op; readonly at: number } | undefined)[]): boolean {
+  const [first] = bytes;
+  if (first === undefined || bytes.length !== 4 || first.at % 4 !== 0) return false;
+  return bytes.every((byte, k) => byte?.load === first.load && byte.at === first.at + k);
 }
 
 interface Access {

@@ -175,12 +175,24 @@ function isHalf(type: ValueType): boolean {
 }
 
 export function emitPack(op: Op<"pack">, cx: Context): void {
+  const [first, ...others] = op.parts.map((part) => cx.placeInWord(part));
+  if (first !== undefined && others.every((other) => other?.word === first.word)) {
+    cx.instruction(`mov.b32 ${cx.define(op.dst)}, ${first.word}`);
+    return;
+  }
   const parts = op.parts.map((part) => cx.register(part));
   joinWord(cx, classOf(op.parts[0]?.type ?? "b8"), parts, cx.define(op.dst));
 }
 
 export function emitUnpack(op: Op<"unpack">, cx: Context): void {
   const a = cx.register(op.a);
+  if (op.dst.length === 4) {
+    // A word of its own: the register that it is read from may change before the last conversion.
+    const word = cx.temporary("b32", "word");
+    const left = op.dst.map((dst, at) => cx.leaveInWord(dst, word, at));
+    if (left.some(Boolean)) cx.instruction(`mov.b32 ${word}, ${a}`);
+    if (left.every(Boolean)) return;
+  }
   splitWord(
     cx,
     classOf(op.dst[0]?.type ?? "b8"),

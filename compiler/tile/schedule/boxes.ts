@@ -66,12 +66,17 @@ export function viewOfRuns(loop: LoopNode, sides: Sides, read: ScalarRead, run: 
   const last = read.index.at(-1);
   const runs = type?.shape.at(-1);
   if (type === undefined || runs === undefined || last === undefined) return undefined;
-  if (read.bounds !== "proved" || !isRun(sides, last, run)) return undefined;
+  if (!isRun(sides, last, run)) return undefined;
+  // The last run is within the tensor: of what may lie outside only the places before it are clamped.
+  const isClamped =
+    read.bounds === "clamp" &&
+    (constantOf(runs) ?? 0) * run >= (constantOf(extentOf(loop, sides.k[0] ?? -1) ?? runs) ?? Infinity);
+  if (read.bounds !== "proved" && !isClamped) return undefined;
   const row = constantOf(runs);
   if (row === undefined || (row * dtypes[type.dtype].bytes) % strideBytes !== 0) return undefined;
   const rows = type.shape.slice(0, -1).flatMap((extent, i): Indexed[] => {
     const index = read.index[i];
-    return index === undefined ? [] : [{ extent, index }];
+    return index === undefined ? [] : [{ extent, index, isClamped }];
   });
   // What is before the runs is a view whose rows are as long as the runs.
   const view = axesOfView(loop, { ...sides, k: [] }, rows, type.dtype);

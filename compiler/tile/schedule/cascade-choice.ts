@@ -20,7 +20,7 @@ import {
 import { cascadeCost, usualSize } from "./cost.ts";
 import { sidesOf } from "./matrices.ts";
 import type { KernelSource } from "./source.ts";
-import { copyRegisters, spareBytes, warpgroup } from "./streamed.ts";
+import { spareBytes, warpgroup } from "./streamed.ts";
 import { panelBytes } from "./transfers.ts";
 
 /** Rows of one warpgroup's instructions. */
@@ -34,6 +34,9 @@ const engineRegisters = 24;
 const movingRegisters = 56;
 const mostRegisters = 240;
 const addressRegisters = 44;
+/** Of a thread that makes factors, and what it needs of them beside what it holds for the next ones. */
+const makingRegisters = 96;
+const workingRegisters = 56;
 /** What a thread that only multiplies needs beside its sums. */
 const columnRegisters = 48;
 const registerFile = 65536;
@@ -88,6 +91,8 @@ function shapeOf(loop: LoopNode, plan: CascadePlan, caps: Caps, choice: Choice):
   } = choice;
   const { warpgroups, columns, others } = teamsOf(plan, choice);
   const { own, total } = sharedBytes(loop, plan, choice);
+  const registers = registersOf(plan, choice);
+  const even = steps(registerFile / (choice.threads + choice.copy * warpgroup));
   return {
     rows,
     columns,
@@ -96,11 +101,12 @@ function shapeOf(loop: LoopNode, plan: CascadePlan, caps: Caps, choice: Choice):
     depth: stages,
     // The next tile's rows come while this one is at work, where there is room for both.
     copies: choice.copy > 0,
+    heldRegisters: (registers.copy ?? even) - workingRegisters,
     rowsDepth: total + own <= caps.sharedBytes ? 2 : 1,
     // What several roles make is little beside what streams by.
     isStaged: others === 0,
     vectorBytes: caps.vectorBytes,
-    registers: registersOf(plan, choice),
+    registers,
   };
 }
 
@@ -123,7 +129,7 @@ function copying({ products, sums }: CascadePlan): number {
     ...products.flatMap(({ left, right }) => [left, right]),
     ...sums.map(({ right }) => right),
   ];
-  if (factors.some(({ copied }) => copied === undefined)) return copyRegisters.computed;
+  if (factors.some(({ copied }) => copied === undefined)) return makingRegisters;
   return factors.every(({ conditions }) => conditions.size === 0) ? engineRegisters : movingRegisters;
 }
 

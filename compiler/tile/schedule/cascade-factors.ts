@@ -2,6 +2,7 @@
  * The factors of a cascade on their way to shared memory: tiles of panels that channels bring, by the copy engine, or
  * made by the threads that copy.
  */
+import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { LoopAxis, LoopNode } from "../../tensor/ir.ts";
 import { constant, one } from "../../types/dim.ts";
 import { dtypes, type DType } from "../../types/dtype.ts";
@@ -9,13 +10,15 @@ import * as t from "../build.ts";
 import type { Channel, MatrixOperand, PanelCopy, TileExpr, TileOp } from "../ir.ts";
 import { operandExtent } from "../matrix-operand.ts";
 import { volume } from "./analysis.ts";
+import type { View } from "./boxes.ts";
 import type { BroughtFactor } from "./cascade-plan.ts";
 import type { Matrices } from "./matrices.ts";
 import type { Ends } from "./ranges.ts";
 import type { DeclaredBuffers } from "./source.ts";
-import { mostLoaded, narrowRead, stageFactor } from "./staging.ts";
+import { HeldLoads, type HeldPanel } from "./held-loads.ts";
+import { mostLoaded, narrowRead, stageFactor, type Staging } from "./staging.ts";
 import { heldEnds } from "./swept-blocks.ts";
-import { operandCopies, panelBytes, type CopyPlace } from "./transfers.ts";
+import { boxesAlongK, operandCopies, panelBytes, type CopyPlace } from "./transfers.ts";
 import { translator } from "./translate.ts";
 
 /** A factor that a channel brings: of the tile's rows, of places of the swept axis, or of those by the columns. */
@@ -120,15 +123,9 @@ export class CascadeFactors {
     }).flat();
   }
 
-  #puts(
-    { operand, factor: { factor, order }, side, inner = [], from = 0 }: Streaming,
-    start: TileExpr,
-  ): TileOp[] {
-    const loop = this.#loop;
-    const { rows, k } = operandExtent(operand);
-    const swept = this.#at.matrices.kCount;
-    const depth = volume(inner.flatMap((axis) => this.#innerAxis(axis) ?? []));
-    const at = (row: TileExpr, place: TileExpr): TileExpr[] => {
+  /** Axes of the loop at a place of a factor's tile, from the matrix's start. */
+  #places({ side, inner = [] }: Streaming): (row: TileExpr, k: TileExpr) => TileExpr[] {
+    return (row, place) => {
       const axes =
         side === "rows"
           ? this.#at.axesAt(row, t.int(0), t.int(0))
@@ -142,17 +139,26 @@ export class CascadeFactors {
       inner.forEach((axis, i) => (axes[axis] = places[i] ?? t.int(0)));
       return axes;
     };
+  }
+
+  /** How threads make a panel of a factor's tile, for the block that begins at `start`. */
+  #staging(
+    { operand, factor: { order }, side, inner = [], from = 0 }: Streaming,
+    start: TileExpr,
+    panel: TileExpr,
+  ): Omit<Staging, "expr"> {
+    const { rows, k } = operandExtent(operand);
+    const swept = this.#at.matrices.kCount;
+    const depth = volume(inner.flatMap((axis) => this.#innerAxis(axis) ?? []));
     const base = side === "rows" ? this.#at.mBase : side === "block" ? start : t.int(0);
     const kBase = side === "columns" ? start : t.int(from);
-    // Panel by panel, which keeps a thread's values few and the text short.
-    const panel = this.#at.b.counter("panel", constant(operand.tile.shape[0] ?? 1));
-    const along = t.times(t.at(panel), t.int(this.#width));
+    const along = t.times(panel, t.int(this.#width));
     const [wide, deep] = order === "k" ? [rows, this.#width] : [this.#width, k];
-    const staged = stageFactor(this.#at.b, loop, factor, {
+    return {
       tile: operand.tile,
       rows: wide,
       depth: deep,
-      index: (row, place) => (order === "k" ? [t.at(panel), row, place] : [t.at(panel), place, row]),
+      index: (row, place) => (order === "k" ? [panel, row, place] : [panel, place, row]),
       threads: this.#at.threads,
       vectorBytes: this.#at.vectorBytes,
       most: mostLoaded,
@@ -160,6 +166,46 @@ export class CascadeFactors {
       count: side === "rows" ? this.#at.matrices.mCount : side === "block" ? swept : this.#at.matrices.nCount,
       kBase: order === "k" ? t.plus(kBase, along) : kBase,
       kCount: side === "columns" ? swept : depth,
+    };
+  }
+
+  /** Asks for what threads will make a factor of, from its first column on; not where a block may reach beyond the end. */
+  prefetch({ factor: { made } }: Streaming, block: TileExpr, end: TileExpr): TileOp[] {
+    if (made === undefined) return [];
+    const start = t.times(block, t.int(this.#at.block));
+    const isWhole = this.#at.isWhole(block, this.#copied.ends);
+    const where = t.both(t.less(block, end), isWhole === true ? undefined : isWhole);
+    const boxes = made.reads.flatMap(({ input, view, columns }) => {
+      const buffer = this.#at.buffers.inputs[input];
+      invariant(buffer !== undefined, "each input has a buffer");
+      return this.#inPages(view, start).flatMap(({ at, count }) =>
+        boxesAlongK(buffer, view, this.#place({ n: at }, at), { rows: count, columns }),
+      );
+    });
+    return [{ kind: "prefetch", boxes, where }];
+  }
+
+  /** A block's places in each page: a box lies in one. */
+  #inPages(view: View, start: TileExpr): { readonly at: TileExpr; readonly count: number }[] {
+    const { block } = this.#at;
+    const page = Math.min(block, view.flatMap((axis) => axis.page ?? [])[0] ?? block);
+    return Array.from({ length: Math.ceil(block / page) }, (_, k) => ({
+      at: t.plus(start, t.int(k * page)),
+      count: page,
+    }));
+  }
+
+  #puts(one: Streaming, start: TileExpr): TileOp[] {
+    const loop = this.#loop;
+    const {
+      operand,
+      factor: { factor },
+    } = one;
+    const at = this.#places(one);
+    // Panel by panel, which keeps a thread's values few and the text short.
+    const panel = this.#at.b.counter("panel", constant(operand.tile.shape[0] ?? 1));
+    const staged = stageFactor(this.#at.b, loop, factor, {
+      ...this.#staging(one, start, t.at(panel)),
       expr: (row, place) =>
         translator({ axes: at(row, place), carriers: [], inputs: this.#at.buffers.inputs })(factor),
     });
@@ -168,6 +214,42 @@ export class CascadeFactors {
     const bytes = narrowRead(loop, factor) * operand.tile.shape.reduce((a, b) => a * b, 1);
     const unroll = bytes <= mostAhead * this.#at.threads;
     return [{ kind: "for", counter: panel, from: undefined, below: undefined, unroll, body }];
+  }
+
+  /**
+   * What threads make panel by panel, block after block: parts of one factor. Undefined where they are not, or where what
+   * is read has no room.
+   */
+  held(parts: readonly Streaming[], registers: number): HeldLoads | undefined {
+    const [first, ...others] = parts;
+    if (first === undefined || first.side !== "block") return undefined;
+    const { factor, operand, inner = [] } = first;
+    const isAlike = (other: Streaming): boolean =>
+      other.factor.factor === factor.factor &&
+      other.operand.order === operand.order &&
+      other.operand.tile.shape.every((extent, axis) => axis === 0 || extent === operand.tile.shape[axis]);
+    if (factor.copied !== undefined || !others.every(isAlike)) return undefined;
+    const columns = parts.flatMap(({ from = 0, operand: { tile } }) =>
+      Array.from({ length: tile.shape[0] ?? 1 }, (_, panel) => from + panel * this.#width),
+    );
+    return HeldLoads.of(
+      {
+        b: this.#at.b,
+        loop: this.#loop,
+        inputs: this.#at.buffers.inputs,
+        columns: operand.order === "k" ? columns : undefined,
+        panels: columns.length,
+        along: { rows: [this.#loop.axes.length], k: inner },
+        registers,
+      },
+      factor.factor,
+      this.heldPanel(first, 0, t.int(0)),
+    );
+  }
+
+  heldPanel(part: Streaming, panel: number, block: TileExpr, where?: TileExpr): HeldPanel {
+    const start = t.times(block, t.int(this.#at.block));
+    return { staging: this.#staging(part, start, t.int(panel)), axes: this.#places(part), where };
   }
 
   #innerAxis(axis: number): LoopAxis | undefined {

@@ -4,12 +4,13 @@ import type { LoopNode, Scalar } from "../../tensor/ir.ts";
 import { mostRows, rowAxesOf } from "../../tensor/row-places.ts";
 import { operandsOf, reachable, rewriteScalars } from "../../tensor/scalars.ts";
 import { dtypes, type DType } from "../../types/dtype.ts";
-import { constantOf, volume } from "./analysis.ts";
-import { hasSides, viewOfRead, viewOfResult, type Side, type Sides, type View } from "./boxes.ts";
+import { constantOf, readsOf, volume } from "./analysis.ts";
+import { hasSides, viewOfRead, viewOfResult, viewOfRuns, type Side, type Sides, type View } from "./boxes.ts";
 import { cascadeParts, type CascadeParts } from "./cascade-parts.ts";
 import { factorDType } from "./matrices.ts";
 import type { MatrixOperand } from "../ir.ts";
 import { rangeOf, where } from "./ranges.ts";
+import { commonDivisor, constantRun } from "./runs.ts";
 import { liesAlongK } from "./staging.ts";
 import { panelBytes, type Copied } from "./transfers.ts";
 
@@ -22,6 +23,18 @@ export interface BroughtFactor {
   readonly order: MatrixOperand["order"];
   readonly copied: Copied | undefined;
   readonly conditions: ReadonlySet<Scalar>;
+  /** What threads make it of, where boxes of that can be asked for ahead, within conditions on the swept axis. */
+  readonly made?: MadeOf;
+}
+
+export interface MadeOf {
+  readonly reads: readonly NearRead[];
+  readonly conditions: ReadonlySet<Scalar>;
+}
+
+/** A tensor that is read beside a product's k: all of its last axis, so many elements for so much of k. */
+export interface NearRead extends Copied {
+  readonly columns: number;
 }
 
 /** A reduction inside bodies, or one of several whose sum is all that is used. */
@@ -58,6 +71,8 @@ export interface CascadePlan extends Pick<CascadeParts, "batch" | "m" | "n" | "r
 
 /** Of an element that is multiplied. */
 const factorBytes = 2;
+/** What a box's rows are whole numbers of. */
+const boxBytes = 16;
 /** Rows of a warpgroup's instruction, of which every box of rows is a multiple. */
 const boxRows = 64;
 
@@ -78,7 +93,15 @@ export function planCascade(arena: Arena, loop: LoopNode): CascadePlan | undefin
     const view = plain.kind === "read" ? viewOfRead(loop, sides, plain, boxRows) : undefined;
     if (plain.kind !== "read" || view === undefined || !hasSides(view, row, summed)) {
       const order = liesAlongK(loop, factor) ? "k" : "mn";
-      return { factor, order, copied: undefined, conditions: new Set() };
+      const made = madeOf(loop, plain, sides, [row, summed]);
+      const asked = new Set(plain === factor ? [] : reachable([factor]).filter((s) => conditions.has(s)));
+      return {
+        factor,
+        order,
+        copied: undefined,
+        conditions: new Set(),
+        ...(made.length === 0 ? {} : { made: { reads: made, conditions: asked } }),
+      };
     }
     const order = view.at(-1)?.along === summed ? "k" : "mn";
     const asked = new Set(plain === factor ? [] : reachable([factor]).filter((s) => conditions.has(s)));
@@ -115,6 +138,30 @@ export function planCascade(arena: Arena, loop: LoopNode): CascadePlan | undefin
     return view.at(-1)?.along === "n" ? view : undefined;
   });
   return { dtype, batch, m, n, columns, products, sums, rows, results };
+}
+
+/** What the engine would copy of a factor's reads that lie along k, were they the factor. */
+function madeOf(
+  loop: LoopNode,
+  factor: Scalar,
+  sides: Sides,
+  [row, summed]: readonly [Side, Side],
+): NearRead[] {
+  const depth = constantOf(
+    volume(sides[summed].flatMap((axis) => loop.inner[axis - loop.axes.length - 1] ?? [])),
+  );
+  return readsOf([factor]).flatMap((read): NearRead[] => {
+    const dtype = loop.inputs[read.input]?.node.types[loop.inputs[read.input]?.output ?? 0]?.dtype;
+    const run = read.index.reduce(
+      (all, index) => commonDivisor(all, constantRun(loop, sides[summed], index)),
+      0,
+    );
+    const view = run === 1 ? viewOfRead(loop, sides, read, boxRows) : viewOfRuns(loop, sides, read, run);
+    if (view === undefined || dtype === undefined || depth === undefined || run === 0) return [];
+    if (!hasSides(view, row, summed) || view.at(-1)?.along !== summed) return [];
+    const columns = Math.ceil(depth / run);
+    return (columns * dtypes[dtype].bytes) % boxBytes === 0 ? [{ input: read.input, view, columns }] : [];
+  });
 }
 
 /**

@@ -5,15 +5,17 @@
  * columns of each role that multiplies, and what lies beyond them. A part's slot is free when its last reader is done,
  * and so the next block's parts come while others are still read.
  */
+import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { Scalar } from "../../tensor/ir.ts";
 import { dtypes } from "../../types/dtype.ts";
-import type * as t from "../build.ts";
+import * as t from "../build.ts";
 import type { Channel, MatrixOperand, TileExpr, TileOp } from "../ir.ts";
 import { fillFirst, fillNext, type StepsAhead } from "./ahead.ts";
 import type { ColumnsPiece } from "./cascade-columns.ts";
 import type { CascadeFactors, Streaming } from "./cascade-factors.ts";
 import type { CascadePlan, InnerProduct } from "./cascade-plan.ts";
 import type { CascadeShape } from "./cascade.ts";
+import type { HeldLoads, HeldPanel } from "./held-loads.ts";
 import { panelBytes } from "./transfers.ts";
 
 /** Neighbouring places of what an inner product sums over, of both its factors. */
@@ -46,6 +48,23 @@ interface Brought {
   readonly factors: readonly Streaming[];
 }
 
+/** A panel that threads make, of a part that comes through a channel of its own. */
+interface MadePanel {
+  readonly channel: Channel;
+  readonly part: Streaming;
+  readonly panel: number;
+}
+
+/** The panels of a block in the order in which they are made, and what is held for them; `end` of the blocks. */
+interface HeldPanels {
+  readonly loads: HeldLoads;
+  readonly panels: readonly MadePanel[];
+  readonly end: TileExpr;
+}
+
+/** Blocks ahead that what threads read is asked for. */
+const blocksAhead = 2;
+
 export class CascadeSlots {
   readonly #factors: CascadeFactors;
   readonly #plan: CascadePlan;
@@ -60,6 +79,8 @@ export class CascadeSlots {
   readonly #outers: Channel | undefined;
   /** Of all channels; undefined where a role copies. */
   readonly #ahead: { readonly depth: number; readonly end: TileExpr } | undefined;
+  /** What threads of a role make alone. */
+  readonly #held: HeldPanels | undefined;
 
   /** `columns` of the results for each role that multiplies; `end` of the blocks that are visited. */
   constructor(
@@ -73,8 +94,12 @@ export class CascadeSlots {
       rowsDepth,
       columns,
       copies,
+      heldRegisters,
       end,
-    }: Pick<CascadeShape, "rows" | "block" | "depth" | "rowsDepth" | "columns" | "copies"> & {
+    }: Pick<
+      CascadeShape,
+      "rows" | "block" | "depth" | "rowsDepth" | "columns" | "copies" | "heldRegisters"
+    > & {
       readonly end: TileExpr;
     },
   ) {
@@ -153,6 +178,18 @@ export class CascadeSlots {
     );
     const own = [...this.#own.values()].map(({ operand }) => operand.tile);
     this.#outers = own.length === 0 ? undefined : b.channel("outers", depth, own);
+    this.#held = copies ? this.#heldPanels(heldRegisters, end) : undefined;
+  }
+
+  /** Of channels that bring a factor of their own, which threads make. */
+  #heldPanels(registers: number, end: TileExpr): HeldPanels | undefined {
+    const panels = this.#innerChannels().flatMap(({ channel, factors: [part, other] }): MadePanel[] =>
+      part === undefined || other !== undefined || part.factor.copied !== undefined
+        ? []
+        : Array.from({ length: part.operand.tile.shape[0] ?? 1 }, (_, panel) => ({ channel, part, panel })),
+    );
+    const loads = this.#factors.held([...new Set(panels.map(({ part }) => part))], registers);
+    return loads === undefined ? undefined : { loads, panels, end };
   }
 
   /** Whether a slot is read by both kinds of products. */
@@ -168,14 +205,44 @@ export class CascadeSlots {
     return this.#factors.fill(this.#lefts, all, first);
   }
 
+  /** What is read before the first slot is free. */
+  readFirst(first: TileExpr): TileOp[] {
+    if (this.#held === undefined) return [];
+    const { loads } = this.#held;
+    const asked = Array.from({ length: blocksAhead }, (_, k) => this.#ask(t.plus(first, t.int(k)))).flat();
+    return [...asked, ...loads.first((place) => this.#heldPanel(place, first))];
+  }
+
+  /** A block's panel, or one of the next block. */
+  #heldPanel(place: number, block: TileExpr): HeldPanel {
+    invariant(this.#held !== undefined, "panels are held");
+    const { panels, end } = this.#held;
+    const made = panels[place % panels.length];
+    invariant(made !== undefined, "a block has panels");
+    const next = t.plus(block, t.int(1));
+    return place < panels.length
+      ? this.#factors.heldPanel(made.part, made.panel, block)
+      : this.#factors.heldPanel(made.part, made.panel, next, t.less(next, end));
+  }
+
   /** Blocks from the first one on, where those who multiply fill ahead. */
   fillFirst(first: TileExpr): TileOp[] {
     const steps = [...this.#inTurn(false), ...this.#inTurn(true)];
     return steps.flatMap((one) => fillFirst({ ...one, from: first }));
   }
 
+  /** Asks for what the panels of a block are made of. */
+  #ask(block: TileExpr): TileOp[] {
+    const [made] = this.#held?.panels ?? [];
+    return this.#held === undefined || made === undefined
+      ? []
+      : this.#factors.prefetch(made.part, block, this.#held.end);
+  }
+
   fillInner(block: TileExpr): TileOp[] {
-    return this.#ahead === undefined ? this.#fillOf(this.#innerChannels(), block) : [];
+    return this.#ahead === undefined
+      ? [...this.#ask(t.plus(block, t.int(blocksAhead))), ...this.#fillOf(this.#innerChannels(), block)]
+      : [];
   }
 
   fillOuter(block: TileExpr): TileOp[] {
@@ -183,7 +250,20 @@ export class CascadeSlots {
   }
 
   #fillOf(brought: readonly Brought[], block: TileExpr): TileOp[] {
-    return brought.map(({ channel, factors }) => this.#factors.fill(channel, factors, block));
+    return brought.map(
+      (one) => this.#heldFill(one.channel, block) ?? this.#factors.fill(one.channel, one.factors, block),
+    );
+  }
+
+  /** Fills a slot with what is held, while later panels are read. */
+  #heldFill(channel: Channel, block: TileExpr): TileOp | undefined {
+    const { loads, panels } = this.#held ?? { panels: [] };
+    const body = panels.flatMap((made, place) =>
+      loads === undefined || made.channel !== channel
+        ? []
+        : loads.fill(place, this.#heldPanel(place, block), this.#heldPanel(place + loads.count, block)),
+    );
+    return body.length === 0 ? undefined : { kind: "fill", channel, copies: [], body };
   }
 
   /** What is free after the inner products, or kept until the outer ones are done. */

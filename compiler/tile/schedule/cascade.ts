@@ -41,6 +41,8 @@ export interface CascadeShape {
   readonly rowsDepth: number;
   /** Whether a role copies; else those who reduce do. */
   readonly copies: boolean;
+  /** Registers of a thread that copies for what it has read and not yet made. */
+  readonly heldRegisters: number;
   /** Widest access of the target in bytes. */
   readonly vectorBytes: number;
   /** Of each thread, where they change hands. */
@@ -125,7 +127,10 @@ class Cascade {
       outer: this.#outer,
       packed: plan.dtype,
     });
-    const conditions = [...plan.products, ...plan.sums].flatMap(({ right }) => [...right.conditions]);
+    const conditions = [...plan.products, ...plan.sums].flatMap(({ right }) => [
+      ...right.conditions,
+      ...(right.made?.conditions ?? []),
+    ]);
     this.#factors = new CascadeFactors(
       loop,
       {
@@ -279,6 +284,7 @@ class Cascade {
     const body: TileOp[] = [
       ...before,
       ...this.#factors.ops,
+      ...slots.readFirst(first),
       slots.fillRows(first),
       ...slots.fillFirst(first),
       ...slots.fillInner(first),

@@ -108,7 +108,7 @@ function overAxes(loop: LoopNode): readonly number[] {
  * from the first. 0: it is the same for all of them; 1: it may change from each to the next.
  */
 export function constantRun(loop: LoopNode, along: readonly number[], scalar: Scalar): number {
-  const all = [...loop.axes, ...loop.over];
+  const all = [...loop.axes, ...loop.over, ...loop.inner];
   const extent = (axis: number): number | undefined => {
     const dim = all[axis]?.extent;
     return dim === undefined ? undefined : constantOf(dim);

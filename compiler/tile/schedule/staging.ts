@@ -68,8 +68,39 @@ export interface Staged {
   readonly puts: readonly TileOp[];
 }
 
-/** Together they fill the tile. */
-export function stageFactor(b: t.TileBuilder, loop: LoopNode, factor: Scalar, s: Staging): readonly Staged[] {
+/** Some of a factor's tile, as it lies over threads: so many lines of each thread, from one on. */
+export interface StagedChunk {
+  readonly axes: readonly Axis[];
+  /** Where in the tile its elements are. */
+  readonly row: TileExpr;
+  readonly k: TileExpr;
+  /** Where the first of each thread's neighbours is. */
+  readonly first: { readonly row: TileExpr; readonly k: TileExpr };
+  /** More threads than lines: the spare ones hold nothing. */
+  readonly spare: TileExpr | undefined;
+}
+
+/** How a factor's tile lies over the threads that stage it. */
+export interface StagedLayout {
+  /** Elements of a thread that are neighbours in memory, along the last axis of a chunk. */
+  readonly vector: number;
+  readonly alongK: boolean;
+  /** Lines of each thread, and of a chunk. */
+  readonly repeats: number;
+  /** Accesses of a thread to a line. */
+  readonly lineRepeats: number;
+  readonly atOnce: number;
+  /** The length of a line of the matrix, all of them together. */
+  readonly whole: Dim;
+  readonly chunk: (size: number, from: TileExpr) => StagedChunk;
+}
+
+export function layOutStaged(
+  b: t.TileBuilder,
+  loop: LoopNode,
+  factor: Scalar,
+  s: Omit<Staging, "expr" | "index" | "base" | "kBase">,
+): StagedLayout {
   const { name } = s.tile;
   const alongK = s.alongK ?? liesAlongK(loop, factor);
   const wide = Math.max(1, Math.floor(s.vectorBytes / narrowRead(loop, factor)));
@@ -87,21 +118,30 @@ export function stageFactor(b: t.TileBuilder, loop: LoopNode, factor: Scalar, s:
   const ot = b.threadAxis(`${name}_o`, otherThreads, lineThreads);
   const lt = b.threadAxis(`${name}_l`, lineThreads, 1);
   const v = b.registerAxis(`${name}_v`, vector);
-  const onLine = t.plus(
-    t.times(t.plus(t.times(t.along(w), t.int(lineThreads)), t.along(lt)), t.int(vector)),
-    t.along(v),
-  );
-  const chunk = (size: number, from: TileExpr): { load: TileOp; put: TileOp } => {
+  const lineStart = t.times(t.plus(t.times(t.along(w), t.int(lineThreads)), t.along(lt)), t.int(vector));
+  const onLine = t.plus(lineStart, t.along(v));
+  const chunk = (size: number, from: TileExpr): StagedChunk => {
     const u = b.registerAxis(`${name}_u`, size);
     const repeat = t.plus(t.along(u), from);
     const onOther = t.plus(t.times(repeat, t.int(otherThreads)), t.along(ot));
-    const [row, k] = alongK ? [onOther, onLine] : [onLine, onOther];
+    const at = (place: TileExpr): { row: TileExpr; k: TileExpr } =>
+      alongK ? { row: onOther, k: place } : { row: place, k: onOther };
+    const spare = otherRepeats * otherThreads > other ? t.less(onOther, t.int(other)) : undefined;
+    return { axes: [u, w, ot, lt, v], ...at(onLine), first: at(lineStart), spare };
+  };
+  return { vector, alongK, repeats: otherRepeats, lineRepeats, atOnce, whole, chunk };
+}
+
+/** Together they fill the tile. */
+export function stageFactor(b: t.TileBuilder, loop: LoopNode, factor: Scalar, s: Staging): readonly Staged[] {
+  const { name } = s.tile;
+  const layout = layOutStaged(b, loop, factor, s);
+  const { repeats, atOnce, whole } = layout;
+  const chunk = (size: number, from: TileExpr): { load: TileOp; put: TileOp } => {
+    const { axes, row, k, spare } = layout.chunk(size, from);
     const rowIndex = t.plus(s.base, row);
     const kIndex = t.plus(s.kBase, k);
     const inRange = t.both(guard(rowIndex, s.count, s.rows), guard(kIndex, s.kCount, s.kStep ?? s.depth));
-    // More threads than lines: the spare ones hold nothing.
-    const spare = otherRepeats * otherThreads > other ? t.less(onOther, t.int(other)) : undefined;
-    const axes: Axis[] = [u, w, ot, lt, v];
     const value = b.tile(`${name}_value`, "f32", axes);
     const zero: TileExpr = { kind: "const", type: "f32", value: 0 };
     const { expr, asked } = underCondition(s.expr(rowIndex, kIndex), s.tile);
@@ -125,7 +165,7 @@ export function stageFactor(b: t.TileBuilder, loop: LoopNode, factor: Scalar, s:
     };
   };
   // Where nothing is known of a line's length, elements are loaded one by one: a loop keeps the text short.
-  const chunks = otherRepeats / atOnce;
+  const chunks = repeats / atOnce;
   if (constantOf(whole) === undefined && chunks > 1 && Number.isInteger(chunks)) {
     const counter = b.counter(`${name}_part`, constant(chunks));
     const { load, put } = chunk(atOnce, t.times(t.at(counter), t.int(atOnce)));
@@ -137,8 +177,8 @@ export function stageFactor(b: t.TileBuilder, loop: LoopNode, factor: Scalar, s:
     ];
   }
   const staged: Staged[] = [];
-  for (let from = 0; from < otherRepeats; from += atOnce) {
-    const { load, put } = chunk(Math.min(atOnce, otherRepeats - from), t.int(from));
+  for (let from = 0; from < repeats; from += atOnce) {
+    const { load, put } = chunk(Math.min(atOnce, repeats - from), t.int(from));
     staged.push({ loads: [load], puts: [put] });
   }
   return staged;

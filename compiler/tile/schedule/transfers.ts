@@ -56,6 +56,23 @@ export function operandCopies(
   }));
 }
 
+/** Places along each side of a box. */
+const boxPlaces = 256;
+
+/** Boxes of a view's first `columns` along its last axis, which is k, at so many places of n. */
+export function boxesAlongK(
+  buffer: GlobalBuffer,
+  view: View,
+  place: CopyPlace,
+  { rows, columns }: { readonly rows: number; readonly columns: number },
+): PanelCopy["box"][] {
+  return Array.from({ length: Math.ceil(columns / boxPlaces) }, (_, k) => {
+    const from = k * boxPlaces;
+    const width = Math.min(boxPlaces, columns - from);
+    return boxAt(buffer, view, place, { n: { shift: 0, extent: rows } }, from, width);
+  });
+}
+
 /** A box of a view: `width` places along its last axis, `shift` from where the tile begins. */
 function boxAt(
   buffer: GlobalBuffer,
