@@ -7,6 +7,7 @@ import { constantOf } from "./analysis.ts";
 import { choiceOf, idleRefusals, type Choice, type Fixed, type Schedule } from "./choice.ts";
 import { contractionProgram, type ContractionShape } from "./contraction.ts";
 import { tiledCost, usualSize, type TiledWork } from "./cost.ts";
+import { comesSingly } from "./staging.ts";
 import { factorFormat, matricesOf, sidesOf, type Contraction } from "./matrices.ts";
 import type { KernelSource } from "./source.ts";
 
@@ -25,6 +26,16 @@ export function contractionSchedule(
   const matrices = matricesOf(loop, contraction);
   const instruction = matrixInstruction(loop, contraction, caps);
   const size = (dim: Dim): number => constantOf(dim) ?? usualSize;
+  const singly = (side: "m" | "n"): boolean => {
+    const lines = {
+      count: matrices[`${side}Count`],
+      kCount: matrices.kCount,
+      vectorBytes: caps.vectorBytes,
+    };
+    return contraction.products.some((product) =>
+      comesSingly(loop, side === "m" ? product.left : product.right, lines),
+    );
+  };
   const work: TiledWork = {
     batch: size(matrices.batchCount),
     m: size(matrices.mCount),
@@ -32,6 +43,7 @@ export function contractionSchedule(
     k: size(matrices.kCount),
     sums: loop.carriers.length,
     bytes: instruction?.bytes ?? 4,
+    comesSingly: { m: singly("m"), n: singly("n") },
     unit: instruction?.unit ?? "f32",
   };
   const isSmall = [matrices.mCount, matrices.nCount].some(

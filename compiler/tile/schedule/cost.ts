@@ -30,8 +30,11 @@ export interface StreamedWork {
   readonly bytes: number;
   readonly panelBytes: number;
   readonly instructionRows: number;
-  /** Cycles that the copy engine takes for a panel's row of each side, where that is known to be long. */
+  /** Cycles that a panel's row of each side takes to copy, and that a panel takes besides, where that is known to be long. */
   readonly rowCycles: { readonly m: number; readonly n: number };
+  readonly panelCycles: number;
+  /** Whether results are stored element by element. */
+  readonly storesSingly: boolean;
   /** How often sums are promoted along k. */
   readonly promotions: number;
 }
@@ -49,6 +52,18 @@ const sharedBytesPerCycle = 128 / 0.92;
  * 4.9 cycles a row. H200.
  */
 export const acrossLinesCycles = 4.7;
+
+/**
+ * Of a row of 64 elements that a copy role loads one by one, and of waiting in each panel besides: 2510 to 5630 cycles a
+ * panel were seen with 64 to 384 such rows. Where the results are stored one by one too and a thread has
+ * `crowdedSums` of them, the assembler keeps fewer loads under way: 2.2 times as long. H200.
+ */
+export const singleRowCycles = 11;
+export const singlePanelCycles = 1500;
+const crowdedSums = 128;
+const crowdedTimes = 2.2;
+/** Of an element that threads load one by one, between barriers that all of them reach: 0.15 to 0.22 were seen. H200. */
+const singleElementCycles = 0.2;
 
 /** Sums that are promoted in a cycle, by all of a multiprocessor's threads. */
 const promotedPerCycle = 128;
@@ -99,9 +114,12 @@ export function streamedCost(
     rows,
     columns,
     wave,
-    warpgroups,
+    threads,
+    isAlone,
     cluster,
-  }: Readonly<Record<"rows" | "columns" | "warpgroups" | "cluster", number>> & {
+  }: Readonly<Record<"rows" | "columns" | "threads" | "cluster", number>> & {
+    /** One warpgroup multiplies by itself. */
+    readonly isAlone: boolean;
     readonly wave: { readonly rows: number; readonly columns: number };
   },
   caps: Caps,
@@ -115,7 +133,10 @@ export function streamedCost(
   const instructions = (rows / work.instructionRows) * (columns / wave.columns);
   const read = instructions * (work.instructionRows + wave.columns) * work.panelBytes;
   const written = (rows + columns) * work.panelBytes;
-  const copied = rows * work.rowCycles.m + (columns / cluster) * work.rowCycles.n;
+  const isCrowded = work.storesSingly && (work.sums * rows * columns) / threads >= crowdedSums;
+  const crowded = work.panelCycles > 0 && isCrowded ? crowdedTimes : 1;
+  const copied =
+    crowded * (work.panelCycles + rows * work.rowCycles.m + (columns / cluster) * work.rowCycles.n);
   const moved = Math.max((read + written) / sharedBytesPerCycle, copied);
   const edge = edgeCycles + (rows * columns * 2) / resultBytesPerCycle;
   const units = Math.min(caps.units, deal === undefined ? tiles * streamShare : caps.units);
@@ -130,7 +151,7 @@ export function streamedCost(
   };
   // While one warpgroup promotes others multiply; with 128 x 128, 256 x 128 and 128 x 192 by e4m3 about one wave's
   // promotion a step was not hidden.
-  const alone = warpgroups === 1 ? aloneCycles : 0;
+  const alone = isAlone ? aloneCycles : 0;
   const promoted = work.promotions * work.sums * ((wave.rows * wave.columns) / promotedPerCycle + alone);
   if (deal !== undefined) {
     const { rounds, parts, sums } = dealLoad(deal);
@@ -209,6 +230,8 @@ export interface TiledWork {
   readonly sums: number;
   /** Of a factor's element in shared memory. */
   readonly bytes: number;
+  /** Whether the rows of a side come element by element. */
+  readonly comesSingly: { readonly m: boolean; readonly n: boolean };
   /** Which peak its products have: that of a matrix unit, or of multiply-adds. */
   readonly unit: "f32" | "matrix32" | "matrix16";
 }
@@ -263,7 +286,10 @@ export function tiledCost(
   const atOnce = Math.min(resident, Math.ceil(blocks / caps.units));
   const loaded =
     ((rows + columns) * depth * work.bytes * work.sums * caps.units) / (caps.bandwidth * cacheTimes);
-  const busy = atOnce * Math.max(products, loaded);
+  const single = (work.comesSingly.m ? rows : 0) + (work.comesSingly.n ? columns : 0);
+  const isTimed = work.unit !== "f32" && single > 0;
+  const singly = isTimed ? (single * depth * work.sums * singleElementCycles) / clock(caps) : 0;
+  const busy = atOnce * Math.max(products, loaded, singly);
   const shown = `${blocks} tiles in ${waves} ${waves === 1 ? "wave" : "waves"}`;
   return total([
     { name: `${shown}: products`, seconds: waves * steps * atOnce * products },
@@ -289,6 +315,15 @@ const unitShare = 2;
 
 /** Bytes that a device must have under way to reach its memory's rate: what it moves in this many seconds. */
 const latency = 8e-7;
+/** Seconds of a block's life, loads included, in which it asks for nothing else: 7167 rows of 7167 by 1024 threads. H200. */
+const blockSeconds = 1.8e-6;
+/**
+ * From one access of a thread to its next, where each asks whether it is inside: a row times 4104 x 4104 took 33, 15.6 and 11.3 us
+ * by threads with 72, 18 and 9 accesses each. H200.
+ */
+const accessSeconds = 2.5e-7;
+/** What a launch takes in any case. */
+const launchSeconds = 4e-6;
 
 export function sweepCost(
   work: SweepWork,
@@ -297,14 +332,18 @@ export function sweepCost(
     readonly columns: number;
     readonly isHeld: boolean;
     readonly threads: number;
+    /** Accesses that a thread makes one after another; 0 where it makes them together. */
+    readonly accesses: number;
+    /** Bytes that are fetched for one that is used, at least 1. */
+    readonly fetched: number;
   },
   caps: Caps,
 ): Cost {
-  const { rows, columns, isHeld, threads } = tile;
+  const { rows, columns, isHeld, threads, accesses, fetched } = tile;
   const chunks = Math.ceil(work.columns / columns);
   const blocks = Math.ceil(work.rows / rows);
   const padded = (blocks * rows * chunks * columns) / Math.max(1, work.rows * work.columns);
-  const memory = work.bytes / caps.bandwidth;
+  const memory = (work.bytes * fetched) / caps.bandwidth;
   // A unit alone takes no more than a few units' share.
   const few = Math.max(0, caps.units / (blocks * unitShare) - 1) * memory;
   const cached = (work.rows * work.columns * work.reads) / (caps.bandwidth * cacheTimes);
@@ -316,6 +355,9 @@ export function sweepCost(
   const underWay = Math.min(blocks, caps.units * resident) * perBlock;
   const wanted = caps.maxThreads === 1 ? 0 : latency * caps.bandwidth;
   const slack = Math.max(0, wanted / Math.max(1, underWay) - 1) * memory;
+  const isSerial = caps.maxThreads === 1;
+  const rounds = Math.max(1, blocks / (caps.units * resident));
+  const lives = isSerial ? 0 : Math.max(0, rounds * blockSeconds - Math.max(memory, launchSeconds));
   return total([
     { name: `${blocks} blocks: memory`, seconds: memory },
     { name: "units without a block", seconds: few },
@@ -323,6 +365,8 @@ export function sweepCost(
     { name: "sweeps again", seconds: again },
     { name: "places without an element", seconds: Math.max(0, padded - 1) * memory * paddedShare },
     { name: "too few bytes under way", seconds: slack },
+    { name: "blocks after one another", seconds: lives },
+    { name: "accesses after one another", seconds: isSerial ? 0 : rounds * accesses * accessSeconds },
   ]);
 }
 

@@ -29,7 +29,8 @@ export function scatterSchedule(source: KernelSource<ScatterNode>, caps: Caps): 
     sides: [node.axes],
     choices: (fixed) => choicesOf(fixed, caps),
     refusals: (choice) => refusalsOf(choice, caps),
-    cost: ({ threads }) => sweepCost(work, { rows: threads, columns: 1, isHeld: true, threads }, caps),
+    cost: ({ threads }) =>
+      sweepCost(work, { rows: threads, columns: 1, isHeld: true, accesses: 0, fetched: 1, threads }, caps),
     program: ({ threads }) => scatterProgram(source, threads),
   };
 }

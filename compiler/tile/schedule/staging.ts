@@ -62,6 +62,17 @@ export function liesAlongK(loop: LoopNode, factor: Scalar): boolean {
   return moving === undefined || moving >= loop.axes.length;
 }
 
+/** Whether a factor of so many rows and k comes element by element: neighbours do not lie for a wider access. */
+export function comesSingly(
+  loop: LoopNode,
+  factor: Scalar,
+  { count, kCount, vectorBytes }: Pick<Staging, "count" | "kCount" | "vectorBytes">,
+): boolean {
+  const whole = liesAlongK(loop, factor) ? kCount : count;
+  const wide = Math.floor(vectorBytes / narrowRead(loop, factor));
+  return wide > 1 && constantOf(whole) !== undefined && powerOfTwoFactor(whole, wide) === 1;
+}
+
 /** What a thread loads into registers, and then writes. */
 export interface Staged {
   readonly loads: readonly TileOp[];

@@ -6,11 +6,20 @@ import { dtypes } from "../../types/dtype.ts";
 import { constantOf } from "./analysis.ts";
 import { planDeal, type Deal } from "./deal.ts";
 import { choiceOf, idleRefusals, type Choice, type Fixed, type Schedule } from "./choice.ts";
-import { acrossLinesCycles, outlastsRun, streamedCost, usualSize, type StreamedWork } from "./cost.ts";
+import {
+  acrossLinesCycles,
+  outlastsRun,
+  singlePanelCycles,
+  singleRowCycles,
+  streamedCost,
+  usualSize,
+  type StreamedWork,
+} from "./cost.ts";
 import { matricesOf, sidesOf, type Contraction } from "./matrices.ts";
 import { columnRegisters, pieceRegisters } from "./promotion.ts";
 import { isAcross, scaleBytes } from "./scale-slots.ts";
 import type { KernelSource } from "./source.ts";
+import { comesSingly } from "./staging.ts";
 import { accumulatorsOf, waveOf, type Wave } from "./streamed-sums.ts";
 import {
   addressRegisters,
@@ -72,6 +81,17 @@ export function streamedSchedule(
   const size = (dim: Dim): number => constantOf(dim) ?? usualSize;
   const { bytes } = plan;
   const [m, n, k] = [size(matrices.mCount), size(matrices.nCount), size(matrices.kCount)];
+  const singly = (side: "m" | "n"): boolean => {
+    const lines = {
+      count: matrices[`${side}Count`],
+      kCount: matrices.kCount,
+      vectorBytes: caps.vectorBytes,
+    };
+    return plan.factors.some(
+      ({ factor, side: own, copied }) =>
+        own === side && copied === undefined && comesSingly(loop, factor, lines),
+    );
+  };
   const work = {
     batch: size(matrices.batchCount),
     m,
@@ -82,7 +102,9 @@ export function streamedSchedule(
     bytes,
     panelBytes,
     instructionRows,
-    rowCycles: { m: rowCyclesOf(plan, "m"), n: rowCyclesOf(plan, "n") },
+    rowCycles: { m: rowCyclesOf(plan, "m", singly("m")), n: rowCyclesOf(plan, "n", singly("n")) },
+    panelCycles: singly("m") || singly("n") ? singlePanelCycles : 0,
+    storesSingly: plan.results.some((view) => view === undefined),
     promotions: plan.run === undefined ? 0 : Math.ceil(k / plan.run),
   };
   const isCounted =
@@ -118,7 +140,8 @@ export function streamedSchedule(
           rows,
           columns,
           wave: choiceWave(plan, choice),
-          warpgroups: choice.threads / warpgroup,
+          threads: choice.threads,
+          isAlone: choice.threads === warpgroup,
           // What the columns' copies take is shared.
           cluster: pairSide(fit, choice) === "n" ? choice.cluster : 1,
         },
@@ -172,7 +195,8 @@ function groupsScales(plan: StreamedPlan, tile: Pick<StreamedShape, "m" | "n" | 
 }
 
 /** Rows of memory that are whole lines of the cache are copied while others multiply; others cost what they take. */
-function rowCyclesOf({ factors, bytes }: StreamedPlan, side: "m" | "n"): number {
+function rowCyclesOf({ factors, bytes }: StreamedPlan, side: "m" | "n", singly: boolean): number {
+  if (singly) return singleRowCycles;
   const isAcross = factors.some(({ side: own, copied }) => {
     const row = own === side ? copied?.view.at(-1)?.extent : undefined;
     const elements = row === undefined ? undefined : constantOf(row);

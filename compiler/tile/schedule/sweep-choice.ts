@@ -72,7 +72,7 @@ export function sweepSchedule(source: KernelSource<LoopNode>, caps: Caps): Sched
     refusals: (choice) => refusalsOf(fit, choice),
     cost: (choice) => {
       const sweeps = (isFollowed(fit, choice) ? 1 : reductions) + stores;
-      return sweepCost({ ...work, sweeps }, { ...costShape(fit, choice), threads: choice.threads }, caps);
+      return sweepCost({ ...work, sweeps }, costShape(fit, choice), caps);
     },
     program: (choice) => sweepProgram(source, shapeOf(fit, choice)),
   };
@@ -83,7 +83,9 @@ function fitOf(loop: LoopNode, caps: Caps): Fit {
   const [rows, columns] = [volume(loop.axes), volume(loop.over)];
   const form = loop.carriers.length === 0 ? "points" : runsAlongRows(loop) ? "columns" : "rows";
   const block = blockOf(loop);
-  const along = block !== undefined ? block.extent : form === "rows" ? columns : rows;
+  // Rows of several axes are neighbours in memory along the last one, whatever the others have.
+  const last = loop.axes[rowOrder(loop).at(-1) ?? -1]?.extent ?? rows;
+  const along = block?.extent ?? { rows: columns, columns: last, points: rows }[form];
   const vector = caps.maxThreads === 1 ? 1 : powerOfTwoFactor(along, wide);
   const places = block === undefined ? undefined : constantOf(block.extent);
   return {
@@ -394,12 +396,28 @@ function shapeOf(fit: Fit, choice: Choice): SweepShape {
   };
 }
 
+/** Bytes that memory gives at a time; what lies for no wider access than an element begins anywhere in them. */
+const sectorBytes = 32;
+
 function costShape(
   fit: Fit,
-  choice: Choice,
-): { readonly rows: number; readonly columns: number; readonly isHeld: boolean } {
-  const [rows = 1, columns = 1] = choice.tile;
-  return { rows, columns, isHeld: isResident(fit, columns) };
+  { tile: [rows = 1, columns = 1], threads }: Choice,
+): Parameters<typeof sweepCost>[1] {
+  const { loop, form, vector } = fit;
+  const isHeld = isResident(fit, columns);
+  if (form !== "columns") return { rows, columns, isHeld, threads, accesses: 0, fetched: 1 };
+  const length = fit.columns ?? usualSize;
+  const down = Math.ceil(length / columns) * columns;
+  const whole = vector === 1 ? 2 * sectorBytes : sectorBytes;
+  return {
+    rows,
+    columns,
+    isHeld,
+    threads,
+    // What may be beyond the end is asked for when its turn comes, all else together.
+    accesses: down === length ? 0 : (rows * down) / (threads * vector),
+    fetched: Math.max(1, whole / (rows * narrowestBytes(loop))),
+  };
 }
 
 function refusalsOf(fit: Fit, choice: Choice): string[] {

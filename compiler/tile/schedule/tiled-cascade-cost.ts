@@ -137,7 +137,8 @@ export function apartCost(work: TiledCascadeWork, caps: Caps): Cost {
         const threads = isSerial ? 1 : Math.min(256, area / 16);
         const reads = 2 / Math.sqrt(area / threads);
         const tile = { rows, columns, depth: isSerial ? 1 : 16, threads, reads };
-        return tiledCost({ batch, m, ...size, bytes: 4, unit }, tile, caps).seconds;
+        const comesSingly = { m: false, n: false };
+        return tiledCost({ batch, m, ...size, bytes: 4, comesSingly, unit }, tile, caps).seconds;
       }),
     );
   };
