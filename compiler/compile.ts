@@ -12,6 +12,7 @@ import { createReport, type Diagnostic, type Place, type Report } from "./diagno
 import { ambiguousEntry, tooLargeForTarget, unknownEntry, unknownTarget } from "./diagnostics/target.ts";
 import { lowerTileProgram } from "./kernel/from-tile/lower.ts";
 import type { Kernel } from "./kernel/ir.ts";
+import { besideOthers, mayBeginEarly, type Neighbours } from "./kernel/passes/dependents.ts";
 import { improve } from "./kernel/passes/index.ts";
 import { printKernel } from "./kernel/print.ts";
 import { verifyKernel } from "./kernel/verify.ts";
@@ -214,8 +215,11 @@ export function compile(request: CompileRequest): Compiled {
       return id;
     },
   };
-  const preparation = storage.preparation.map((step) => launchOf(step, emitting));
-  const launches = storage.steps.map((step) => launchOf(step, emitting));
+  const preparation = storage.preparation.map((step) => launchOf(step, alone, emitting));
+  const launches = storage.steps.map((step, k) => {
+    const neighbours = { hasPredecessor: k > 0, hasSuccessor: k < storage.steps.length - 1 };
+    return launchOf(step, neighbours, emitting);
+  });
   scheduling.finish();
   trace.push({ pass: "schedule", text: () => printSchedules(scheduling) });
   if (report.failed) return ended(front);
@@ -299,8 +303,11 @@ interface Emitting {
   };
 }
 
+/** Preparation is run once: nothing is gained where its launches meet. */
+const alone: Neighbours = { hasPredecessor: false, hasSuccessor: false };
+
 /** One step to one kernel: schedule, lower, legalize, emit. */
-function launchOf(step: Step, cx: Emitting): LaunchRequest {
+function launchOf(step: Step, neighbours: Neighbours, cx: Emitting): LaunchRequest {
   const { target, caps } = cx.target;
   const node = step.kind === "copy" ? copyNode(cx.arena, step.from.type) : step.node;
   const name = step.kind === "copy" ? cx.names.unique(`copy_${step.to.name}`) : cx.names.kernel(node);
@@ -329,12 +336,13 @@ function launchOf(step: Step, cx: Emitting): LaunchRequest {
     () => printKernel(kernel),
   );
   cx.trace.push({ pass: "kernel", text: () => printKernel(kernel) });
-  const legal = target.legalize(kernel, caps);
+  const legal = besideOthers(target.legalize(kernel, caps), neighbours, caps);
   const emitted = target.emit(legal, caps);
   cx.trace.push({ pass: "emit", text: () => emitted.text });
   const cost = costOf(node);
   return {
     kernel: legal,
+    isEarly: mayBeginEarly(legal),
     emitted: { text: emitted.text, entry: emitted.entry, lines: emitted.lines, features: emitted.features },
     values: [
       ...buffers.map((storage) => storage.id),

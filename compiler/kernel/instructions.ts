@@ -5,6 +5,7 @@
 import { invariant } from "../diagnostics/diagnostic.ts";
 import { clusterInstructions } from "./instructions/cluster.ts";
 import { cpAsyncInstructions } from "./instructions/cp-async.ts";
+import { dependentInstructions } from "./instructions/dependents.ts";
 import { flagInstructions } from "./instructions/flags.ts";
 import { isPtx, type Instruction, type PtxInstruction } from "./instructions/instruction.ts";
 import { ldmatrixInstructions } from "./instructions/ldmatrix.ts";
@@ -44,6 +45,7 @@ export const instructions: ReadonlyMap<string, Instruction> = new Map(
     ...flagInstructions,
     ...subgroupMatrixInstructions,
     ...clusterInstructions,
+    ...dependentInstructions,
   ].map((record) => [record.name, record]),
 );
 

@@ -36,6 +36,8 @@ export interface NamedValue {
 
 export interface LaunchRequest {
   readonly kernel: Kernel;
+  /** The kernel waits by itself for the launch ahead. */
+  readonly isEarly?: boolean;
   /** What the target's `emit` gave for the kernel. */
   readonly emitted: {
     readonly text: string;
@@ -99,6 +101,7 @@ export function buildPlan(request: PlanRequest): Artifact {
       grid: [sizeExpression(grid[0]), sizeExpression(grid[1]), sizeExpression(grid[2])],
       sizes: sizes.map(({ dim }) => sizeExpression(dim)),
       maps: maps.map(({ dims }) => dims.map(sizeExpression)),
+      ...(launch.isEarly === true ? { early: true } : {}),
     };
   };
   const plan: Plan = {

@@ -83,6 +83,11 @@ export interface PlanLaunch {
   readonly sizes: readonly SizeExpr[];
   /** Extents of each of the kernel's maps, slowest first, in elements of its buffer; 1 to 5 of them, all positive. */
   readonly maps: readonly (readonly SizeExpr[])[];
+  /**
+   * The kernel waits by itself for what is ahead of it in the stream: it may be launched with the attribute of
+   * programmatic stream serialization (CUDA), to begin before that has ended. An ordinary launch does as well.
+   */
+  readonly early?: true;
 }
 
 export interface PlanKernel {

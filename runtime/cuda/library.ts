@@ -64,6 +64,8 @@ export interface CudaLibrary {
     parameters: Handle,
     extra: Handle,
   ): Status;
+  /** CUDA 12; `config` is the address of a CUlaunchConfig. */
+  cuLaunchKernelEx(config: Handle, fn: Handle, parameters: Handle, extra: Handle): Status;
   /** CUDA 12; the map is 128 bytes at a multiple of 64, the address on the device. */
   cuTensorMapEncodeTiled(
     map: Handle,
@@ -119,6 +121,7 @@ const signatures: Readonly<Record<keyof CudaLibrary, string>> = {
   cuGraphDestroy: "int cuGraphDestroy(uint64_t)",
   cuLaunchKernel:
     "int cuLaunchKernel(uint64_t, unsigned int, unsigned int, unsigned int, unsigned int, unsigned int, unsigned int, unsigned int, uint64_t, uint64_t, uint64_t)",
+  cuLaunchKernelEx: "int cuLaunchKernelEx(uint64_t, uint64_t, uint64_t, uint64_t)",
   cuTensorMapEncodeTiled:
     "int cuTensorMapEncodeTiled(uint64_t, int, unsigned int, uint64_t, void *, void *, void *, void *, int, int, int, int)",
   cuEventCreate: "int cuEventCreate(void *, unsigned int)",
@@ -131,7 +134,7 @@ const signatures: Readonly<Record<keyof CudaLibrary, string>> = {
 };
 
 /** What a driver may lack that runs everything else. */
-const newer: ReadonlySet<string> = new Set(["cuTensorMapEncodeTiled"]);
+const newer: ReadonlySet<string> = new Set(["cuLaunchKernelEx", "cuTensorMapEncodeTiled"]);
 
 /** Memory outside the JavaScript heap, whose address may be handed to the driver and kept. */
 export interface NativeMemory {

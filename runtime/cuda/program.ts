@@ -27,6 +27,8 @@ interface Ready {
   readonly fn: Handle;
   readonly grid: readonly [number, number, number];
   readonly parameters: Handle;
+  /** Of a launch that may begin early: its CUlaunchConfig. */
+  readonly config: Handle | undefined;
 }
 
 /** The launches of one run, ready to be made: their parameters in memory, and their graph once they came twice. */
@@ -38,6 +40,19 @@ interface Prepared {
 
 /** Runs that take turns, such as those over rotated inputs or over a few batch sizes. */
 const maxPrepared = 64;
+
+/**
+ * Bytes of cuda.h's CUlaunchConfig (grid, block and shared bytes first) and of the CUlaunchAttribute behind it, whose value
+ * begins at byte 8, and where members are. `serialization` is CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION.
+ */
+const earlyLaunch = {
+  bytes: 56 + 72,
+  stream: 32,
+  attribute: 40,
+  count: 48,
+  attributeBytes: 72,
+  serialization: 6,
+} as const;
 
 export class CudaProgram implements Program<Handle> {
   readonly #driver: CudaDriver;
@@ -140,11 +155,15 @@ export class CudaProgram implements Program<Handle> {
     const { bytes, align } = cudaConstants.tensorMap;
     const maps = made.reduce((sum, { kernel }) => sum + kernel.maps.length, 0);
     const values = made.reduce((sum, part) => sum + part.values.length, 0);
-    const memory = this.#driver.cuda.allocate(align + bytes * maps + 8 * (2 * values + maps));
+    const configs = align + bytes * maps + 8 * (2 * values + maps);
+    // The first has nothing of the plan's ahead of it.
+    const early = made.filter(({ launch }, k) => k > 0 && launch.early).length;
+    const memory = this.#driver.cuda.allocate(configs + earlyLaunch.bytes * early);
     try {
       const first = -Number(memory.address % BigInt(align)) & (align - 1);
       let [map, value, address] = [first, first + bytes * maps, first + bytes * maps + 8 * values];
-      const ready = made.map(({ kernel, fn, launch, values: own }): Ready => {
+      let config = configs - (configs % 8);
+      const all = made.map(({ kernel, fn, launch, values: own }, k): Ready => {
         const parameters = memory.address + BigInt(address);
         const point = (to: number): void => {
           memory.view.setBigUint64(address, memory.address + BigInt(to), true);
@@ -160,34 +179,44 @@ export class CudaProgram implements Program<Handle> {
           point(map);
           map += bytes;
         }
-        return { kernel, fn, grid: launch.grid, parameters };
+        const plain = { kernel, fn, grid: launch.grid, parameters, config: undefined };
+        if (k === 0 || !launch.early) return plain;
+        this.#writeConfig(memory, config, plain);
+        config += earlyLaunch.bytes;
+        return { ...plain, config: memory.address + BigInt(config - earlyLaunch.bytes) };
       });
-      return { launches: ready, parameters: memory, graph: undefined };
+      return { launches: all, parameters: memory, graph: undefined };
     } catch (error) {
       memory.free();
       throw error;
     }
   }
 
-  #start({ kernel, fn, grid, parameters }: Ready): void {
+  /** A CUlaunchConfig with one attribute behind it: programmatic stream serialization. */
+  #writeConfig({ view, address }: NativeMemory, at: number, { kernel, grid }: Ready): void {
+    const { attribute, count, stream, attributeBytes, serialization } = earlyLaunch;
+    const words = [...grid, kernel.threads, 1, 1, kernel.dynamicSharedBytes];
+    words.forEach((word, k) => view.setUint32(at + 4 * k, word, true));
+    view.setBigUint64(at + stream, this.#stream, true);
+    const own = at + earlyLaunch.bytes - attributeBytes;
+    view.setBigUint64(at + attribute, address + BigInt(own), true);
+    view.setUint32(at + count, 1, true);
+    for (let byte = 0; byte < attributeBytes; byte += 8) view.setBigUint64(own + byte, 0n, true);
+    view.setUint32(own, serialization, true);
+    view.setUint32(own + 8, 1, true);
+  }
+
+  #start({ kernel, fn, grid, parameters, config }: Ready): void {
     const [x, y, z] = grid;
     const { library } = this.#driver;
     const shared = kernel.dynamicSharedBytes;
-    const status = library.cuLaunchKernel(
-      fn,
-      x,
-      y,
-      z,
-      kernel.threads,
-      1,
-      1,
-      shared,
-      this.#stream,
-      parameters,
-      0n,
-    );
+    const status =
+      config !== undefined
+        ? library.cuLaunchKernelEx(config, fn, parameters, 0n)
+        : library.cuLaunchKernel(fn, x, y, z, kernel.threads, 1, 1, shared, this.#stream, parameters, 0n);
     if (status === cudaConstants.status.success) return;
-    const words = `cuLaunchKernel, grid ${grid.join(" x ")}, ${kernel.threads} threads, ${shared} dynamic shared bytes`;
+    const call = config === undefined ? "cuLaunchKernel" : "cuLaunchKernelEx";
+    const words = `${call}, grid ${grid.join(" x ")}, ${kernel.threads} threads, ${shared} dynamic shared bytes`;
     throw new DeviceError(kernelMessage(kernel, `${words}: ${this.#driver.errorText(status)}`, undefined));
   }
 

@@ -17,6 +17,8 @@ export interface Launch<M> {
   readonly sizes: readonly number[];
   /** Extents of each of the kernel's tensor maps, slowest first. */
   readonly maps: readonly (readonly number[])[];
+  /** May begin before the launch ahead of it has ended: its kernel waits. */
+  readonly early: boolean;
 }
 
 export interface TimeOptions {

@@ -117,12 +117,15 @@ function launchOf(field: Field): PlanLaunch {
   const [x, y, z] = grid;
   if (x === undefined || y === undefined || z === undefined || grid.length !== 3)
     fail(member(field, "grid"), "three sizes");
+  const early = member(field, "early");
+  if (early.value !== undefined && early.value !== true) fail(early, "true, or nothing");
   return {
     kernel: integer(member(field, "kernel"), 0, maxBuffers),
     buffers: list(member(field, "buffers"), (item) => integer(item, 0, maxBuffers)),
     grid: [x, y, z],
     sizes: list(member(field, "sizes"), size),
     maps: list(member(field, "maps"), (dims) => list(dims, size)),
+    ...(early.value === true ? { early: true } : {}),
   };
 }
 

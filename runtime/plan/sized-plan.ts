@@ -19,6 +19,8 @@ export interface SizedLaunch {
   readonly sizes: readonly number[];
   /** Extents of each of the kernel's tensor maps, slowest first. */
   readonly maps: readonly (readonly number[])[];
+  /** May begin before the launch ahead of it has ended: its kernel waits. */
+  readonly early: boolean;
 }
 
 export interface SizedPlan {
@@ -45,8 +47,9 @@ export function sizerOf(plan: Plan): (dims: Dims) => SizedPlan {
     offset: count(offset ?? "0"),
   }));
   const launchesOf = (list: Plan["launches"]): ((dims: Dims) => readonly SizedLaunch[]) => {
-    const parsed = list.map(({ kernel, buffers: ids, grid: [x, y, z], sizes, maps }) => ({
+    const parsed = list.map(({ kernel, buffers: ids, grid: [x, y, z], sizes, maps, early = false }) => ({
       kernel,
+      early,
       buffers: ids,
       grid: [count(x), count(y), count(z)] as const,
       sizes: sizes.map(parseSize),
@@ -54,8 +57,9 @@ export function sizerOf(plan: Plan): (dims: Dims) => SizedPlan {
     }));
     return (dims) =>
       parsed
-        .map(({ kernel, buffers: ids, grid: [x, y, z], sizes, maps }): SizedLaunch => ({
+        .map(({ kernel, early, buffers: ids, grid: [x, y, z], sizes, maps }): SizedLaunch => ({
           kernel,
+          early,
           buffers: ids,
           grid: [x(dims), y(dims), z(dims)],
           sizes: sizes.map((size) => size(dims)),

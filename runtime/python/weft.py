@@ -61,6 +61,15 @@ class LaunchConfig(ctypes.Structure):
                 ("attributes", c_void_p), ("count", c_uint)]
 
 
+class LaunchAttribute(ctypes.Structure):
+    """CUlaunchAttribute of cuda.h."""
+    _fields_ = [("id", c_uint), ("value", c_uint64 * 8)]
+
+
+# CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION: the kernel may begin before what is ahead of it has ended, and waits.
+EARLY = LaunchAttribute(6, (c_uint64 * 8)(1))
+
+
 class Driver:
     """libcuda, or the library that WEFT_CUDA_PATH names, with one GPU's primary context, which is PyTorch's too."""
 
@@ -358,7 +367,8 @@ class Bound:
         grid = (c_uint * 3)(*(count(text, self.dims) for text in launch["grid"]))
         # What has no block has nothing to view.
         values = list(arguments_of(self.driver, kernel, launch, address, self.dims)) if all(grid) else []
-        config = LaunchConfig(grid, (c_uint * 3)(kernel["threads"], 1, 1), kernel["dynamicSharedBytes"], None, None, 0)
+        config = LaunchConfig(grid, (c_uint * 3)(kernel["threads"], 1, 1), kernel["dynamicSharedBytes"], None,
+                              ctypes.addressof(EARLY) if launch.get("early") else None, 0)
         pointers = (c_void_p * max(len(values), 1))(*map(ctypes.addressof, values))
         return kernel, self.plan.functions[launch["kernel"]], config, pointers, values
 
@@ -374,9 +384,11 @@ class Bound:
         if launches and stream is None and pytorch():
             stream = pytorch().cuda.current_stream(self.plan.ordinal)
         self.driver.enter()
+        ahead = False  # Nothing of the plan's is ahead of its first.
         for kernel, function, config, pointers, _ in launches:
             if 0 in config.grid:
                 continue
+            config.count, ahead = int(ahead and config.attributes is not None), True
             config.stream = getattr(stream, "cuda_stream", stream)
             status = self.driver.library.cuLaunchKernelEx(byref(config), function, pointers, None)
             if status != 0:

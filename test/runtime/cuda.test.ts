@@ -291,6 +291,36 @@ describe("cuda", () => {
     await device.close();
   });
 
+  test("what may begin early is launched so, behind another launch of the plan", async () => {
+    const log = join(folder, "early.log");
+    process.env["FAKE_CUDA_LOG"] = log;
+    const device = await openDevice("cuda");
+    const early = scalePlan(texts, (plan) => ({
+      ...plan,
+      launches: plan.launches.map((launch) => ({ ...launch, early: true as const })),
+    }));
+    const plan = await device.load(early);
+    // Launch by launch, then as a graph.
+    for (const rows of [40, 40, 42]) {
+      const { outputs } = await plan.run(rowsOf(rows), plain);
+      expect(outputs.get("out")).toMatchObject({ shape: [rows, 4] });
+    }
+    delete process.env["FAKE_CUDA_LOG"];
+    const launches = readFileSync(log, "utf8").trim().split("\n");
+    expect(launches.map((line) => /"dependent":(\d)/.exec(line)?.[1])).toEqual([
+      "0",
+      "1",
+      "0",
+      "1",
+      "0",
+      "1",
+    ]);
+    expect(
+      launches.every((line) => line.includes('"block":[64,1,1]') && line.includes(',1,1],"block"')),
+    ).toBe(true);
+    await device.close();
+  });
+
   test("a map that the driver refuses: its words, the kernel, and what is wrong", async () => {
     const device = await openDevice("cuda");
     const odd = await device.load(mappedPlan(["N", "2", "2"]));

@@ -14,7 +14,9 @@ export const cuda: Target = {
   caps: (variant: string): Caps => {
     const architecture = architectures.find(({ name }) => name === variant);
     invariant(architecture !== undefined, `cuda has no ${variant}`);
-    return nvidiaCaps(architecture, { target: `cuda:${variant}`, unary: unaryFunctions });
+    const caps = nvidiaCaps(architecture, { target: `cuda:${variant}`, unary: unaryFunctions });
+    // `const __restrict__` tells nvcc that nobody writes what is read: loads would go ahead of a wait.
+    return { ...caps, instructions: caps.instructions.filter((name) => name !== "predecessor.await") };
   },
   legalize,
   emit: (kernel) => emitCuda(kernel),

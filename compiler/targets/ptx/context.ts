@@ -1,6 +1,7 @@
 /** State of one kernel's emission: lines, names, and which register holds what. */
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { Buffer, Caps, Kernel, Op, Register, TensorMap, Value } from "../../kernel/ir.ts";
+import { mayBeginEarly } from "../../kernel/passes/dependents.ts";
 import type { ScalarValue } from "../../kernel/scalar.ts";
 import { isAddress, partsOf, visitOps } from "../../kernel/walk.ts";
 import { isPositive } from "../../types/dim.ts";
@@ -30,6 +31,8 @@ export class Context {
   readonly out: Writer = new Writer("");
   readonly kernel: Kernel;
   readonly caps: Caps;
+  /** Before the launch ahead has ended. */
+  readonly beginsEarly: boolean;
   readonly #files: readonly string[];
   readonly #registers: Names = new Names(specialRegisters);
   readonly #labels: Names = new Names([]);
@@ -59,6 +62,7 @@ export class Context {
   constructor(kernel: Kernel, caps: Caps, files: readonly string[]) {
     this.kernel = kernel;
     this.caps = caps;
+    this.beginsEarly = mayBeginEarly(kernel);
     this.#files = files;
     this.#range = { first: 0, count: kernel.threads };
     this.#inPlace = inPlaceValues(kernel.body);

@@ -47,14 +47,14 @@ export function emitLoad(op: Op<"load">, cx: Context): void {
     const filling = fill(op, access, cx);
     for (const word of words) cx.instruction(`mov.${access.word} ${word}, ${filling}`);
   }
-  cx.instruction(`${guard}ld.${spaceOf(op)}.${access.type} ${list(words)}, ${address}`);
+  cx.instruction(`${guard}ld.${spaceOf(op, cx)}.${access.type} ${list(words)}, ${address}`);
   if (!isDirect) takeApart(op.dst, access, words, cx);
 }
 
-/** `.nc`: nobody writes the buffer while the kernel runs. */
-function spaceOf(op: Op<"load">): string {
+/** `.nc`: nobody writes the buffer while the kernel runs, the launch ahead included. */
+function spaceOf(op: Op<"load">, cx: Context): string {
   if (op.buffer.space === "shared") return "shared";
-  return op.buffer.access === "read" ? "global.nc" : "global";
+  return op.buffer.access === "read" && !cx.beginsEarly ? "global.nc" : "global";
 }
 
 /** What a word holds where the guard is false. */
