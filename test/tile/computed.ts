@@ -110,7 +110,7 @@ export function expectTiles(
   interpretTiles(program, memory, new Map());
   const written = program.buffers.filter((buffer) => buffer.access === "write");
   const numbers = (name: string): number[] => {
-    const buffer = written.find((one) => one.name === name);
+    const buffer = written.find((one) => one.name === name.replace(".", "_"));
     return (buffer === undefined ? [] : (memory.get(buffer) ?? [])).map(Number);
   };
   expectWithin(numbers, made, inputs);

@@ -10,6 +10,10 @@ const norm = `import std.nn { rmsnorm }
 dim N, D
 fn norm(x: bf16[N, D], g: f32[D]) -> bf16[N, D] { rmsnorm(x, g) }
 `;
+const quantised = `import std.nn { rmsnorm }
+dim N, D
+fn quantised(x: bf16[N, D], g: f32[D]) -> e4m3[N, D] @ (1, 128) { quantize<e4m3 @ (1, 128)>(rmsnorm(x, g)) }
+`;
 const rounded = `dim N, D, F
 fn rounded(x: f32[N, D], w: f32[F, D]) -> f32[N, F] { for n, f: sum[d](x[n, d] * w[f, d]) }
 numerics rounded { contract: tf32 }
@@ -55,6 +59,7 @@ const programs: readonly (readonly [string, string, Record<string, number>])[] =
   ["a product of sizes that are not known", linear, {}],
   ["a product of factors that are rounded to tf32", rounded, matrix],
   ["a row", norm, { N: 64, D: 7168 }],
+  ["a row that is quantised", quantised, { N: 64, D: 7168 }],
   ["a short row", norm, { N: 64, D: 96 }],
   ["products that stream into others", streamed, { S: 256, T: 256, D: 64, V: 64 }],
   ["two kernels", two, { N: 96, D: 64, F: 80 }],

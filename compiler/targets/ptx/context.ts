@@ -7,6 +7,7 @@ import { isAddress, partsOf, visitOps } from "../../kernel/walk.ts";
 import { isPositive } from "../../types/dim.ts";
 import { Names, Writer } from "../writer.ts";
 import { inPlaceValues } from "./in-place.ts";
+import { convertedPairs, type ConvertedPair } from "./converted-pairs.ts";
 import {
   bytesOf,
   classOf,
@@ -56,6 +57,9 @@ export class Context {
   readonly #inWords = new Map<Value, { readonly word: string; readonly at: number }>();
   readonly #usesInWord = new Map<Value, number>();
 
+  readonly #convertedPairs: ReadonlyMap<Value, ConvertedPair>;
+  readonly #pairRegisters = new Map<ConvertedPair, string>();
+
   #range: ThreadRange;
 
   /** `files` are the module's, of which the kernel's are some. */
@@ -66,6 +70,7 @@ export class Context {
     this.#files = files;
     this.#range = { first: 0, count: kernel.threads };
     this.#inPlace = inPlaceValues(kernel.body);
+    this.#convertedPairs = convertedPairs(kernel.body);
     visitOps(kernel.body, (op) => {
       if (op.kind === "const" || op.kind === "binary" || op.kind === "size")
         this.#definitions.set(op.dst, op);
@@ -134,6 +139,29 @@ export class Context {
 
   placeInWord(value: Value): { readonly word: string; readonly at: number } | undefined {
     return this.#inWords.get(value);
+  }
+
+  /** The pair in which a number becomes an 8-bit float, if it is not converted alone. */
+  convertedPair(value: Value): ConvertedPair | undefined {
+    return this.#convertedPairs.get(value);
+  }
+
+  /** A b16 register that a pair of 8-bit floats is about to be defined in. */
+  definePair(pair: ConvertedPair): string {
+    const register = this.temporary("b16", "pair");
+    this.#pairRegisters.set(pair, register);
+    return register;
+  }
+
+  /** The two registers of the pairs that are a word, if it is made of such. */
+  pairsOfWord(bytes: readonly Value[]): readonly [string, string] | undefined {
+    const [first, , third] = bytes;
+    const of = (value: Value | undefined): string | undefined => {
+      const pair = value === undefined ? undefined : this.#convertedPairs.get(value);
+      return pair === undefined ? undefined : this.#pairRegisters.get(pair);
+    };
+    const [low, high] = [of(first), of(third)];
+    return low === undefined || high === undefined ? undefined : [low, high];
   }
 
   /** The value is what a register of the kernel's own holds throughout. */

@@ -154,6 +154,14 @@ export function emitConvert(op: Op<"convert">, cx: Context): void {
     fromFp8InWord(cx, op.storage, cx.define(op.dst), place);
     return;
   }
+  const pair = cx.convertedPair(op.dst);
+  if (pair !== undefined) {
+    // The first waits for the second, which is the next op.
+    if (pair.low === op) return;
+    const [low, high] = [cx.register(pair.low.a), cx.register(op.a)];
+    cx.instruction(`cvt.rn.satfinite.${pair.format}x2.f32 ${cx.definePair(pair)}, ${high}, ${low}`);
+    return;
+  }
   const a = cx.register(op.a);
   table[name](cx, cx.define(op.dst), a);
 }
@@ -178,6 +186,11 @@ export function emitPack(op: Op<"pack">, cx: Context): void {
   const [first, ...others] = op.parts.map((part) => cx.placeInWord(part));
   if (first !== undefined && others.every((other) => other?.word === first.word)) {
     cx.instruction(`mov.b32 ${cx.define(op.dst)}, ${first.word}`);
+    return;
+  }
+  const pairs = cx.pairsOfWord(op.parts);
+  if (pairs !== undefined) {
+    cx.instruction(`mov.b32 ${cx.define(op.dst)}, {${pairs.join(", ")}}`);
     return;
   }
   const parts = op.parts.map((part) => cx.register(part));

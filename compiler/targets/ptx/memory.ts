@@ -101,9 +101,8 @@ function takeApart(dst: readonly Value[], access: Access, words: readonly string
 
 export function emitStore(op: Op<"store">, cx: Context): void {
   const access = accessOf(op.values, bytesOf(op.buffer.dtype));
-  const elements = op.values.map((value) => storable(value, access, cx));
   const words = Array.from({ length: access.words }, (_, i) =>
-    putTogether(op, access, elements.slice(i * access.parts, (i + 1) * access.parts), cx),
+    putTogether(op, access, op.values.slice(i * access.parts, (i + 1) * access.parts), cx),
   );
   const address = cx.address(op.buffer, op.index);
   const guard = op.guard === undefined ? "" : `@${cx.register(op.guard)} `;
@@ -120,11 +119,14 @@ function storable(value: Value, access: Access, cx: Context): string {
   return byte;
 }
 
-function putTogether(op: Op<"store">, access: Access, elements: readonly string[], cx: Context): string {
+function putTogether(op: Op<"store">, access: Access, values: readonly Value[], cx: Context): string {
+  const pairs = cx.pairsOfWord(values);
+  const elements = pairs ?? values.map((value) => storable(value, access, cx));
   const [only = ""] = elements;
   if (access.parts === 1) return only;
   const word = cx.temporary("b32", `${op.buffer.name}_word`);
-  joinWord(cx, classOf(op.values[0]?.type ?? "b8") === "b16" ? "b16" : "b32", elements, word);
+  const areHalves = pairs !== undefined || classOf(op.values[0]?.type ?? "b8") === "b16";
+  joinWord(cx, areHalves ? "b16" : "b32", elements, word);
   return word;
 }
 

@@ -55,6 +55,8 @@ export interface Side {
   readonly vector: number;
   /** Neighbouring threads that hold a block, where bodies reduce blocks; undefined: they do not. */
   readonly together?: number | undefined;
+  /** Accesses of such a thread to a block, where they are several: between them lie those of the others. */
+  readonly within?: number | undefined;
 }
 
 export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape): TileProgram {
@@ -79,7 +81,7 @@ export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape):
 
   const row = position(t.at(blocks), shape.rows, rowAxes);
   const column = position(t.at(chunks), shape.columns, columnAxes);
-  const inBlock = shape.columns.together === undefined ? 0 : 2;
+  const inBlock = shape.columns.together === undefined ? 0 : accessesWithin(shape.columns) > 1 ? 3 : 2;
   const blockAxes = columnAxes.slice(0, columnAxes.length - inBlock);
   const firstOfBlock = position(t.at(chunks), shape.columns, blockAxes);
   const rowGuard = guard(row, rowCount, rowTile);
@@ -244,7 +246,8 @@ export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape):
         (now) => translator({ axes, carriers, made: now, inputs: buffers.inputs }),
         {
           rowAxes,
-          columnAxes,
+          blockAxes,
+          placeAxes: columnAxes.slice(blockAxes.length),
           where: t.both(rowGuard, columnGuard),
         },
       )
@@ -336,27 +339,29 @@ function reductionsOf(
   translate: (made: ReadonlyMap<Scalar, TileExpr>) => (scalar: Scalar) => TileExpr,
   {
     rowAxes,
-    columnAxes,
+    blockAxes,
+    placeAxes,
     where,
-  }: Readonly<Record<"rowAxes" | "columnAxes", readonly Axis[]>> & Pick<Stored, "where">,
+  }: Readonly<Record<"rowAxes" | "blockAxes" | "placeAxes", readonly Axis[]>> & Pick<Stored, "where">,
 ): readonly TileOp[] {
   const ops: TileOp[] = [];
-  const [lanes, vector] = columnAxes.slice(-2);
+  const own = placeAxes.filter(({ place }) => place.kind === "register");
+  const lanes = placeAxes.filter(({ place }) => place.kind === "thread");
   for (const scalar of reachable(loop.results.map(({ value }) => value))) {
-    if (scalar.kind !== "reduce" || lanes === undefined || vector === undefined) continue;
+    if (scalar.kind !== "reduce") continue;
     const { monoid, type } = scalar;
-    const outer = [...rowAxes, ...columnAxes.slice(0, -2)];
+    const outer = [...rowAxes, ...blockAxes];
     // Each thread has the places of its wide accesses, and reduces these first.
-    const places = b.tile(`${monoid}_of`, type, [...outer, lanes, vector]);
-    const partial = b.tile(`${monoid}_part`, type, [...outer, lanes]);
+    const places = b.tile(`${monoid}_of`, type, [...outer, ...placeAxes]);
+    const partial = b.tile(`${monoid}_part`, type, [...outer, ...lanes]);
     const total = b.tile(monoid, type, outer);
     const identity: TileExpr = { kind: "const", type, value: monoidOf(monoid).identity(type) };
     const expr = translate(made)(scalar.arg);
     ops.push(
       { kind: "let", tile: places, expr, where, otherwise: where === undefined ? undefined : identity },
       { kind: "var", tile: partial, init: identity },
-      { kind: "fold", tile: partial, monoid, expr: t.valueOf(places), over: [vector], where: undefined },
-      { kind: "reduce", tile: total, src: partial, monoid, over: lanes.size > 1 ? [lanes] : [] },
+      { kind: "fold", tile: partial, monoid, expr: t.valueOf(places), over: own, where: undefined },
+      { kind: "reduce", tile: total, src: partial, monoid, over: lanes.filter(({ size }) => size > 1) },
     );
     made.set(scalar, t.valueOf(total));
   }
@@ -364,7 +369,11 @@ function reductionsOf(
 }
 
 function extentOf(side: Side): number {
-  return side.threads * side.unroll * side.vector;
+  return side.threads * side.unroll * side.vector * accessesWithin(side);
+}
+
+function accessesWithin({ within = 1 }: Side): number {
+  return within;
 }
 
 /** Axes of one side, slowest first: registers, threads, those of them that hold a block, registers. */
@@ -379,6 +388,7 @@ function sideAxes(b: t.TileBuilder, name: string, side: Side, stride: number): A
   return [
     b.registerAxis(`${name}_u`, unroll),
     b.threadAxis(`${name}_b`, threads / together, stride * together),
+    ...(accessesWithin(side) > 1 ? [b.registerAxis(`${name}_w`, accessesWithin(side))] : []),
     b.threadAxis(`${name}_t`, together, stride),
     b.registerAxis(`${name}_v`, vector),
   ];
@@ -387,8 +397,13 @@ function sideAxes(b: t.TileBuilder, name: string, side: Side, stride: number): A
 /** Where the first so many axes of a side lead, slowest first. */
 function position(tile: TileExpr, side: Side, axes: readonly Axis[]): TileExpr {
   const { threads, unroll, vector, together } = side;
-  const step = threads * vector;
-  const strides = together === undefined ? [step, vector, 1] : [step, together * vector, vector, 1];
+  const within = accessesWithin(side);
+  const step = threads * vector * within;
+  const access = (together ?? 0) * vector;
+  const strides =
+    together === undefined
+      ? [step, vector, 1]
+      : [step, access * within, ...(within > 1 ? [access] : []), vector, 1];
   const [first, ...rest] = axes.map((axis, k) => t.times(t.along(axis), t.int(strides[k] ?? 0)));
   invariant(first !== undefined, "a side has axes");
   const inner = rest.reduce<TileExpr | undefined>(
