@@ -78,12 +78,12 @@ function shareCoordinates(cx: Context, body: readonly TileOp[]): void {
   }
 }
 
-/** Shared memory is gone with the block, so whoever began a copy out of it waits until it is done. */
+/** Shared memory is gone with the block, so whoever began a copy out of it waits until that has been read. */
 function finishDrains(cx: Context, body: readonly TileOp[]): void {
   const { b } = cx;
   let drains = false;
   visitOps(body, (op) => {
     drains ||= op.kind === "drain";
   });
-  if (drains) b.instruction("bulk.wait.0", [], []);
+  if (drains) b.instruction("bulk.wait.read.0", [], []);
 }
