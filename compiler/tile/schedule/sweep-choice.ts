@@ -149,8 +149,9 @@ function elementsOf(loop: LoopNode, read: ScalarRead): number {
 }
 
 /**
- * Bytes that are moved at a time. Of neighbours that are more, one thread's accesses lie so far apart that each moves a
- * part of what it touches: with 16 f32 a thread, the first level of the cache took 3 times as long as it has to. H200.
+ * Bytes that memory gives at a time; what lies for no wider access than an element begins anywhere in them. Of neighbours
+ * that are more, one thread's accesses lie so far apart that each moves a part of what it touches: with 16 f32 a thread, the
+ * first level of the cache took 3 times as long as it has to. H200.
  */
 const sectorBytes = 32;
 
@@ -424,9 +425,6 @@ function shapeOf(fit: Fit, choice: Choice): SweepShape {
     brought: broughtOf(fit, choice),
   };
 }
-
-/** Bytes that memory gives at a time; what lies for no wider access than an element begins anywhere in them. */
-const sectorBytes = 32;
 
 function costShape(
   fit: Fit,
