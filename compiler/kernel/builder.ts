@@ -39,7 +39,7 @@ export interface LoadOptions {
   readonly hint?: string;
 }
 
-export type KernelHead = Pick<Kernel, "name" | "grid" | "summary" | "files" | "cluster">;
+export type KernelHead = Pick<Kernel, "name" | "grid" | "summary" | "files" | "cluster" | "resident">;
 
 /** Type that an element of a storage dtype has in a register. */
 export function elementType(dtype: DType): ValueType {

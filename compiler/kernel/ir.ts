@@ -91,6 +91,8 @@ export interface Kernel {
   readonly threads: number;
   /** Neighbouring blocks along x that run at once and reach each other's shared memory, so many; undefined: each for itself. */
   readonly cluster?: number | undefined;
+  /** Blocks that shall fit on a unit at once: a thread's registers are then so few. Undefined: as many as come of it. */
+  readonly resident?: number | undefined;
   readonly body: readonly Op[];
   /** What it does, for a reader: `rmsnorm: y = x * rsqrt(..)`; one line. */
   readonly summary: string;

@@ -37,6 +37,7 @@ class KernelReader {
     r.expect("threads");
     const threads = r.integer();
     const cluster = r.accept("cluster") ? r.integer() : undefined;
+    const resident = r.accept("resident") ? r.integer() : undefined;
     r.expect("grid");
     r.expect("(");
     const grid: [Dim, Dim, Dim] = [this.#names.dim(","), this.#names.dim(","), this.#names.dim(")")];
@@ -51,6 +52,7 @@ class KernelReader {
       name,
       threads,
       ...(cluster === undefined ? {} : { cluster }),
+      ...(resident === undefined ? {} : { resident }),
       grid,
       summary,
       files,

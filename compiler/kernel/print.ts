@@ -12,7 +12,7 @@ export function printKernel(kernel: Kernel): string {
   const out: string[] = [];
   const [x, y, z] = kernel.grid;
   out.push(
-    `kernel ${quote(kernel.name)} threads ${kernel.threads}${kernel.cluster === undefined ? "" : ` cluster ${kernel.cluster}`} grid (${printDim(x)}, ${printDim(y)}, ${printDim(z)})`,
+    `kernel ${quote(kernel.name)} threads ${kernel.threads}${kernel.cluster === undefined ? "" : ` cluster ${kernel.cluster}`}${kernel.resident === undefined ? "" : ` resident ${kernel.resident}`} grid (${printDim(x)}, ${printDim(y)}, ${printDim(z)})`,
   );
   out.push(`  summary ${quote(kernel.summary)}`);
   for (const file of kernel.files) out.push(`  file ${quote(file)}`);

@@ -82,6 +82,10 @@ export class Verifier {
       `${kernel.cluster} blocks of a cluster do not divide the grid`,
     );
     this.check(
+      kernel.resident === undefined || (Number.isInteger(kernel.resident) && kernel.resident > 0),
+      `${kernel.resident} blocks that shall fit at once`,
+    );
+    this.check(
       new Set(kernel.sizes.map((size) => size.name)).size === kernel.sizes.length,
       "two sizes have one name",
     );

@@ -158,6 +158,8 @@ export interface TileProgram {
   readonly blocks: readonly Counter[];
   /** Neighbouring blocks that run at once and can share copies, so many; they divide the grid. Undefined: each for itself. */
   readonly cluster?: number | undefined;
+  /** Blocks that shall fit on a unit at once, as far as registers go; undefined: as many as come of it. */
+  readonly resident?: number | undefined;
   readonly buffers: readonly GlobalBuffer[];
   readonly shared: readonly SharedTile[];
   /** Their tiles are not among `shared`. */

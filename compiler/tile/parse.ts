@@ -39,6 +39,7 @@ class Reading {
     r.expect("threads");
     const threads = r.integer();
     const cluster = r.accept("cluster") ? r.integer() : undefined;
+    const resident = r.accept("resident") ? r.integer() : undefined;
     const summary = r.string();
     const blocks: Counter[] = [];
     while (r.accept("block")) blocks.push(this.#names.counter());
@@ -50,6 +51,7 @@ class Reading {
       summary,
       threads,
       ...(cluster === undefined ? {} : { cluster }),
+      ...(resident === undefined ? {} : { resident }),
       blocks,
       buffers,
       shared,

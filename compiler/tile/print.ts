@@ -35,7 +35,7 @@ import { expressionsOf, isInRegisters, partsOf, visitOps } from "./walk.ts";
 export function print(program: TileProgram): string {
   const p = new Printer();
   p.line(
-    `tiles ${word(program.name)} threads ${program.threads}${program.cluster === undefined ? "" : ` cluster ${program.cluster}`} ${JSON.stringify(program.summary)}`,
+    `tiles ${word(program.name)} threads ${program.threads}${program.cluster === undefined ? "" : ` cluster ${program.cluster}`}${program.resident === undefined ? "" : ` resident ${program.resident}`} ${JSON.stringify(program.summary)}`,
   );
   for (const counter of program.blocks)
     p.line(`block ${p.name(counter)} in ${sizeExpression(counter.count)}`);
@@ -143,6 +143,7 @@ const reserved: readonly string[] = [
   "turn",
   "raise",
   "cluster",
+  "resident",
   "common",
   "meet",
   "scratch",

@@ -14,6 +14,8 @@ export interface Caps {
   readonly sharedBytes: number;
   /** 32-bit registers of a thread that a schedule may plan with. */
   readonly registers: number;
+  /** 32-bit registers that the blocks of a unit share; undefined where a kernel cannot ask for so many blocks there. */
+  readonly registerFile?: number;
   /** Blocks of `threads` that run at once on the whole device, about; for cost. */
   readonly units: number;
   /** Bytes/s and FLOP/s ceilings, for cost and roofline; measured where that could be done. */

@@ -3,6 +3,7 @@
  * simulator, and how codes are made.
  */
 import { describe, expect, it } from "vitest";
+import { assemble, hasPtxas } from "../targets/ptx/tools.ts";
 import { compiled, expectSimulated, expectTiles, inputsOf, tilesOf } from "./computed.ts";
 
 const normed = `import std.nn { rmsnorm }
@@ -14,6 +15,11 @@ const wide = `dim N, D
 fn wide(x: f32[N, D]) -> e5m2[N, D] @ (1, 128) {
   let total = for n: sum[d](x[n, d])
   quantize<e5m2 @ (1, 128)>(for n, d: x[n, d] - total[n] / D)
+}`;
+const summed = `import std.nn { rmsnorm }
+dim N, D
+fn summed(x: bf16[N, D], y: bf16[N, D], g: f32[D]) -> e4m3[N, D] @ (1, 128) {
+  quantize<e4m3 @ (1, 128)>(rmsnorm(for n, d: x[n, d] + y[n, d], g))
 }`;
 const narrow = `import std.nn { softmax }
 dim N, D
@@ -44,6 +50,17 @@ describe("a block's places", () => {
     expectTiles(one, inputs);
     await expectSimulated(one, inputs);
   });
+});
+
+it("asks for as many blocks at once as what a thread holds allows, where rows and their blocks are reduced", () => {
+  const resident = (text: string): string | undefined =>
+    /resident (\d+)/.exec(tilesOf(compiled(text, { N: 2, D: 7168 }))[0] ?? "")?.[1];
+  // 224 threads of 32 elements and 24 registers; two inputs; nothing is reduced first.
+  expect([normed, narrow, summed, alone].map(resident)).toEqual(["5", "5", undefined, undefined]);
+  const [kernel = ""] = compiled(normed, { N: 2, D: 7168 }).artifact?.files.values() ?? [];
+  expect(kernel).toContain("\n.maxntid 224, 1, 1\n.minnctapersm 5\n");
+  if (hasPtxas)
+    expect(assemble(String(kernel), "sm_90a")).toEqual({ complaints: [], spilling: [], entries: 1 });
 });
 
 it("makes codes two at a time", () => {

@@ -129,8 +129,15 @@ export function lowerTileProgram(program: TileProgram, caps: Caps): Kernel {
   const lower = (): void => lowerOps(cx, program.body, { files, numbers });
   if (guard === undefined) lower();
   else b.if(guard, lower);
-  const { name, summary, cluster } = program;
-  return b.finish({ name, grid, summary, files, ...(cluster === undefined ? {} : { cluster }) });
+  const { name, summary, cluster, resident } = program;
+  return b.finish({
+    name,
+    grid,
+    summary,
+    files,
+    ...(cluster === undefined ? {} : { cluster }),
+    ...(resident === undefined ? {} : { resident }),
+  });
 }
 
 /** A swizzle's pattern repeats every so many bytes, counted from the address zero. */

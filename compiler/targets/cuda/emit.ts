@@ -63,7 +63,8 @@ function printKernel(kernel: Kernel): PrintedKernel {
     table: tableFor(kernel),
   });
   const cluster = kernel.cluster === undefined ? "" : ` __cluster_dims__(${kernel.cluster}, 1, 1)`;
-  body.line(`extern "C" __global__ void${cluster} __launch_bounds__(${kernel.threads}) ${entry}(`);
+  const bounds = [kernel.threads, ...(kernel.resident === undefined ? [] : [kernel.resident])].join(", ");
+  body.line(`extern "C" __global__ void${cluster} __launch_bounds__(${bounds}) ${entry}(`);
   body.indented(() => printParameters(body, printer, sizes));
   body.block(")", () => {
     printShared(body, printer);

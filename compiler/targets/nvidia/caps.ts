@@ -105,6 +105,7 @@ export function nvidiaCaps(
     sharedBytes,
     // 255, less what addresses and the loop itself take.
     registers: 232,
+    registerFile: 65536,
     units,
     bandwidth,
     flops,

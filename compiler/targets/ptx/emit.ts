@@ -148,6 +148,7 @@ function emitKernel(out: Writer, cx: Context, entry: string): readonly EmittedLi
   }
   out.line(")");
   out.line(`.maxntid ${kernel.threads}, 1, 1`);
+  if (kernel.resident !== undefined) out.line(`.minnctapersm ${kernel.resident}`);
   if (kernel.cluster !== undefined) out.line(`.reqnctapercluster ${kernel.cluster}, 1, 1`);
   out.line("{");
   emitShared(out, cx);

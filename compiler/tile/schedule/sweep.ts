@@ -39,6 +39,8 @@ export interface SweepShape {
   readonly along: "rows" | "columns";
   /** Whole rows that a role brings to blocks that stay, so many slots ahead; undefined: every thread loads its own. */
   readonly brought?: Brought | undefined;
+  /** Blocks that shall fit on a unit at once; undefined: as many as come of it. */
+  readonly fitting?: number | undefined;
 }
 
 export interface Brought {
@@ -294,6 +296,7 @@ export function sweepProgram(source: KernelSource<LoopNode>, shape: SweepShape):
     summary: source.summary,
     threads,
     blocks: [blocks],
+    ...(shape.fitting === undefined ? {} : { resident: shape.fitting }),
     buffers: b.buffers,
     shared: b.shared,
     channels: b.channels,
