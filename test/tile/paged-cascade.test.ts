@@ -193,14 +193,27 @@ it("few rows of a long sequence are swept in parts, and those combined", async (
 describe("what threads make of a cache of codes", () => {
   const codes = (Ck: number): Compiled => compiled(narrow, { B: 2, S: 1, H: 2, T: 192, Ck, Dr: 64 });
 
+  it.each([
+    ["", 256],
+    ["schedule f on sm_90a { roles copy 1, math 2 }", 128],
+  ])("is made by as many warpgroups as registers allow, or as are asked for: %s", (block, threads) => {
+    const made = compiled(`${narrow}\n${block}\n`, { B: 2, S: 1, H: 2, T: 192, Ck: 512, Dr: 64 });
+    expect(tilesOf(made)[0]).toContain(`role copy ${threads} all`);
+  });
+
+  it("is not made by more", () => {
+    const text = `${narrow}\nschedule f on sm_90a { roles copy 3, math 2 }\n`;
+    expect(() => compiled(text, { B: 2, S: 1, H: 2, T: 192, Ck: 512, Dr: 64 })).toThrow("WF4701");
+  });
+
   it("is held as it is in memory, and asked for ahead", () => {
     const [text = ""] = tilesOf(codes(512));
     expect(text).toMatch(/var inner_tile\w*_held\w*: f32\[.*\] packed e4m3/);
     expect(text).toMatch(/prefetch where .*\n +@kv_pages0\[kv_pages, 64, 512\] at .* extent \[1, 64, 256\]/);
     expect(text).toMatch(/@kv_pages0_scale\[kv_pages, 64, 4\] at .* extent \[1, 64, 4\]/);
-    // Two neighbouring panels of 64 have a scale.
+    // Four panels at a time, of which a thread has one line each; two neighbours of 64 have a scale.
     const held = new Set(text.match(/var inner_tile\w*_held\w*/g));
-    expect(held.size).toBe(4 * 2 + 2 * 2);
+    expect(held.size).toBe(4 + 2);
   });
 
   it("is asked for in pages that the sequence has, and no others", () => {

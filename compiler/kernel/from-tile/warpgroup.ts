@@ -61,7 +61,10 @@ export function lowerWarpgroupMma(cx: Context, op: Extract<TileOp, { kind: "mma"
     ? Array.from({ length: wave.size }, (_, i) => fragmentsOf(cx, a.registers, i, k / depth))
     : [];
   b.instruction("wgmma.fence", [], []);
-  const right = operandSteps(cx, op.b, rowAt(op.n, 0));
+  const pieces = piecesOf(op.instruction, cx.program.threads);
+  const rights = pieces.map(({ first }) =>
+    operandSteps(cx, op.b, addPoly(rowAt(op.n, 0), constantPoly(first))),
+  );
   const waves = Array.from({ length: wave.size }, (_, i) => ({
     left: isInRegisters(a) ? (step: number) => taken[i]?.[step] ?? [] : memorySteps(cx, a, rowAt(op.m, i)),
     registers: accumulators(cx, op, new Map([[wave.id, i]])),
@@ -69,9 +72,32 @@ export function lowerWarpgroupMma(cx: Context, op: Extract<TileOp, { kind: "mma"
   for (let step = 0; step < k / depth; step += 1) {
     const more = step === 0 ? accumulate : b.bool(true);
     for (const { left, registers } of waves)
-      b.instruction(op.instruction, registers, [...left(step), right(step), more]);
+      for (const [p, { name }] of pieces.entries()) {
+        const own = registers.length / pieces.length;
+        const right = rights[p]?.(step);
+        invariant(right !== undefined, "each piece has a right operand");
+        b.instruction(name, registers.slice(p * own, (p + 1) * own), [...left(step), right, more]);
+      }
   }
   b.instruction("wgmma.commit", [], []);
+}
+
+const registerFile = 65536;
+/** What ptxas wants of a thread beside an instruction's sums. */
+const besideSums = 30;
+
+/**
+ * An instruction, or two of half its columns: ptxas takes none that needs more registers than a thread has when the
+ * block begins, whatever its role has by then.
+ */
+function piecesOf(
+  name: string,
+  threads: number,
+): readonly { readonly name: string; readonly first: number }[] {
+  const columns = Number(/^wgmma\.m64n(\d+)k/.exec(name)?.[1]);
+  if (columns / 2 + besideSums <= registerFile / threads || columns % 16 !== 0) return [{ name, first: 0 }];
+  const half = name.replace(`n${columns}`, `n${columns / 2}`);
+  return [0, columns / 2].map((first) => ({ name: half, first }));
 }
 
 /** k of one instruction. */

@@ -39,8 +39,8 @@ export interface CascadeShape {
   /** Slots for either kind of factor that streams, and for a tile's rows. */
   readonly depth: number;
   readonly rowsDepth: number;
-  /** Whether a role copies; else those who reduce do. */
-  readonly copies: boolean;
+  /** Warpgroups of the role that copies; where there are none, those who reduce do. */
+  readonly copyWarpgroups: number;
   /** Registers of a thread that copies for what it has read and not yet made. */
   readonly heldRegisters: number;
   /** Widest access of the target in bytes. */
@@ -141,7 +141,7 @@ class Cascade {
         mBase: this.#mBase,
         block: shape.block,
         dtype: plan.dtype,
-        threads: shape.copies ? warpgroupThreads : shape.warpgroups * warpgroupThreads,
+        threads: (shape.copyWarpgroups || shape.warpgroups) * warpgroupThreads,
         vectorBytes: shape.vectorBytes,
         isWhole: (block, ends) => this.#reductions.isWhole(block, ends),
       },
@@ -173,7 +173,10 @@ class Cascade {
     return partition(
       program,
       {
-        copy: shape.copies ? { threads: warpgroupThreads, registers: shape.registers.copy } : undefined,
+        copy:
+          shape.copyWarpgroups > 0
+            ? { threads: shape.copyWarpgroups * warpgroupThreads, registers: shape.registers.copy }
+            : undefined,
         math: { threads, registers: shape.registers.math },
       },
       beside.map((ops, i) => ({
