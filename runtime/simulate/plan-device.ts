@@ -27,7 +27,7 @@ export interface SimulatorOptions {
   readonly simulate?: SimulateOptions;
   /** Each launch is run under this many seeds; what any of them finds comes with its seed and shortest schedule. */
   readonly seeds?: number;
-  /** Whether each launch runs by itself, also one that may begin before the one ahead of it has ended. */
+  /** Whether each launch runs by itself, also one that may begin before the one ahead of it, of at most 1024 blocks, has ended. */
   readonly apart?: boolean;
   /** Told of each launch, or of the first of those that run together: its counts of instructions, bytes and bank conflicts, and what was found. */
   readonly onLaunch?: (kernel: PlanKernel, report: Report, reproducers: readonly Reproducer[]) => void;
@@ -102,12 +102,16 @@ function programOf(artifact: Artifact, options: SimulatorOptions): Program<Uint8
   };
 }
 
-/** Each launch with those behind it that may begin before it has ended. */
+/** What each block knew in the end is kept for those that wait for it: of more blocks it does not fit the memory. */
+const mostAwaited = 1024;
+
+/** Each launch with those behind it that may begin before it has ended; behind very many blocks a launch runs by itself. */
 function groupsOf(all: readonly Started[], apart: boolean): readonly (readonly Started[])[] {
   const groups: Started[][] = [];
-  for (const one of all) {
+  for (const [k, one] of all.entries()) {
     const last = groups.at(-1);
-    if (!apart && one.launch.early && last !== undefined) last.push(one);
+    const blocks = all[k - 1]?.launch.grid.reduce((product, n) => product * n, 1) ?? 0;
+    if (!apart && one.launch.early && last !== undefined && blocks <= mostAwaited) last.push(one);
     else groups.push([one]);
   }
   return groups;

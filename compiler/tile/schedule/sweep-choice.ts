@@ -271,12 +271,17 @@ function completed(fit: Fit, fixed: Fixed): Tiling[] {
   return [{ tile, threads: fixed.threads ?? usual.threads }];
 }
 
+const mostOfOpen = 512;
+
 /** Tiles by where memory is contiguous, how long rows are and how many threads the target has. */
-function otherTiles({ caps, form, vector, columns }: Fit, fixed: Fixed): Tiling[] {
+function otherTiles({ caps, form, vector, rows: all, columns }: Fit, fixed: Fixed): Tiling[] {
   const threadCounts = fixed.threads === undefined ? [64, 128, 256, 512, 1024] : [fixed.threads];
+  // With more, a thread has no room for places that are counted in 64 bits.
+  const most =
+    form === "columns" && (all === undefined || columns === undefined) ? mostOfOpen : caps.maxThreads;
   const tried: Tiling[] = [];
   for (const threads of threadCounts) {
-    if (threads > caps.maxThreads) continue;
+    if (threads > caps.maxThreads || (fixed.threads === undefined && threads > most)) continue;
     for (const unroll of [1, 2, 4, 8]) {
       if (form === "points") tried.push({ tile: [threads * vector * unroll], threads });
       else if (form === "columns")
