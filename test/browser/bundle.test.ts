@@ -78,6 +78,15 @@ function expected(): string {
     .join(" ");
 }
 
+/** Ends what is left of a process group; there may be nothing. */
+function endGroup(leader: number | undefined): void {
+  try {
+    if (leader !== undefined) process.kill(-leader, "SIGKILL");
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
+  }
+}
+
 it.skipIf(!here)(
   `runs in Chromium${here ? "" : ` (not here: ${chromium})`}`,
   async () => {
@@ -101,11 +110,14 @@ it.skipIf(!here)(
         "--remote-debugging-port=0",
         `http://127.0.0.1:${port}/`,
       ],
-      { stdio: "ignore", env: { ...process.env, TMPDIR: profile } },
+      // A group of its own: its children outlive it, and would go on writing into the profile.
+      { stdio: "ignore", env: { ...process.env, TMPDIR: profile }, detached: true },
     );
     const ended = new Promise((resolve) => browser.once("exit", resolve));
-    // Its children may still be writing when it is gone.
-    onTestFinished(() => rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
+    onTestFinished(() => {
+      endGroup(browser.pid);
+      rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+    });
     const lines = (await heard).split("\n");
     browser.kill("SIGTERM");
     await ended;
