@@ -26,16 +26,10 @@ export function contractionSchedule(
   const matrices = matricesOf(loop, contraction);
   const instruction = matrixInstruction(loop, contraction, caps);
   const size = (dim: Dim): number => constantOf(dim) ?? usualSize;
-  const singly = (side: "m" | "n"): boolean => {
-    const lines = {
-      count: matrices[`${side}Count`],
-      kCount: matrices.kCount,
-      vectorBytes: caps.vectorBytes,
-    };
-    return contraction.products.some((product) =>
-      comesSingly(loop, side === "m" ? product.left : product.right, lines),
+  const singly = (side: "m" | "n"): boolean =>
+    contraction.products.some(({ left, right }) =>
+      comesSingly(loop, side === "m" ? left : right, matrices, side, caps),
     );
-  };
   const work: TiledWork = {
     batch: size(matrices.batchCount),
     m: size(matrices.mCount),

@@ -318,8 +318,8 @@ const latency = 8e-7;
 /** Seconds of a block's life, loads included, in which it asks for nothing else: 7167 rows of 7167 by 1024 threads. H200. */
 const blockSeconds = 1.8e-6;
 /**
- * From one access of a thread to its next, where each asks whether it is inside: a row times 4104 x 4104 took 33, 15.6 and 11.3 us
- * by threads with 72, 18 and 9 accesses each. H200.
+ * From one access of a thread to its next, where each asks whether it is inside: a row times 4104 x 4104 took 33, 15.6
+ * and 11.3 us by threads with 72, 18 and 9 accesses each. H200.
  */
 const accessSeconds = 2.5e-7;
 /** What a launch takes in any case. */

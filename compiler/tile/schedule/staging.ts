@@ -5,6 +5,7 @@
 import { invariant } from "../../diagnostics/diagnostic.ts";
 import type { LoopNode, Scalar } from "../../tensor/ir.ts";
 import { constant, type Dim } from "../../types/dim.ts";
+import type { Caps } from "../../types/caps.ts";
 import { dtypes } from "../../types/dtype.ts";
 import * as t from "../build.ts";
 import type { Axis, MatrixOperand, SharedTile, TileExpr, TileOp } from "../ir.ts";
@@ -62,13 +63,15 @@ export function liesAlongK(loop: LoopNode, factor: Scalar): boolean {
   return moving === undefined || moving >= loop.axes.length;
 }
 
-/** Whether a factor of so many rows and k comes element by element: neighbours do not lie for a wider access. */
+/** Whether a side's factor comes element by element: neighbours do not lie for a wider access. */
 export function comesSingly(
   loop: LoopNode,
   factor: Scalar,
-  { count, kCount, vectorBytes }: Pick<Staging, "count" | "kCount" | "vectorBytes">,
+  matrices: Readonly<Record<"mCount" | "nCount" | "kCount", Dim>>,
+  side: "m" | "n",
+  { vectorBytes }: Pick<Caps, "vectorBytes">,
 ): boolean {
-  const whole = liesAlongK(loop, factor) ? kCount : count;
+  const whole = matrices[`${liesAlongK(loop, factor) ? "k" : side}Count`];
   const wide = Math.floor(vectorBytes / narrowRead(loop, factor));
   return wide > 1 && constantOf(whole) !== undefined && powerOfTwoFactor(whole, wide) === 1;
 }

@@ -81,17 +81,11 @@ export function streamedSchedule(
   const size = (dim: Dim): number => constantOf(dim) ?? usualSize;
   const { bytes } = plan;
   const [m, n, k] = [size(matrices.mCount), size(matrices.nCount), size(matrices.kCount)];
-  const singly = (side: "m" | "n"): boolean => {
-    const lines = {
-      count: matrices[`${side}Count`],
-      kCount: matrices.kCount,
-      vectorBytes: caps.vectorBytes,
-    };
-    return plan.factors.some(
+  const singly = (side: "m" | "n"): boolean =>
+    plan.factors.some(
       ({ factor, side: own, copied }) =>
-        own === side && copied === undefined && comesSingly(loop, factor, lines),
+        own === side && copied === undefined && comesSingly(loop, factor, matrices, side, caps),
     );
-  };
   const work = {
     batch: size(matrices.batchCount),
     m,
